@@ -1,0 +1,319 @@
+//! The one encoding (postcard), and every limit on what comes from outside.
+//!
+//! A decoder checks the whole length first, then parses, then checks every count and range, so that whoever gets a message need not.
+//! What it does not know (is this session mine? is the position next?) is checked where that is known.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::id::LayerRange;
+use crate::peer::PeerFrame;
+use crate::receipt::{RECEIPT_POSITIONS, Receipt};
+use crate::server::{FromServer, Session, Signal, ToServer};
+
+/// Bytes of a message between node and server: a session description is the largest thing in one.
+pub const MAX_SERVER_MESSAGE_BYTES: usize = 64 * 1024;
+/// Rows in one step. Bounds a stage's working memory and the time a step holds a GPU; longer prompts are sent in several.
+pub const MAX_ROWS: usize = 64;
+/// Width of the residual stream at most, values a row: four times the widest model in reach of a swarm.
+pub const MAX_D_MODEL: usize = 16_384;
+/// Bytes of a frame between nodes: [`MAX_ROWS`] rows of [`MAX_D_MODEL`] values at five bytes (the longest variable-length `i32`), and a header.
+pub const MAX_PEER_FRAME_BYTES: usize = MAX_ROWS * MAX_D_MODEL * 5 + 1024;
+/// Layers a model may have: twice the deepest in use.
+pub const MAX_LAYERS: u32 = 256;
+/// Positions a session may have: the longest context any numerics version is defined for.
+pub const MAX_POSITIONS: u32 = 32_768;
+/// Stages of a route, and so entries in several lists: one a layer.
+pub const MAX_STAGES: usize = MAX_LAYERS as usize;
+/// Bytes of a sentence meant for people.
+pub const MAX_REASON_BYTES: usize = 512;
+/// Bytes of a session description; ours are under 1 KiB.
+pub const MAX_SDP_BYTES: usize = 16 * 1024;
+/// Bytes of an ICE candidate line.
+pub const MAX_CANDIDATE_BYTES: usize = 512;
+/// Bytes of a backend's name.
+pub const MAX_BACKEND_BYTES: usize = 32;
+/// Models a server announces.
+pub const MAX_MODELS: usize = 64;
+/// ICE servers a server announces.
+pub const MAX_ICE_SERVERS: usize = 8;
+
+/// A message from outside was refused. Nothing of it was used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Longer than such a message may be.
+    #[error("message of {got} bytes, at most {limit} allowed")]
+    TooLong {
+        /// The limit.
+        limit: usize,
+        /// The length.
+        got: usize,
+    },
+    /// Not a message of this kind, cut short, or with bytes left over.
+    #[error("malformed message")]
+    Malformed,
+    /// A field is out of its range.
+    #[error("{field} out of range: {got}, at most {limit} allowed")]
+    OutOfRange {
+        /// Which one.
+        field: &'static str,
+        /// The limit.
+        limit: u64,
+        /// The value.
+        got: u64,
+    },
+    /// Fields contradict each other.
+    #[error("inconsistent {what}")]
+    Inconsistent {
+        /// What does not fit together.
+        what: &'static str,
+    },
+}
+
+/// Encodes a message of this crate.
+///
+/// # Panics
+/// Never: these types hold no map, no float and nothing of unknown length, so encoding into memory cannot fail.
+#[must_use]
+pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
+    postcard::to_allocvec(message).expect("the protocol's types always encode into memory")
+}
+
+/// Reads a message to the server.
+///
+/// # Errors
+/// If it is too long, malformed, or a field is out of range.
+pub fn decode_to_server(bytes: &[u8]) -> Result<ToServer, DecodeError> {
+    let message: ToServer = decode(bytes, MAX_SERVER_MESSAGE_BYTES)?;
+    match &message {
+        ToServer::Lend(offer) => at_most("backend name", offer.backend.len(), MAX_BACKEND_BYTES)?,
+        ToServer::Holding { layers, .. } => check_layers(*layers)?,
+        ToServer::EndSession { reason, .. } => at_most("reason", reason.len(), MAX_REASON_BYTES)?,
+        ToServer::Signal { signal, .. } => check_signal(&signal.signal)?,
+        ToServer::Receipt(signed) => check_receipt(&signed.receipt)?,
+        ToServer::Hello { .. }
+        | ToServer::Prove { .. }
+        | ToServer::StopLending
+        | ToServer::Ask { .. }
+        | ToServer::Cancel { .. }
+        | ToServer::Report(_) => {}
+    }
+    Ok(message)
+}
+
+/// Reads a message from the server.
+///
+/// # Errors
+/// If it is too long, malformed, or a field is out of range.
+pub fn decode_from_server(bytes: &[u8]) -> Result<FromServer, DecodeError> {
+    let message: FromServer = decode(bytes, MAX_SERVER_MESSAGE_BYTES)?;
+    match &message {
+        FromServer::Welcome { ice_servers, models } => {
+            at_most("ice servers", ice_servers.len(), MAX_ICE_SERVERS)?;
+            at_most("models", models.len(), MAX_MODELS)?;
+            for model in models {
+                at_most("model name", model.name.len(), MAX_REASON_BYTES)?;
+                at_most("layers", model.layers as usize, MAX_LAYERS as usize)?;
+            }
+        }
+        FromServer::Assign { layers, .. } => layers.map_or(Ok(()), check_layers)?,
+        FromServer::Waiting { missing, .. } => {
+            at_most("missing ranges", missing.len(), MAX_STAGES)?;
+            missing.iter().try_for_each(|range| check_layers(*range))?;
+        }
+        FromServer::Route { session, .. } | FromServer::Serve { session } => check_session(session)?,
+        FromServer::SessionEnded { reason, .. } | FromServer::Refused { reason } => {
+            at_most("reason", reason.len(), MAX_REASON_BYTES)?;
+        }
+        FromServer::Signal { signal, .. } => check_signal(&signal.signal)?,
+        FromServer::Challenge { .. } | FromServer::ReceiptResult { .. } => {}
+    }
+    Ok(message)
+}
+
+/// Reads a frame from a peer.
+///
+/// # Errors
+/// If it is too long, malformed, or a field is out of range.
+pub fn decode_peer_frame(bytes: &[u8]) -> Result<PeerFrame, DecodeError> {
+    let frame: PeerFrame = decode(bytes, MAX_PEER_FRAME_BYTES)?;
+    match &frame {
+        PeerFrame::Step { position, tokens, sampling, .. } => {
+            check_rows(*position, tokens.len())?;
+            check_sampling(sampling.as_ref())?;
+        }
+        PeerFrame::Hidden { position, rows, values, sampling, .. } => {
+            let rows = *rows as usize;
+            check_rows(*position, rows)?;
+            check_sampling(sampling.as_ref())?;
+            if values.is_empty() || values.len() % rows != 0 {
+                return Err(DecodeError::Inconsistent { what: "rows and values" });
+            }
+            at_most("row width", values.len() / rows, MAX_D_MODEL)?;
+        }
+        PeerFrame::Token { position, .. } => at_most("position", *position as usize, MAX_POSITIONS as usize)?,
+        PeerFrame::ReceiptOffer { receipt, .. } => check_receipt(receipt)?,
+        PeerFrame::ReceiptSigned { .. } => {}
+        PeerFrame::Failed { reason, .. } => at_most("reason", reason.len(), MAX_REASON_BYTES)?,
+    }
+    Ok(frame)
+}
+
+/// Cuts a sentence for people to what a message may hold, at a character's edge.
+#[must_use]
+pub fn clip_reason(reason: &str) -> String {
+    let mut end = reason.len().min(MAX_REASON_BYTES);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason[..end].to_owned()
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T, DecodeError> {
+    if bytes.len() > limit {
+        return Err(DecodeError::TooLong { limit, got: bytes.len() });
+    }
+    match postcard::take_from_bytes(bytes) {
+        Ok((message, [])) => Ok(message),
+        _ => Err(DecodeError::Malformed),
+    }
+}
+
+fn at_most(field: &'static str, got: usize, limit: usize) -> Result<(), DecodeError> {
+    if got > limit {
+        return Err(DecodeError::OutOfRange { field, limit: limit as u64, got: got as u64 });
+    }
+    Ok(())
+}
+
+fn check_layers(range: LayerRange) -> Result<(), DecodeError> {
+    if range.is_empty() {
+        return Err(DecodeError::Inconsistent { what: "layer range" });
+    }
+    at_most("layers", range.end as usize, MAX_LAYERS as usize)
+}
+
+fn check_rows(position: u32, rows: usize) -> Result<(), DecodeError> {
+    if rows == 0 {
+        return Err(DecodeError::Inconsistent { what: "step without rows" });
+    }
+    at_most("rows", rows, MAX_ROWS)?;
+    at_most("position", position as usize + rows, MAX_POSITIONS as usize)
+}
+
+fn check_sampling(sampling: Option<&crate::sampling::Sampling>) -> Result<(), DecodeError> {
+    if sampling.is_some_and(|sampling| !sampling.is_valid()) {
+        return Err(DecodeError::Inconsistent { what: "sampling parameters" });
+    }
+    Ok(())
+}
+
+fn check_signal(signal: &Signal) -> Result<(), DecodeError> {
+    match signal {
+        Signal::Offer { sdp } | Signal::Answer { sdp } => at_most("session description", sdp.len(), MAX_SDP_BYTES),
+        Signal::Candidate { candidate, sdp_mid, .. } => {
+            at_most("candidate", candidate.len(), MAX_CANDIDATE_BYTES)?;
+            at_most("sdp mid", sdp_mid.as_ref().map_or(0, String::len), MAX_CANDIDATE_BYTES)
+        }
+    }
+}
+
+fn check_session(session: &Session) -> Result<(), DecodeError> {
+    at_most("stages", session.stages.len(), MAX_STAGES)?;
+    let mut next = 0;
+    for stage in &session.stages {
+        check_layers(stage.layers)?;
+        if stage.layers.first != next {
+            return Err(DecodeError::Inconsistent { what: "stages of a route" });
+        }
+        next = stage.layers.end;
+    }
+    if next == 0 {
+        return Err(DecodeError::Inconsistent { what: "route without stages" });
+    }
+    Ok(())
+}
+
+fn check_receipt(receipt: &Receipt) -> Result<(), DecodeError> {
+    check_layers(receipt.layers)?;
+    at_most("position", receipt.to_position as usize, MAX_POSITIONS as usize)?;
+    if receipt.positions() == 0 || receipt.sampled > receipt.positions() {
+        return Err(DecodeError::Inconsistent { what: "positions of a receipt" });
+    }
+    at_most("receipt positions", receipt.positions() as usize, RECEIPT_POSITIONS as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::id::{NodeId, SessionId};
+    use crate::sampling::Sampling;
+
+    fn hidden(rows: u32, values: Vec<i32>) -> PeerFrame {
+        PeerFrame::Hidden { session: SessionId([1; 16]), position: 3, rows, values, sampling: None }
+    }
+
+    #[test]
+    fn frames_read_back() {
+        let frame = hidden(2, vec![i32::MIN, -1, 0, i32::MAX]);
+        assert_eq!(decode_peer_frame(&encode(&frame)), Ok(frame));
+    }
+
+    #[test]
+    fn rows_that_do_not_divide_the_values_are_refused() {
+        assert_eq!(
+            decode_peer_frame(&encode(&hidden(3, vec![0; 4]))),
+            Err(DecodeError::Inconsistent { what: "rows and values" })
+        );
+        assert!(decode_peer_frame(&encode(&hidden(0, vec![]))).is_err());
+    }
+
+    #[test]
+    fn too_many_rows_are_refused() {
+        let frame =
+            PeerFrame::Step { session: SessionId([1; 16]), position: 0, tokens: vec![0; MAX_ROWS + 1], sampling: None };
+        assert!(matches!(decode_peer_frame(&encode(&frame)), Err(DecodeError::OutOfRange { field: "rows", .. })));
+    }
+
+    #[test]
+    fn the_widest_frame_fits_its_limit() {
+        let frame = hidden(u32::try_from(MAX_ROWS).unwrap(), vec![i32::MIN; MAX_ROWS * MAX_D_MODEL]);
+        assert!(encode(&frame).len() <= MAX_PEER_FRAME_BYTES);
+    }
+
+    #[test]
+    fn bad_sampling_is_refused() {
+        let sampling = Some(Sampling { temperature_milli: 1, top_k: 0, top_p_milli: 950, seed: 0 });
+        let frame = PeerFrame::Step { session: SessionId([1; 16]), position: 0, tokens: vec![1], sampling };
+        assert!(decode_peer_frame(&encode(&frame)).is_err());
+    }
+
+    #[test]
+    fn bytes_left_over_are_refused() {
+        let mut bytes = encode(&ToServer::Hello { protocol: 1, numerics: 1, node: NodeId([0; 32]) });
+        bytes.push(0);
+        assert_eq!(decode_to_server(&bytes), Err(DecodeError::Malformed));
+    }
+
+    #[test]
+    fn long_messages_are_refused_before_they_are_parsed() {
+        let bytes = vec![0xff; MAX_SERVER_MESSAGE_BYTES + 1];
+        assert!(matches!(decode_to_server(&bytes), Err(DecodeError::TooLong { .. })));
+    }
+
+    #[test]
+    fn clipping_keeps_whole_characters() {
+        assert_eq!(clip_reason(&"é".repeat(400)).len(), MAX_REASON_BYTES);
+        assert_eq!(clip_reason("short"), "short");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {
+            let _ = decode_to_server(&bytes);
+            let _ = decode_from_server(&bytes);
+            let _ = decode_peer_frame(&bytes);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Every message that crosses a boundary in Potluck, its limits and its encoding; nothing else.
+//!
+//! | boundary | messages | carried by |
+//! |---|---|---|
+//! | node ↔ server | [`server::ToServer`], [`server::FromServer`] | WebSocket, one binary message each |
+//! | node ↔ node | [`peer::PeerFrame`] | WebRTC data channels, cut into chunks by `net` |
+//! | page ↔ worker | [`page::Command`], [`page::Notice`] | `postMessage` |
+//! | worker, requester → ledger | [`receipt::SignedReceipt`] | inside the first two |
+//!
+//! Bytes from outside are parsed once, by [`codec`], which checks every length and count before anyone else sees the message. There
+//! is no I/O here, no clock and no randomness.
+
+pub mod codec;
+pub mod id;
+pub mod identity;
+pub mod page;
+pub mod peer;
+pub mod receipt;
+pub mod sampling;
+pub mod server;
+
+/// Version of the messages in this crate. A server refuses nodes that speak another one.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// Version of the arithmetic (`docs/numerics.md`). Nodes of different versions never share a session.
+pub const NUMERICS_VERSION: u16 = 1;

@@ -1,0 +1,265 @@
+//! Messages between the page and the node in its worker. The native command line uses the same ones.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{LayerRange, NodeId};
+use crate::sampling::Sampling;
+
+/// What a person wants of the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Connect to a server. Nothing is lent by this.
+    Connect {
+        /// `http://` or `https://` address of the server, without a path.
+        server: String,
+    },
+    /// The person said yes: offer this machine.
+    Lend {
+        /// What may compute.
+        backend: BackendPreference,
+        /// Memory that may be used, bytes.
+        memory_bytes: u64,
+    },
+    /// Stop computing for others, at once.
+    StopLending,
+    /// Ask the swarm.
+    Ask(Ask),
+    /// Give up on a question.
+    Cancel {
+        /// Its number.
+        ask: u32,
+    },
+}
+
+/// A question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// The asker's own number for it.
+    pub ask: u32,
+    /// The model's name; `None` is the swarm's first.
+    pub model: Option<String>,
+    /// What the person wrote.
+    pub prompt: String,
+    /// `None`: the model's own defaults with this seed.
+    pub sampling: SamplingChoice,
+    /// Tokens to draw at most; `None` is the model's default.
+    pub max_tokens: Option<u32>,
+}
+
+/// Sampling as a person chooses it: what is left out comes from the model's defaults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SamplingChoice {
+    /// Temperature in thousandths; 0 is greedy.
+    pub temperature_milli: Option<u32>,
+    /// As in [`Sampling`].
+    pub top_k: Option<u32>,
+    /// As in [`Sampling`].
+    pub top_p_milli: Option<u32>,
+    /// Seed; below 2^53, so that a JavaScript number holds it.
+    pub seed: u64,
+}
+
+/// What may compute on this machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendPreference {
+    /// A real GPU if there is one, else the CPU.
+    #[default]
+    Auto,
+    /// CPU SIMD.
+    Cpu,
+    /// Any GPU adapter, software ones too.
+    Gpu,
+}
+
+/// What the node tells the person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Notice {
+    /// The worker runs; what was posted to it before this was lost.
+    Ready,
+    /// Who this node is.
+    Identity {
+        /// Its key.
+        node: NodeId,
+    },
+    /// The link to the server.
+    Link(Link),
+    /// What lending looks like now.
+    Lending(Lending),
+    /// Something happened to a question.
+    Answer {
+        /// Its number.
+        ask: u32,
+        /// What happened.
+        event: AnswerEvent,
+    },
+}
+
+/// The link to the server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Link {
+    /// Dialling or proving who we are.
+    Connecting,
+    /// Welcome.
+    Open,
+    /// Gone; the node tries again by itself.
+    Lost {
+        /// What happened.
+        reason: String,
+        /// When it tries again, milliseconds from now.
+        retry_ms: u32,
+    },
+    /// The server does not want this node; trying again is of no use.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What a lending node does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lending {
+    /// Where it stands.
+    pub phase: LendingPhase,
+    /// `webgpu`, `simd128`, `avx2`, …
+    pub backend: String,
+    /// The adapter's or processor's name.
+    pub adapter: String,
+    /// Something the person should know, such as "no WebGPU here".
+    pub note: Option<String>,
+    /// The model's name.
+    pub model: Option<String>,
+    /// Layers held or being fetched.
+    pub layers: Option<LayerRange>,
+    /// How many layers the model has.
+    pub model_layers: u32,
+    /// Bytes of weights here and verified.
+    pub loaded_bytes: u64,
+    /// Bytes of weights in all for these layers.
+    pub total_bytes: u64,
+    /// Rows computed since the start.
+    pub tokens: u64,
+    /// Rows a second over the last few seconds of work, in thousandths.
+    pub milli_tokens_per_second: u64,
+    /// Median time for a row, microseconds.
+    pub us_per_token_p50: u32,
+    /// Credit on the server, multiply-accumulates.
+    pub credit_macs: u64,
+    /// Receipts credited since the start.
+    pub receipts: u32,
+    /// Sessions being served now.
+    pub sessions: u32,
+}
+
+/// Where a lending node stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LendingPhase {
+    /// Not lending.
+    #[default]
+    Idle,
+    /// Looking at what this machine can compute with.
+    Starting,
+    /// Offered; the server has not assigned layers yet.
+    Waiting,
+    /// Fetching weights.
+    Fetching,
+    /// Serving.
+    Serving,
+    /// Cannot go on.
+    Failed {
+        /// What happened and what to do.
+        reason: String,
+    },
+}
+
+/// Something happened to a question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AnswerEvent {
+    /// No route yet: nobody holds these layers.
+    Waiting {
+        /// The model's name.
+        model: String,
+        /// The layers.
+        missing: Vec<LayerRange>,
+    },
+    /// These nodes compute the answer.
+    Route {
+        /// Name of the session, for the tally.
+        session: String,
+        /// In order.
+        stages: Vec<StageView>,
+        /// Draw parameters in force.
+        sampling: Sampling,
+        /// Tokens of the prompt, chat format included.
+        prompt_tokens: u32,
+    },
+    /// A token was drawn; `text` may be empty while a character is incomplete.
+    Token {
+        /// The token.
+        token: u32,
+        /// The text it completes.
+        text: String,
+    },
+    /// The answer is whole.
+    Done {
+        /// Why it ended.
+        end: AnswerEnd,
+        /// Milliseconds from the route to the first token.
+        first_token_ms: u32,
+        /// Milliseconds from the first token to the last.
+        decode_ms: u32,
+        /// Tokens drawn.
+        tokens: u32,
+    },
+    /// There will be no (more) answer.
+    Failed {
+        /// What happened, whether anything was lost, what to do.
+        reason: String,
+    },
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AnswerEnd {
+    /// The model ended it.
+    Stop,
+    /// The token limit or the context's end.
+    Length,
+    /// The person cancelled.
+    Cancelled,
+}
+
+/// A stage of a route, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageView {
+    /// The node.
+    pub node: NodeId,
+    /// Its layers.
+    pub layers: LayerRange,
+}
+
+impl AnswerEvent {
+    /// "layers 2 to 3 of potluck-tiny have no volunteer yet".
+    #[must_use]
+    pub fn waiting_text(model: &str, missing: &[LayerRange]) -> String {
+        let plural = missing.len() > 1 || missing.first().is_some_and(|range| range.len() > 1);
+        let ranges: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        format!("{} of {model} {} no volunteer yet", ranges.join(" and "), if plural { "have" } else { "has" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_reads_as_a_sentence() {
+        let pair = [LayerRange { first: 2, end: 4 }];
+        assert_eq!(
+            AnswerEvent::waiting_text("potluck-tiny", &pair),
+            "layers 2 to 3 of potluck-tiny have no volunteer yet"
+        );
+        let one = [LayerRange { first: 5, end: 6 }];
+        assert_eq!(AnswerEvent::waiting_text("potluck-tiny", &one), "layer 5 of potluck-tiny has no volunteer yet");
+    }
+}

@@ -1,0 +1,114 @@
+//! Frames between nodes: activations and what goes with them.
+//!
+//! ```text
+//! requester --Step--> first stage --Hidden--> … --Hidden--> last stage --Token--> requester
+//!      <------------------- ReceiptOffer / ReceiptSigned / Failed ------------------->
+//! ```
+//! `Step`, `Hidden` and `Token` travel on [`Channel::Activations`]; the rest on [`Channel::Control`], so that a long prompt never delays
+//! a word about its own failure.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::SessionId;
+use crate::identity::Signature;
+use crate::receipt::{Receipt, ReceiptId};
+use crate::sampling::Sampling;
+
+/// Which of a peer connection's two data channels a frame takes. Both are reliable and ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Channel {
+    /// Small and rare: receipts, failures.
+    Control,
+    /// Steps, hidden rows and tokens.
+    Activations,
+}
+
+impl Channel {
+    /// The data channel's stream id; both sides open it as negotiated, so no announcement is needed.
+    #[must_use]
+    pub const fn stream_id(self) -> u16 {
+        match self {
+            Self::Control => 0,
+            Self::Activations => 1,
+        }
+    }
+
+    /// The data channel's label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::Activations => "activations",
+        }
+    }
+}
+
+/// What nodes say to each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeerFrame {
+    /// Requester to first stage: compute these tokens at these positions.
+    Step {
+        /// The session.
+        session: SessionId,
+        /// Position of the first token.
+        position: u32,
+        /// Token ids, 1 to [`MAX_ROWS`](crate::codec::MAX_ROWS).
+        tokens: Vec<u32>,
+        /// If set, the last stage draws the token that follows the last of these.
+        sampling: Option<Sampling>,
+    },
+    /// Stage to next stage: the residual rows that leave the first one's layers.
+    Hidden {
+        /// The session.
+        session: SessionId,
+        /// Position of the first row.
+        position: u32,
+        /// How many rows, 1 to [`MAX_ROWS`](crate::codec::MAX_ROWS).
+        rows: u32,
+        /// `[rows, d_model]`, row-major; the encoding is a variable-length integer each, exact and compact.
+        values: Vec<i32>,
+        /// As in the step.
+        sampling: Option<Sampling>,
+    },
+    /// Last stage to requester: the token drawn for `position`.
+    Token {
+        /// The session.
+        session: SessionId,
+        /// Position the token will stand at.
+        position: u32,
+        /// The token id.
+        token: u32,
+    },
+    /// Stage to requester: sign this if it is so.
+    ReceiptOffer {
+        /// What the stage did.
+        receipt: Receipt,
+        /// The stage's signature.
+        signature: Signature,
+    },
+    /// Requester to stage: signed.
+    ReceiptSigned {
+        /// Which receipt.
+        receipt: ReceiptId,
+        /// The requester's signature.
+        signature: Signature,
+    },
+    /// Anyone to anyone in the session: it cannot go on.
+    Failed {
+        /// The session.
+        session: SessionId,
+        /// What went wrong, for people; shown as text.
+        reason: String,
+    },
+}
+
+impl PeerFrame {
+    /// The channel this kind of frame takes.
+    #[must_use]
+    pub const fn channel(&self) -> Channel {
+        match self {
+            Self::Step { .. } | Self::Hidden { .. } | Self::Token { .. } => Channel::Activations,
+            Self::ReceiptOffer { .. } | Self::ReceiptSigned { .. } | Self::Failed { .. } => Channel::Control,
+        }
+    }
+}

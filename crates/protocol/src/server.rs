@@ -1,0 +1,309 @@
+//! Messages between a node and the signaling server.
+//!
+//! ```text
+//! node                                   server
+//!  | Hello{versions, key}                  |
+//!  |                       Challenge{nonce}|
+//!  | Prove{signature over nonce}           |
+//!  |          Welcome{ice servers, models} |   … or Refused, and the connection ends
+//!  |---------------------------------------|
+//!  | Lend -> Assign -> (fetch) -> Holding  |   a volunteer
+//!  | Ask -> Waiting* -> Route              |   a requester; every stage gets Serve
+//!  | Signal <-> Signal                     |   passed on between peers of one session, signed end to end
+//!  | Receipt -> ReceiptResult              |
+//!  | EndSession -> SessionEnded to all     |
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{LayerRange, ModelId, NodeId, RequestId, SessionId};
+use crate::identity::{Identity, Purpose, Signature, verify};
+use crate::receipt::{ReceiptId, SignedReceipt};
+
+/// What a node says to the server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToServer {
+    /// First message on a connection.
+    Hello {
+        /// [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION) of the node.
+        protocol: u16,
+        /// [`NUMERICS_VERSION`](crate::NUMERICS_VERSION) of the node.
+        numerics: u16,
+        /// The node's public key.
+        node: NodeId,
+    },
+    /// Answer to [`FromServer::Challenge`].
+    Prove {
+        /// Over [`challenge_bytes`].
+        signature: Signature,
+    },
+    /// The person behind this node said yes: it may be given layers.
+    Lend(Offer),
+    /// The person stopped lending: nothing more will be computed here.
+    StopLending,
+    /// Weights are loaded and verified; routes may use them. Replaces what was said before.
+    Holding {
+        /// The model.
+        model: ModelId,
+        /// The layers.
+        layers: LayerRange,
+    },
+    /// Wants a route through all layers of a model.
+    Ask {
+        /// The requester's number for it.
+        request: RequestId,
+        /// The model.
+        model: ModelId,
+    },
+    /// Does not want it any more.
+    Cancel {
+        /// Which question.
+        request: RequestId,
+    },
+    /// The requester, or a stage that cannot go on, ends a session.
+    EndSession {
+        /// The session.
+        session: SessionId,
+        /// Why, for people.
+        reason: String,
+    },
+    /// To be passed on to `to`.
+    Signal {
+        /// The other node; must share a session with the sender.
+        to: NodeId,
+        /// What to pass on.
+        signal: SignedSignal,
+    },
+    /// To be credited.
+    Receipt(Box<SignedReceipt>),
+    /// Counters for the swarm view; nothing is credited from them.
+    Report(Report),
+}
+
+/// What the server says to a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromServer {
+    /// Prove that you hold the key.
+    Challenge {
+        /// Fresh randomness.
+        nonce: [u8; 32],
+    },
+    /// You are in.
+    Welcome {
+        /// For peer connections; empty where none is needed.
+        ice_servers: Vec<IceServer>,
+        /// The models of this swarm.
+        models: Vec<ModelSummary>,
+    },
+    /// Hold these layers (and, with the first, the embedding; with the last, the head). `None`: nothing to hold for now.
+    Assign {
+        /// The model.
+        model: ModelId,
+        /// The layers.
+        layers: Option<LayerRange>,
+    },
+    /// No route yet.
+    Waiting {
+        /// Which question.
+        request: RequestId,
+        /// Layers that no volunteer holds ready.
+        missing: Vec<LayerRange>,
+    },
+    /// A route: the session may start.
+    Route {
+        /// Which question.
+        request: RequestId,
+        /// The new session.
+        session: Session,
+    },
+    /// You are a stage of this session.
+    Serve {
+        /// The session.
+        session: Session,
+    },
+    /// A session is over.
+    SessionEnded {
+        /// The session.
+        session: SessionId,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Passed on from `from`.
+    Signal {
+        /// The sender, as proved to the server.
+        from: NodeId,
+        /// What it sent; check its signature.
+        signal: SignedSignal,
+    },
+    /// What became of a receipt.
+    ReceiptResult {
+        /// Which one.
+        receipt: ReceiptId,
+        /// The verdict.
+        verdict: Verdict,
+    },
+    /// The connection ends now.
+    Refused {
+        /// What was wrong and what to do.
+        reason: String,
+    },
+}
+
+/// What a volunteer brings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// A page or a program.
+    pub kind: NodeKind,
+    /// What computes: `avx2`, `simd128`, `webgpu`, …
+    pub backend: String,
+    /// Memory for weights and caches, bytes.
+    pub memory_bytes: u64,
+    /// Measured speed, multiply-accumulates a millisecond, on a sample of the linear kernel.
+    pub macs_per_ms: u64,
+}
+
+/// A page or a program; the page draws one round and the other square.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeKind {
+    /// A browser tab.
+    Browser,
+    /// `potluck-node`.
+    Native,
+}
+
+/// A STUN or TURN server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IceServer {
+    /// `stun:` or `turn:` URLs.
+    pub urls: Vec<String>,
+    /// For TURN.
+    pub username: Option<String>,
+    /// For TURN.
+    pub credential: Option<String>,
+}
+
+/// A model of the swarm, as far as a node needs it before it reads the manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelSummary {
+    /// BLAKE3 of the manifest; fetch it as a blob.
+    pub id: ModelId,
+    /// Its name.
+    pub name: String,
+    /// How many layers it has.
+    pub layers: u32,
+}
+
+/// A route: who computes what for whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Its name.
+    pub id: SessionId,
+    /// The model.
+    pub model: ModelId,
+    /// Who asked.
+    pub requester: NodeId,
+    /// In order; together they cover every layer once.
+    pub stages: Vec<Stage>,
+}
+
+/// One node's part in a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    /// The node.
+    pub node: NodeId,
+    /// Its layers.
+    pub layers: LayerRange,
+}
+
+/// What became of a receipt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// Credited and on disk, now or before.
+    Credited {
+        /// The worker's whole balance, multiply-accumulates.
+        balance_macs: u64,
+    },
+    /// Not credited, and never will be.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// Not credited yet, through no fault of the receipt: send it again later.
+    TryAgain,
+}
+
+/// Counters of a volunteer since it joined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Rows computed.
+    pub tokens: u64,
+    /// Median time for one row through this node's layers, microseconds.
+    pub us_per_token_p50: u32,
+}
+
+/// A piece of WebRTC negotiation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Signal {
+    /// A session description that opens a connection.
+    Offer {
+        /// SDP text.
+        sdp: String,
+    },
+    /// A session description that answers one.
+    Answer {
+        /// SDP text.
+        sdp: String,
+    },
+    /// An ICE candidate.
+    Candidate {
+        /// The `candidate:` line.
+        candidate: String,
+        /// Media stream identification, if given.
+        sdp_mid: Option<String>,
+        /// Index of the media line, if given.
+        sdp_m_line_index: Option<u16>,
+    },
+}
+
+/// A signal with its sender's signature, so that the server cannot swap the fingerprint in a session description.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedSignal {
+    /// What is said.
+    pub signal: Signal,
+    /// Over sender, receiver and signal.
+    pub signature: Signature,
+}
+
+impl SignedSignal {
+    /// Signs `signal` from `identity` to `to`.
+    #[must_use]
+    pub fn new(identity: &Identity, to: NodeId, signal: Signal) -> Self {
+        let signature = identity.sign(Purpose::Signal, &Self::signed_bytes(identity.node(), to, &signal));
+        Self { signal, signature }
+    }
+
+    /// True if `from` signed it for `to`.
+    #[must_use]
+    pub fn is_from(&self, from: NodeId, to: NodeId) -> bool {
+        verify(from, Purpose::Signal, &Self::signed_bytes(from, to, &self.signal), &self.signature)
+    }
+
+    fn signed_bytes(from: NodeId, to: NodeId, signal: &Signal) -> Vec<u8> {
+        crate::codec::encode(&(from, to, signal))
+    }
+}
+
+impl Session {
+    /// The stage's place in the route, if `node` holds exactly one; the first one else.
+    #[must_use]
+    pub fn stage_of(&self, node: NodeId) -> Option<usize> {
+        self.stages.iter().position(|stage| stage.node == node)
+    }
+}
+
+/// What a node signs to prove its key to the server: the nonce it was given and its own key.
+#[must_use]
+pub fn challenge_bytes(nonce: &[u8; 32], node: NodeId) -> Vec<u8> {
+    [&nonce[..], &node.0].concat()
+}
