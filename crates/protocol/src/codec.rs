@@ -152,7 +152,7 @@ pub fn decode_peer_frame(bytes: &[u8]) -> Result<PeerFrame, DecodeError> {
         }
         PeerFrame::Token { position, .. } => at_most("position", *position as usize, MAX_POSITIONS as usize)?,
         PeerFrame::ReceiptOffer { receipt, .. } => check_receipt(receipt)?,
-        PeerFrame::ReceiptSigned { .. } => {}
+        PeerFrame::ReceiptSigned { .. } | PeerFrame::End { .. } => {}
         PeerFrame::Failed { reason, .. } => at_most("reason", reason.len(), MAX_REASON_BYTES)?,
     }
     Ok(frame)

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! requester --Step--> first stage --Hidden--> … --Hidden--> last stage --Token--> requester
-//!      <------------------- ReceiptOffer / ReceiptSigned / Failed ------------------->
+//!      <------------------- ReceiptOffer / ReceiptSigned / End / Failed ------------------->
 //! ```
 //! `Step`, `Hidden` and `Token` travel on [`Channel::Activations`]; the rest on [`Channel::Control`], so that a long prompt never delays
 //! a word about its own failure.
@@ -93,6 +93,11 @@ pub enum PeerFrame {
         /// The requester's signature.
         signature: Signature,
     },
+    /// Requester to every stage: the answer is whole, or no longer wanted. A stage offers its last receipt and forgets the session.
+    End {
+        /// The session.
+        session: SessionId,
+    },
     /// Anyone to anyone in the session: it cannot go on.
     Failed {
         /// The session.
@@ -108,7 +113,9 @@ impl PeerFrame {
     pub const fn channel(&self) -> Channel {
         match self {
             Self::Step { .. } | Self::Hidden { .. } | Self::Token { .. } => Channel::Activations,
-            Self::ReceiptOffer { .. } | Self::ReceiptSigned { .. } | Self::Failed { .. } => Channel::Control,
+            Self::ReceiptOffer { .. } | Self::ReceiptSigned { .. } | Self::End { .. } | Self::Failed { .. } => {
+                Channel::Control
+            }
         }
     }
 }

@@ -29,7 +29,8 @@ pub struct Receipt {
     pub to_position: u32,
     /// How many of the positions also ran the head and drew a token. Only the last stage has any.
     pub sampled: u32,
-    /// BLAKE3 of the stage's outputs for these positions, in order: for every row its `i32` values (or the token) in little endian.
+    /// BLAKE3 of the stage's outputs for these positions, in order: the `i32` values of every row in little endian; on the last
+    /// stage, the `u32` of every token drawn.
     pub output_hash: [u8; 32],
 }
 

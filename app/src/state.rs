@@ -1,0 +1,222 @@
+//! Everything the page knows, everything that can happen to it, and the one pure function that joins them.
+//!
+//! No clock, no randomness, no browser: what must come from outside comes inside an [`Action`], what must happen outside leaves as an
+//! [`Effect`].
+
+pub mod asking;
+pub mod lending;
+pub mod numbers;
+pub mod options;
+pub mod swarm;
+
+use potluck_protocol::id::NodeId;
+use potluck_protocol::page::{BackendPreference, Command, Link, Notice};
+
+use asking::Asking;
+use lending::Volunteer;
+use options::Options;
+use swarm::{ModelView, Polled, SwarmView, TallyRow};
+
+/// What the page knows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    /// `https://host` of the server that served this page, without a path.
+    pub server: String,
+    /// This tab's name among the nodes, once its worker runs.
+    pub node: Option<NodeId>,
+    /// True from starting the worker until ending it.
+    pub worker_runs: bool,
+    /// The worker's link to the server; `None` while no worker runs.
+    pub link: Option<Link>,
+    /// Lending this computer.
+    pub volunteer: Volunteer,
+    /// Asking the swarm.
+    pub asking: Asking,
+    /// Who sits at the table.
+    pub swarm: Polled<SwarmView>,
+    /// Who was credited with what.
+    pub tally: Polled<Vec<TallyRow>>,
+    /// The models of this swarm.
+    pub models: Vec<ModelView>,
+    /// Something went wrong: what, whether anything was lost, what to do.
+    pub problem: Option<String>,
+}
+
+/// What can happen to the page.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// **Lend a hand** was pressed.
+    Lend,
+    /// The browser said whether this tab is its only one that lends.
+    LockAnswered {
+        /// True if it is.
+        granted: bool,
+    },
+    /// **Stop** was pressed.
+    Stop,
+    /// What may compute here.
+    ChooseBackend(BackendPreference),
+    /// How much memory may be used, MiB.
+    ChooseMemory(u64),
+    /// The question as typed so far.
+    TypePrompt(String),
+    /// The seed as typed so far.
+    TypeSeed(String),
+    /// The temperature as typed so far.
+    TypeTemperature(String),
+    /// **Ask** was pressed.
+    Ask {
+        /// The seed to use if none was typed; below 2^53.
+        random_seed: u64,
+    },
+    /// **Cancel** was pressed.
+    Cancel,
+    /// The worker says something.
+    Notice(Notice),
+    /// The worker could not be started, or broke.
+    WorkerFailed {
+        /// What happened.
+        reason: String,
+    },
+    /// The server told who sits at the table, or did not answer.
+    Swarm(Result<SwarmView, String>),
+    /// The server told the tally, or did not answer.
+    Tally(Result<Vec<TallyRow>, String>),
+    /// The server told its models.
+    Models(Vec<ModelView>),
+    /// The message about a problem was read.
+    DismissProblem,
+}
+
+/// What the page has to do outside itself, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Ask the browser to be its only tab that lends; answered by [`Action::LockAnswered`].
+    TakeLock,
+    /// Let another tab lend.
+    ReleaseLock,
+    /// Start the worker.
+    StartWorker,
+    /// End the worker at once, and with it all its connections.
+    EndWorker,
+    /// Tell the worker.
+    Send(Command),
+}
+
+impl State {
+    /// The state of a page just opened: nothing runs.
+    #[must_use]
+    pub fn new(server: String, options: &Options) -> Self {
+        Self {
+            server,
+            volunteer: Volunteer::new(options.backend, options.memory_mib),
+            asking: Asking::new(options.seed),
+            ..Self::default()
+        }
+    }
+
+    /// Takes in what happened; returns what has to be done outside.
+    pub fn reduce(&mut self, action: Action) -> Vec<Effect> {
+        match action {
+            Action::Lend => return self.lend(),
+            Action::LockAnswered { granted } => return self.lock_answered(granted),
+            Action::Stop => return self.stop(),
+            Action::ChooseBackend(backend) => self.volunteer.backend = backend,
+            Action::ChooseMemory(memory_mib) => self.volunteer.memory_mib = options::clamp_memory(memory_mib),
+            Action::TypePrompt(prompt) => self.asking.prompt = prompt,
+            Action::TypeSeed(seed) => self.asking.seed = seed,
+            Action::TypeTemperature(temperature) => self.asking.temperature = temperature,
+            Action::Ask { random_seed } => return self.ask(random_seed),
+            Action::Cancel => return self.asking.cancel(),
+            Action::Notice(notice) => return self.notice(notice),
+            Action::WorkerFailed { reason } => return self.worker_failed(&reason),
+            Action::Swarm(answer) => self.swarm.take(answer.map(|view| view.after(self.swarm.value.as_ref()))),
+            Action::Tally(answer) => self.tally.take(answer),
+            Action::Models(models) => self.models = models,
+            Action::DismissProblem => self.problem = None,
+        }
+        Vec::new()
+    }
+
+    /// The model people ask and lend for: the swarm's first.
+    #[must_use]
+    pub fn model(&self) -> Option<&ModelView> {
+        self.models.first()
+    }
+
+    /// Starts the worker and connects it, unless it runs already.
+    fn connected(&mut self) -> Vec<Effect> {
+        if self.worker_runs {
+            return Vec::new();
+        }
+        self.worker_runs = true;
+        self.link = Some(Link::Connecting);
+        vec![Effect::StartWorker, Effect::Send(Command::Connect { server: self.server.clone() })]
+    }
+
+    /// Ends the worker; what it was doing is over.
+    fn end_worker(&mut self) -> Vec<Effect> {
+        self.worker_runs = false;
+        self.link = None;
+        self.node = None;
+        self.volunteer.reset();
+        vec![Effect::EndWorker, Effect::ReleaseLock]
+    }
+
+    fn notice(&mut self, notice: Notice) -> Vec<Effect> {
+        if !self.worker_runs {
+            // It was posted before the worker was ended.
+            return Vec::new();
+        }
+        match notice {
+            Notice::Ready => Vec::new(),
+            Notice::Identity { node } => {
+                self.node = Some(node);
+                Vec::new()
+            }
+            Notice::Link(Link::Refused { reason }) => self.refused(&reason),
+            Notice::Link(link) => {
+                self.link = Some(link);
+                Vec::new()
+            }
+            Notice::Lending(lending) => self.lending(lending),
+            Notice::Answer { ask, event } => {
+                self.asking.answer(ask, event);
+                self.leave_if_nothing_is_left()
+            }
+        }
+    }
+
+    /// The server does not want this node: the worker is of no use any more.
+    fn refused(&mut self, reason: &str) -> Vec<Effect> {
+        self.asking.fail_open(&format!("The server refused this tab: {reason}."));
+        self.problem = Some(format!(
+            "The server refused this tab: {}. Credit already given is safe. Reload the page, then try again.",
+            trim_stop(reason)
+        ));
+        self.end_worker()
+    }
+
+    fn worker_failed(&mut self, reason: &str) -> Vec<Effect> {
+        self.asking.fail_open("The part of this page that computes stopped. Ask again to start it anew.");
+        self.problem = Some(format!(
+            "The part of this page that computes stopped: {}. Credit already given is safe; an unfinished answer is lost. \
+             Start again with the button you pressed.",
+            trim_stop(reason)
+        ));
+        self.end_worker()
+    }
+
+    /// After **Stop** the worker stays only for the answer that was being written.
+    fn leave_if_nothing_is_left(&mut self) -> Vec<Effect> {
+        if self.volunteer.leaves_after_answer && !self.asking.is_open() { self.end_worker() } else { Vec::new() }
+    }
+}
+
+/// Without the full stop that the sentence around it brings.
+fn trim_stop(reason: &str) -> &str {
+    reason.trim_end_matches('.')
+}
+
+#[cfg(test)]
+mod tests;

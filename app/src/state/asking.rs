@@ -1,0 +1,240 @@
+//! Asking the swarm: one question at a time, each on its own; the model does not see earlier ones.
+
+use potluck_protocol::id::LayerRange;
+use potluck_protocol::page::{AnswerEnd, AnswerEvent, Ask, Command, SamplingChoice, StageView};
+use potluck_protocol::sampling::{MAX_TEMPERATURE_MILLI, MIN_TEMPERATURE_MILLI, Sampling};
+
+use super::options::SEED_LIMIT;
+use super::{Effect, State};
+
+/// Questions kept to be read again. The oldest goes first; nothing of them is stored anywhere else.
+pub const MAX_EXCHANGES: usize = 20;
+
+/// What is typed and what was answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asking {
+    /// The question being typed.
+    pub prompt: String,
+    /// The seed as typed; empty for a random one.
+    pub seed: String,
+    /// The temperature as typed; empty for the model's own.
+    pub temperature: String,
+    /// Why the question cannot be asked as typed.
+    pub input_problem: Option<String>,
+    /// Questions asked, oldest first, at most [`MAX_EXCHANGES`].
+    pub exchanges: Vec<Exchange>,
+    next_ask: u32,
+}
+
+/// A question and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// The page's number for it.
+    pub ask: u32,
+    /// What the person wrote.
+    pub prompt: String,
+    /// The seed of the draws: whoever asks the same with it gets the same answer.
+    pub seed: u64,
+    /// What the model wrote so far.
+    pub text: String,
+    /// Tokens drawn so far.
+    pub tokens: u32,
+    /// Who computes it, in order; empty before a route is found.
+    pub stages: Vec<StageView>,
+    /// How it is drawn, once known.
+    pub sampling: Option<Sampling>,
+    /// Where it stands.
+    pub phase: Phase,
+}
+
+/// Where a question stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Sent; nothing heard yet.
+    Sent,
+    /// No route yet.
+    Waiting {
+        /// The model's name.
+        model: String,
+        /// Layers that nobody holds.
+        missing: Vec<LayerRange>,
+    },
+    /// Being computed.
+    Computing,
+    /// Over.
+    Done {
+        /// Why it ended.
+        end: AnswerEnd,
+        /// Milliseconds from the route to the first token.
+        first_token_ms: u32,
+        /// Milliseconds from the first token to the last.
+        decode_ms: u32,
+    },
+    /// There will be no (more) answer.
+    Failed {
+        /// What happened, whether anything was lost, what to do.
+        reason: String,
+    },
+}
+
+impl Exchange {
+    /// True while an answer may still come.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !matches!(self.phase, Phase::Done { .. } | Phase::Failed { .. })
+    }
+}
+
+impl Asking {
+    /// Nothing asked yet, with a seed typed in if there is one.
+    #[must_use]
+    pub fn new(seed: Option<u64>) -> Self {
+        Self { seed: seed.map(|seed| seed.to_string()).unwrap_or_default(), ..Self::default() }
+    }
+
+    /// The latest question.
+    #[must_use]
+    pub fn latest(&self) -> Option<&Exchange> {
+        self.exchanges.last()
+    }
+
+    /// True while an answer may still come.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.latest().is_some_and(Exchange::is_open)
+    }
+
+    pub(super) fn cancel(&self) -> Vec<Effect> {
+        self.latest()
+            .filter(|exchange| exchange.is_open())
+            .map(|exchange| Effect::Send(Command::Cancel { ask: exchange.ask }))
+            .into_iter()
+            .collect()
+    }
+
+    pub(super) fn fail_open(&mut self, reason: &str) {
+        if let Some(exchange) = self.exchanges.last_mut().filter(|exchange| exchange.is_open()) {
+            exchange.phase = Phase::Failed { reason: reason.to_owned() };
+        }
+    }
+
+    pub(super) fn answer(&mut self, ask: u32, event: AnswerEvent) {
+        let Some(exchange) = self.exchanges.iter_mut().find(|one| one.ask == ask && one.is_open()) else { return };
+        match event {
+            AnswerEvent::Waiting { model, missing } => exchange.phase = Phase::Waiting { model, missing },
+            AnswerEvent::Route { stages, sampling, .. } => {
+                exchange.stages = stages;
+                exchange.seed = sampling.seed;
+                exchange.sampling = Some(sampling);
+                exchange.phase = Phase::Computing;
+            }
+            AnswerEvent::Token { text, .. } => {
+                exchange.tokens = exchange.tokens.saturating_add(1);
+                exchange.text.push_str(&text);
+            }
+            AnswerEvent::Done { end, first_token_ms, decode_ms, tokens } => {
+                exchange.tokens = tokens;
+                exchange.phase = Phase::Done { end, first_token_ms, decode_ms };
+            }
+            AnswerEvent::Failed { reason } => exchange.phase = Phase::Failed { reason },
+        }
+    }
+}
+
+impl State {
+    pub(super) fn ask(&mut self, random_seed: u64) -> Vec<Effect> {
+        let asking = &mut self.asking;
+        let prompt = asking.prompt.trim().to_owned();
+        if prompt.is_empty() || asking.is_open() {
+            return Vec::new();
+        }
+        let (seed, temperature_milli) = match (parse_seed(&asking.seed), parse_temperature(&asking.temperature)) {
+            (Ok(seed), Ok(temperature)) => (seed.unwrap_or(random_seed), temperature),
+            (Err(problem), _) | (_, Err(problem)) => {
+                asking.input_problem = Some(problem);
+                return Vec::new();
+            }
+        };
+        asking.input_problem = None;
+        asking.prompt.clear();
+        let ask = asking.next_ask;
+        asking.next_ask = ask.wrapping_add(1);
+        if asking.exchanges.len() == MAX_EXCHANGES {
+            asking.exchanges.remove(0);
+        }
+        asking.exchanges.push(Exchange {
+            ask,
+            prompt: prompt.clone(),
+            seed,
+            text: String::new(),
+            tokens: 0,
+            stages: Vec::new(),
+            sampling: None,
+            phase: Phase::Sent,
+        });
+        self.problem = None;
+        let sampling = SamplingChoice { temperature_milli, seed, ..SamplingChoice::default() };
+        let mut effects = self.connected();
+        effects.push(Effect::Send(Command::Ask(Ask { ask, model: None, prompt, sampling, max_tokens: None })));
+        effects
+    }
+}
+
+/// A seed as typed: a whole number below 2^53, or `None` for nothing.
+fn parse_seed(typed: &str) -> Result<Option<u64>, String> {
+    let typed = typed.trim();
+    if typed.is_empty() {
+        return Ok(None);
+    }
+    let seed = typed.parse::<u64>().ok().filter(|seed| *seed < SEED_LIMIT);
+    seed.map(Some).ok_or_else(|| format!("The seed must be a whole number below {SEED_LIMIT}. Nothing was asked."))
+}
+
+/// A temperature as typed, in thousandths, or `None` for nothing. Read digit by digit: a float would round what the arithmetic
+/// defines exactly.
+fn parse_temperature(typed: &str) -> Result<Option<u32>, String> {
+    let typed = typed.trim().replace(',', ".");
+    if typed.is_empty() {
+        return Ok(None);
+    }
+    let (whole, fraction) = typed.split_once('.').unwrap_or((&typed, ""));
+    let fraction = fraction.trim_end_matches('0');
+    let is_number = |text: &str| text.chars().all(|digit| digit.is_ascii_digit());
+    let has_digits = typed.contains(|character: char| character.is_ascii_digit());
+    let milli = (has_digits && whole.len() <= 1 && fraction.len() <= 3 && is_number(whole) && is_number(fraction))
+        .then(|| format!("{whole}{fraction:0<3}").parse::<u32>().ok())
+        .flatten();
+    milli
+        .filter(|milli| *milli == 0 || (MIN_TEMPERATURE_MILLI..=MAX_TEMPERATURE_MILLI).contains(milli))
+        .map(Some)
+        .ok_or_else(|| {
+            "The temperature must be 0, or from 0.05 to 5 with at most three decimals. Nothing was asked.".to_owned()
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn temperatures_are_read_exactly() {
+        assert_eq!(parse_temperature(""), Ok(None));
+        assert_eq!(parse_temperature("0"), Ok(Some(0)));
+        assert_eq!(parse_temperature(" 0.7 "), Ok(Some(700)));
+        assert_eq!(parse_temperature("0,7"), Ok(Some(700)));
+        assert_eq!(parse_temperature(".05"), Ok(Some(50)));
+        assert_eq!(parse_temperature("1."), Ok(Some(1000)));
+        assert_eq!(parse_temperature("0.70000"), Ok(Some(700)));
+        for wrong in ["0.01", "5.001", "-1", "1e0", "0.7005", "warm", "12", "."] {
+            assert!(parse_temperature(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn seeds_stay_below_two_to_the_53() {
+        assert_eq!(parse_seed("  "), Ok(None));
+        assert_eq!(parse_seed("9007199254740991"), Ok(Some(SEED_LIMIT - 1)));
+        assert!(parse_seed("9007199254740992").is_err());
+        assert!(parse_seed("1.5").is_err());
+    }
+}

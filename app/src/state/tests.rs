@@ -1,0 +1,242 @@
+//! What a visitor does, step by step, and what the page must do about it.
+
+use potluck_protocol::id::{LayerRange, NodeId};
+use potluck_protocol::page::{
+    AnswerEnd, AnswerEvent, BackendPreference, Command, Lending, LendingPhase, Link, Notice, StageView,
+};
+use potluck_protocol::sampling::Sampling;
+
+use super::asking::{MAX_EXCHANGES, Phase};
+use super::lending::{Intent, OTHER_TAB};
+use super::options::Options;
+use super::*;
+
+const SERVER: &str = "http://127.0.0.1:8080";
+const SAMPLING: Sampling = Sampling { temperature_milli: 700, top_k: 40, top_p_milli: 950, seed: 7 };
+
+fn page() -> State {
+    State::new(SERVER.to_owned(), &Options::default())
+}
+
+fn connect() -> Effect {
+    Effect::Send(Command::Connect { server: SERVER.to_owned() })
+}
+
+fn lending_page() -> State {
+    let mut state = page();
+    state.reduce(Action::Lend);
+    state.reduce(Action::LockAnswered { granted: true });
+    state
+}
+
+fn type_and_ask(state: &mut State, prompt: &str) -> Vec<Effect> {
+    state.reduce(Action::TypePrompt(prompt.to_owned()));
+    state.reduce(Action::Ask { random_seed: 7 })
+}
+
+fn lending(phase: LendingPhase) -> Action {
+    Action::Notice(Notice::Lending(Lending { phase, ..Lending::default() }))
+}
+
+fn answer(ask: u32, event: AnswerEvent) -> Action {
+    Action::Notice(Notice::Answer { ask, event })
+}
+
+fn done() -> AnswerEvent {
+    AnswerEvent::Done { end: AnswerEnd::Stop, first_token_ms: 5, decode_ms: 10, tokens: 2 }
+}
+
+fn ended(effects: &[Effect]) -> bool {
+    effects.contains(&Effect::EndWorker)
+}
+
+#[test]
+fn a_page_just_opened_starts_nothing_whatever_its_address_says() {
+    let options = Options::from_query("?backend=gpu&memory_mib=64&seed=3");
+    let state = State::new(SERVER.to_owned(), &options);
+    assert!(!state.worker_runs && state.link.is_none() && !state.volunteer.is_lending());
+    assert_eq!((state.volunteer.backend, state.volunteer.memory_mib), (BackendPreference::Gpu, 64));
+    assert_eq!(state.asking.seed, "3");
+}
+
+#[test]
+fn lending_takes_the_lock_before_it_starts_anything() {
+    let mut state = page();
+    state.reduce(Action::ChooseBackend(BackendPreference::Cpu));
+    state.reduce(Action::ChooseMemory(256));
+    assert_eq!(state.reduce(Action::Lend), [Effect::TakeLock]);
+    assert_eq!(state.reduce(Action::Lend), [], "a second click changes nothing");
+    assert!(!state.worker_runs);
+    let lend = Command::Lend { backend: BackendPreference::Cpu, memory_bytes: 256 << 20 };
+    assert_eq!(
+        state.reduce(Action::LockAnswered { granted: true }),
+        [Effect::StartWorker, connect(), Effect::Send(lend)]
+    );
+    assert_eq!(state.volunteer.phase_text(), "Starting");
+}
+
+#[test]
+fn a_second_tab_is_told_and_starts_nothing() {
+    let mut state = page();
+    state.reduce(Action::Lend);
+    assert_eq!(state.reduce(Action::LockAnswered { granted: false }), []);
+    assert!(!state.worker_runs && !state.volunteer.is_lending());
+    assert_eq!(state.problem.as_deref(), Some(OTHER_TAB));
+}
+
+#[test]
+fn stop_while_the_browser_thinks_about_the_lock_gives_it_back() {
+    let mut state = page();
+    state.reduce(Action::Lend);
+    state.reduce(Action::Stop);
+    assert_eq!(state.reduce(Action::LockAnswered { granted: true }), [Effect::ReleaseLock]);
+    assert!(!state.worker_runs);
+}
+
+#[test]
+fn stop_ends_the_worker_and_the_next_click_starts_anew() {
+    let mut state = lending_page();
+    state.reduce(lending(LendingPhase::Serving));
+    assert_eq!(state.volunteer.phase_text(), "Serving");
+    assert_eq!(state.reduce(Action::Stop), [Effect::EndWorker, Effect::ReleaseLock]);
+    assert_eq!(state.volunteer.phase_text(), "Not lending");
+    state.reduce(lending(LendingPhase::Serving));
+    assert_eq!(state.volunteer.phase_text(), "Not lending", "words of an ended worker count no more");
+    state.reduce(Action::Lend);
+    assert!(state.reduce(Action::LockAnswered { granted: true }).contains(&Effect::StartWorker));
+}
+
+#[test]
+fn stop_during_an_answer_lets_the_answer_end_and_then_ends_the_worker() {
+    let mut state = lending_page();
+    type_and_ask(&mut state, "why?");
+    assert_eq!(state.reduce(Action::Stop), [Effect::Send(Command::StopLending), Effect::ReleaseLock]);
+    assert!(!state.volunteer.is_lending());
+    assert!(!ended(&state.reduce(answer(0, AnswerEvent::Token { token: 1, text: "Because".to_owned() }))));
+    assert!(ended(&state.reduce(answer(0, done()))));
+    assert_eq!(state.asking.latest().unwrap().text, "Because");
+}
+
+#[test]
+fn lending_again_during_that_answer_keeps_the_worker() {
+    let mut state = lending_page();
+    type_and_ask(&mut state, "why?");
+    state.reduce(Action::Stop);
+    state.reduce(Action::Lend);
+    let effects = state.reduce(Action::LockAnswered { granted: true });
+    assert!(!effects.contains(&Effect::StartWorker) && matches!(effects[..], [Effect::Send(Command::Lend { .. })]));
+    assert!(!ended(&state.reduce(answer(0, done()))));
+}
+
+#[test]
+fn asking_starts_a_worker_once_and_lends_nothing() {
+    let mut state = page();
+    let effects = type_and_ask(&mut state, "  why?  ");
+    assert_eq!(effects[..2], [Effect::StartWorker, connect()]);
+    let Effect::Send(Command::Ask(ask)) = &effects[2] else { panic!("{effects:?}") };
+    assert_eq!((ask.prompt.as_str(), ask.sampling.seed, ask.sampling.temperature_milli), ("why?", 7, None));
+    assert!(!state.volunteer.is_lending());
+    assert_eq!(state.asking.prompt, "", "the form is ready for the next question");
+    assert_eq!(type_and_ask(&mut state, "and?"), [], "one question at a time");
+    assert!(!ended(&state.reduce(answer(0, done()))), "the link stays for the next question");
+    assert!(matches!(type_and_ask(&mut state, "and?")[..], [Effect::Send(Command::Ask(_))]));
+}
+
+#[test]
+fn an_answer_is_put_together_from_its_events() {
+    let mut state = page();
+    type_and_ask(&mut state, "why?");
+    let missing = vec![LayerRange { first: 2, end: 4 }];
+    state.reduce(answer(0, AnswerEvent::Waiting { model: "m".to_owned(), missing: missing.clone() }));
+    assert_eq!(state.asking.latest().unwrap().phase, Phase::Waiting { model: "m".to_owned(), missing });
+    let stages = vec![StageView { node: NodeId([1; 32]), layers: LayerRange { first: 0, end: 6 } }];
+    let route = AnswerEvent::Route { session: "s".to_owned(), stages, sampling: SAMPLING, prompt_tokens: 9 };
+    state.reduce(answer(0, route));
+    for text in ["Be", "", "cause"] {
+        state.reduce(answer(0, AnswerEvent::Token { token: 1, text: text.to_owned() }));
+    }
+    state.reduce(answer(9, AnswerEvent::Token { token: 1, text: "not ours".to_owned() }));
+    let exchange = state.asking.latest().unwrap();
+    assert_eq!((exchange.text.as_str(), exchange.tokens, exchange.stages.len()), ("Because", 3, 1));
+    state.reduce(answer(0, done()));
+    state.reduce(answer(0, AnswerEvent::Token { token: 1, text: "too late".to_owned() }));
+    assert_eq!(state.asking.latest().unwrap().text, "Because");
+}
+
+#[test]
+fn cancel_is_told_to_the_worker_only_while_an_answer_may_come() {
+    let mut state = page();
+    assert_eq!(state.reduce(Action::Cancel), []);
+    type_and_ask(&mut state, "why?");
+    assert_eq!(state.reduce(Action::Cancel), [Effect::Send(Command::Cancel { ask: 0 })]);
+    state.reduce(answer(0, done()));
+    assert_eq!(state.reduce(Action::Cancel), []);
+}
+
+#[test]
+fn what_cannot_be_asked_is_said_and_not_asked() {
+    let mut state = page();
+    assert_eq!(type_and_ask(&mut state, "   "), []);
+    state.reduce(Action::TypeSeed("x".to_owned()));
+    assert_eq!(type_and_ask(&mut state, "why?"), []);
+    assert!(state.asking.input_problem.as_ref().unwrap().contains("seed"));
+    assert_eq!(state.asking.prompt, "why?", "the question is not lost");
+    state.reduce(Action::TypeSeed("12".to_owned()));
+    state.reduce(Action::TypeTemperature("0,5".to_owned()));
+    let effects = state.reduce(Action::Ask { random_seed: 7 });
+    let Some(Effect::Send(Command::Ask(ask))) = effects.last() else { panic!("{effects:?}") };
+    assert_eq!((ask.sampling.seed, ask.sampling.temperature_milli), (12, Some(500)));
+    assert_eq!(state.asking.input_problem, None);
+}
+
+#[test]
+fn a_broken_worker_is_told_and_can_be_started_again() {
+    let mut state = lending_page();
+    type_and_ask(&mut state, "why?");
+    let effects = state.reduce(Action::WorkerFailed { reason: "out of memory.".to_owned() });
+    assert_eq!(effects, [Effect::EndWorker, Effect::ReleaseLock]);
+    assert!(!state.asking.is_open() && !state.volunteer.is_lending() && !state.worker_runs);
+    assert!(state.problem.as_ref().unwrap().contains("out of memory. Credit"));
+    assert_eq!(state.reduce(Action::Lend), [Effect::TakeLock]);
+    assert_eq!(state.problem, None);
+}
+
+#[test]
+fn a_refused_link_ends_everything_with_the_servers_reason() {
+    let mut state = lending_page();
+    let refused = Notice::Link(Link::Refused { reason: "connected elsewhere".to_owned() });
+    assert!(ended(&state.reduce(Action::Notice(refused))));
+    assert!(state.problem.as_ref().unwrap().contains("connected elsewhere"));
+    assert_eq!((state.volunteer.intent, state.link), (Intent::No, None));
+}
+
+#[test]
+fn lending_that_fails_keeps_its_reason_and_gives_the_button_back() {
+    let mut state = lending_page();
+    let failed = LendingPhase::Failed { reason: "no memory".to_owned() };
+    assert_eq!(state.reduce(lending(failed.clone())), [Effect::ReleaseLock]);
+    assert_eq!((state.volunteer.phase_text(), state.volunteer.is_lending()), ("Failed", false));
+    assert_eq!(state.volunteer.lending.phase, failed);
+    assert!(state.worker_runs, "a question may still be asked over the same link");
+}
+
+#[test]
+fn old_questions_make_room() {
+    let mut state = page();
+    for number in 0..=MAX_EXCHANGES {
+        type_and_ask(&mut state, &format!("question {number}"));
+        state.reduce(answer(u32::try_from(number).unwrap(), done()));
+    }
+    assert_eq!(state.asking.exchanges.len(), MAX_EXCHANGES);
+    assert_eq!(state.asking.exchanges[0].prompt, "question 1");
+}
+
+#[test]
+fn a_silent_server_leaves_what_was_known() {
+    let mut state = page();
+    state.reduce(Action::Swarm(Ok(SwarmView::default())));
+    state.reduce(Action::Swarm(Err("gone".to_owned())));
+    assert!(state.swarm.value.is_some() && state.swarm.failure.is_some());
+    state.reduce(Action::Swarm(Ok(SwarmView::default())));
+    assert_eq!(state.swarm.failure, None);
+}

@@ -1,0 +1,126 @@
+//! What the page looks like: components that take props and dispatch actions, and decide nothing.
+//!
+//! Everything that came from a model or a peer is a text node; HTML is never made from text.
+
+mod answer;
+mod ask;
+mod choices;
+mod connection;
+mod header;
+mod lend;
+mod lending;
+mod light;
+mod logo;
+mod people;
+mod problem;
+pub mod seats;
+mod table;
+mod tally;
+
+use std::rc::Rc;
+
+use potluck_protocol::id::NodeId;
+use potluck_protocol::page::LendingPhase;
+use yew::{Callback, Html, Properties, function_component, html, use_effect_with, use_force_update, use_memo};
+
+use crate::api::Polling;
+use crate::browser;
+use crate::state::asking::Phase;
+use crate::state::{Action, State};
+use crate::store::{Store, WorkerStarter};
+
+use answer::Answer;
+use ask::AskForm;
+use header::Header;
+use lend::LendCard;
+use people::People;
+use problem::Problem;
+use table::Table;
+use tally::Tally;
+
+/// What [`App`] takes.
+#[derive(Clone, Debug, PartialEq, Properties)]
+pub struct AppProps {
+    /// Starts this tab's worker when a click needs it.
+    pub starter: WorkerStarter,
+}
+
+/// The page.
+#[function_component]
+pub fn App(props: &AppProps) -> Html {
+    let update = use_force_update();
+    let store = use_memo((), |()| {
+        let changed = Callback::from(move |()| update.force_update());
+        let store = Store::new(props.starter.clone(), changed);
+        let dispatch = store.dispatcher();
+        (store, dispatch)
+    });
+    let (state, dispatch) = (store.0.state(), store.1.clone());
+    {
+        let dispatch = dispatch.clone();
+        use_effect_with((), move |()| {
+            let polling = Polling::start(dispatch);
+            move || drop(polling)
+        });
+    }
+    use_effect_with(work_steps(&state), |steps| browser::set_icon(&logo::icon(*steps)));
+    html! { <Page {state} {dispatch} /> }
+}
+
+#[derive(Clone, Debug, PartialEq, Properties)]
+struct PageProps {
+    state: Rc<State>,
+    dispatch: Callback<Action>,
+}
+
+#[function_component]
+fn Page(props: &PageProps) -> Html {
+    let (state, dispatch) = (&*props.state, &props.dispatch);
+    let model = state.model().cloned();
+    let layers = model.as_ref().map_or(state.volunteer.lending.model_layers, |model| model.layers);
+    let swarm = Rc::new(state.swarm.value.clone().unwrap_or_default());
+    let (route, tokens) = computing(state);
+    html! {
+        <>
+            <Header link={state.link.clone()} steps={work_steps(state)} />
+            <main id="main">
+                <Problem text={state.problem.clone()} dispatch={dispatch.clone()} />
+                <div class="columns">
+                    <div class="column">
+                        <LendCard volunteer={state.volunteer.clone()} node={state.node} model={model.clone()}
+                            dispatch={dispatch.clone()} />
+                        <section class="card" aria-labelledby="ask-title">
+                            <h2 id="ask-title">{ "Ask the table" }</h2>
+                            <AskForm asking={state.asking.clone()} is_main_action={state.volunteer.is_lending()}
+                                dispatch={dispatch.clone()} />
+                            <Answer asking={state.asking.clone()} link={state.link.clone()} you={state.node} />
+                        </section>
+                    </div>
+                    <section class="card" aria-labelledby="table-title">
+                        <h2 id="table-title">{ "At the table" }</h2>
+                        <Table swarm={swarm.clone()} {layers} you={state.node} {route} {tokens} />
+                        <People {swarm} known={state.swarm.value.is_some()} failure={state.swarm.failure.clone()} {model}
+                            you={state.node} />
+                    </section>
+                </div>
+                <Tally tally={state.tally.clone()} you={state.node} />
+            </main>
+        </>
+    }
+}
+
+/// Rises with every report of work done here; 0 unless this computer serves.
+fn work_steps(state: &State) -> u64 {
+    let lending = &state.volunteer.lending;
+    if lending.phase == LendingPhase::Serving { lending.tokens } else { 0 }
+}
+
+/// Who computes this visitor's answer just now, and how many tokens of it there are.
+fn computing(state: &State) -> (Vec<NodeId>, u32) {
+    match state.asking.latest() {
+        Some(exchange) if exchange.phase == Phase::Computing => {
+            (exchange.stages.iter().map(|stage| stage.node).collect(), exchange.tokens)
+        }
+        _ => (Vec::new(), 0),
+    }
+}

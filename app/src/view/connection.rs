@@ -1,0 +1,30 @@
+//! The link to the server, in a few words that are always there.
+
+use potluck_protocol::page::Link;
+use yew::{Html, Properties, function_component, html};
+
+/// What [`Connection`] takes.
+#[derive(Clone, Debug, PartialEq, Eq, Properties)]
+pub(super) struct ConnectionProps {
+    /// The worker's link to the server; `None` while no worker runs.
+    pub(super) link: Option<Link>,
+}
+
+#[function_component]
+pub(super) fn Connection(props: &ConnectionProps) -> Html {
+    let (class, glyph, text) = match &props.link {
+        None => ("link", "○", "Not connected".to_owned()),
+        Some(Link::Connecting) => ("link", "◌", "Connecting".to_owned()),
+        Some(Link::Open) => ("link ok", "●", "Connected".to_owned()),
+        Some(Link::Lost { reason, retry_ms }) => {
+            ("link warn", "▲", format!("Connection lost ({reason}); trying again in {} s", retry_ms.div_ceil(1000)))
+        }
+        Some(Link::Refused { reason }) => ("link bad", "✕", format!("Refused: {reason}")),
+    };
+    html! {
+        <p {class} role="status">
+            <span aria-hidden="true">{ glyph }</span>
+            <span data-testid="link-state">{ text }</span>
+        </p>
+    }
+}

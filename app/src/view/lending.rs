@@ -1,0 +1,130 @@
+//! What this computer is doing for others, in words and numbers, and the way out.
+
+use potluck_protocol::id::NodeId;
+use potluck_protocol::page::{Lending, LendingPhase};
+use yew::{Callback, Html, Properties, function_component, html};
+
+use crate::state::Action;
+use crate::state::lending::Volunteer;
+use crate::state::numbers;
+
+/// What [`LendingStatus`] takes.
+#[derive(Clone, Debug, PartialEq, Properties)]
+pub(super) struct LendingStatusProps {
+    pub(super) volunteer: Volunteer,
+    /// This tab.
+    pub(super) node: Option<NodeId>,
+    pub(super) dispatch: Callback<Action>,
+}
+
+#[function_component]
+pub(super) fn LendingStatus(props: &LendingStatusProps) -> Html {
+    let volunteer = &props.volunteer;
+    let lending = &volunteer.lending;
+    let stop = props.dispatch.reform(|_| Action::Stop);
+    let serving = lending.phase == LendingPhase::Serving;
+    html! {
+        <>
+            <p class="phase" role="status">
+                <strong data-testid="phase" class={if serving { "ok" } else { "" }}>{ volunteer.phase_text() }</strong>
+                <span>{ explanation(lending) }</span>
+            </p>
+            if lending.phase == LendingPhase::Fetching {
+                { progress(lending) }
+            }
+            if let Some(note) = &lending.note {
+                <p class="warn"><span aria-hidden="true">{ "▲ " }</span><span data-testid="backend-note">{ note.clone() }</span></p>
+            }
+            { facts(props) }
+            <button type="button" class="plain" data-testid="stop" onclick={stop}>{ "Stop" }</button>
+        </>
+    }
+}
+
+fn explanation(lending: &Lending) -> String {
+    match &lending.phase {
+        LendingPhase::Idle | LendingPhase::Starting => "Looking at what this computer can compute with.".to_owned(),
+        LendingPhase::Waiting => "Offered. The server is about to say which layers are wanted.".to_owned(),
+        LendingPhase::Fetching => "Weights are coming in; each is checked before it is used.".to_owned(),
+        LendingPhase::Serving => match lending.sessions {
+            0 => "Ready. Nobody is asking just now.".to_owned(),
+            1 => "Computing for one question.".to_owned(),
+            sessions => format!("Computing for {sessions} questions."),
+        },
+        LendingPhase::Failed { reason } => reason.clone(),
+    }
+}
+
+/// Bytes of weights that are here and verified, of all that these layers need.
+fn progress(lending: &Lending) -> Html {
+    let (here, all) = (lending.loaded_bytes.min(lending.total_bytes), lending.total_bytes);
+    let text = format!("{} of {}", numbers::bytes(here), numbers::bytes(all));
+    html! {
+        <div class="progress">
+            <progress data-testid="progress" aria-label="Weights fetched" value={here.to_string()} max={all.max(1).to_string()}>
+                { text.clone() }
+            </progress>
+            <span class="soft">{ text }</span>
+        </div>
+    }
+}
+
+fn facts(props: &LendingStatusProps) -> Html {
+    let lending = &props.volunteer.lending;
+    let name = props.node.map(|node| {
+        html! {
+            <><dt>{ "Your seat" }</dt><dd>{ node.name() }{ " " }<span class="soft">{ node.short() }</span></dd></>
+        }
+    });
+    let backend = (!lending.backend.is_empty()).then(|| {
+        html! {
+            <>
+                <dt>{ "Computes with" }</dt>
+                <dd>
+                    <span data-testid="backend">{ lending.backend.clone() }</span>
+                    if !lending.adapter.is_empty() {
+                        <span class="soft">{ " " }<span data-testid="adapter">{ lending.adapter.clone() }</span></span>
+                    }
+                </dd>
+            </>
+        }
+    });
+    let layers = lending.layers.map(|layers| {
+        html! {
+            <>
+                <dt>{ "Holds" }</dt>
+                <dd>
+                    <span data-testid="layers">{ layers.to_string() }</span>
+                    <span class="soft">
+                        { format!(" of {} layers", lending.model_layers) }
+                        if let Some(model) = &lending.model {
+                            { format!(" of {model}") }
+                        }
+                    </span>
+                </dd>
+            </>
+        }
+    });
+    let serving = lending.phase == LendingPhase::Serving;
+    html! {
+        <dl class="facts">
+            { for name }
+            { for backend }
+            { for layers }
+            if serving {
+                <dt>{ "Computed" }</dt>
+                <dd><span data-testid="tokens">{ lending.tokens }</span><span class="soft">{ " tokens since you sat down" }</span></dd>
+                <dt>{ "Speed" }</dt>
+                <dd>
+                    <span data-testid="rate">{ numbers::milli(lending.milli_tokens_per_second) }</span>
+                    <span class="soft">{ format!(" tokens a second; {} ms each", numbers::us_as_ms(lending.us_per_token_p50)) }</span>
+                </dd>
+                <dt>{ "Credit" }</dt>
+                <dd>
+                    <span data-testid="credit">{ numbers::gmac(lending.credit_macs) }</span>
+                    <span class="soft">{ format!(" GMAC; {} receipts since you sat down", lending.receipts) }</span>
+                </dd>
+            }
+        </dl>
+    }
+}

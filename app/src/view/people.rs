@@ -1,0 +1,117 @@
+//! The facts of the drawing as a plain table: who is connected, and what they hold and do.
+
+use std::rc::Rc;
+
+use potluck_protocol::id::NodeId;
+use potluck_protocol::server::NodeKind;
+use yew::{Html, Properties, function_component, html};
+
+use super::seats::short_range;
+use crate::state::numbers;
+use crate::state::swarm::{ModelView, NodeView, SwarmView};
+
+/// Rows shown at most; a longer table is slow to draw and nobody reads it.
+const MAX_ROWS: usize = 200;
+
+/// What [`People`] takes.
+#[derive(Clone, Debug, PartialEq, Properties)]
+pub(super) struct PeopleProps {
+    pub(super) swarm: Rc<SwarmView>,
+    /// True once the server has answered.
+    pub(super) known: bool,
+    /// Why it did not answer just now.
+    pub(super) failure: Option<String>,
+    pub(super) model: Option<ModelView>,
+    /// This tab.
+    pub(super) you: Option<NodeId>,
+}
+
+#[function_component]
+pub(super) fn People(props: &PeopleProps) -> Html {
+    let rows = props.swarm.nodes.iter().take(MAX_ROWS).map(|node| row(node, props.you));
+    html! {
+        <>
+            if let Some(model) = &props.model {
+                <p class="soft">{ about(model) }</p>
+            }
+            if let Some(failure) = &props.failure {
+                <p class="warn" role="status">
+                    <span aria-hidden="true">{ "▲ " }</span>
+                    { format!("This may be out of date: {failure}. Trying again every few seconds.") }
+                </p>
+            }
+            <div class="scroll" tabindex="0" role="region" aria-label="Who sits at the table">
+                <table data-testid="swarm-table">
+                    <thead>
+                        <tr>
+                            <th scope="col">{ "Who" }</th>
+                            <th scope="col">{ "Layers" }</th>
+                            <th scope="col" class="number">{ "Tokens" }</th>
+                            <th scope="col" class="number">{ "ms each" }</th>
+                        </tr>
+                    </thead>
+                    <tbody>
+                        { for rows }
+                        if props.known && props.swarm.nodes.is_empty() {
+                            <tr><td colspan="4" class="soft">{ "Nobody sits here yet. Be the first." }</td></tr>
+                        } else if !props.known {
+                            <tr><td colspan="4" class="soft">{ "Looking who is there." }</td></tr>
+                        }
+                    </tbody>
+                </table>
+            </div>
+            if props.swarm.nodes.len() > MAX_ROWS {
+                <p class="soft">{ format!("And {} more.", props.swarm.nodes.len() - MAX_ROWS) }</p>
+            }
+        </>
+    }
+}
+
+fn row(node: &NodeView, you: Option<NodeId>) -> Html {
+    let you = if Some(node.id) == you { " (you)" } else { "" };
+    let mut details = vec![kind(node.kind).to_owned()];
+    details.extend(node.backend.clone().filter(|backend| !backend.is_empty()));
+    if !node.state.is_empty() {
+        details.push(node.state.clone());
+    }
+    details.push(node.id.short());
+    html! {
+        <tr key={node.id.to_string()}>
+            <th scope="row">
+                <span class="shape" aria-hidden="true">{ shape(node.kind) }</span>
+                { format!("{}{you}", node.id.name()) }
+                <span class="soft block">{ details.join(", ") }</span>
+            </th>
+            <td class="range">{ node.range().map_or_else(|| "none".to_owned(), short_range) }</td>
+            <td class="number">{ node.tokens }</td>
+            <td class="number">{ node.ms_per_token_p50.map_or_else(|| "–".to_owned(), |ms| format!("{ms:.1}")) }</td>
+        </tr>
+    }
+}
+
+fn about(model: &ModelView) -> String {
+    let mut parts = vec![format!("{}: {} layers", model.name, model.layers)];
+    if model.bytes > 0 {
+        parts.push(numbers::bytes(model.bytes));
+    }
+    if let Some(license) = &model.license {
+        parts.push(format!("licence {license}"));
+    }
+    format!("{}.", parts.join(", "))
+}
+
+/// Browsers are round, programs square.
+pub(super) fn shape(kind: NodeKind) -> &'static str {
+    match kind {
+        NodeKind::Browser => "○",
+        NodeKind::Native => "□",
+    }
+}
+
+/// In one word.
+pub(super) fn kind(kind: NodeKind) -> &'static str {
+    match kind {
+        NodeKind::Browser => "browser",
+        NodeKind::Native => "native",
+    }
+}

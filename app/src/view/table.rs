@@ -1,0 +1,165 @@
+//! The table seen from above, as SVG. It shows what the plain table beside it says; a screen reader gets one sentence.
+
+use std::rc::Rc;
+
+use potluck_protocol::id::NodeId;
+use potluck_protocol::server::NodeKind;
+use yew::{Html, Properties, classes, function_component, html};
+
+use super::light::Light;
+use super::seats::{self, DISH_RADIUS, Dish, MARGIN, MIDDLE, SEAT_RADIUS, SIZE, Seat, TABLE_RADIUS};
+use crate::state::swarm::SwarmView;
+
+/// What [`Table`] takes.
+#[derive(Clone, Debug, PartialEq, Properties)]
+pub(super) struct TableProps {
+    /// Who is connected.
+    pub(super) swarm: Rc<SwarmView>,
+    /// Layers of the model; 0 if unknown.
+    pub(super) layers: u32,
+    /// This tab.
+    pub(super) you: Option<NodeId>,
+    /// Who computes this visitor's answer just now, in order; empty while nobody does.
+    pub(super) route: Vec<NodeId>,
+    /// Tokens of that answer.
+    pub(super) tokens: u32,
+}
+
+/// The drawing.
+#[function_component]
+pub(super) fn Table(props: &TableProps) -> Html {
+    let (seats, left_out) = seats::arrange(&props.swarm, props.layers, props.you);
+    let way = seats::way(&seats, props.route.iter().copied());
+    let (top, bottom) = seats::extent(&seats);
+    let view_box = format!("{MARGIN:.1} {top:.1} {:.1} {:.1}", SIZE - 2.0 * MARGIN, bottom - top);
+    let middle = MIDDLE.to_string();
+    let (number, word) = if props.route.is_empty() {
+        (props.layers, if props.layers == 1 { "layer" } else { "layers" })
+    } else {
+        (props.tokens, if props.tokens == 1 { "token" } else { "tokens" })
+    };
+    html! {
+        <>
+            <svg class="table" viewBox={view_box} role="img" aria-label={sentence(&seats, left_out)}>
+                <circle class="table-top" cx={middle.clone()} cy={middle.clone()} r={TABLE_RADIUS.to_string()} />
+                if let Some(way) = &way {
+                    <path class="way" d={way.clone()} />
+                }
+                <circle class="bowl" cx={middle.clone()} cy={middle.clone()} r="32" />
+                if number > 0 {
+                    <text class="bowl-number" x={middle.clone()} y={(MIDDLE + 2.0).to_string()}>{ number }</text>
+                    <text class="bowl-word" x={middle.clone()} y={(MIDDLE + 17.0).to_string()}>{ word }</text>
+                }
+                { for seats.iter().map(seat) }
+                if let Some(way) = way {
+                    <Light path={way} tokens={props.tokens} />
+                }
+            </svg>
+            <p class="legend soft" aria-hidden="true">
+                <span>{ "○ browser" }</span><span>{ "□ native" }</span>
+                <span><span class="ok">{ "●" }</span>{ " computed just now" }</span>
+            </p>
+            if left_out > 0 {
+                <p class="soft">{ format!("And {left_out} more, who find no room in the drawing.") }</p>
+            }
+        </>
+    }
+}
+
+fn seat(seat: &Seat) -> Html {
+    let names = match &seat.sitter {
+        Some(sitter) => name_lines(sitter.node),
+        None => ("pull up".to_owned(), "a chair".to_owned()),
+    };
+    let (first, second) = seat.name_at;
+    let state = match &seat.sitter {
+        None => "empty",
+        Some(sitter) if sitter.is_you => "you",
+        Some(_) => "taken",
+    };
+    let drawing = html! {
+        <>
+            { for seat.dishes.iter().map(dish) }
+            { chair(seat) }
+            <text class="seat-name" x={unit(first.x)} y={unit(first.y)}>{ names.0 }</text>
+            <text class="seat-name" x={unit(second.x)} y={unit(second.y)}>{ names.1 }</text>
+        </>
+    };
+    html! {
+        <g class={classes!("seat", state)}>
+            if seat.sitter.is_none() {
+                // For the mouse only, and only to the card: the keyboard reaches its button anyway, and lending takes a click there.
+                <a href="#lend" tabindex="-1">{ drawing }</a>
+            } else {
+                { drawing }
+            }
+        </g>
+    }
+}
+
+fn chair(seat: &Seat) -> Html {
+    let square = seat.sitter.is_some_and(|sitter| sitter.kind == NodeKind::Native);
+    let (x, y) = (unit(seat.at.x), unit(seat.at.y));
+    let glyph = match &seat.sitter {
+        None => "+".to_owned(),
+        Some(sitter) if sitter.is_you => "you".to_owned(),
+        Some(sitter) => initials(sitter.node),
+    };
+    html! {
+        <>
+            if square {
+                <rect class="chair" x={unit(seat.at.x - SEAT_RADIUS + 1.0)} y={unit(seat.at.y - SEAT_RADIUS + 1.0)}
+                    width={unit(2.0 * SEAT_RADIUS - 2.0)} height={unit(2.0 * SEAT_RADIUS - 2.0)} rx="5" />
+            } else {
+                <circle class="chair" cx={x.clone()} cy={y.clone()} r={unit(SEAT_RADIUS)} />
+            }
+            <text class="glyph" {x} y={unit(seat.at.y + 4.5)}>{ glyph }</text>
+            if seat.sitter.is_some_and(|sitter| sitter.is_working) {
+                <circle class="working" cx={unit(seat.at.x + 13.0)} cy={unit(seat.at.y - 13.0)} r="5" />
+            }
+        </>
+    }
+}
+
+fn dish(dish: &Dish) -> Html {
+    // A dish for several layers is wider: its label is.
+    let half = DISH_RADIUS.max(4.0 + 3.2 * f64::from(u32::try_from(dish.label.chars().count()).unwrap_or(u32::MAX)));
+    html! {
+        <>
+            <rect class="dish" x={unit(dish.at.x - half)} y={unit(dish.at.y - DISH_RADIUS)} width={unit(2.0 * half)}
+                height={unit(2.0 * DISH_RADIUS)} rx={unit(DISH_RADIUS)} />
+            <text class="dish-label" x={unit(dish.at.x)} y={unit(dish.at.y + 4.0)}>{ dish.label.clone() }</text>
+        </>
+    }
+}
+
+fn name_lines(node: NodeId) -> (String, String) {
+    let name = node.name();
+    let (first, second) = name.split_once(' ').unwrap_or((&name, ""));
+    (first.to_owned(), second.to_owned())
+}
+
+fn initials(node: NodeId) -> String {
+    node.name().split(' ').filter_map(|word| word.chars().next()).collect()
+}
+
+/// The drawing in words.
+fn sentence(seats: &[Seat], left_out: usize) -> String {
+    let taken = seats.iter().filter(|seat| seat.sitter.is_some()).count() + left_out;
+    let empty: Vec<String> = seats
+        .iter()
+        .filter(|seat| seat.sitter.is_none())
+        .filter_map(|seat| seat.layers.map(|layers| layers.to_string()))
+        .collect();
+    let people = if taken == 1 { "One seat is".to_owned() } else { format!("{taken} seats are") };
+    if empty.is_empty() {
+        format!("A round table from above. {people} taken. The table below says who holds what.")
+    } else {
+        format!("A round table from above. {people} taken. Nobody holds {}.", empty.join(" and "))
+    }
+}
+
+/// A length of the drawing, to a tenth.
+fn unit(length: f64) -> String {
+    format!("{length:.1}")
+}

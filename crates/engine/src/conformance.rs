@@ -1,0 +1,65 @@
+//! A fixed computation that every backend must reproduce before it may compute for others.
+//!
+//! One synthetic layer and head, a prompt of nine rows, a step of one, logits: it touches every kernel. Its hash is pinned; a driver
+//! that gets it wrong is not used. It takes well under a second on anything, and doubles as the measure of speed: see [`MACS`].
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::engine::{Engine, ForwardError, Input, LoadError, Output, SessionError};
+use crate::package::{BlobHash, BlobRole, ModelConfig};
+use crate::synthetic::{Synthetic, config};
+
+/// What the vector hashes to, on every backend.
+pub const EXPECTED: BlobHash = BlobHash([
+    0x36, 0xef, 0x32, 0x17, 0x3a, 0x97, 0xbc, 0x39, 0x2e, 0xc3, 0x9f, 0x3d, 0x9a, 0x30, 0xad, 0xc2, 0xce, 0x74, 0xb8,
+    0xf1, 0x54, 0x80, 0x9a, 0x8b, 0xe0, 0xa9, 0x29, 0x17, 0x0b, 0x08, 0x16, 0xe0,
+]);
+
+/// Multiply-accumulates of one run's matrices: ten rows through the layer and two through the head.
+pub const MACS: u64 = 10 * (256 * 256 * 2 + 2 * 128 * 256 + 3 * 256 * 512) + 2 * 512 * 256;
+
+/// The vector could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum ConformanceError {
+    /// A part was refused.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A session was refused.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// A step failed.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+}
+
+/// Runs the vector; the engine's model is replaced by the vector's.
+///
+/// # Errors
+/// If the backend refuses it.
+pub async fn run(engine: &mut Engine) -> Result<BlobHash, ConformanceError> {
+    const SESSION: u128 = 0;
+    const ALL: Range<u32> = 0..1;
+    let model = Synthetic::new(shape(), 7);
+    engine.set_model(Arc::new(model.manifest.clone()), model.blob(BlobRole::Tables))?;
+    for (role, bytes) in &model.blobs {
+        engine.load(*role, bytes)?;
+    }
+    engine.open_session(SESSION, ALL)?;
+    let prompt: Vec<u32> = (0..9).map(|i| (i * 61 + 5) % 512).collect();
+    let mut hasher = blake3::Hasher::new();
+    for (position, tokens) in [(0, &prompt[..]), (9, &[77][..])] {
+        if let Output::Logits(logits) = engine.forward(SESSION, position, Input::Tokens(tokens), true).await? {
+            hasher.update(&logits.exponent.to_le_bytes());
+            for value in logits.values {
+                hasher.update(&value.to_le_bytes());
+            }
+        }
+    }
+    engine.close_session(SESSION);
+    Ok(BlobHash(*hasher.finalize().as_bytes()))
+}
+
+fn shape() -> ModelConfig {
+    config(1, 256, 512, (8, 4, 32), 512, 64)
+}

@@ -1,0 +1,473 @@
+//! The engine: parts of a model and the sessions computed with them, on one backend.
+//!
+//! It holds whichever layers it was given, in any combination; a session uses a contiguous range of them. Rows go in, rows or logits
+//! come out; where they come from and go to is not its business.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
+
+#[cfg(feature = "gpu")]
+use crate::conformance;
+use crate::cpu;
+#[cfg(feature = "gpu")]
+use crate::gpu::{Gpu, GpuError};
+use crate::kernels::embedding;
+use crate::kernels::linear::CpuPath;
+use crate::kv_cache::LayerCache;
+use crate::package::{BlobError, BlobRole, HeadWeights, LayerWeights, Linear, Manifest, Tables};
+use crate::sampler::Logits;
+
+/// Rows of one step at most: bounds working memory and the time a step holds a GPU.
+pub const MAX_ROWS: usize = 64;
+/// Sessions at once.
+pub const MAX_SESSIONS: usize = 64;
+
+/// What should compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackendChoice {
+    /// A real GPU that passes the conformance vector, else the CPU.
+    Auto,
+    /// The CPU's SIMD.
+    Cpu,
+    /// Any GPU adapter, software ones too.
+    Gpu,
+    /// The specification itself, for comparison.
+    Scalar,
+}
+
+/// What computes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendInfo {
+    /// `scalar`, `avx2`, `simd128`, `webgpu`, `vulkan`, …
+    pub kind: &'static str,
+    /// The adapter's or processor's name.
+    pub adapter: String,
+    /// Something a person should know, such as why it is not the GPU.
+    pub note: Option<String>,
+}
+
+/// There is no such backend here.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A GPU was asked for.
+    #[error("no GPU can be used here: {0}")]
+    NoGpu(String),
+}
+
+/// A part was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The tables come first.
+    #[error("{0} came before the model's tables")]
+    NoModel(BlobRole),
+    /// The model has no such part.
+    #[error("the model has no {0}")]
+    NoSuchPart(BlobRole),
+    /// Not a blob of this model.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The GPU would not take it.
+    #[cfg(feature = "gpu")]
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+}
+
+/// A session could not be opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// A part is missing.
+    #[error("{0} is not loaded")]
+    Missing(BlobRole),
+    /// Too many.
+    #[error("{MAX_SESSIONS} sessions are open already")]
+    TooMany,
+    /// The name is taken.
+    #[error("the session is open already")]
+    Exists,
+    /// The GPU would not.
+    #[error("the GPU could not open a session: {0}")]
+    Gpu(String),
+}
+
+/// A step was refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ForwardError {
+    /// No such session.
+    #[error("no such session")]
+    NoSession,
+    /// A step starts where the last one ended.
+    #[error("a step at position {got}, expected {expected}")]
+    Position {
+        /// Where the session stands.
+        expected: u32,
+        /// Where the step starts.
+        got: u32,
+    },
+    /// Wrong count or width of rows.
+    #[error("{got} values or rows, expected {expected}")]
+    Shape {
+        /// What is allowed.
+        expected: String,
+        /// What came.
+        got: usize,
+    },
+    /// Not a token of the model.
+    #[error("token {got} of a vocabulary of {vocab}")]
+    Token {
+        /// Its size.
+        vocab: u32,
+        /// The token.
+        got: u32,
+    },
+    /// The context is full.
+    #[error("the model's context of {limit} positions is full")]
+    Full {
+        /// Its size.
+        limit: u32,
+    },
+    /// Tokens in the middle, or hidden rows at the start.
+    #[error("this session's first layer is {first}: it takes {}", if *first == 0 { "tokens" } else { "hidden rows" })]
+    Kind {
+        /// The session's first layer.
+        first: u32,
+    },
+    /// The GPU failed.
+    #[cfg(feature = "gpu")]
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+}
+
+/// What a step starts from.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// Token ids, for a session that starts at layer 0.
+    Tokens(&'a [u32]),
+    /// `[rows, d_model]` residual rows, for any other.
+    Hidden(&'a [i32]),
+}
+
+/// What a step ends with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// `[rows, d_model]`, of a session that does not end at the last layer.
+    Hidden(Vec<i32>),
+    /// Of the step's last row, where they were wanted.
+    Logits(Logits),
+    /// The last layer, and no logits wanted.
+    None,
+}
+
+/// Parts and sessions on one backend.
+#[derive(Debug)]
+pub struct Engine {
+    backend: Backend,
+    info: BackendInfo,
+    model: Option<Model>,
+    sessions: HashMap<u128, Session>,
+}
+
+#[derive(Debug)]
+enum Backend {
+    Cpu(CpuPath),
+    #[cfg(feature = "gpu")]
+    Gpu(Box<Gpu>),
+}
+
+#[derive(Debug)]
+struct Model {
+    manifest: Arc<Manifest>,
+    tables: Tables,
+    embedding: Option<Linear>,
+    /// Weights of the CPU backend; on a GPU the map's keys alone count.
+    layers: BTreeMap<u32, Option<LayerWeights>>,
+    head: Option<Option<HeadWeights>>,
+}
+
+#[derive(Debug)]
+struct Session {
+    layers: Range<u32>,
+    position: u32,
+    /// One a layer; unused on a GPU, which keeps its own.
+    caches: Vec<LayerCache>,
+}
+
+impl Engine {
+    /// Finds the backend; a GPU must first reproduce the pinned conformance vector.
+    ///
+    /// # Errors
+    /// If a GPU was asked for and none can be used.
+    pub async fn new(choice: BackendChoice) -> Result<Self, EngineError> {
+        let mut note = None;
+        #[cfg(feature = "gpu")]
+        if matches!(choice, BackendChoice::Auto | BackendChoice::Gpu) {
+            match Self::with_gpu(choice == BackendChoice::Gpu).await {
+                Ok(engine) => return Ok(engine),
+                Err(reason) if choice == BackendChoice::Gpu => return Err(EngineError::NoGpu(reason)),
+                Err(reason) => note = Some(format!("computing on the CPU: {reason}")),
+            }
+        }
+        #[cfg(not(feature = "gpu"))]
+        if choice == BackendChoice::Gpu {
+            return Err(EngineError::NoGpu("this build has no GPU support".to_owned()));
+        }
+        let path = if choice == BackendChoice::Scalar { CpuPath::Scalar } else { CpuPath::detect() };
+        let info = BackendInfo { kind: path.name(), adapter: "CPU".to_owned(), note };
+        Ok(Self { backend: Backend::Cpu(path), info, model: None, sessions: HashMap::new() })
+    }
+
+    #[cfg(feature = "gpu")]
+    async fn with_gpu(accept_software: bool) -> Result<Self, String> {
+        let gpu = Gpu::new(accept_software).await.map_err(|error| error.to_string())?;
+        let info = BackendInfo {
+            kind: gpu.info().kind,
+            adapter: gpu.info().adapter.clone(),
+            note: gpu.info().is_software.then(|| "this adapter is software: it computes on the CPU".to_owned()),
+        };
+        let mut engine = Self { backend: Backend::Gpu(Box::new(gpu)), info, model: None, sessions: HashMap::new() };
+        let hash = conformance::run(&mut engine).await.map_err(|error| error.to_string())?;
+        if hash != conformance::EXPECTED {
+            return Err(format!("{} computes wrongly (its driver fails the conformance vector)", engine.info.adapter));
+        }
+        engine.forget_model();
+        Ok(engine)
+    }
+
+    /// What computes.
+    #[must_use]
+    pub fn backend(&self) -> &BackendInfo {
+        &self.info
+    }
+
+    /// Width of the residual stream; 0 before a model is set.
+    #[must_use]
+    pub fn d_model(&self) -> usize {
+        self.model.as_ref().map_or(0, |model| model.manifest.config.d_model as usize)
+    }
+
+    /// Starts a model from its tables blob; parts and sessions of the one before are dropped.
+    ///
+    /// # Errors
+    /// If the blob is not this model's tables.
+    pub fn set_model(&mut self, manifest: Arc<Manifest>, tables: &[u8]) -> Result<(), LoadError> {
+        let tables = Tables::from_bytes(&manifest.config, tables)?;
+        self.forget_model();
+        #[cfg(feature = "gpu")]
+        if let Backend::Gpu(gpu) = &mut self.backend {
+            gpu.set_model(&manifest, &tables)?;
+        }
+        self.model = Some(Model { manifest, tables, embedding: None, layers: BTreeMap::new(), head: None });
+        Ok(())
+    }
+
+    /// Takes a part in. Its hash is the caller's to check ([`crate::package::verify_blob`]); its shape is checked here.
+    ///
+    /// # Errors
+    /// If there is no model yet, no such part, or the blob is not of its shape.
+    pub fn load(&mut self, role: BlobRole, bytes: &[u8]) -> Result<(), LoadError> {
+        let model = self.model.as_mut().ok_or(LoadError::NoModel(role))?;
+        let config = &model.manifest.config;
+        match role {
+            BlobRole::Tables => {}
+            BlobRole::Embedding => model.embedding = Some(Linear::embedding_from_bytes(config, bytes)?),
+            BlobRole::Layer(index) if index < config.layers => {
+                let weights = LayerWeights::from_bytes(config, index, bytes)?;
+                let kept = match &mut self.backend {
+                    Backend::Cpu(_) => Some(weights),
+                    #[cfg(feature = "gpu")]
+                    Backend::Gpu(gpu) => {
+                        gpu.load_layer(index, &weights)?;
+                        None
+                    }
+                };
+                model.layers.insert(index, kept);
+            }
+            BlobRole::Layer(_) => return Err(LoadError::NoSuchPart(role)),
+            BlobRole::Head => {
+                let weights = HeadWeights::from_bytes(config, bytes)?;
+                model.head = Some(match &mut self.backend {
+                    Backend::Cpu(_) => Some(weights),
+                    #[cfg(feature = "gpu")]
+                    Backend::Gpu(gpu) => {
+                        gpu.load_head(&weights)?;
+                        None
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops a part. Sessions that need it fail at their next step.
+    pub fn unload(&mut self, role: BlobRole) {
+        let Some(model) = &mut self.model else { return };
+        match role {
+            BlobRole::Tables => {}
+            BlobRole::Embedding => model.embedding = None,
+            BlobRole::Layer(index) => {
+                model.layers.remove(&index);
+                #[cfg(feature = "gpu")]
+                if let Backend::Gpu(gpu) = &mut self.backend {
+                    gpu.unload_layer(index);
+                }
+            }
+            BlobRole::Head => model.head = None,
+        }
+    }
+
+    /// The parts held.
+    #[must_use]
+    pub fn held(&self) -> Vec<BlobRole> {
+        let Some(model) = &self.model else { return Vec::new() };
+        let mut held = vec![BlobRole::Tables];
+        held.extend(model.embedding.as_ref().map(|_| BlobRole::Embedding));
+        held.extend(model.layers.keys().map(|index| BlobRole::Layer(*index)));
+        held.extend(model.head.as_ref().map(|_| BlobRole::Head));
+        held
+    }
+
+    /// Opens a session over a range of layers.
+    ///
+    /// # Errors
+    /// If a part is missing, the name is taken, or there are too many sessions.
+    pub fn open_session(&mut self, id: u128, layers: Range<u32>) -> Result<(), SessionError> {
+        if self.sessions.contains_key(&id) {
+            return Err(SessionError::Exists);
+        }
+        if self.sessions.len() >= MAX_SESSIONS {
+            return Err(SessionError::TooMany);
+        }
+        let Some(model) = &self.model else { return Err(SessionError::Missing(BlobRole::Tables)) };
+        let held = self.held();
+        let wanted = model.manifest.blobs_for(layers.clone());
+        if let Some((role, _)) = wanted.iter().find(|(role, _)| !held.contains(role)) {
+            return Err(SessionError::Missing(*role));
+        }
+        if layers.is_empty() || layers.end > model.manifest.config.layers {
+            return Err(SessionError::Missing(BlobRole::Layer(layers.end)));
+        }
+        #[cfg(feature = "gpu")]
+        if let Backend::Gpu(gpu) = &mut self.backend {
+            gpu.open_session(id, layers.clone()).map_err(|error| SessionError::Gpu(error.to_string()))?;
+        }
+        let caches = vec![LayerCache::default(); layers.len()];
+        self.sessions.insert(id, Session { layers, position: 0, caches });
+        Ok(())
+    }
+
+    /// Forgets a session.
+    pub fn close_session(&mut self, id: u128) {
+        if self.sessions.remove(&id).is_some() {
+            #[cfg(feature = "gpu")]
+            if let Backend::Gpu(gpu) = &mut self.backend {
+                gpu.close_session(id);
+            }
+        }
+    }
+
+    /// How many rows a session has taken.
+    #[must_use]
+    pub fn session_position(&self, id: u128) -> Option<u32> {
+        self.sessions.get(&id).map(|session| session.position)
+    }
+
+    /// Takes a session back to `position`, if it is beyond it.
+    pub fn truncate(&mut self, id: u128, position: u32) {
+        let (Some(session), Some(model)) = (self.sessions.get_mut(&id), &self.model) else { return };
+        if position < session.position {
+            session.position = position;
+            let config = &model.manifest.config;
+            for cache in &mut session.caches {
+                cache.truncate(position as usize, config.kv_heads as usize, config.head_dim as usize);
+            }
+        }
+    }
+
+    /// Computes a step of a session: rows through its layers, and the head on the last row if `want_logits` and the session ends at
+    /// the last layer.
+    ///
+    /// # Errors
+    /// If the step does not fit the session, or the backend fails; the session is then as it was before, except after a GPU error.
+    pub async fn forward(
+        &mut self,
+        id: u128,
+        position: u32,
+        input: Input<'_>,
+        want_logits: bool,
+    ) -> Result<Output, ForwardError> {
+        let (Some(session), Some(model)) = (self.sessions.get_mut(&id), &self.model) else {
+            return Err(ForwardError::NoSession);
+        };
+        let config = &model.manifest.config;
+        let width = config.d_model as usize;
+        if position != session.position {
+            return Err(ForwardError::Position { expected: session.position, got: position });
+        }
+        let mut rows = match input {
+            Input::Tokens(tokens) if session.layers.start == 0 => {
+                check_rows(tokens.len())?;
+                if let Some(got) = tokens.iter().copied().find(|token| *token >= config.vocab) {
+                    return Err(ForwardError::Token { vocab: config.vocab, got });
+                }
+                let Some(weights) = &model.embedding else { return Err(ForwardError::NoSession) };
+                embedding::reference(weights, config.residual_fraction_bits.cast_signed(), tokens)
+            }
+            Input::Hidden(values) if session.layers.start > 0 => {
+                if values.len() % width != 0 {
+                    return Err(ForwardError::Shape {
+                        expected: format!("a multiple of {width} values"),
+                        got: values.len(),
+                    });
+                }
+                check_rows(values.len() / width)?;
+                values.to_vec()
+            }
+            Input::Tokens(_) | Input::Hidden(_) => return Err(ForwardError::Kind { first: session.layers.start }),
+        };
+        let count = u32::try_from(rows.len() / width).unwrap_or(u32::MAX);
+        if position + count > config.max_positions {
+            return Err(ForwardError::Full { limit: config.max_positions });
+        }
+        match &mut self.backend {
+            Backend::Cpu(path) => {
+                for (index, cache) in session.layers.clone().zip(&mut session.caches) {
+                    let Some(Some(weights)) = model.layers.get(&index) else { return Err(ForwardError::NoSession) };
+                    cpu::layer(*path, config, &model.tables, weights, cache, position, &mut rows);
+                }
+            }
+            #[cfg(feature = "gpu")]
+            Backend::Gpu(gpu) => rows = gpu.forward_layers(id, position, &rows).await?,
+        }
+        session.position += count;
+        if session.layers.end != config.layers {
+            return Ok(Output::Hidden(rows));
+        }
+        if !want_logits {
+            return Ok(Output::None);
+        }
+        let last = &rows[rows.len() - width..];
+        match (&mut self.backend, &model.head) {
+            (Backend::Cpu(path), Some(Some(weights))) => {
+                Ok(Output::Logits(cpu::head(*path, config, &model.tables, weights, last)))
+            }
+            #[cfg(feature = "gpu")]
+            (Backend::Gpu(gpu), Some(_)) => Ok(Output::Logits(gpu.head(last).await?)),
+            _ => Err(ForwardError::NoSession),
+        }
+    }
+
+    fn forget_model(&mut self) {
+        let open: Vec<u128> = self.sessions.keys().copied().collect();
+        for id in open {
+            self.close_session(id);
+        }
+        self.model = None;
+    }
+}
+
+fn check_rows(rows: usize) -> Result<(), ForwardError> {
+    if (1..=MAX_ROWS).contains(&rows) {
+        return Ok(());
+    }
+    Err(ForwardError::Shape { expected: format!("1 to {MAX_ROWS} rows"), got: rows })
+}

@@ -1,0 +1,9 @@
+//! The kernels: for each its maths, and the plain-loop Rust that *is* the specification. The `.wgsl` beside it must equal it bit for bit.
+
+pub mod attention;
+pub mod block;
+pub mod embedding;
+pub mod linear;
+pub mod mlp;
+pub mod rms_norm;
+pub mod rope;

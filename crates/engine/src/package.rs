@@ -1,0 +1,34 @@
+//! The package: a manifest and the blobs it names, each addressed by BLAKE3.
+//!
+//! A model is imported into this form once; from then on every node holds exactly the same bytes. A blob has no header: its planes, in fixed
+//! order, each padded to 16 bytes, all little endian, have sizes that follow from the manifest's [`ModelConfig`], so a blob of any
+//! other length is refused before it is looked at.
+//!
+//! | blob | planes |
+//! |---|---|
+//! | tables | `exp2 u16 [257]`, `sigmoid u16 [2049]`, `rsqrt u16 [768]`, `cos i16`, `sin i16` `[max_positions, head_dim / 2]` |
+//! | embedding | one [`Linear`] `[vocab, d_model]` |
+//! | layer | two gains; then q, k, v, o, gate, up, down as [`Linear`] |
+//! | head | gain; [`Linear`] `[vocab, d_model]` |
+//!
+//! A `Linear` is `weights i8 [out, in]`, `group_scales u8 [out, in / 32]`, `row_multipliers u16 [out]`, `exponent i32`; a gain is
+//! `mantissas i16 [d_model]`, `exponent i32`.
+
+mod blob;
+mod manifest;
+
+pub use blob::{BlobError, Gain, HeadWeights, LayerWeights, Linear, Tables, verify_blob};
+pub use manifest::{
+    BlobHash, BlobRef, BlobRole, ChatFormat, Defaults, FORMAT, MAX_D_FF, MAX_D_MODEL, MAX_HEAD_DIM, MAX_HEADS,
+    MAX_LAYERS, MAX_MANIFEST_BYTES, MAX_NAME_BYTES, MAX_POSITIONS, MAX_TOKENIZER_BYTES, MAX_VOCAB, Manifest,
+    ManifestError, ModelConfig, NUMERICS, ParseHashError,
+};
+
+/// Weights a group, which share one integer scale.
+pub const GROUP: usize = 32;
+/// Entries of the `2^-x` table.
+pub const EXP2_ENTRIES: usize = 257;
+/// Entries of the logistic table.
+pub const SIGMOID_ENTRIES: usize = 2049;
+/// Entries of the reciprocal square root table.
+pub const RSQRT_ENTRIES: usize = 768;

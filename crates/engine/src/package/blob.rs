@@ -1,0 +1,317 @@
+//! Blobs as typed planes: parsed once, with an exact length check, into values that cannot be out of range.
+
+use super::manifest::{BlobRef, BlobRole, ModelConfig, padded};
+use super::{EXP2_ENTRIES, GROUP, RSQRT_ENTRIES, SIGMOID_ENTRIES};
+
+/// A matrix `[rows, columns]`: weight = `weights * group_scales * row_multipliers * 2^exponent`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Linear {
+    /// Outputs.
+    pub rows: usize,
+    /// Inputs, a multiple of 32.
+    pub columns: usize,
+    /// `[rows, columns]`, each within ±127.
+    pub weights: Vec<i8>,
+    /// `[rows, columns / 32]`, none zero.
+    pub group_scales: Vec<u8>,
+    /// `[rows]`, each in 1..=32,768.
+    pub row_multipliers: Vec<u16>,
+    /// One power of two for all.
+    pub exponent: i32,
+}
+
+/// A norm's gain, times `sqrt(d_model)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gain {
+    /// `[d_model]`, each within ±16,384.
+    pub mantissas: Vec<i16>,
+    /// One power of two for all.
+    pub exponent: i32,
+}
+
+/// The tables of `docs/numerics.md`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tables {
+    /// `2^(-i/256)`, Q15, 257 entries, falling.
+    pub exp2: Vec<u16>,
+    /// The logistic function, Q15, 2,049 entries, rising.
+    pub sigmoid: Vec<u16>,
+    /// `1/sqrt`, Q15, 768 entries.
+    pub rsqrt: Vec<u16>,
+    /// `[max_positions, head_dim / 2]`, Q14.
+    pub cos: Vec<i16>,
+    /// `[max_positions, head_dim / 2]`, Q14.
+    pub sin: Vec<i16>,
+}
+
+/// One layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerWeights {
+    /// Before attention.
+    pub attention_norm: Gain,
+    /// Before the MLP.
+    pub mlp_norm: Gain,
+    /// Query projection.
+    pub q: Linear,
+    /// Key projection.
+    pub k: Linear,
+    /// Value projection.
+    pub v: Linear,
+    /// Output projection.
+    pub o: Linear,
+    /// MLP gate.
+    pub gate: Linear,
+    /// MLP up.
+    pub up: Linear,
+    /// MLP down.
+    pub down: Linear,
+}
+
+/// The head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeadWeights {
+    /// Last norm.
+    pub norm: Gain,
+    /// Logits.
+    pub output: Linear,
+}
+
+/// A blob was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BlobError {
+    /// Not as long as it must be.
+    #[error("{what} has {got} bytes, expected {expected}")]
+    Length {
+        /// Which blob.
+        what: String,
+        /// What its shape needs.
+        expected: u64,
+        /// What it has.
+        got: u64,
+    },
+    /// Not the bytes that the manifest names.
+    #[error("a blob has hash {got}, expected {expected}")]
+    Hash {
+        /// The name.
+        expected: super::BlobHash,
+        /// What the bytes hash to.
+        got: super::BlobHash,
+    },
+    /// A value that the arithmetic is not defined for.
+    #[error("{what} holds a value out of range")]
+    Value {
+        /// Which blob.
+        what: String,
+    },
+}
+
+/// Checks a blob's length and hash.
+///
+/// # Errors
+/// If either is not what the manifest says.
+pub fn verify_blob(blob: &BlobRef, bytes: &[u8]) -> Result<(), BlobError> {
+    if bytes.len() as u64 != blob.size_bytes {
+        let (expected, got) = (blob.size_bytes, bytes.len() as u64);
+        return Err(BlobError::Length { what: blob.hash.to_string(), expected, got });
+    }
+    let got = super::BlobHash(*blake3::hash(bytes).as_bytes());
+    if got == blob.hash { Ok(()) } else { Err(BlobError::Hash { expected: blob.hash, got }) }
+}
+
+impl Tables {
+    /// Reads a tables blob.
+    ///
+    /// # Errors
+    /// If its length is not what `config` needs, or a table would lead an index or a product out of range.
+    pub fn from_bytes(config: &ModelConfig, bytes: &[u8]) -> Result<Self, BlobError> {
+        let mut planes = Planes::new(config, BlobRole::Tables, bytes)?;
+        let rope = config.max_positions as usize * (config.head_dim as usize / 2);
+        let tables = Self {
+            exp2: planes.u16s(EXP2_ENTRIES),
+            sigmoid: planes.u16s(SIGMOID_ENTRIES),
+            rsqrt: planes.u16s(RSQRT_ENTRIES),
+            cos: planes.i16s(rope),
+            sin: planes.i16s(rope),
+        };
+        // The first entry is the weight of the best score: were it not one, a softmax could divide by zero.
+        let falling = tables.exp2.windows(2).all(|pair| pair[0] >= pair[1]) && tables.exp2[0] == 1 << 15;
+        let rising =
+            tables.sigmoid.windows(2).all(|pair| pair[0] <= pair[1]) && tables.sigmoid[SIGMOID_ENTRIES - 1] <= 1 << 15;
+        let small = tables.rsqrt.iter().all(|entry| (1 << 14..1 << 15).contains(entry));
+        let unit = tables.cos.iter().chain(&tables.sin).all(|value| value.unsigned_abs() <= 1 << 14);
+        planes.check(falling && rising && small && unit)?;
+        Ok(tables)
+    }
+
+    /// The blob's bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for table in [&self.exp2, &self.sigmoid, &self.rsqrt] {
+            write_plane(&mut bytes, table.iter().flat_map(|value| value.to_le_bytes()));
+        }
+        for table in [&self.cos, &self.sin] {
+            write_plane(&mut bytes, table.iter().flat_map(|value| value.to_le_bytes()));
+        }
+        bytes
+    }
+}
+
+impl LayerWeights {
+    /// Reads a layer's blob.
+    ///
+    /// # Errors
+    /// If its length is not what `config` needs, or a value is out of range.
+    pub fn from_bytes(config: &ModelConfig, index: u32, bytes: &[u8]) -> Result<Self, BlobError> {
+        let mut planes = Planes::new(config, BlobRole::Layer(index), bytes)?;
+        let width = config.d_model as usize;
+        let (attention_norm, mlp_norm) = (planes.gain(width)?, planes.gain(width)?);
+        let [q, k, v, o, gate, up, down] = config.layer_shapes();
+        Ok(Self {
+            attention_norm,
+            mlp_norm,
+            q: planes.linear(q)?,
+            k: planes.linear(k)?,
+            v: planes.linear(v)?,
+            o: planes.linear(o)?,
+            gate: planes.linear(gate)?,
+            up: planes.linear(up)?,
+            down: planes.linear(down)?,
+        })
+    }
+
+    /// The blob's bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for gain in [&self.attention_norm, &self.mlp_norm] {
+            gain.write(&mut bytes);
+        }
+        for linear in [&self.q, &self.k, &self.v, &self.o, &self.gate, &self.up, &self.down] {
+            linear.write(&mut bytes);
+        }
+        bytes
+    }
+}
+
+impl HeadWeights {
+    /// Reads the head's blob.
+    ///
+    /// # Errors
+    /// If its length is not what `config` needs, or a value is out of range.
+    pub fn from_bytes(config: &ModelConfig, bytes: &[u8]) -> Result<Self, BlobError> {
+        let mut planes = Planes::new(config, BlobRole::Head, bytes)?;
+        let norm = planes.gain(config.d_model as usize)?;
+        Ok(Self { norm, output: planes.linear((config.vocab as usize, config.d_model as usize))? })
+    }
+
+    /// The blob's bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.norm.write(&mut bytes);
+        self.output.write(&mut bytes);
+        bytes
+    }
+}
+
+impl Linear {
+    /// Reads an embedding's blob.
+    ///
+    /// # Errors
+    /// If its length is not what `config` needs, or a value is out of range.
+    pub fn embedding_from_bytes(config: &ModelConfig, bytes: &[u8]) -> Result<Self, BlobError> {
+        let mut planes = Planes::new(config, BlobRole::Embedding, bytes)?;
+        planes.linear((config.vocab as usize, config.d_model as usize))
+    }
+
+    /// The bytes of a blob of this matrix alone.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.write(&mut bytes);
+        bytes
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        write_plane(bytes, self.weights.iter().map(|weight| weight.cast_unsigned()));
+        write_plane(bytes, self.group_scales.iter().copied());
+        write_plane(bytes, self.row_multipliers.iter().flat_map(|value| value.to_le_bytes()));
+        write_plane(bytes, self.exponent.to_le_bytes().into_iter());
+    }
+}
+
+impl Gain {
+    fn write(&self, bytes: &mut Vec<u8>) {
+        write_plane(bytes, self.mantissas.iter().flat_map(|value| value.to_le_bytes()));
+        write_plane(bytes, self.exponent.to_le_bytes().into_iter());
+    }
+}
+
+fn write_plane(bytes: &mut Vec<u8>, plane: impl Iterator<Item = u8>) {
+    bytes.extend(plane);
+    bytes.resize(padded(bytes.len()), 0);
+}
+
+/// Magnitude of an exponent at most: real ones are within ±64, and sums of a few cannot overflow.
+const MAX_EXPONENT: u32 = 256;
+
+/// A cursor over a blob whose whole length has been checked, so that no read can run out.
+struct Planes<'a> {
+    role: BlobRole,
+    rest: &'a [u8],
+}
+
+impl<'a> Planes<'a> {
+    fn new(config: &ModelConfig, role: BlobRole, bytes: &'a [u8]) -> Result<Self, BlobError> {
+        let (expected, got) = (config.blob_bytes(role), bytes.len() as u64);
+        if expected != got {
+            return Err(BlobError::Length { what: role.to_string(), expected, got });
+        }
+        Ok(Self { role, rest: bytes })
+    }
+
+    fn check(&self, good: bool) -> Result<(), BlobError> {
+        if good { Ok(()) } else { Err(BlobError::Value { what: self.role.to_string() }) }
+    }
+
+    fn bytes(&mut self, length: usize) -> &'a [u8] {
+        let (plane, rest) = self.rest.split_at(padded(length));
+        self.rest = rest;
+        &plane[..length]
+    }
+
+    fn u16s(&mut self, count: usize) -> Vec<u16> {
+        self.bytes(count * 2).chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
+    }
+
+    fn i16s(&mut self, count: usize) -> Vec<i16> {
+        self.bytes(count * 2).chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
+    }
+
+    /// An exponent; bounded, so that sums of exponents cannot overflow.
+    fn exponent(&mut self) -> Result<i32, BlobError> {
+        let bytes = self.bytes(4);
+        let exponent = i32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        self.check(exponent.unsigned_abs() <= MAX_EXPONENT)?;
+        Ok(exponent)
+    }
+
+    fn gain(&mut self, width: usize) -> Result<Gain, BlobError> {
+        let mantissas = self.i16s(width);
+        let exponent = self.exponent()?;
+        self.check(mantissas.iter().all(|value| value.unsigned_abs() <= 1 << 14))?;
+        Ok(Gain { mantissas, exponent })
+    }
+
+    fn linear(&mut self, (rows, columns): (usize, usize)) -> Result<Linear, BlobError> {
+        let weights: Vec<i8> = self.bytes(rows * columns).iter().map(|byte| byte.cast_signed()).collect();
+        let group_scales = self.bytes(rows * (columns / GROUP)).to_vec();
+        let row_multipliers = self.u16s(rows);
+        let exponent = self.exponent()?;
+        let multipliers = row_multipliers.iter().all(|value| (1..=1 << 15).contains(value));
+        let scales = group_scales.iter().all(|scale| *scale > 0);
+        self.check(multipliers && scales && weights.iter().all(|weight| *weight != i8::MIN))?;
+        Ok(Linear { rows, columns, weights, group_scales, row_multipliers, exponent })
+    }
+}

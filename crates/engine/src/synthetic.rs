@@ -1,0 +1,166 @@
+//! Models made of random numbers, of any shape: for the conformance vector, tests and benchmarks.
+//!
+//! Everything is integer, from one seed, so the same model comes out on every machine. The weights mean nothing; the ranges are those
+//! of real ones.
+
+use crate::package::{
+    BlobHash, BlobRef, BlobRole, ChatFormat, Defaults, GROUP, Gain, HeadWeights, LayerWeights, Linear, Manifest,
+    ModelConfig, RSQRT_ENTRIES, SIGMOID_ENTRIES, Tables,
+};
+use crate::sampler::EXP2;
+
+/// A synthetic model: manifest and blobs.
+#[derive(Clone, Debug)]
+pub struct Synthetic {
+    /// Its manifest; the tokenizer it names does not exist.
+    pub manifest: Manifest,
+    /// Every blob.
+    pub blobs: Vec<(BlobRole, Vec<u8>)>,
+}
+
+/// A small, fast generator of integers (splitmix64, <https://prng.di.unimi.it/splitmix64.c>).
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// From a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next 64 bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number in `low..=high`.
+    pub fn within(&mut self, low: i32, high: i32) -> i32 {
+        let span = (i64::from(high) - i64::from(low) + 1).unsigned_abs();
+        let offset = i64::try_from(self.bits() % span).unwrap_or(0);
+        i32::try_from(i64::from(low) + offset).unwrap_or(low)
+    }
+}
+
+/// A config of the shape given, with the scales of a small real model.
+#[must_use]
+pub fn config(
+    layers: u32,
+    d_model: u32,
+    d_ff: u32,
+    heads: (u32, u32, u32),
+    vocab: u32,
+    max_positions: u32,
+) -> ModelConfig {
+    let (heads, kv_heads, head_dim) = heads;
+    ModelConfig {
+        layers,
+        d_model,
+        d_ff,
+        heads,
+        kv_heads,
+        head_dim,
+        vocab,
+        max_positions,
+        residual_fraction_bits: 14,
+        // log2(e) / sqrt(32) in Q15; near enough for any head here.
+        qk_scale: 8357,
+        // 2^-9: about 1e-5 times 192.
+        eps_mantissa: 1 << 23,
+        eps_exponent: -32,
+    }
+}
+
+impl Synthetic {
+    /// A model of shape `config` from `seed`.
+    #[must_use]
+    pub fn new(config: ModelConfig, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let mut blobs = vec![(BlobRole::Tables, tables(&config, &mut random).to_bytes())];
+        let vocabulary = linear(&mut random, config.vocab as usize, config.d_model as usize, -30);
+        blobs.push((BlobRole::Embedding, vocabulary.to_bytes()));
+        for index in 0..config.layers {
+            blobs.push((BlobRole::Layer(index), layer(&mut random, &config).to_bytes()));
+        }
+        let head = HeadWeights {
+            norm: gain(&mut random, config.d_model as usize),
+            output: linear(&mut random, config.vocab as usize, config.d_model as usize, -32),
+        };
+        blobs.push((BlobRole::Head, head.to_bytes()));
+        let manifest = manifest(config, &blobs);
+        Self { manifest, blobs }
+    }
+
+    /// The bytes of a part.
+    #[must_use]
+    pub fn blob(&self, role: BlobRole) -> &[u8] {
+        self.blobs.iter().find(|(of, _)| *of == role).map_or(&[], |(_, bytes)| bytes)
+    }
+}
+
+fn manifest(config: ModelConfig, blobs: &[(BlobRole, Vec<u8>)]) -> Manifest {
+    let named = |role| {
+        let bytes = blobs.iter().find(|(of, _)| *of == role).map_or(&[][..], |(_, bytes)| bytes);
+        BlobRef { hash: BlobHash(*blake3::hash(bytes).as_bytes()), size_bytes: bytes.len() as u64 }
+    };
+    Manifest {
+        format: 1,
+        numerics: 1,
+        name: "synthetic".to_owned(),
+        architecture: "llama".to_owned(),
+        license: "none".to_owned(),
+        config,
+        tables: named(BlobRole::Tables),
+        tokenizer: BlobRef { hash: BlobHash([0; 32]), size_bytes: 0 },
+        embedding: named(BlobRole::Embedding),
+        layer_blobs: (0..config.layers).map(|index| named(BlobRole::Layer(index))).collect(),
+        head: named(BlobRole::Head),
+        chat: ChatFormat { prefix: String::new(), suffix: String::new() },
+        end_tokens: Vec::new(),
+        defaults: Defaults { temperature_milli: 0, top_p_milli: 1000, top_k: 0, max_tokens: 16 },
+    }
+}
+
+/// A random matrix whose weights are `±127 · 1..=255 · 16384..=32768 · 2^exponent`.
+#[must_use]
+pub fn linear(random: &mut Random, rows: usize, columns: usize, exponent: i32) -> Linear {
+    Linear {
+        rows,
+        columns,
+        weights: (0..rows * columns).map(|_| narrow(random.within(-127, 127))).collect(),
+        group_scales: (0..rows * (columns / GROUP)).map(|_| narrow(random.within(1, 255))).collect(),
+        row_multipliers: (0..rows).map(|_| narrow(random.within(16_384, 32_768))).collect(),
+        exponent,
+    }
+}
+
+fn gain(random: &mut Random, width: usize) -> Gain {
+    Gain { mantissas: (0..width).map(|_| narrow(random.within(-16_384, 16_384))).collect(), exponent: -10 }
+}
+
+fn layer(random: &mut Random, config: &ModelConfig) -> LayerWeights {
+    let width = config.d_model as usize;
+    let (attention_norm, mlp_norm) = (gain(random, width), gain(random, width));
+    let [q, k, v, o, gate, up, down] = config.layer_shapes().map(|(rows, columns)| linear(random, rows, columns, -32));
+    LayerWeights { attention_norm, mlp_norm, q, k, v, o, gate, up, down }
+}
+
+fn tables(config: &ModelConfig, random: &mut Random) -> Tables {
+    let rope = config.max_positions as usize * (config.head_dim as usize / 2);
+    Tables {
+        exp2: EXP2.to_vec(),
+        sigmoid: (0..SIGMOID_ENTRIES).map(|i| narrow(i32::try_from(i * 16).unwrap_or(0))).collect(),
+        rsqrt: (0..RSQRT_ENTRIES as u64)
+            .map(|i| narrow(i32::try_from(((1_u64 << 39) / (2 * i + 513)).isqrt()).unwrap_or(0).min(32_767)))
+            .collect(),
+        cos: (0..rope).map(|_| narrow(random.within(-16_384, 16_384))).collect(),
+        sin: (0..rope).map(|_| narrow(random.within(-16_384, 16_384))).collect(),
+    }
+}
+
+fn narrow<T: TryFrom<i32> + Default>(value: i32) -> T {
+    T::try_from(value).unwrap_or_default()
+}

@@ -1,0 +1,14 @@
+//! The pinned conformance vector, on every path of the CPU.
+
+use futures::executor::block_on;
+use potluck_engine::conformance::{EXPECTED, run};
+use potluck_engine::engine::{BackendChoice, Engine};
+
+#[test]
+fn the_specification_and_simd_reproduce_the_pinned_vector() {
+    for choice in [BackendChoice::Scalar, BackendChoice::Cpu] {
+        let mut engine = block_on(Engine::new(choice)).unwrap();
+        let hash = block_on(run(&mut engine)).unwrap();
+        assert_eq!(hash, EXPECTED, "{}", engine.backend().kind);
+    }
+}

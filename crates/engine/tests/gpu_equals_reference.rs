@@ -1,0 +1,111 @@
+//! On whatever adapter this machine has (Mesa's lavapipe in CI): layers and head equal the plain loops of the CPU, bit for bit, for
+//! odd shapes, every batch size, growing caches and going back. Without an adapter it says so and passes, unless
+//! `POTLUCK_REQUIRE_GPU=1`.
+#![cfg(all(not(target_arch = "wasm32"), feature = "gpu"))]
+
+mod gpu_support;
+
+use futures::executor::block_on;
+use gpu_support::{Reference, batches_equal, hidden, odd_shapes, same};
+use potluck_engine::gpu::{Gpu, GpuError};
+use potluck_engine::synthetic::{Random, config};
+
+/// An adapter, or a loud word that there is none.
+fn any_gpu() -> Option<Gpu> {
+    match block_on(Gpu::new(true)) {
+        Ok(gpu) => {
+            eprintln!("adapter: {:?}", gpu.info());
+            Some(gpu)
+        }
+        Err(error @ GpuError::NoAdapter { .. }) => {
+            let required = std::env::var("POTLUCK_REQUIRE_GPU").is_ok_and(|value| value == "1");
+            assert!(!required, "POTLUCK_REQUIRE_GPU=1, but: {error}");
+            eprintln!("SKIPPED: no adapter ({error})");
+            None
+        }
+        Err(error) => panic!("an adapter exists but cannot be used: {error}"),
+    }
+}
+
+#[test]
+fn layers_and_head_equal_the_reference_on_odd_shapes() {
+    let Some(mut gpu) = any_gpu() else { return };
+    for (seed, shape) in (1..).zip(odd_shapes()) {
+        let mut reference = Reference::new(shape, seed);
+        block_on(batches_equal(&mut gpu, &mut reference, seed + 100));
+    }
+}
+
+#[test]
+fn going_back_overwrites_and_sessions_do_not_meet() {
+    let Some(mut gpu) = any_gpu() else { return };
+    let shape = config(2, 64, 96, (4, 2, 16), 40, 50);
+    let width = shape.d_model as usize;
+    let mut reference = Reference::new(shape, 3);
+    reference.load(&mut gpu);
+    let mut random = Random::new(9);
+    let [first, second, other] = [20, 8, 5].map(|rows| hidden(&mut random, rows, width));
+    // Session 2 has the second layer only, session 1 both.
+    gpu.open_session(1, 0..2).unwrap();
+    gpu.open_session(2, 1..2).unwrap();
+    let alone = reference.forward(1..2, 0, &other);
+    reference.restart();
+    let start = reference.forward(0..2, 0, &first);
+    reference.truncate(7);
+    let again = reference.forward(0..2, 7, &second);
+    block_on(async {
+        same(&gpu.forward_layers(1, 0, &first).await.unwrap(), &start, width, "first rows");
+        same(&gpu.forward_layers(2, 0, &other).await.unwrap(), &alone, width, "another session");
+        same(&gpu.forward_layers(1, 7, &second).await.unwrap(), &again, width, "back to position 7");
+        // What lay behind position 7 is forgotten: the session now ends at 15.
+        assert!(matches!(
+            gpu.forward_layers(1, 16, &second).await,
+            Err(GpuError::Position { position: 16, rows: 8, held: 15, max_positions: 50 })
+        ));
+    });
+}
+
+#[test]
+fn a_session_goes_on_after_its_layer_was_replaced() {
+    let Some(mut gpu) = any_gpu() else { return };
+    let shape = config(1, 32, 64, (2, 1, 16), 33, 9);
+    let mut reference = Reference::new(shape, 4);
+    reference.load(&mut gpu);
+    gpu.open_session(1, 0..1).unwrap();
+    let rows = hidden(&mut Random::new(2), 6, 32);
+    let expected = reference.forward(0..1, 0, &rows);
+    block_on(async {
+        same(&gpu.forward_layers(1, 0, &rows[..32]).await.unwrap(), &expected[..32], 32, "before");
+        gpu.unload_layer(0);
+        assert!(matches!(gpu.forward_layers(1, 1, &rows[32..]).await, Err(GpuError::LayerMissing { index: 0 })));
+        gpu.load_layer(0, &reference.layers[0]).unwrap();
+        same(&gpu.forward_layers(1, 1, &rows[32..]).await.unwrap(), &expected[32..], 32, "after");
+    });
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let Some(mut gpu) = any_gpu() else { return };
+    assert!(matches!(gpu.open_session(1, 0..1), Err(GpuError::NoModel)));
+    let shape = config(2, 32, 64, (2, 1, 16), 33, 9);
+    let reference = Reference::new(shape, 5);
+    gpu.set_model(&reference.synthetic.manifest, &reference.tables).unwrap();
+    gpu.load_layer(0, &reference.layers[0]).unwrap();
+    assert!(matches!(gpu.load_layer(2, &reference.layers[0]), Err(GpuError::NoSuchLayer { index: 2, layers: 2 })));
+    assert!(matches!(gpu.open_session(1, 0..2), Err(GpuError::LayerMissing { index: 1 })));
+    assert!(matches!(gpu.open_session(1, 0..3), Err(GpuError::NoSuchLayer { index: 2, layers: 2 })));
+    gpu.open_session(1, 0..1).unwrap();
+    assert!(matches!(gpu.open_session(1, 0..1), Err(GpuError::SessionExists { id: 1 })));
+    block_on(async {
+        assert!(matches!(gpu.head(&[0; 32]).await, Err(GpuError::HeadMissing)));
+        assert!(matches!(gpu.forward_layers(2, 0, &[0; 32]).await, Err(GpuError::UnknownSession { id: 2 })));
+        assert!(matches!(gpu.forward_layers(1, 1, &[0; 32]).await, Err(GpuError::Position { held: 0, .. })));
+        assert!(matches!(gpu.forward_layers(1, 0, &[0; 10 * 32]).await, Err(GpuError::Position { rows: 10, .. })));
+        for wrong in [0, 31, 33, 65 * 32] {
+            let got = gpu.forward_layers(1, 0, &vec![0; wrong]).await;
+            assert!(matches!(got, Err(GpuError::Shape { .. })), "{wrong} values: {got:?}");
+        }
+        gpu.load_head(&reference.head).unwrap();
+        assert!(matches!(gpu.head(&[0; 31]).await, Err(GpuError::Shape { expected: 32, got: 31, .. })));
+    });
+}

@@ -1,0 +1,153 @@
+//! What the native and the browser's test of the GPU share: models of odd shapes, rows of every magnitude, and the comparison of
+//! a GPU with the plain loops of the CPU, bit for bit. It opens no GPU.
+
+use std::ops::Range;
+
+use potluck_engine::cpu;
+use potluck_engine::gpu::Gpu;
+use potluck_engine::kernels::linear::CpuPath;
+use potluck_engine::kv_cache::LayerCache;
+use potluck_engine::package::{BlobRole, HeadWeights, LayerWeights, ModelConfig, Tables};
+use potluck_engine::synthetic::{Random, Synthetic, config};
+
+/// A model on the CPU, parsed.
+pub(crate) struct Reference {
+    pub(crate) synthetic: Synthetic,
+    pub(crate) tables: Tables,
+    pub(crate) layers: Vec<LayerWeights>,
+    pub(crate) head: HeadWeights,
+    caches: Vec<LayerCache>,
+}
+
+impl Reference {
+    pub(crate) fn new(config: ModelConfig, seed: u64) -> Self {
+        let synthetic = Synthetic::new(config, seed);
+        let tables = Tables::from_bytes(&config, synthetic.blob(BlobRole::Tables)).unwrap();
+        let layers = (0..config.layers)
+            .map(|index| LayerWeights::from_bytes(&config, index, synthetic.blob(BlobRole::Layer(index))).unwrap())
+            .collect();
+        let head = HeadWeights::from_bytes(&config, synthetic.blob(BlobRole::Head)).unwrap();
+        Self { synthetic, tables, layers, head, caches: vec![LayerCache::default(); config.layers as usize] }
+    }
+
+    pub(crate) fn config(&self) -> &ModelConfig {
+        &self.synthetic.manifest.config
+    }
+
+    /// Forgets every position.
+    pub(crate) fn restart(&mut self) {
+        self.caches.fill(LayerCache::default());
+    }
+
+    /// Goes back to the first `positions` positions.
+    pub(crate) fn truncate(&mut self, positions: usize) {
+        let config = self.synthetic.manifest.config;
+        for cache in &mut self.caches {
+            cache.truncate(positions, config.kv_heads as usize, config.head_dim as usize);
+        }
+    }
+
+    /// The specification: `rows` through `layers`.
+    pub(crate) fn forward(&mut self, layers: Range<u32>, position: u32, rows: &[i32]) -> Vec<i32> {
+        let config = self.synthetic.manifest.config;
+        let mut rows = rows.to_vec();
+        for index in layers {
+            let index = index as usize;
+            let cache = &mut self.caches[index];
+            cpu::layer(CpuPath::Scalar, &config, &self.tables, &self.layers[index], cache, position, &mut rows);
+        }
+        rows
+    }
+
+    /// Puts everything on the GPU.
+    pub(crate) fn load(&self, gpu: &mut Gpu) {
+        gpu.set_model(&self.synthetic.manifest, &self.tables).unwrap();
+        for (index, layer) in (0..).zip(&self.layers) {
+            gpu.load_layer(index, layer).unwrap();
+        }
+        gpu.load_head(&self.head).unwrap();
+    }
+}
+
+/// Rows of the residual stream, `[rows, d_model]`: most as large as a real model's, some tiny, some at the edge of `i32`, some zero,
+/// some with one channel that dwarfs the rest.
+pub(crate) fn hidden(random: &mut Random, rows: usize, width: usize) -> Vec<i32> {
+    let mut values = Vec::with_capacity(rows * width);
+    for _ in 0..rows {
+        let limit = match random.within(0, 9) {
+            0 => 0,
+            1 => 3,
+            2 => i32::MAX - 1,
+            _ => 1 << random.within(8, 22),
+        };
+        let start = values.len();
+        values.extend((0..width).map(|_| random.within(-limit, limit)));
+        if random.within(0, 3) == 0 {
+            let channel = usize::try_from(random.within(0, i32::try_from(width).unwrap() - 1)).unwrap();
+            values[start + channel] = *[i32::MIN, i32::MAX, 1 << 28].get(random.bits() as usize % 4).unwrap_or(&-1);
+        }
+    }
+    values
+}
+
+/// Batches of every size up to 17 and the largest allowed, until the context is full; after each, the head on the last row.
+pub(crate) async fn batches_equal(gpu: &mut Gpu, reference: &mut Reference, seed: u64) {
+    let config = *reference.config();
+    let all = 0..config.layers;
+    let width = config.d_model as usize;
+    let mut random = Random::new(seed);
+    reference.load(gpu);
+    reference.restart();
+    gpu.open_session(1, all.clone()).unwrap();
+    let mut position = 0;
+    for batch in (1..=17).chain([64, 63]).cycle() {
+        let batch = batch.min((config.max_positions - position) as usize);
+        if batch == 0 {
+            break;
+        }
+        let rows = hidden(&mut random, batch, width);
+        let expected = reference.forward(all.clone(), position, &rows);
+        let got = gpu.forward_layers(1, position, &rows).await.unwrap();
+        same(&got, &expected, width, &format!("{config:?}, {batch} rows at {position}"));
+
+        let last = &got[got.len() - width..];
+        let expected = cpu::head(CpuPath::Scalar, &config, &reference.tables, &reference.head, last);
+        assert_eq!(gpu.head(last).await.unwrap(), expected, "head of {config:?} at {position}");
+        position += u32::try_from(batch).unwrap();
+    }
+    gpu.close_session(1);
+}
+
+/// Names the first difference: two long vectors side by side help nobody.
+pub(crate) fn same(got: &[i32], expected: &[i32], width: usize, what: &str) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    if let Some(at) = got.iter().zip(expected).position(|(got, expected)| got != expected) {
+        let wrong = got.iter().zip(expected).filter(|(got, expected)| got != expected).count();
+        panic!(
+            "{what}: row {}, channel {}: GPU {}, reference {} ({wrong} of {} differ)",
+            at / width,
+            at % width,
+            got[at],
+            expected[at],
+            got.len()
+        );
+    }
+}
+
+/// Shapes that leave no loop of the kernels a round number of turns: `(layers, d_model, d_ff, heads, vocab, max_positions)`.
+pub(crate) fn odd_shapes() -> Vec<ModelConfig> {
+    vec![
+        // The smallest there is.
+        config(1, 32, 32, (1, 1, 32), 2, 5),
+        // potluck-tiny's layer; the context crosses a cache's first size and the attention's chunk.
+        config(2, 192, 512, (6, 2, 32), 77, 300),
+        // Heads of two elements; five groups a row, so the last word of group scales is not full.
+        config(1, 160, 96, (16, 4, 2), 65, 40),
+        // The widest head; one query head a key head.
+        config(1, 64, 224, (2, 2, 256), 129, 33),
+        // Pairs that do not fill a round of invocations; many query heads a key head.
+        config(1, 96, 1056, (16, 1, 130), 63, 20),
+        // Wider than a workgroup in every dimension.
+        config(1, 544, 800, (9, 3, 32), 300, 70),
+    ]
+}

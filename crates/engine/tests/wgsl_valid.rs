@@ -1,0 +1,146 @@
+//! Without a GPU: every `.wgsl` file is valid as written, and the host's picture of it (entry points, workgroup sizes, bindings,
+//! uniform structs) is the file's. Also that what the files repeat (block arithmetic, structs) is repeated to the letter.
+#![cfg(all(not(target_arch = "wasm32"), feature = "gpu"))]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::{offset_of, size_of};
+
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::{AddressSpace, GlobalVariable, Module, StorageAccess, TypeInner};
+use potluck_engine::gpu::uniforms::{Forward, GateUp, Linear, Model, Norm, Projections};
+use potluck_engine::gpu::{Access, KERNELS};
+
+/// Name to text of every file.
+fn sources() -> BTreeMap<&'static str, &'static str> {
+    KERNELS.iter().map(|kernel| (kernel.file, kernel.source)).collect()
+}
+
+fn parse(file: &str, source: &str) -> Module {
+    naga::front::wgsl::parse_str(source).unwrap_or_else(|error| panic!("{file}: {}", error.emit_to_string(source)))
+}
+
+fn access(variable: &GlobalVariable) -> Access {
+    match variable.space {
+        AddressSpace::Uniform => Access::Uniform,
+        AddressSpace::Storage { access } if access == StorageAccess::LOAD => Access::Read,
+        AddressSpace::Storage { .. } => Access::Write,
+        other => panic!("a binding in {other:?}"),
+    }
+}
+
+#[test]
+fn every_file_of_the_folder_is_a_kernel() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/kernels");
+    let files: BTreeSet<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".wgsl"))
+        .collect();
+    assert_eq!(files, sources().keys().map(|file| (*file).to_owned()).collect());
+}
+
+#[test]
+fn files_are_valid_and_hold_the_entry_points_and_bindings_that_the_host_names() {
+    for (file, source) in sources() {
+        let module = parse(file, source);
+        // No capability: plain WGSL, which every browser takes.
+        let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+            .validate(&module)
+            .unwrap_or_else(|error| panic!("{file}: {}", error.emit_to_string(source)));
+        let named: BTreeSet<_> =
+            KERNELS.iter().filter(|kernel| kernel.file == file).map(|kernel| kernel.entry_point).collect();
+        assert_eq!(named, module.entry_points.iter().map(|entry| entry.name.as_str()).collect(), "{file}");
+
+        for (index, entry) in module.entry_points.iter().enumerate() {
+            let kernel = KERNELS.iter().find(|kernel| kernel.entry_point == entry.name).unwrap();
+            assert_eq!(entry.workgroup_size, [kernel.workgroup_size, 1, 1], "{}", entry.name);
+            let mut host = BTreeMap::new();
+            for (group, accesses) in (0..).zip([kernel.bindings, kernel.cache_bindings]) {
+                host.extend((0..).zip(accesses).map(|(binding, access)| ((group, binding), *access)));
+            }
+            let used =
+                module.global_variables.iter().filter(|(handle, _)| !info.get_entry_point(index)[*handle].is_empty());
+            let device: BTreeMap<_, _> = used
+                .filter_map(|(_, variable)| Some((variable.binding?, variable)))
+                .map(|(place, variable)| ((place.group, place.binding), access(variable)))
+                .collect();
+            assert_eq!(device, host, "bindings of {}", entry.name);
+            let storage = host.values().filter(|access| **access != Access::Uniform).count();
+            assert!(storage <= 8, "{} binds {storage} storage buffers; WebGPU promises 8", entry.name);
+        }
+    }
+}
+
+/// A struct of `gpu::uniforms`: its size and its fields' offsets.
+fn layout(name: &str) -> Option<(usize, Vec<(&'static str, usize)>)> {
+    macro_rules! of {
+        ($type:ty: $($field:ident),+) => {
+            Some((size_of::<$type>(), vec![$((stringify!($field), offset_of!($type, $field))),+]))
+        };
+    }
+    match name {
+        "Forward" => of!(Forward: position, rows),
+        "Model" => {
+            of!(Model: d_model, d_ff, heads, kv_heads, head_dim, qk_scale, residual_fraction_bits, eps_mantissa, eps_exponent)
+        }
+        "Norm" => of!(Norm: gain_exponent),
+        "Linear" => {
+            of!(Linear: groups, out_rows, first_out, out_stride, exponent, residual_fraction_bits, add_to_residual)
+        }
+        "Projections" => of!(Projections: query_exponent, key_exponent, value_exponent),
+        "GateUp" => of!(GateUp: gate_exponent, up_exponent),
+        _ => None,
+    }
+}
+
+#[test]
+fn uniform_structs_lie_in_memory_as_on_the_host() {
+    let mut seen = BTreeSet::new();
+    for (file, source) in sources() {
+        let module = parse(file, source);
+        for (_, variable) in module.global_variables.iter() {
+            if variable.space != AddressSpace::Uniform {
+                continue;
+            }
+            let structure = &module.types[variable.ty];
+            let name = structure.name.clone().unwrap();
+            let TypeInner::Struct { members, span } = &structure.inner else { panic!("{file}: {name} is no struct") };
+            let (size, fields) = layout(&name).unwrap_or_else(|| panic!("{file}: {name} is unknown to the host"));
+            let device: Vec<_> =
+                members.iter().map(|member| (member.name.as_deref().unwrap(), member.offset as usize)).collect();
+            assert_eq!((*span as usize, device), (size, fields), "{file}: {name}");
+            seen.insert(name);
+        }
+    }
+    assert_eq!(seen.len(), 6, "{seen:?}");
+}
+
+/// Items (`fn name … }`, `struct name … }`) of a file: those that start a line, with their text.
+fn items(source: &'static str) -> Vec<(&'static str, &'static str)> {
+    let starts = source.match_indices('\n').map(|(at, _)| at + 1);
+    starts
+        .filter(|at| source[*at..].starts_with("fn ") || source[*at..].starts_with("struct "))
+        .map(|at| {
+            let text = &source[at..];
+            let text = &text[..text.find("\n}").expect("an item ends") + 2];
+            (&text[..text.find(['(', '{']).expect("an item has a body")], text)
+        })
+        .collect()
+}
+
+#[test]
+fn what_files_repeat_they_repeat_to_the_letter() {
+    let mut texts: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
+    let mut repeated = BTreeSet::new();
+    for (file, source) in sources() {
+        for (name, text) in items(source) {
+            if let Some((elsewhere, first)) = texts.insert(name, (file, text)) {
+                assert_eq!(first, text, "{name} differs between {elsewhere} and {file}");
+                repeated.insert(name);
+            }
+        }
+    }
+    for expected in ["fn rescale", "fn mul_shift", "fn fit_mantissa", "fn magnitude", "struct Model "] {
+        assert!(repeated.contains(expected), "{expected} is not found: {repeated:?}");
+    }
+}

@@ -1,0 +1,238 @@
+//! The native platform: sockets and WebRTC on tokio, blobs and secrets in folders.
+//!
+//! ```text
+//!  node ─ send ──→ NativeTransport ──→ server task (WebSocket)
+//!                        │         └─→ peer: session ─→ writer tasks ─→ webrtc-rs
+//!  node ← next_event ────┴─ events ←── peer: session ←─ reader tasks ←─ webrtc-rs
+//! ```
+//! Everything runs in tasks of the tokio runtime that [`NativeTransport`] is used in, so chunks flow while the node computes. A task
+//! that gets ahead of the node waits for it: there is room for a bounded number of unread events, no more.
+
+mod connection;
+mod files;
+mod http;
+mod peer;
+mod server;
+mod tls;
+
+use core::time::Duration;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+pub use files::{BlobCache, load_or_create_secret};
+pub(crate) use http::get;
+use potluck_protocol::id::NodeId;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use self::peer::Peer;
+use self::server::ServerLink;
+use crate::session::{Input, Limits};
+use crate::{Command, Event, Transport};
+
+/// Waits.
+pub async fn sleep(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
+/// How a native transport reaches the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetConfig {
+    /// Addresses to listen on for peers, port 0 for any. An unspecified address (`0.0.0.0`) stands for every interface of its family
+    /// but loopback.
+    pub udp_bind: Vec<SocketAddr>,
+    /// How long the steps of a peer connection may take.
+    pub limits: Limits,
+    /// How long the server may take to answer the dial, and to take a message.
+    pub server_timeout: Duration,
+    /// How often the server is asked for a sign of life. Without one for three of these it counts as gone.
+    pub server_ping: Duration,
+}
+
+impl NetConfig {
+    /// The configuration for peers that meet at the server at `url` (`http://…` or `ws://…`).
+    ///
+    /// A server on loopback is a demo or a test, so the peers are on loopback too and nothing else listens.
+    #[must_use]
+    pub fn for_server(url: &str) -> Self {
+        let any = |address: [u8; 4]| SocketAddr::from((address, 0));
+        let udp_bind = if is_loopback(url) {
+            vec![any([127, 0, 0, 1])]
+        } else {
+            vec![any([0; 4]), SocketAddr::from(([0_u16; 8], 0))]
+        };
+        Self {
+            udp_bind,
+            limits: Limits::default(),
+            server_timeout: Duration::from_secs(10),
+            server_ping: Duration::from_secs(15),
+        }
+    }
+
+    /// True if peers can only be on this machine.
+    fn loopback_only(&self) -> bool {
+        self.udp_bind.iter().all(|address| address.ip().is_loopback())
+    }
+}
+
+/// True if the host of `url` names this machine.
+fn is_loopback(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    if let Some(bracketed) = authority.strip_prefix('[') {
+        let host = bracketed.split(']').next().unwrap_or_default();
+        return host.parse::<std::net::Ipv6Addr>().is_ok_and(|address| address.is_loopback());
+    }
+    let host = authority.split(':').next().unwrap_or_default();
+    host == "localhost" || host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// [`Transport`] for programs. Dropping it closes everything.
+#[derive(Debug)]
+pub struct NativeTransport {
+    config: Arc<NetConfig>,
+    outbound: mpsc::UnboundedSender<Happened>,
+    events: mpsc::UnboundedReceiver<Happened>,
+    server: Option<ServerLink>,
+    peers: HashMap<NodeId, Arc<Peer>>,
+    /// Names connections, so that what an old one still had to say is not taken for a new one's.
+    next_connection: u64,
+}
+
+/// An event on its way to the node.
+#[derive(Debug)]
+struct Happened {
+    event: Event,
+    connection: u64,
+    /// Given back when the node takes the event; whoever sends events waits for one.
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl NativeTransport {
+    /// A transport with no connections. It has to be used inside a tokio runtime.
+    #[must_use]
+    pub fn new(config: NetConfig) -> Self {
+        let (outbound, events) = mpsc::unbounded_channel();
+        Self {
+            config: Arc::new(config),
+            outbound,
+            events,
+            server: None,
+            peers: HashMap::new(),
+            next_connection: 0,
+        }
+    }
+
+    fn connection(&mut self) -> u64 {
+        self.next_connection += 1;
+        self.next_connection
+    }
+
+    fn open_server(&mut self, url: &str) {
+        let connection = self.connection();
+        self.server = Some(ServerLink::open(connection, url, &self.config, self.outbound.clone()));
+    }
+
+    fn open_peer(&mut self, peer: NodeId, role: crate::Role, ice_servers: Vec<potluck_protocol::server::IceServer>) {
+        if self.peers.get(&peer).is_some_and(|known| !known.is_closed()) {
+            return;
+        }
+        let connection = self.connection();
+        let opened = Peer::open(connection, peer, role, ice_servers, &self.config, self.outbound.clone());
+        self.peers.insert(peer, opened);
+    }
+
+    /// The event, unless it comes from a connection that is not the node's any more.
+    fn accept(&mut self, happened: Happened) -> Option<Event> {
+        let Happened { event, connection, _room } = happened;
+        let of_server = |server: &Option<ServerLink>| server.as_ref().is_some_and(|link| link.connection == connection);
+        let of_peer = |peers: &HashMap<NodeId, Arc<Peer>>, peer| {
+            peers.get(peer).filter(|known| known.connection == connection).cloned()
+        };
+        match &event {
+            Event::ServerOpen | Event::ServerMessage { .. } => of_server(&self.server).then_some(event),
+            Event::ServerClosed { .. } => {
+                of_server(&self.server).then(|| self.server = None)?;
+                Some(event)
+            }
+            Event::Signal { peer, .. } | Event::PeerOpen { peer } => of_peer(&self.peers, peer).map(|_| event),
+            Event::PeerFrame { peer, frame, .. } => {
+                of_peer(&self.peers, peer)?.handle(Input::Read(frame.len()));
+                Some(event)
+            }
+            Event::PeerClosed { peer, .. } => {
+                of_peer(&self.peers, peer)?;
+                self.peers.remove(peer);
+                Some(event)
+            }
+        }
+    }
+}
+
+impl Transport for NativeTransport {
+    fn send(&mut self, command: Command) {
+        match command {
+            Command::OpenServer { url } => self.open_server(&url),
+            Command::CloseServer => self.server = None,
+            Command::SendServer { message } => {
+                if let Some(server) = &mut self.server {
+                    server.send(message);
+                }
+            }
+            Command::OpenPeer { peer, role, ice_servers } => self.open_peer(peer, role, ice_servers),
+            Command::Signal { peer, signal } => {
+                if let Some(known) = self.peers.get(&peer) {
+                    known.handle(Input::Remote(signal));
+                }
+            }
+            Command::SendPeer { peer, channel, frame } => {
+                if let Some(known) = self.peers.get(&peer) {
+                    known.handle(Input::Send(channel, frame));
+                }
+            }
+            Command::ClosePeer { peer } => {
+                if let Some(known) = self.peers.remove(&peer) {
+                    known.hang_up();
+                }
+            }
+        }
+    }
+
+    async fn next_event(&mut self) -> Event {
+        loop {
+            match self.events.recv().await {
+                Some(happened) => {
+                    if let Some(event) = self.accept(happened) {
+                        return event;
+                    }
+                }
+                // Not reached: this transport holds a sender itself.
+                None => std::future::pending().await,
+            }
+        }
+    }
+}
+
+impl Drop for NativeTransport {
+    fn drop(&mut self) {
+        for peer in self.peers.values() {
+            peer.hang_up();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_on_this_machine_keeps_peers_on_this_machine() {
+        for url in ["http://127.0.0.1:8080", "ws://localhost/x", "http://[::1]:8080/", "https://user@127.9.9.9"] {
+            assert!(NetConfig::for_server(url).loopback_only(), "{url}");
+        }
+        for url in ["http://192.168.1.2:8080", "https://example.org", "http://127.0.0.1.example.org", "http://[::2]"] {
+            assert!(!NetConfig::for_server(url).loopback_only(), "{url}");
+        }
+    }
+}

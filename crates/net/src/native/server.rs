@@ -1,0 +1,173 @@
+//! The WebSocket to the server.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use futures::{SinkExt as _, StreamExt as _};
+use potluck_protocol::codec::MAX_SERVER_MESSAGE_BYTES;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, timeout};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
+
+use super::{Happened, NetConfig, tls};
+use crate::Event;
+
+/// Messages that may wait for the server. A node says a few a second; a server this far behind is not there.
+const MAX_WAITING_MESSAGES: usize = 1024;
+/// Messages of the server that may wait for the node; beyond that it is not read from.
+const MAX_UNREAD_MESSAGES: usize = 256;
+/// Signs of life that may be missed.
+const MISSED_PINGS: u32 = 3;
+/// How long the farewell may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// The node's end of the link. Dropping it says what is left to say and hangs up.
+#[derive(Debug)]
+pub(super) struct ServerLink {
+    pub(super) connection: u64,
+    /// `None` after the server fell too far behind.
+    messages: Option<mpsc::Sender<Vec<u8>>>,
+    /// Dropped with this, which ends a dial that is still under way.
+    _held: oneshot::Sender<()>,
+    outbound: mpsc::UnboundedSender<Happened>,
+}
+
+impl ServerLink {
+    /// Dials.
+    pub(super) fn open(
+        connection: u64,
+        url: &str,
+        config: &Arc<NetConfig>,
+        outbound: mpsc::UnboundedSender<Happened>,
+    ) -> Self {
+        let (messages, receiver) = mpsc::channel(MAX_WAITING_MESSAGES);
+        let (held, dropped) = oneshot::channel();
+        let (url, config, reports) = (url.to_owned(), Arc::clone(config), outbound.clone());
+        tokio::spawn(async move {
+            let link = Link { connection, config, outbound: reports, messages: receiver, dropped };
+            link.run(&url).await;
+        });
+        Self { connection, messages: Some(messages), _held: held, outbound }
+    }
+
+    pub(super) fn send(&mut self, message: Vec<u8>) {
+        let Some(messages) = &self.messages else { return };
+        if let Err(mpsc::error::TrySendError::Full(_)) = messages.try_send(message) {
+            self.messages = None;
+            let reason = format!("the server does not take messages; {MAX_WAITING_MESSAGES} were waiting");
+            let event = Event::ServerClosed { reason };
+            // The transport may be gone, and then nobody wants to know.
+            let _ = self.outbound.send(Happened { event, connection: self.connection, _room: None });
+        }
+    }
+}
+
+struct Link {
+    connection: u64,
+    config: Arc<NetConfig>,
+    outbound: mpsc::UnboundedSender<Happened>,
+    messages: mpsc::Receiver<Vec<u8>>,
+    dropped: oneshot::Receiver<()>,
+}
+
+impl Link {
+    async fn run(mut self, url: &str) {
+        if let Err(reason) = self.talk(url).await {
+            self.tell(Event::ServerClosed { reason });
+        }
+    }
+
+    /// Returns when the node hangs up; an error says why the server is gone.
+    async fn talk(&mut self, url: &str) -> Result<(), String> {
+        let Some(socket) = self.dial(url).await? else { return Ok(()) };
+        self.tell(Event::ServerOpen);
+        let (mut sink, mut stream) = socket.split();
+        let unread = Arc::new(Semaphore::new(MAX_UNREAD_MESSAGES));
+        let mut heard = Instant::now();
+        let mut pings = tokio::time::interval(self.config.server_ping);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let patience = self.config.server_timeout;
+        loop {
+            tokio::select! {
+                message = self.messages.recv() => {
+                    let Some(message) = message else {
+                        let _ = timeout(FAREWELL, sink.close()).await;
+                        return Ok(());
+                    };
+                    write(&mut sink, Message::Binary(message.into()), patience).await?;
+                }
+                _ = pings.tick() => {
+                    if unread.available_permits() == 0 {
+                        heard = Instant::now(); // it is this node that does not listen
+                    }
+                    if heard.elapsed() >= self.config.server_ping * MISSED_PINGS {
+                        return Err(format!("the server has been silent for {} s", heard.elapsed().as_secs()));
+                    }
+                    write(&mut sink, Message::Ping(Vec::new().into()), patience).await?;
+                }
+                message = next(&mut stream, &unread) => {
+                    heard = Instant::now();
+                    let Some((message, room)) = message? else { continue };
+                    let event = Event::ServerMessage { message };
+                    let _ = self.outbound.send(Happened { event, connection: self.connection, _room: Some(room) });
+                }
+            }
+        }
+    }
+
+    /// `None` if the node hung up meanwhile.
+    async fn dial(&mut self, url: &str) -> Result<Option<Socket>, String> {
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(MAX_SERVER_MESSAGE_BYTES))
+            .max_frame_size(Some(MAX_SERVER_MESSAGE_BYTES));
+        let connector = Connector::Rustls(tls::client_config());
+        // Without Nagle's delay: messages are small, and somebody waits for most of them.
+        let dialled = connect_async_tls_with_config(url, Some(config), true, Some(connector));
+        let seconds = self.config.server_timeout.as_secs_f32();
+        tokio::select! {
+            dialled = timeout(self.config.server_timeout, dialled) => match dialled {
+                Ok(Ok((socket, _))) => Ok(Some(socket)),
+                Ok(Err(error)) => Err(format!("could not reach the server: {error}")),
+                Err(_) => Err(format!("the server did not answer within {seconds} s")),
+            },
+            _ = &mut self.dropped => Ok(None),
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        // The transport may be gone, and then nobody wants to know.
+        let _ = self.outbound.send(Happened { event, connection: self.connection, _room: None });
+    }
+}
+
+/// The next message and the room it takes; `None` for what is not the node's to read.
+async fn next(
+    stream: &mut futures::stream::SplitStream<Socket>,
+    unread: &Arc<Semaphore>,
+) -> Result<Option<(Vec<u8>, OwnedSemaphorePermit)>, String> {
+    let room = Arc::clone(unread).acquire_owned().await.map_err(|error| error.to_string())?;
+    match stream.next().await {
+        Some(Ok(Message::Binary(message))) => Ok(Some((message.into(), room))),
+        Some(Ok(Message::Close(Some(frame)))) => Err(format!("the server hung up: {} {}", frame.code, frame.reason)),
+        Some(Ok(Message::Close(None))) | None => Err("the server hung up".to_owned()),
+        Some(Ok(_)) => Ok(None), // pings are answered by the socket itself; text is not ours
+        Some(Err(error)) => Err(format!("the connection to the server broke: {error}")),
+    }
+}
+
+async fn write(
+    sink: &mut futures::stream::SplitSink<Socket, Message>,
+    message: Message,
+    patience: Duration,
+) -> Result<(), String> {
+    match timeout(patience, sink.send(message)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(format!("the connection to the server broke: {error}")),
+        Err(_) => Err(format!("the server took no message for {} s", patience.as_secs_f32())),
+    }
+}

@@ -1,0 +1,348 @@
+//! The state machine of one peer connection.
+
+use core::time::Duration;
+
+use potluck_protocol::codec::MAX_PEER_FRAME_BYTES;
+use potluck_protocol::id::NodeId;
+use potluck_protocol::peer::Channel;
+use potluck_protocol::server::Signal;
+
+use super::chunk::Assembler;
+use super::outbox::Outbox;
+use super::{Limits, MAX_CANDIDATES, MAX_QUEUED_BYTES, MAX_UNREAD_BYTES};
+use crate::{Event, Role};
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// Begin.
+    Start,
+    /// A checked signal from the peer.
+    Remote(Signal),
+    /// A data channel is open.
+    ChannelOpen(Channel),
+    /// A data channel is closed, by whomever.
+    ChannelClosed(Channel),
+    /// The path to the peer changed.
+    Path(PathState),
+    /// A data channel message.
+    Chunk(Channel, &'a [u8]),
+    /// The node wants to send a frame.
+    Send(Channel, Vec<u8>),
+    /// How many bytes the channel holds back at this moment. To be told before a send and whenever it has drained.
+    Buffered(Channel, usize),
+    /// The node took this many bytes of frames.
+    Read(usize),
+    /// Something the platform was asked to do went wrong.
+    Failed(String),
+    /// Time passed; once a second is enough.
+    Tick,
+}
+
+/// To be done by the platform, in this order.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Make an offer, set it as the local description and tell it as a signal.
+    Offer,
+    /// Set this offer, make an answer, set it and tell it as a signal.
+    Answer {
+        /// The offer's SDP text.
+        offer: String,
+        /// The peer began anew: throw the connection away and make another one first.
+        fresh: bool,
+    },
+    /// Set this answer.
+    Accept {
+        /// The answer's SDP text.
+        answer: String,
+    },
+    /// Add a candidate. A description was set before.
+    AddCandidate(Candidate),
+    /// Send a chunk.
+    Transmit(Channel, Vec<u8>),
+    /// Tell the node.
+    Tell(Event),
+    /// Tear the connection down. The node has been told why; nothing follows.
+    Close,
+}
+
+/// An ICE candidate of the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The `candidate:` line.
+    pub candidate: String,
+    /// Media stream identification, if given.
+    pub sdp_mid: Option<String>,
+    /// Index of the media line, if given.
+    pub sdp_m_line_index: Option<u16>,
+}
+
+/// The path to the peer, as the WebRTC stack sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathState {
+    /// There is one.
+    Connected,
+    /// Nothing comes through; it may come back.
+    Disconnected,
+    /// There is none, for good.
+    Failed,
+}
+
+/// One peer.
+#[derive(Debug)]
+pub struct PeerSession {
+    peer: NodeId,
+    role: Role,
+    limits: Limits,
+    phase: Phase,
+    /// The description that was set last.
+    remote: Option<String>,
+    candidates: usize,
+    /// Candidates that came before the description.
+    waiting: Vec<Candidate>,
+    disconnected_since: Option<Duration>,
+    lanes: [Lane; 2],
+    /// Frames that came before both channels were open here.
+    early: Vec<Event>,
+    unread_bytes: usize,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Phase {
+    Opening { since: Option<Duration> },
+    Open,
+    Closed,
+}
+
+/// What there is one of a channel.
+#[derive(Debug, Default)]
+struct Lane {
+    open: bool,
+    assembler: Assembler,
+    /// When the last chunk of an unfinished frame came.
+    partial_since: Option<Duration>,
+    outbox: Outbox,
+}
+
+const CHANNELS: [Channel; 2] = [Channel::Control, Channel::Activations];
+
+fn lane(channel: Channel) -> usize {
+    match channel {
+        Channel::Control => 0,
+        Channel::Activations => 1,
+    }
+}
+
+impl PeerSession {
+    /// A connection to `peer` that nothing was done for yet.
+    #[must_use]
+    pub fn new(peer: NodeId, role: Role, limits: Limits) -> Self {
+        Self {
+            peer,
+            role,
+            limits,
+            phase: Phase::Opening { since: None },
+            remote: None,
+            candidates: 0,
+            waiting: Vec::new(),
+            disconnected_since: None,
+            lanes: Default::default(),
+            early: Vec::new(),
+            unread_bytes: 0,
+        }
+    }
+
+    /// Bytes of frames that the node was told of and has not taken.
+    #[must_use]
+    pub fn unread_bytes(&self) -> usize {
+        self.unread_bytes
+    }
+
+    /// True once [`Action::Close`] was asked for.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
+    }
+
+    /// Takes what happened at `now` (since any fixed moment) and says what to do.
+    pub fn handle(&mut self, input: Input<'_>, now: Duration) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if self.is_closed() {
+            return actions;
+        }
+        match input {
+            Input::Start => {
+                self.phase = Phase::Opening { since: Some(now) };
+                if self.role == Role::Offers {
+                    actions.push(Action::Offer);
+                }
+            }
+            Input::Remote(signal) => self.remote(signal, now, &mut actions),
+            Input::ChannelOpen(channel) => {
+                self.lanes[lane(channel)].open = true;
+                self.opened(&mut actions);
+            }
+            Input::ChannelClosed(channel) => {
+                self.close(format!("the other side closed the {} channel", channel.label()), &mut actions);
+            }
+            Input::Path(state) => self.path(state, now, &mut actions),
+            Input::Chunk(channel, chunk) => self.chunk(channel, chunk, now, &mut actions),
+            Input::Send(channel, frame) => self.send(channel, frame, &mut actions),
+            Input::Buffered(channel, bytes) => {
+                self.lanes[lane(channel)].outbox.set_buffered(bytes);
+                self.pump(channel, &mut actions);
+            }
+            Input::Read(bytes) => self.unread_bytes = self.unread_bytes.saturating_sub(bytes),
+            Input::Failed(reason) => self.close(reason, &mut actions),
+            Input::Tick => self.tick(now, &mut actions),
+        }
+        actions
+    }
+
+    fn remote(&mut self, signal: Signal, now: Duration, actions: &mut Vec<Action>) {
+        match (signal, self.role) {
+            (Signal::Offer { sdp }, Role::Answers) if self.remote.as_ref() != Some(&sdp) => {
+                // The peer lost its side (a page that was loaded again, say) and offers before the loss shows here. Its new connection
+                // takes the place of the old one; what the node queued meanwhile is for the new one.
+                let fresh = self.remote.is_some();
+                if fresh {
+                    self.restart(now);
+                }
+                self.remote = Some(sdp.clone());
+                actions.push(Action::Answer { offer: sdp, fresh });
+                self.add_waiting(actions);
+            }
+            (Signal::Answer { sdp }, Role::Offers) if self.remote.is_none() => {
+                self.remote = Some(sdp.clone());
+                actions.push(Action::Accept { answer: sdp });
+                self.add_waiting(actions);
+            }
+            (Signal::Candidate { candidate, sdp_mid, sdp_m_line_index }, _) => {
+                self.candidates += 1;
+                if self.candidates > MAX_CANDIDATES {
+                    return; // enough of them are there already
+                }
+                let candidate = Candidate { candidate, sdp_mid, sdp_m_line_index };
+                if self.remote.is_some() {
+                    actions.push(Action::AddCandidate(candidate));
+                } else {
+                    self.waiting.push(candidate);
+                }
+            }
+            // A description that is none of this side's business, or one that was sent twice.
+            (Signal::Offer { .. } | Signal::Answer { .. }, role) => {
+                tracing::debug!(peer = %self.peer.short(), ?role, "ignoring a session description");
+            }
+        }
+    }
+
+    fn restart(&mut self, now: Duration) {
+        self.phase = Phase::Opening { since: Some(now) };
+        self.candidates = 0;
+        self.waiting.clear();
+        self.disconnected_since = None;
+        for early in self.early.drain(..) {
+            if let Event::PeerFrame { frame, .. } = early {
+                self.unread_bytes = self.unread_bytes.saturating_sub(frame.len());
+            }
+        }
+        for lane in &mut self.lanes {
+            lane.open = false;
+            lane.assembler = Assembler::default();
+            lane.partial_since = None;
+            lane.outbox.restart();
+        }
+    }
+
+    fn add_waiting(&mut self, actions: &mut Vec<Action>) {
+        actions.extend(self.waiting.drain(..).map(Action::AddCandidate));
+    }
+
+    fn opened(&mut self, actions: &mut Vec<Action>) {
+        if matches!(self.phase, Phase::Opening { .. }) && self.lanes.iter().all(|lane| lane.open) {
+            self.phase = Phase::Open;
+            actions.push(Action::Tell(Event::PeerOpen { peer: self.peer }));
+            actions.extend(self.early.drain(..).map(Action::Tell));
+            for channel in CHANNELS {
+                self.pump(channel, actions);
+            }
+        }
+    }
+
+    fn path(&mut self, state: PathState, now: Duration, actions: &mut Vec<Action>) {
+        match state {
+            PathState::Connected => self.disconnected_since = None,
+            PathState::Disconnected => {
+                self.disconnected_since.get_or_insert(now);
+            }
+            PathState::Failed => self.close("there is no path to it".to_owned(), actions),
+        }
+    }
+
+    fn chunk(&mut self, channel: Channel, chunk: &[u8], now: Duration, actions: &mut Vec<Action>) {
+        let lane = &mut self.lanes[lane(channel)];
+        let frame = match lane.assembler.push(chunk) {
+            Ok(frame) => frame,
+            Err(error) => return self.close(format!("it sent something malformed: {error}"), actions),
+        };
+        lane.partial_since = lane.assembler.is_partial().then_some(now);
+        let Some(frame) = frame else { return };
+        self.unread_bytes += frame.len();
+        if self.unread_bytes > MAX_UNREAD_BYTES {
+            return self.close("it sends faster than this node can take".to_owned(), actions);
+        }
+        let event = Event::PeerFrame { peer: self.peer, channel, frame };
+        if self.phase == Phase::Open {
+            actions.push(Action::Tell(event));
+        } else {
+            self.early.push(event);
+        }
+    }
+
+    fn send(&mut self, channel: Channel, frame: Vec<u8>, actions: &mut Vec<Action>) {
+        if frame.len() > MAX_PEER_FRAME_BYTES {
+            let reason = format!("a frame of {} bytes, at most {MAX_PEER_FRAME_BYTES} allowed", frame.len());
+            return self.close(reason, actions);
+        }
+        let queued: usize = self.lanes.iter().map(|lane| lane.outbox.queued_bytes()).sum();
+        let outbox = &mut self.lanes[lane(channel)].outbox;
+        if queued + frame.len() > MAX_QUEUED_BYTES || outbox.is_full() {
+            return self.close(format!("it is too slow: {queued} bytes wait for it"), actions);
+        }
+        outbox.push(frame);
+        self.pump(channel, actions);
+    }
+
+    fn pump(&mut self, channel: Channel, actions: &mut Vec<Action>) {
+        if self.phase == Phase::Open {
+            let outbox = &mut self.lanes[lane(channel)].outbox;
+            actions.extend(core::iter::from_fn(|| outbox.next_chunk()).map(|chunk| Action::Transmit(channel, chunk)));
+        }
+    }
+
+    fn tick(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        let over = |since: Option<Duration>, limit: Duration| {
+            since.is_some_and(|since| now.saturating_sub(since) >= limit)
+        };
+        let limits = self.limits;
+        if matches!(self.phase, Phase::Opening { since } if over(since, limits.open)) {
+            self.close(format!("no connection within {} s", limits.open.as_secs_f32()), actions);
+        } else if over(self.disconnected_since, limits.disconnected) {
+            self.close(format!("nothing came through for {} s", limits.disconnected.as_secs_f32()), actions);
+        } else if self.lanes.iter().any(|lane| over(lane.partial_since, limits.stall)) {
+            self.close(format!("a frame stopped halfway for {} s", limits.stall.as_secs_f32()), actions);
+        }
+    }
+
+    fn close(&mut self, reason: String, actions: &mut Vec<Action>) {
+        self.phase = Phase::Closed;
+        self.lanes = Default::default();
+        self.early = Vec::new();
+        actions.push(Action::Tell(Event::PeerClosed { peer: self.peer, reason }));
+        actions.push(Action::Close);
+    }
+}
+
+#[cfg(test)]
+#[path = "peer_tests.rs"]
+mod tests;

@@ -1,0 +1,164 @@
+//! The WebSocket to the server.
+//!
+//! A browser answers the server's pings by itself and lets no page send any, so the page learns of a dead connection from the browser:
+//! when the socket closes, or when the machine goes offline.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use futures::channel::mpsc;
+use gloo::timers::callback::Timeout;
+use js_sys::{ArrayBuffer, Uint8Array};
+use potluck_protocol::codec::MAX_SERVER_MESSAGE_BYTES;
+use wasm_bindgen::JsCast as _;
+use web_sys::{BinaryType, CloseEvent, EventTarget, MessageEvent, WebSocket};
+
+use super::connection::{Listener, listen};
+use super::describe;
+use super::page::Happened;
+use crate::Event;
+
+/// Milliseconds the server may take to answer the dial.
+const DIAL_MS: u32 = 10_000;
+/// Bytes that may wait for the server. A node says a few hundred a second; a server this far behind is not there.
+const MAX_BUFFERED_BYTES: u32 = 4 * 1024 * 1024;
+
+/// The link. Dropping it hangs up, without an event.
+pub(super) struct ServerSocket {
+    pub(super) connection: u64,
+    socket: Option<WebSocket>,
+    report: Report,
+    _listeners: Vec<Listener>,
+    _dial: Option<Timeout>,
+    offline: Option<Listener>,
+}
+
+/// Says what happens, and the end only once.
+#[derive(Clone)]
+struct Report {
+    connection: u64,
+    outbound: mpsc::UnboundedSender<Happened>,
+    open: Rc<Cell<bool>>,
+    over: Rc<Cell<bool>>,
+}
+
+impl Report {
+    fn tell(&self, event: Event) {
+        if !self.over.get() {
+            // The transport may be gone, and then nobody wants to know.
+            let _ = self.outbound.unbounded_send(Happened { event, connection: self.connection });
+        }
+    }
+
+    fn end(&self, reason: &str) {
+        self.tell(Event::ServerClosed { reason: reason.to_owned() });
+        self.over.set(true);
+    }
+}
+
+impl ServerSocket {
+    /// Dials.
+    pub(super) fn open(connection: u64, url: &str, outbound: mpsc::UnboundedSender<Happened>) -> Self {
+        let report = Report { connection, outbound, open: Rc::default(), over: Rc::default() };
+        let socket = match WebSocket::new(url) {
+            Ok(socket) => socket,
+            Err(thrown) => {
+                report.end(&format!("could not reach the server: {}", describe(&thrown)));
+                return Self { connection, socket: None, report, _listeners: Vec::new(), _dial: None, offline: None };
+            }
+        };
+        socket.set_binary_type(BinaryType::Arraybuffer);
+        let listeners = watch(&socket, &report);
+        let (dialling, late) = (report.clone(), socket.clone());
+        let dial = Timeout::new(DIAL_MS, move || {
+            if !dialling.open.get() {
+                dialling.end(&format!("the server did not answer within {} s", DIAL_MS / 1000));
+                // Already closing is as good.
+                let _ = late.close();
+            }
+        });
+        let offline = watch_offline(&report);
+        Self { connection, socket: Some(socket), report, _listeners: listeners, _dial: Some(dial), offline }
+    }
+
+    /// Sends a message; dropped if the connection is not open.
+    pub(super) fn send(&self, message: &[u8]) {
+        let Some(socket) = self.socket.as_ref().filter(|_| self.report.open.get()) else { return };
+        if socket.buffered_amount() > MAX_BUFFERED_BYTES {
+            self.report.end(&format!("the server does not take messages; {} bytes were waiting", socket.buffered_amount()));
+        } else if let Err(thrown) = socket.send_with_u8_array(message) {
+            self.report.end(&format!("the connection to the server broke: {}", describe(&thrown)));
+        }
+    }
+}
+
+impl Drop for ServerSocket {
+    fn drop(&mut self) {
+        self.report.over.set(true);
+        if let Some(socket) = &self.socket {
+            socket.set_onopen(None);
+            socket.set_onmessage(None);
+            socket.set_onclose(None);
+            // Already closing is as good.
+            let _ = socket.close();
+        }
+        if let (Some(offline), Ok(window)) = (&self.offline, js_sys::global().dyn_into::<EventTarget>()) {
+            let _ = window.remove_event_listener_with_callback("offline", offline.as_ref().unchecked_ref());
+        }
+    }
+}
+
+fn watch(socket: &WebSocket, report: &Report) -> Vec<Listener> {
+    let (opened, closed, heard) = (report.clone(), report.clone(), report.clone());
+    vec![
+        listen(
+            |f| socket.set_onopen(f),
+            move |_| {
+                opened.open.set(true);
+                opened.tell(Event::ServerOpen);
+            },
+        ),
+        listen(
+            |f| socket.set_onmessage(f),
+            move |event| {
+                // Text is not ours.
+                let data = event.unchecked_into::<MessageEvent>().data();
+                let Ok(buffer) = data.dyn_into::<ArrayBuffer>() else { return };
+                if buffer.byte_length() as usize > MAX_SERVER_MESSAGE_BYTES {
+                    heard.end(&format!(
+                        "the server sent {} bytes at once, at most {MAX_SERVER_MESSAGE_BYTES} allowed",
+                        buffer.byte_length()
+                    ));
+                } else {
+                    heard.tell(Event::ServerMessage { message: Uint8Array::new(&buffer).to_vec() });
+                }
+            },
+        ),
+        listen(
+            |f| socket.set_onclose(f),
+            move |event| {
+                let event = event.unchecked_into::<CloseEvent>();
+                closed.end(&match (event.code(), closed.open.get()) {
+                    (1006, false) => "could not reach the server".to_owned(),
+                    (1006, true) => "the connection to the server broke".to_owned(),
+                    (code, _) => format!("the server hung up: {code} {}", event.reason()),
+                });
+            },
+        ),
+    ]
+}
+
+/// A machine that goes offline has no server, though its sockets may not notice for minutes.
+fn watch_offline(report: &Report) -> Option<Listener> {
+    let window: EventTarget = js_sys::global().dyn_into().ok()?;
+    let report = report.clone();
+    Some(listen(
+        |f| {
+            if let Some(f) = f {
+                // A page that cannot listen for it learns of it later.
+                let _ = window.add_event_listener_with_callback("offline", f);
+            }
+        },
+        move |_| report.end("this machine is offline"),
+    ))
+}

@@ -1,0 +1,389 @@
+//! Blobs by their hash: from the cache if there is a good copy, else from the server, verified before anyone sees a byte of them.
+//!
+//! ```text
+//! fetch(hash) ─→ cache: copy? ── BLAKE3 right ─────────────────────────────→ bytes
+//!                  │      └─ wrong: deleted ─┐
+//!                  └─ none ──────────────────┴→ GET {server}/api/v1/blobs/{hash} ─→ BLAKE3 right ─→ cache ─→ bytes
+//!                                                   │        ↑                          └─ wrong: an error, nothing kept
+//!                                                   └ breaks ┘ Range: bytes={what is here}-
+//! ```
+//! Where copies are kept and how bytes come over HTTP is the platform's. This does not decide which blobs are wanted or parse them.
+
+use core::pin::pin;
+use core::time::Duration;
+
+use data_encoding::HEXLOWER;
+use futures::future::{Either, select};
+
+use crate::platform::{self, BlobCache};
+
+/// Bytes of a blob at most. A browser's 32-bit WebAssembly has 4 GiB in all, and parts of models are cut far smaller.
+pub const MAX_BLOB_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+
+/// How a download is carried through a bad network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Breaks in a row, without a byte between them, after which a download is given up.
+    pub breaks: u32,
+    /// The wait after the first break; it doubles with each further one.
+    pub first_wait: Duration,
+    /// Without a byte for this long, the connection counts as broken.
+    pub stall: Duration,
+}
+
+impl Default for Patience {
+    /// Six breaks are about 16 s of waiting: a server that restarts is back by then.
+    fn default() -> Self {
+        Self { breaks: 6, first_wait: Duration::from_millis(250), stall: Duration::from_secs(30) }
+    }
+}
+
+/// A request failed before or during its answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HttpError {
+    /// The address cannot be one.
+    #[error("bad address: {0}")]
+    Address(String),
+    /// There was no connection, or it broke.
+    #[error("{0}")]
+    Connection(String),
+}
+
+/// A blob or text could not be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// The connection could not be made or broke too often.
+    #[error("could not fetch {url}: {reason}")]
+    Connection {
+        /// What was asked for.
+        url: String,
+        /// What happened last.
+        reason: String,
+    },
+    /// The server answered with an error.
+    #[error("could not fetch {url}: the server answered {status}")]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// The HTTP status code.
+        status: u16,
+    },
+    /// It is longer than it may be.
+    #[error("{url} is longer than {limit} bytes")]
+    TooLong {
+        /// What was asked for.
+        url: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// It is not as long as it should be.
+    #[error("{url} has {got} bytes, expected {expected}")]
+    WrongSize {
+        /// What was asked for.
+        url: String,
+        /// The size it should have.
+        expected: u64,
+        /// The size it has.
+        got: u64,
+    },
+    /// What came is not what was asked for.
+    #[error("{url} does not match its hash")]
+    WrongHash {
+        /// What was asked for.
+        url: String,
+    },
+    /// It is text, and not UTF-8.
+    #[error("{url} is not text")]
+    NotText {
+        /// What was asked for.
+        url: String,
+    },
+    /// This machine has no memory for it.
+    #[error("no memory for {size_bytes} bytes")]
+    NoMemory {
+        /// Its size.
+        size_bytes: u64,
+    },
+}
+
+/// Fetches blobs and keeps copies.
+#[derive(Debug)]
+pub struct WeightStore {
+    cache: BlobCache,
+    patience: Patience,
+}
+
+impl WeightStore {
+    /// A store that keeps its copies in `cache`.
+    #[must_use]
+    pub fn new(cache: BlobCache) -> Self {
+        Self { cache, patience: Patience::default() }
+    }
+
+    /// The same with another patience.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// The blob with this BLAKE3 hash and exactly this size. `progress` is told how many bytes are here, from 0 to `size_bytes`.
+    ///
+    /// `base_url` is the server's address without a path. A copy that cannot be kept is only logged: the bytes are good.
+    ///
+    /// # Errors
+    /// If the server cannot be reached, does not have the blob, or sends other bytes. Nothing wrong is ever kept or returned.
+    pub async fn fetch(
+        &self,
+        base_url: &str,
+        hash: &[u8; 32],
+        size_bytes: u64,
+        progress: impl FnMut(u64),
+    ) -> Result<Vec<u8>, FetchError> {
+        self.fetch_sized(base_url, hash, Size::Exactly(size_bytes), progress).await
+    }
+
+    /// The same for a blob whose size is not known, such as a manifest: at most `max_bytes`.
+    ///
+    /// # Errors
+    /// As [`WeightStore::fetch`].
+    pub async fn fetch_verified(
+        &self,
+        base_url: &str,
+        hash: &[u8; 32],
+        max_bytes: u64,
+    ) -> Result<Vec<u8>, FetchError> {
+        self.fetch_sized(base_url, hash, Size::AtMost(max_bytes), |_| {}).await
+    }
+
+    async fn fetch_sized(
+        &self,
+        base_url: &str,
+        hash: &[u8; 32],
+        size: Size,
+        mut progress: impl FnMut(u64),
+    ) -> Result<Vec<u8>, FetchError> {
+        let name = HEXLOWER.encode(hash);
+        let url = address(base_url, &format!("/api/v1/blobs/{name}"));
+        if size.limit() > MAX_BLOB_BYTES {
+            return Err(FetchError::TooLong { url, limit: MAX_BLOB_BYTES });
+        }
+        if let Some(bytes) = self.cache.read(&name, size.limit()).await {
+            if size.fits(bytes.len() as u64) && blake3::hash(&bytes) == *hash {
+                progress(bytes.len() as u64);
+                return Ok(bytes);
+            }
+            tracing::warn!(blob = name, "a copy does not match its hash and is fetched anew");
+            self.cache.remove(&name).await;
+        }
+        let mut download = Download::new(url, size, self.patience);
+        download.run(&mut progress).await?;
+        let Download { url, bytes, hasher, .. } = download;
+        if hasher.finalize() != *hash {
+            return Err(FetchError::WrongHash { url });
+        }
+        if let Err(error) = self.cache.write(&name, &bytes).await {
+            tracing::warn!(blob = name, error, "could not keep a copy");
+        }
+        Ok(bytes)
+    }
+}
+
+/// What the server has at `path` (`/api/v1/…`), at most `limit` bytes. Not verified: for what says nothing that matters.
+///
+/// # Errors
+/// If the server cannot be reached, answers with an error, or the answer is longer.
+pub async fn fetch_bytes(base_url: &str, path: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
+    let mut download = Download::new(address(base_url, path), Size::AtMost(limit), Patience::default());
+    download.run(&mut |_| {}).await?;
+    Ok(download.bytes)
+}
+
+/// The same as text.
+///
+/// # Errors
+/// As [`fetch_bytes`], and if it is not UTF-8.
+pub async fn fetch_text(base_url: &str, path: &str, limit: u64) -> Result<String, FetchError> {
+    let bytes = fetch_bytes(base_url, path, limit).await?;
+    String::from_utf8(bytes).map_err(|_| FetchError::NotText { url: address(base_url, path) })
+}
+
+fn address(base_url: &str, path: &str) -> String {
+    format!("{}{path}", base_url.trim_end_matches('/'))
+}
+
+/// What is known of a size before it is here.
+#[derive(Clone, Copy, Debug)]
+enum Size {
+    Exactly(u64),
+    AtMost(u64),
+}
+
+impl Size {
+    fn limit(self) -> u64 {
+        match self {
+            Self::Exactly(bytes) | Self::AtMost(bytes) => bytes,
+        }
+    }
+
+    fn fits(self, bytes: u64) -> bool {
+        match self {
+            Self::Exactly(expected) => bytes == expected,
+            Self::AtMost(limit) => bytes <= limit,
+        }
+    }
+}
+
+/// What is here of a download.
+struct Download {
+    url: String,
+    size: Size,
+    patience: Patience,
+    bytes: Vec<u8>,
+    hasher: blake3::Hasher,
+}
+
+/// Why an attempt ended early.
+enum Break {
+    /// Worth another try.
+    Again(FetchError),
+    /// Not.
+    Final(FetchError),
+}
+
+impl Download {
+    fn new(url: String, size: Size, patience: Patience) -> Self {
+        Self { url, size, patience, bytes: Vec::new(), hasher: blake3::Hasher::new() }
+    }
+
+    fn here(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    async fn run(&mut self, progress: &mut impl FnMut(u64)) -> Result<(), FetchError> {
+        let mut breaks = 0;
+        loop {
+            let before = self.here();
+            let error = match self.attempt(progress).await {
+                Ok(()) => return Ok(()),
+                Err(Break::Final(error)) => return Err(error),
+                Err(Break::Again(error)) => error,
+            };
+            breaks = if self.here() > before { 1 } else { breaks + 1 };
+            if breaks >= self.patience.breaks {
+                return Err(error);
+            }
+            tracing::debug!(%error, breaks, here = self.here(), "a download broke and goes on");
+            platform::sleep(self.patience.first_wait * (1 << (breaks - 1).min(10))).await;
+        }
+    }
+
+    /// Asks for what is missing and takes it until the end or a break.
+    async fn attempt(&mut self, progress: &mut impl FnMut(u64)) -> Result<(), Break> {
+        if matches!(self.size, Size::Exactly(expected) if expected > 0 && expected == self.here()) {
+            return Ok(()); // it broke after its last byte
+        }
+        let url = self.url.clone();
+        let from = self.here();
+        let mut body = self.in_time(platform::get(&url, from)).await?;
+        match body.status {
+            200 => self.restart(), // all of it, whether asked for or not
+            206 if starts_at(body.content_range.as_deref(), from) => {}
+            // Another range than the one asked for: all of it again.
+            206 => {
+                self.restart();
+                return Err(self.again("the server sent another range".to_owned()));
+            }
+            status @ (408 | 429 | 500..) => {
+                return Err(Break::Again(FetchError::Status { url: self.url.clone(), status }));
+            }
+            status => return Err(Break::Final(FetchError::Status { url: self.url.clone(), status })),
+        }
+        if let Some(rest) = body.content_length {
+            self.expect(self.here().saturating_add(rest))?;
+        }
+        progress(self.here());
+        let announced = body.content_length.map(|rest| self.here() + rest);
+        while let Some(part) = self.in_time(body.next_part()).await? {
+            let part: &[u8] = part.as_ref();
+            if self.here() + part.len() as u64 > self.size.limit() {
+                return Err(Break::Final(self.too_long()));
+            }
+            self.hasher.update(part);
+            self.bytes.extend_from_slice(part);
+            progress(self.here());
+        }
+        match (self.size, announced) {
+            (Size::Exactly(expected), _) | (Size::AtMost(_), Some(expected)) if self.here() < expected => {
+                Err(self.again(format!("it broke off after {} of {expected} bytes", self.here())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks the size that the server announces, and makes room for it.
+    fn expect(&mut self, whole: u64) -> Result<(), Break> {
+        match self.size {
+            Size::Exactly(expected) if whole != expected => {
+                return Err(Break::Final(FetchError::WrongSize { url: self.url.clone(), expected, got: whole }));
+            }
+            Size::AtMost(limit) if whole > limit => return Err(Break::Final(self.too_long())),
+            _ => {}
+        }
+        let missing = usize::try_from(whole - self.here()).unwrap_or(usize::MAX);
+        // In one piece: growing by doubling would need up to three times the memory, which a tab does not have.
+        self.bytes
+            .try_reserve_exact(missing)
+            .map_err(|_| Break::Final(FetchError::NoMemory { size_bytes: whole }))
+    }
+
+    fn restart(&mut self) {
+        self.bytes.clear();
+        self.hasher.reset();
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, HttpError>>) -> Result<T, Break> {
+        match select(pin!(work), pin!(platform::sleep(self.patience.stall))).await {
+            Either::Left((Ok(done), _)) => Ok(done),
+            Either::Left((Err(HttpError::Connection(reason)), _)) => Err(self.again(reason)),
+            Either::Left((Err(error), _)) => {
+                Err(Break::Final(FetchError::Connection { url: self.url.clone(), reason: error.to_string() }))
+            }
+            Either::Right(_) => Err(self.again(format!("nothing came for {} s", self.patience.stall.as_secs_f32()))),
+        }
+    }
+
+    fn again(&self, reason: String) -> Break {
+        Break::Again(FetchError::Connection { url: self.url.clone(), reason })
+    }
+
+    fn too_long(&self) -> FetchError {
+        FetchError::TooLong { url: self.url.clone(), limit: self.size.limit() }
+    }
+}
+
+/// True for `bytes FROM-…`, and for no word at all: a browser hides this header of another origin, and the hash will tell.
+fn starts_at(content_range: Option<&str>, from: u64) -> bool {
+    let Some(range) = content_range else { return true };
+    let first = range.trim().strip_prefix("bytes ").and_then(|range| range.split('-').next());
+    first.and_then(|first| first.trim().parse().ok()) == Some(from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_read() {
+        assert!(starts_at(Some("bytes 100-199/200"), 100));
+        assert!(!starts_at(Some("bytes 0-199/200"), 100));
+        assert!(!starts_at(Some("100-199"), 100));
+        assert!(starts_at(None, 100));
+    }
+
+    #[test]
+    fn addresses_have_one_slash() {
+        assert_eq!(address("http://a:1/", "/api"), "http://a:1/api");
+        assert_eq!(address("http://a:1", "/api"), "http://a:1/api");
+    }
+}

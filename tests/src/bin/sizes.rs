@@ -1,0 +1,25 @@
+//! `sizes FOLDER`: prints what the page weighs on the wire, and fails where it is beyond twice its aim.
+#![expect(clippy::print_stdout, reason = "a command-line program; printing is what it is for")]
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use e2e::sizes::measure;
+
+fn main() -> anyhow::Result<()> {
+    let folder = std::env::args_os().nth(1).map(PathBuf::from).context("usage: sizes FOLDER, such as dist")?;
+    let sizes = measure(&folder)?;
+    for size in &sizes {
+        println!(
+            "{:<7} {:>5} KB with Brotli, {:>5} KB as built; aim {} KB",
+            size.name,
+            size.brotli_bytes / 1000,
+            size.raw_bytes / 1000,
+            size.aim_bytes / 1000
+        );
+    }
+    if let Some(size) = sizes.iter().find(|size| size.is_too_large()) {
+        bail!("the {} is more than twice as large as it should be", size.name);
+    }
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! `potluck-node join` as a child process: a native volunteer.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use crate::process::{Output, Process};
+use crate::programs;
+
+/// A running native volunteer.
+#[derive(Debug)]
+pub struct Node {
+    process: Process,
+}
+
+impl Node {
+    /// Starts one; `home` is its own folder for key and weights, `options` are further arguments such as `--backend cpu`.
+    ///
+    /// # Errors
+    /// If the program is not built or cannot be started.
+    pub fn start(server: &str, home: &Path, log: &Path, options: &[&str]) -> anyhow::Result<Self> {
+        let mut arguments: Vec<&OsStr> = vec!["join".as_ref(), server.as_ref(), "--home".as_ref(), home.as_os_str()];
+        arguments.extend(options.iter().map(OsStr::new));
+        Ok(Self { process: Process::start(&programs::native("potluck-node")?, &arguments, Output::Log(log))? })
+    }
+
+    /// Ends it without warning, as a crash or a closed lid would.
+    ///
+    /// # Errors
+    /// If the system cannot tell that it ended.
+    pub async fn kill(mut self) -> anyhow::Result<()> {
+        self.process.kill().await
+    }
+
+    /// Asks it to end, and waits.
+    ///
+    /// # Errors
+    /// If the system cannot tell that it ended.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        self.process.stop().await
+    }
+}

@@ -1,0 +1,238 @@
+//! A question put to the swarm (`potluck-node ask`) or to this machine alone (`potluck-node local`), and the answer.
+//!
+//! The answer of `local` with the scalar backend is the yardstick: whatever a swarm answers must equal it, token for token.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::ChildStderr;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::process::{Output, Process};
+use crate::programs;
+use crate::wait::PATIENCE;
+
+/// What to ask, and how tokens are drawn.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// What a person would write.
+    pub prompt: String,
+    /// Seed of the draws.
+    pub seed: u64,
+    /// Tokens to draw at most; `None` is the model's own limit.
+    pub max_tokens: Option<u32>,
+    /// As a decimal, such as `0.7`; `None` is the model's own.
+    pub temperature: Option<String>,
+}
+
+/// A whole answer, as `--json` prints it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Answer {
+    /// The text.
+    pub text: String,
+    /// The tokens drawn, the one that ends the answer included.
+    pub token_ids: Vec<u32>,
+    /// Seed of the draws.
+    pub seed: u64,
+    /// Who computed it, in order; empty for `local`.
+    #[serde(default)]
+    pub stages: Vec<Stage>,
+    /// From the route to the first token.
+    #[serde(default)]
+    pub first_token_ms: f64,
+    /// From the first token to the last.
+    #[serde(default)]
+    pub decode_ms: f64,
+}
+
+/// One node's part.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Stage {
+    /// The node's key in hexadecimal.
+    pub node: String,
+    /// First and last layer.
+    pub layers: [u32; 2],
+}
+
+impl Answer {
+    /// Tokens a second after the first; 0 where there was only one.
+    #[must_use]
+    pub fn tokens_per_second(&self) -> f64 {
+        let after_first = self.token_ids.len().saturating_sub(1);
+        if self.decode_ms > 0.0 { after_first as f64 * 1000.0 / self.decode_ms } else { 0.0 }
+    }
+}
+
+impl Question {
+    /// A question with a seed and the model's own settings for the rest.
+    #[must_use]
+    pub fn new(prompt: &str, seed: u64) -> Self {
+        Self { prompt: prompt.to_owned(), seed, max_tokens: None, temperature: None }
+    }
+
+    /// The same, with at most so many tokens.
+    #[must_use]
+    pub fn at_most(mut self, tokens: u32) -> Self {
+        self.max_tokens = Some(tokens);
+        self
+    }
+
+    /// Asks the swarm and waits for the answer.
+    ///
+    /// # Errors
+    /// If there is no whole answer; the message holds what the program said.
+    pub async fn ask(&self, server: &str, home: &Path) -> anyhow::Result<Answer> {
+        self.start(server, home)?.answer().await
+    }
+
+    /// Starts asking the swarm.
+    ///
+    /// # Errors
+    /// If the program is not built or cannot be started.
+    pub fn start(&self, server: &str, home: &Path) -> anyhow::Result<Asking> {
+        let mut arguments: Vec<OsString> = vec!["ask".into(), server.into(), (&self.prompt).into()];
+        arguments.extend(["--json".into(), "--home".into(), home.into()]);
+        Asking::start(arguments, self)
+    }
+
+    /// Computes the answer on this machine alone; `models` is a server's data folder, `backend` is `scalar`, `cpu` or `gpu`.
+    ///
+    /// # Errors
+    /// If it cannot be computed; the message holds what the program said.
+    pub async fn local(&self, models: &Path, backend: &str) -> anyhow::Result<Answer> {
+        let mut arguments: Vec<OsString> = vec!["local".into(), models.into(), (&self.prompt).into()];
+        arguments.extend(["--json".into(), "--backend".into(), backend.into()]);
+        Asking::start(arguments, self)?.answer().await
+    }
+
+    fn options(&self) -> Vec<OsString> {
+        let mut options: Vec<OsString> = vec!["--seed".into(), self.seed.to_string().into()];
+        if let Some(tokens) = self.max_tokens {
+            options.extend(["--max-tokens".into(), tokens.to_string().into()]);
+        }
+        if let Some(temperature) = &self.temperature {
+            options.extend(["--temperature".into(), temperature.into()]);
+        }
+        options
+    }
+}
+
+/// A question being answered. Dropped, it is cancelled.
+#[derive(Debug)]
+pub struct Asking {
+    process: Process,
+    told: ChildStderr,
+    printed: JoinHandle<Vec<u8>>,
+}
+
+impl Asking {
+    fn start(mut arguments: Vec<OsString>, question: &Question) -> anyhow::Result<Self> {
+        arguments.extend(question.options());
+        let arguments: Vec<_> = arguments.iter().map(OsString::as_os_str).collect();
+        let mut process = Process::start(&programs::native("potluck-node")?, &arguments, Output::Piped)?;
+        let told = process.stderr().context("stderr is piped")?;
+        // Read all along: a full pipe would stop the program.
+        let printed = tokio::spawn(read_all(process.stdout().context("stdout is piped")?));
+        Ok(Self { process, told, printed })
+    }
+
+    /// What it says next to the person who asked, notes and text as they come; `None` when it has ended.
+    ///
+    /// # Errors
+    /// If it says nothing for as long as anything may take.
+    pub async fn next_words(&mut self) -> anyhow::Result<Option<String>> {
+        let mut bytes = [0; 4096];
+        let count = timeout(PATIENCE, self.told.read(&mut bytes))
+            .await
+            .with_context(|| format!("the asker said nothing for {} s", PATIENCE.as_secs()))??;
+        Ok((count > 0).then(|| String::from_utf8_lossy(&bytes[..count]).into_owned()))
+    }
+
+    /// Listens until these words were said.
+    ///
+    /// # Errors
+    /// If it ends before that.
+    pub async fn wait_for_words(&mut self, words: &str) -> anyhow::Result<()> {
+        self.listen(&format!("to say {words:?}"), |heard| heard.contains(words)).await
+    }
+
+    /// Listens until so many stages were named and the first words of the answer are there.
+    ///
+    /// # Errors
+    /// If it ends before that.
+    pub async fn wait_for_first_token(&mut self, stages: usize) -> anyhow::Result<()> {
+        self.listen("to begin the answer", |heard| has_begun(heard, stages)).await
+    }
+
+    async fn listen(&mut self, what: &str, enough: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+        let mut heard = String::new();
+        while !enough(&heard) {
+            match self.next_words().await? {
+                Some(more) => heard.push_str(&more),
+                None => bail!("expected the asker {what}, it ended after {heard:?}"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the whole answer.
+    ///
+    /// # Errors
+    /// If there is none; the message is what the program said.
+    pub async fn answer(self) -> anyhow::Result<Answer> {
+        match self.outcome().await? {
+            Ok(answer) => Ok(answer),
+            Err(said) => bail!("no answer: {}", said.trim()),
+        }
+    }
+
+    /// Waits for the end: the answer, or what the program said where it failed.
+    ///
+    /// # Errors
+    /// If it hangs, or claims success without an answer.
+    pub async fn outcome(mut self) -> anyhow::Result<Result<Answer, String>> {
+        let mut said = String::new();
+        while let Some(more) = self.next_words().await? {
+            said.push_str(&more);
+        }
+        let printed = timeout(PATIENCE, self.printed).await.context("the asker closed stderr but not stdout")??;
+        if timeout(PATIENCE, self.process.wait()).await.context("the asker closed its output but does not end")?? {
+            let printed = String::from_utf8_lossy(&printed);
+            Ok(Ok(serde_json::from_str(&printed).with_context(|| format!("not one JSON object: {printed:?}"))?))
+        } else {
+            Ok(Err(said))
+        }
+    }
+}
+
+/// One line a stage, "… computes layers 0 to 2", then the text.
+fn has_begun(heard: &str, stages: usize) -> bool {
+    let mut lines = heard.split_inclusive('\n').filter(|line| !line.ends_with('\n') || line.contains(" computes "));
+    lines.by_ref().take(stages).filter(|line| line.ends_with('\n')).count() == stages
+        && lines.any(|line| !line.trim().is_empty())
+}
+
+async fn read_all(mut stream: impl AsyncRead + Unpin) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // What came before an error is still the best there is to show.
+    let _ = stream.read_to_end(&mut bytes).await;
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_begun;
+
+    #[test]
+    fn an_answer_begins_after_the_stages() {
+        let notes = "layer 0 of potluck-tiny has no volunteer yet\nAmber Oat computes layers 0 to 2\nCalm Fig computes layers 3 to 5\n";
+        assert!(!has_begun(notes, 2));
+        assert!(!has_begun(&notes[..notes.len() - 3], 2));
+        assert!(has_begun(&format!("{notes}Once"), 2));
+        assert!(!has_begun(&format!("{notes}Once"), 3));
+    }
+}

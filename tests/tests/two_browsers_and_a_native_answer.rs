@@ -1,0 +1,32 @@
+//! A browser on WebGPU, a browser on the CPU and a native node hold the model together; the answer is the specification's, bit for bit.
+
+use e2e::browser::{Graphics, is_available};
+use e2e::question::Question;
+use e2e::swarm::Swarm;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_browsers_and_a_native_answer() -> anyhow::Result<()> {
+    if !is_available()? {
+        eprintln!("skipped: no Chromium with chromedriver");
+        return Ok(());
+    }
+    let mut swarm = Swarm::start_with_page("two_browsers_and_a_native_answer").await?;
+    swarm.add_native(&["--backend", "cpu"])?;
+    swarm.add_lending_browser(Graphics::Software, "?backend=gpu").await?;
+    swarm.add_lending_browser(Graphics::Machine, "?backend=cpu").await?;
+    let view = swarm.serving(3).await?;
+
+    let backends: Vec<_> =
+        view.nodes.iter().filter(|node| node.kind == "browser").map(|node| node.backend.clone()).collect();
+    assert_eq!(backends.len(), 2, "{view:?}");
+    assert!(backends.iter().any(|backend| backend.as_deref() == Some("webgpu")), "{backends:?}");
+    assert!(backends.iter().any(|backend| backend.as_deref() == Some("simd128")), "{backends:?}");
+
+    let question = Question::new("Tell me a story about a fox and a lantern.", 11).at_most(64);
+    let yardstick = swarm.yardstick(&question).await?;
+    let answer = swarm.ask(&question).await?;
+    assert_eq!(answer.text, yardstick.text);
+    assert_eq!(answer.token_ids, yardstick.token_ids);
+    assert_eq!(answer.stages.len(), 3, "all three take part: {:?}", answer.stages);
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! A whole model in one process, without any network: what every swarm's answer must equal, token for token.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use potluck_engine::engine::{
+    BackendChoice, Engine, EngineError, ForwardError, Input, LoadError, Output, SessionError,
+};
+use potluck_engine::package::{BlobError, BlobRef, BlobRole, Manifest, ManifestError, verify_blob};
+use potluck_engine::sampler::{Sampling, sample};
+use potluck_engine::tokenizer::{TextStream, Tokenizer, TokenizerError};
+use potluck_protocol::codec::MAX_ROWS;
+use potluck_protocol::page::SamplingChoice;
+use web_time::Instant;
+
+/// An imported model on disk.
+#[derive(Debug)]
+pub struct Model {
+    manifest: Arc<Manifest>,
+    blobs: PathBuf,
+    tokenizer: Arc<Tokenizer>,
+}
+
+/// What to compute.
+#[derive(Debug)]
+pub struct Question<'a> {
+    /// What a person wrote.
+    pub prompt: &'a str,
+    /// How to draw.
+    pub sampling: SamplingChoice,
+    /// Tokens at most; the model's default if `None`.
+    pub max_tokens: Option<u32>,
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// The text.
+    pub text: String,
+    /// The tokens drawn, the one that ends the answer included.
+    pub token_ids: Vec<u32>,
+    /// From the first token to the last.
+    pub decode: Duration,
+}
+
+/// The answer could not be computed.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// A file of the model could not be read.
+    #[error("could not read {path}; import the model first with `potluck-server model add`")]
+    Read {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The manifest is not one.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A blob is not what the manifest says.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The tokenizer is not one, or cannot take the prompt.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// There is no such backend here.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A part does not fit the engine.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The session could not be opened.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// A step failed.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+}
+
+impl Model {
+    /// Opens `folder/models/{name}.json` and its blobs in `folder/blobs`.
+    ///
+    /// # Errors
+    /// If a file is missing or is not what the manifest says.
+    pub fn open(folder: &Path, name: &str) -> Result<Self, LocalError> {
+        let manifest = Manifest::from_bytes(&read(&folder.join("models").join(format!("{name}.json")))?)?;
+        let blobs = folder.join("blobs");
+        let tokenizer = Tokenizer::from_bytes(&blob(&blobs, &manifest.tokenizer)?)?;
+        Ok(Self { manifest: Arc::new(manifest), blobs, tokenizer: Arc::new(tokenizer) })
+    }
+
+    /// Computes the answer, unsharded.
+    ///
+    /// # Errors
+    /// If the backend is missing, a blob is wrong, or the prompt does not fit.
+    pub async fn answer(&self, backend: BackendChoice, question: &Question<'_>) -> Result<Answer, LocalError> {
+        const SESSION: u128 = 1;
+        let config = &self.manifest.config;
+        let mut engine = Engine::new(backend).await?;
+        for (role, part) in self.manifest.blobs_for(0..config.layers) {
+            let bytes = blob(&self.blobs, &part)?;
+            match role {
+                BlobRole::Tables => engine.set_model(Arc::clone(&self.manifest), &bytes)?,
+                role => engine.load(role, &bytes)?,
+            }
+        }
+        engine.open_session(SESSION, 0..config.layers)?;
+        let defaults = &self.manifest.defaults;
+        let sampling = Sampling {
+            temperature_milli: question.sampling.temperature_milli.unwrap_or(defaults.temperature_milli),
+            top_k: question.sampling.top_k.unwrap_or(defaults.top_k),
+            top_p_milli: question.sampling.top_p_milli.unwrap_or(defaults.top_p_milli),
+            seed: question.sampling.seed,
+        };
+        let max_tokens = question.max_tokens.unwrap_or(defaults.max_tokens) as usize;
+        let mut pending = self.tokenizer.encode_chat(&self.manifest.chat, question.prompt)?;
+        let mut stream = TextStream::new(Arc::clone(&self.tokenizer));
+        let mut answer = Answer { text: String::new(), token_ids: Vec::new(), decode: Duration::ZERO };
+        let (mut position, mut first) = (0, None);
+        loop {
+            let mut drawn = None;
+            let steps = pending.len().div_ceil(MAX_ROWS);
+            for (step, tokens) in pending.chunks(MAX_ROWS).enumerate() {
+                let output = engine.forward(SESSION, position, Input::Tokens(tokens), step + 1 == steps).await?;
+                position += u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+                if let Output::Logits(logits) = output {
+                    drawn = Some(sample(&logits, &sampling, position));
+                }
+            }
+            let Some(token) = drawn else { break };
+            let first = *first.get_or_insert_with(Instant::now);
+            answer.decode = first.elapsed();
+            answer.token_ids.push(token);
+            if self.manifest.end_tokens.contains(&token) {
+                break;
+            }
+            answer.text.push_str(&stream.push(token));
+            if answer.token_ids.len() >= max_tokens || position + 1 >= config.max_positions {
+                break;
+            }
+            pending = vec![token];
+        }
+        answer.text.push_str(&stream.finish());
+        Ok(answer)
+    }
+}
+
+fn blob(folder: &Path, part: &BlobRef) -> Result<Vec<u8>, LocalError> {
+    let bytes = read(&folder.join(part.hash.to_string()))?;
+    verify_blob(part, &bytes)?;
+    Ok(bytes)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, LocalError> {
+    fs::read(path).map_err(|source| LocalError::Read { path: path.to_owned(), source })
+}

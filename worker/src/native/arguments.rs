@@ -1,0 +1,197 @@
+//! The command line of `potluck-node`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use potluck_protocol::page::{BackendPreference, SamplingChoice};
+
+/// Lend this computer to a swarm that runs AI models together, or ask one.
+#[derive(Debug, Parser)]
+#[command(name = "potluck-node", version)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Task {
+    /// Hold a few layers of a model and compute them for others, until Ctrl-C.
+    Join(JoinOptions),
+    /// Ask the swarm; the answer is printed as it is computed.
+    Ask(AskOptions),
+    /// Compute an answer in this process alone: the same text as any swarm gives, bit for bit.
+    Local(LocalOptions),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct JoinOptions {
+    /// Address of the swarm's server, such as http://127.0.0.1:8080.
+    pub(super) server: String,
+    /// What may compute: a real GPU if there is one, the CPU only, or any GPU adapter.
+    #[arg(long, env = "POTLUCK_BACKEND", value_enum, default_value_t = Backend::Auto)]
+    pub(super) backend: Backend,
+    /// Memory that may be used, such as 512MiB or 2GiB.
+    #[arg(long, env = "POTLUCK_MEMORY", default_value = "2GiB", value_parser = memory)]
+    pub(super) memory: u64,
+    /// Folder for this node's key and its copies of weights.
+    #[arg(long, env = "POTLUCK_HOME")]
+    pub(super) home: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AskOptions {
+    /// Address of the swarm's server, such as http://127.0.0.1:8080.
+    pub(super) server: String,
+    /// The question.
+    pub(super) prompt: String,
+    /// The model's name; the swarm's first if left out.
+    #[arg(long)]
+    pub(super) model: Option<String>,
+    #[command(flatten)]
+    pub(super) sampling: SamplingOptions,
+    /// Give up if the whole answer is not there after so many seconds; 0 waits for volunteers for ever.
+    #[arg(long, default_value_t = 0)]
+    pub(super) timeout: u64,
+    /// Print one JSON object on stdout instead of the text.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Folder for this node's key and its copy of the tokenizer.
+    #[arg(long, env = "POTLUCK_HOME")]
+    pub(super) home: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LocalOptions {
+    /// Folder with imported models (the server's data folder).
+    pub(super) models: PathBuf,
+    /// The question.
+    pub(super) prompt: String,
+    /// The model's name.
+    #[arg(long, default_value = "potluck-tiny")]
+    pub(super) model: String,
+    #[command(flatten)]
+    pub(super) sampling: SamplingOptions,
+    /// What computes; `scalar` is the specification itself, slow.
+    #[arg(long, value_enum, default_value_t = LocalBackend::Cpu)]
+    pub(super) backend: LocalBackend,
+    /// Print one JSON object on stdout instead of the text.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct SamplingOptions {
+    /// Tokens to draw at most.
+    #[arg(long)]
+    pub(super) max_tokens: Option<u32>,
+    /// 0 is greedy; the model's own if left out.
+    #[arg(long, value_parser = thousandths)]
+    pub(super) temperature: Option<u32>,
+    /// Keep the likeliest tokens up to this much probability.
+    #[arg(long, value_parser = thousandths)]
+    pub(super) top_p: Option<u32>,
+    /// Keep this many of the likeliest tokens; 0 keeps all.
+    #[arg(long)]
+    pub(super) top_k: Option<u32>,
+    /// Seed of the draws: the same seed gives the same answer on any machine. Drawn at random if left out.
+    #[arg(long)]
+    pub(super) seed: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Backend {
+    Auto,
+    Cpu,
+    Gpu,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LocalBackend {
+    Scalar,
+    Cpu,
+    Gpu,
+}
+
+impl From<Backend> for BackendPreference {
+    fn from(backend: Backend) -> Self {
+        match backend {
+            Backend::Auto => Self::Auto,
+            Backend::Cpu => Self::Cpu,
+            Backend::Gpu => Self::Gpu,
+        }
+    }
+}
+
+impl SamplingOptions {
+    /// The choice, with a random seed where none was given.
+    ///
+    /// # Errors
+    /// If the system has no randomness.
+    pub(super) fn choice(self) -> anyhow::Result<SamplingChoice> {
+        let seed = match self.seed {
+            Some(seed) => seed,
+            // 32 bits: easy to read out and type again.
+            None => u64::from(getrandom::u32()?),
+        };
+        Ok(SamplingChoice { temperature_milli: self.temperature, top_k: self.top_k, top_p_milli: self.top_p, seed })
+    }
+}
+
+/// `512MiB`, `2GiB`, `1.5GiB`, or plain bytes.
+fn memory(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is not an amount of memory; write it like 512MiB or 2GiB");
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let (number, shift) =
+        units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift))).unwrap_or((text, 0));
+    let (whole, fraction) = number.trim().split_once('.').unwrap_or((number.trim(), ""));
+    let whole: u64 = whole.parse().map_err(|_| wrong())?;
+    let tenths: u64 = match fraction {
+        "" => 0,
+        digit if digit.len() == 1 && shift > 0 => digit.parse().map_err(|_| wrong())?,
+        _ => return Err(wrong()),
+    };
+    let unit = 1u64 << shift;
+    whole.checked_mul(unit).and_then(|bytes| bytes.checked_add(tenths * unit / 10)).ok_or_else(wrong)
+}
+
+/// A decimal with up to three places, in thousandths, without going through a float.
+fn thousandths(text: &str) -> Result<u32, String> {
+    let wrong = || format!("{text:?} is not a number like 0.7");
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if fraction.len() > 3 || !fraction.chars().all(|c| c.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let whole: u32 = whole.parse().map_err(|_| wrong())?;
+    let fraction: u32 = format!("{fraction:0<3}").parse().map_err(|_| wrong())?;
+    whole.checked_mul(1000).and_then(|milli| milli.checked_add(fraction)).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn memory_reads_units() {
+        assert_eq!(memory("2GiB"), Ok(2 << 30));
+        assert_eq!(memory("1.5GiB"), Ok(3 << 29));
+        assert_eq!(memory("4096"), Ok(4096));
+        assert!(memory("lots").is_err());
+        assert!(memory("99999999999GiB").is_err());
+    }
+
+    #[test]
+    fn decimals_are_read_exactly() {
+        assert_eq!(thousandths("0.7"), Ok(700));
+        assert_eq!(thousandths("0"), Ok(0));
+        assert_eq!(thousandths("1.005"), Ok(1005));
+        assert!(thousandths("-1").is_err());
+        assert!(thousandths("0.0001").is_err());
+    }
+}

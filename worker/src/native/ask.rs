@@ -1,0 +1,174 @@
+//! `potluck-node ask`: one question, the answer streamed to the terminal.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use futures::StreamExt as _;
+use futures::channel::mpsc;
+use potluck_net::platform::{NativeTransport, NetConfig};
+use potluck_protocol::page::{AnswerEvent, Ask, Command, Link, Notice};
+use potluck_protocol::server::NodeKind;
+use potluck_worker::node::Node;
+use potluck_worker::run::{SETTLE, run};
+use serde_json::json;
+
+use super::arguments::AskOptions;
+use super::home;
+
+/// How long the first connection may take before it is called a failure; later losses are ridden out.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(super) async fn ask(options: AskOptions) -> anyhow::Result<ExitCode> {
+    let (identity, store) = home::open(options.home.clone()).await?;
+    let node = Node::new(identity, NodeKind::Native);
+    let transport = NativeTransport::new(NetConfig::for_server(&options.server));
+    let (mut commands, receiver) = mpsc::channel(8);
+    let (notices, mut heard) = mpsc::unbounded();
+    commands.try_send(Command::Connect { server: options.server.clone() })?;
+    commands.try_send(Command::Ask(Ask {
+        ask: 0,
+        model: options.model.clone(),
+        prompt: options.prompt.clone(),
+        sampling: options.sampling.choice()?,
+        max_tokens: options.sampling.max_tokens,
+    }))?;
+    let running = run(node, transport, receiver, store, move |notice| {
+        // Nobody listens any more once the answer is whole.
+        let _ = notices.unbounded_send(notice);
+    });
+    tokio::pin!(running);
+    let mut answer = Answer::new(&options);
+    let started = tokio::time::Instant::now();
+    let mut connected = false;
+    loop {
+        let patience = if !connected {
+            CONNECT_TIMEOUT.saturating_sub(started.elapsed())
+        } else if options.timeout > 0 {
+            Duration::from_secs(options.timeout).saturating_sub(started.elapsed())
+        } else {
+            Duration::MAX
+        };
+        let notice = tokio::select! {
+            () = &mut running => bail!("the node stopped"),
+            notice = heard.next() => notice,
+            () = tokio::time::sleep(patience) => {
+                if connected {
+                    bail!("no whole answer after {} s; the text so far is above", options.timeout);
+                }
+                bail!("no answer from {}; is potluck-server running there?", options.server);
+            }
+            _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(130)),
+        };
+        match notice {
+            None => bail!("the node stopped"),
+            Some(Notice::Link(Link::Open)) => connected = true,
+            Some(Notice::Link(Link::Refused { reason })) => bail!("the server refused this node: {reason}"),
+            Some(Notice::Answer { event, .. }) => {
+                if answer.take(event)? {
+                    break;
+                }
+            }
+            Some(_) => {}
+        }
+    }
+    // No more commands: the loop ends when the stages' last receipts are signed.
+    drop(commands);
+    let _ = tokio::time::timeout(SETTLE, &mut running).await;
+    answer.print()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The answer as it comes.
+struct Answer<'a> {
+    options: &'a AskOptions,
+    text: String,
+    token_ids: Vec<u32>,
+    session: String,
+    seed: u64,
+    stages: Vec<serde_json::Value>,
+    first_token_ms: u32,
+    decode_ms: u32,
+}
+
+impl<'a> Answer<'a> {
+    fn new(options: &'a AskOptions) -> Self {
+        Self {
+            options,
+            text: String::new(),
+            token_ids: Vec::new(),
+            session: String::new(),
+            seed: 0,
+            stages: Vec::new(),
+            first_token_ms: 0,
+            decode_ms: 0,
+        }
+    }
+
+    /// True when the answer is whole.
+    fn take(&mut self, event: AnswerEvent) -> anyhow::Result<bool> {
+        match event {
+            AnswerEvent::Waiting { model, missing } => {
+                eprintln!("{}; waiting (Ctrl-C cancels)", AnswerEvent::waiting_text(&model, &missing));
+            }
+            AnswerEvent::Route { session, stages, sampling, .. } => {
+                self.session = session;
+                self.seed = sampling.seed;
+                for stage in &stages {
+                    let layers = [stage.layers.first, stage.layers.end - 1];
+                    eprintln!("{} computes {}", stage.node.name(), stage.layers);
+                    self.stages.push(json!({ "node": stage.node, "name": stage.node.name(), "layers": layers }));
+                }
+            }
+            AnswerEvent::Token { token, text } => {
+                self.token_ids.push(token);
+                self.text.push_str(&text);
+                // With --json, stdout is for the object alone, but the text still streams.
+                if self.options.json {
+                    write!(std::io::stderr(), "{text}")?;
+                } else {
+                    write!(std::io::stdout(), "{text}")?;
+                    std::io::stdout().flush()?;
+                }
+            }
+            AnswerEvent::Done { first_token_ms, decode_ms, .. } => {
+                self.first_token_ms = first_token_ms;
+                self.decode_ms = decode_ms;
+                return Ok(true);
+            }
+            AnswerEvent::Failed { reason } => {
+                if !self.text.is_empty() {
+                    eprintln!();
+                }
+                bail!("{reason}");
+            }
+        }
+        Ok(false)
+    }
+
+    fn print(&self) -> anyhow::Result<()> {
+        let after_first = self.token_ids.len().saturating_sub(1);
+        let rate = if self.decode_ms == 0 { 0.0 } else { after_first as f64 * 1000.0 / f64::from(self.decode_ms) };
+        if self.options.json {
+            eprintln!();
+            let object = json!({
+                "prompt": self.options.prompt,
+                "text": self.text,
+                "token_ids": self.token_ids,
+                "seed": self.seed,
+                "session": self.session,
+                "stages": self.stages,
+                "first_token_ms": self.first_token_ms,
+                "decode_ms": self.decode_ms,
+                "tokens": self.token_ids.len(),
+                "tokens_per_second": rate,
+            });
+            writeln!(std::io::stdout(), "{object}")?;
+        } else {
+            writeln!(std::io::stdout())?;
+            eprintln!("{} tokens, {rate:.1} a second, seed {}", self.token_ids.len(), self.seed);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,37 @@
+//! `potluck-node local`: the yardstick on the command line.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use potluck_engine::engine::BackendChoice;
+use potluck_worker::local::{Model, Question};
+use serde_json::json;
+
+use super::arguments::{LocalBackend, LocalOptions};
+
+pub(super) async fn local(options: LocalOptions) -> anyhow::Result<ExitCode> {
+    let model = Model::open(&options.models, &options.model)?;
+    let choice = options.sampling.choice()?;
+    let question = Question { prompt: &options.prompt, sampling: choice, max_tokens: options.sampling.max_tokens };
+    let backend = match options.backend {
+        LocalBackend::Scalar => BackendChoice::Scalar,
+        LocalBackend::Cpu => BackendChoice::Cpu,
+        LocalBackend::Gpu => BackendChoice::Gpu,
+    };
+    let answer = model.answer(backend, &question).await?;
+    if options.json {
+        let object = json!({
+            "prompt": options.prompt,
+            "text": answer.text,
+            "token_ids": answer.token_ids,
+            "seed": choice.seed,
+            "decode_ms": u64::try_from(answer.decode.as_millis())?,
+            "tokens": answer.token_ids.len(),
+        });
+        writeln!(std::io::stdout(), "{object}")?;
+    } else {
+        writeln!(std::io::stdout(), "{}", answer.text)?;
+        eprintln!("seed {}", choice.seed);
+    }
+    Ok(ExitCode::SUCCESS)
+}

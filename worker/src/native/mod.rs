@@ -1,0 +1,46 @@
+//! `potluck-node`: joins a swarm, or asks one, from the command line.
+
+mod arguments;
+mod ask;
+mod home;
+mod join;
+mod local;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use arguments::{Arguments, Task};
+
+/// Parses the arguments, runs the task, and turns an error into one line on stderr.
+pub(crate) fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_env("POTLUCK_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "could not start");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(async {
+        match arguments.task {
+            Task::Join(options) => join::join(options).await,
+            Task::Ask(options) => ask::ask(options).await,
+            Task::Local(options) => local::local(options).await,
+        }
+    });
+    // Connections close by themselves; nothing here is worth waiting for.
+    runtime.shutdown_background();
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            use std::io::Write as _;
+            // Nothing can be done if stderr is gone too.
+            let _ = writeln!(std::io::stderr(), "potluck-node: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,471 @@
+//! The node as a requester: a prompt goes in, text comes out.
+//!
+//! ```text
+//! Ask -> manifest, tokenizer -> (server) Waiting* -> Route -> steps out, tokens in -> Done
+//! ```
+//! The prompt goes out in steps of up to 64 tokens, all at once, so that the stages overlap; then one token at a time.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use potluck_engine::tokenizer::TextStream;
+use potluck_protocol::codec::{MAX_POSITIONS, MAX_ROWS};
+use potluck_protocol::id::{LayerRange, ModelId, NodeId, RequestId, SessionId};
+use potluck_protocol::page::{AnswerEnd, AnswerEvent, Ask, Notice, StageView};
+use potluck_protocol::peer::PeerFrame;
+use potluck_protocol::receipt::Receipt;
+use potluck_protocol::sampling::{MAX_TEMPERATURE_MILLI, MIN_TEMPERATURE_MILLI, Sampling};
+use potluck_protocol::server::{Session, ToServer};
+
+use super::receipts::Known;
+use super::{Action, Node};
+
+/// The requester.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    asks: BTreeMap<u32, Asking>,
+    /// Sessions that are over, kept a while to sign the last receipts.
+    ended: HashMap<SessionId, Ended>,
+    /// Per session and worker: the position up to which receipts are signed.
+    signed_to: HashMap<(SessionId, NodeId), u32>,
+}
+
+#[derive(Debug)]
+struct Asking {
+    ask: Ask,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Waiting for the link, the manifest or the tokenizer.
+    Preparing,
+    /// The server is looking for a route.
+    Waiting { model: ModelId },
+    /// The answer is coming.
+    Running(Box<Running>),
+}
+
+#[derive(Debug)]
+struct Running {
+    session: Session,
+    sampling: Sampling,
+    max_tokens: u32,
+    max_positions: u32,
+    end_tokens: Vec<u32>,
+    vocab: u32,
+    stream: TextStream,
+    /// Positions of the prompt.
+    prompt: u32,
+    /// Positions fed.
+    fed: u32,
+    /// Tokens received.
+    received: u32,
+    started: Duration,
+    first_token: Option<Duration>,
+    /// No token by then: the answer fails.
+    deadline: Duration,
+}
+
+#[derive(Debug)]
+struct Ended {
+    session: Session,
+    prompt: u32,
+    fed: u32,
+    until: Duration,
+}
+
+/// Questions of one node at once.
+const MAX_ASKS: usize = 8;
+/// Bytes of a prompt: more than any context here holds, little enough to tokenise at once.
+const MAX_PROMPT_BYTES: usize = 64 * 1024;
+/// The longest a single step may take, connecting included: a slow swarm is slow, but a silent one is broken.
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the last receipts of an answer may take to come.
+const RECEIPTS_GRACE: Duration = Duration::from_secs(20);
+/// Seeds fit a JavaScript number.
+const MAX_SEED: u64 = (1 << 53) - 1;
+
+impl State {
+    pub(super) fn is_in(&self, session: SessionId, node: NodeId) -> bool {
+        self.running().any(|running| running.session.id == session && includes(&running.session, node))
+    }
+
+    pub(super) fn uses(&self, peer: NodeId) -> bool {
+        self.running().any(|running| includes(&running.session, peer))
+            || self.ended.values().any(|ended| includes(&ended.session, peer))
+    }
+
+    pub(super) fn sessions_with(&self, peer: NodeId) -> Vec<SessionId> {
+        self.running().filter(|running| includes(&running.session, peer)).map(|running| running.session.id).collect()
+    }
+
+    /// What is known of a session of ours, running or just over.
+    pub(super) fn known(&self, id: SessionId) -> Option<Known<'_>> {
+        let running = self.running().find(|running| running.session.id == id);
+        let known = running.map(|r| Known { session: &r.session, fed: r.fed, prompt: r.prompt });
+        known.or_else(|| self.ended.get(&id).map(|e| Known { session: &e.session, fed: e.fed, prompt: e.prompt }))
+    }
+
+    /// True, once, for the receipt that continues where the last one signed for this worker ended.
+    pub(super) fn not_yet_signed(&mut self, receipt: &Receipt) -> bool {
+        let signed_to = self.signed_to.entry((receipt.session, receipt.worker)).or_insert(0);
+        if *signed_to != receipt.from_position {
+            return false;
+        }
+        *signed_to = receipt.to_position;
+        true
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Running> {
+        self.asks.values().filter_map(|asking| match &asking.phase {
+            Phase::Running(running) => Some(&**running),
+            Phase::Preparing | Phase::Waiting { .. } => None,
+        })
+    }
+
+    fn ask_of(&self, session: SessionId) -> Option<u32> {
+        self.asks.iter().find_map(|(number, asking)| match &asking.phase {
+            Phase::Running(running) if running.session.id == session => Some(*number),
+            _ => None,
+        })
+    }
+}
+
+fn includes(session: &Session, node: NodeId) -> bool {
+    session.stages.iter().any(|stage| stage.node == node)
+}
+
+impl Node {
+    pub(super) fn ask(&mut self, ask: Ask, now: Duration) {
+        let number = ask.ask;
+        let fault = if self.asking.asks.len() >= MAX_ASKS {
+            Some(format!("{MAX_ASKS} questions are being answered already; wait for one, or cancel it"))
+        } else if self.asking.asks.contains_key(&number) {
+            Some("this question is being answered already".to_owned())
+        } else if ask.prompt.trim().is_empty() {
+            Some("the question is empty; write something first".to_owned())
+        } else if ask.prompt.len() > MAX_PROMPT_BYTES {
+            Some(format!("the question has {} bytes; at most {MAX_PROMPT_BYTES} can be sent", ask.prompt.len()))
+        } else if ask.sampling.seed > MAX_SEED {
+            Some(format!("the seed is {}; at most {MAX_SEED} is allowed", ask.sampling.seed))
+        } else if ask.max_tokens == Some(0) {
+            Some("an answer of 0 tokens was asked for; ask for at least 1".to_owned())
+        } else if self.link.is_off() {
+            Some("not connected to a server".to_owned())
+        } else {
+            sampling_fault(&ask)
+        };
+        if let Some(reason) = fault {
+            self.notice(Notice::Answer { ask: number, event: AnswerEvent::Failed { reason } });
+            return;
+        }
+        self.asking.asks.insert(number, Asking { ask, phase: Phase::Preparing });
+        self.prepare(number, now);
+    }
+
+    /// Takes a question one step further: model, manifest, tokenizer, then to the server.
+    fn prepare(&mut self, number: u32, now: Duration) {
+        let Some(asking) = self.asking.asks.get_mut(&number) else { return };
+        if !self.link.is_open() || !matches!(asking.phase, Phase::Preparing) {
+            return;
+        }
+        let wanted = asking.ask.model.as_deref();
+        let Some(model) = self.models.iter().find(|model| wanted.is_none_or(|name| name == model.name)) else {
+            let known: Vec<&str> = self.models.iter().map(|model| model.name.as_str()).collect();
+            let reason = match wanted {
+                Some(name) => format!("this swarm has no model {name:?}; it has {}", known.join(", ")),
+                None => "this swarm has no model yet".to_owned(),
+            };
+            self.fail_ask(number, &reason, now);
+            return;
+        };
+        let model = model.id;
+        let Some(manifest) = self.manifests.get(&model) else {
+            self.actions.push(Action::FetchManifest { model });
+            return;
+        };
+        if !self.tokenizers.contains_key(&model) {
+            self.actions.push(Action::FetchTokenizer { model, blob: manifest.tokenizer });
+            return;
+        }
+        match self.prompt_tokens(number, model) {
+            Ok(_) => {
+                if let Some(asking) = self.asking.asks.get_mut(&number) {
+                    asking.phase = Phase::Waiting { model };
+                }
+                self.say_to_server(&ToServer::Ask { request: RequestId(number), model });
+            }
+            Err(reason) => self.fail_ask(number, &reason, now),
+        }
+    }
+
+    fn prompt_tokens(&self, number: u32, model: ModelId) -> Result<Vec<u32>, String> {
+        let (Some(asking), Some(manifest), Some(tokenizer)) =
+            (self.asking.asks.get(&number), self.manifests.get(&model), self.tokenizers.get(&model))
+        else {
+            return Err("the model is not ready".to_owned());
+        };
+        let tokens = tokenizer.encode_chat(&manifest.chat, &asking.ask.prompt).map_err(|error| error.to_string())?;
+        let limit = manifest.config.max_positions.min(MAX_POSITIONS) as usize;
+        if tokens.len() >= limit {
+            let name = &manifest.name;
+            return Err(format!(
+                "the question has {} tokens; {name} takes at most {}, answer included",
+                tokens.len(),
+                limit
+            ));
+        }
+        Ok(tokens)
+    }
+
+    pub(super) fn asking_manifest(&mut self, _model: ModelId, failure: Option<&str>, now: Duration) {
+        self.continue_preparing(failure, now);
+    }
+
+    pub(super) fn asking_tokenizer(&mut self, _model: ModelId, failure: Option<&str>, now: Duration) {
+        self.continue_preparing(failure, now);
+    }
+
+    fn continue_preparing(&mut self, failure: Option<&str>, now: Duration) {
+        let preparing = |asking: &Asking| matches!(asking.phase, Phase::Preparing);
+        let numbers: Vec<u32> = self.asking.asks.iter().filter(|(_, a)| preparing(a)).map(|(n, _)| *n).collect();
+        for number in numbers {
+            match failure {
+                Some(reason) => self.fail_ask(number, &format!("could not get the model's description: {reason}"), now),
+                None => self.prepare(number, now),
+            }
+        }
+    }
+
+    pub(super) fn asking_link_open(&mut self, now: Duration) {
+        self.continue_preparing(None, now);
+    }
+
+    /// Questions without a route are asked again when the link is back; running answers go on without the server.
+    pub(super) fn asking_link_lost(&mut self) {
+        for asking in self.asking.asks.values_mut() {
+            if matches!(asking.phase, Phase::Waiting { .. }) {
+                asking.phase = Phase::Preparing;
+            }
+        }
+    }
+
+    pub(super) fn waiting(&mut self, request: RequestId, missing: Vec<LayerRange>) {
+        let Some(Asking { phase: Phase::Waiting { model }, .. }) = self.asking.asks.get(&request.0) else { return };
+        let model = self.manifests.get(model).map_or_else(String::new, |manifest| manifest.name.clone());
+        self.notice(Notice::Answer { ask: request.0, event: AnswerEvent::Waiting { model, missing } });
+    }
+
+    pub(super) fn routed(&mut self, request: RequestId, session: Session, now: Duration) {
+        let number = request.0;
+        let waiting = matches!(
+            self.asking.asks.get(&number),
+            Some(Asking { phase: Phase::Waiting { model }, .. }) if *model == session.model
+        );
+        if !waiting || session.requester != self.me {
+            let reason = "the question was withdrawn".to_owned();
+            self.say_to_server(&ToServer::EndSession { session: session.id, reason });
+            return;
+        }
+        let tokens = match self.prompt_tokens(number, session.model) {
+            Ok(tokens) => tokens,
+            Err(reason) => return self.fail_ask(number, &reason, now),
+        };
+        let (Some(manifest), Some(tokenizer)) =
+            (self.manifests.get(&session.model), self.tokenizers.get(&session.model))
+        else {
+            return;
+        };
+        let Some(asking) = self.asking.asks.get_mut(&number) else { return };
+        let choice = asking.ask.sampling;
+        let defaults = &manifest.defaults;
+        let sampling = Sampling {
+            temperature_milli: choice.temperature_milli.unwrap_or(defaults.temperature_milli),
+            top_k: choice.top_k.unwrap_or(defaults.top_k),
+            top_p_milli: choice.top_p_milli.unwrap_or(defaults.top_p_milli),
+            seed: choice.seed,
+        };
+        let running = Running {
+            sampling,
+            max_tokens: asking.ask.max_tokens.unwrap_or(defaults.max_tokens),
+            max_positions: manifest.config.max_positions.min(MAX_POSITIONS),
+            end_tokens: manifest.end_tokens.clone(),
+            vocab: manifest.config.vocab,
+            stream: TextStream::new(std::sync::Arc::clone(tokenizer)),
+            prompt: u32::try_from(tokens.len()).unwrap_or(u32::MAX),
+            fed: u32::try_from(tokens.len()).unwrap_or(u32::MAX),
+            received: 0,
+            started: now,
+            first_token: None,
+            deadline: now + STEP_TIMEOUT,
+            session: session.clone(),
+        };
+        let event = AnswerEvent::Route {
+            session: session.id.to_string(),
+            stages: session.stages.iter().map(|s| StageView { node: s.node, layers: s.layers }).collect(),
+            sampling,
+            prompt_tokens: running.prompt,
+        };
+        asking.phase = Phase::Running(Box::new(running));
+        self.notice(Notice::Answer { ask: number, event });
+        for stage in &session.stages {
+            self.open_peer(stage.node);
+        }
+        let steps = tokens.len().div_ceil(MAX_ROWS);
+        let mut position = 0;
+        for (step, tokens) in tokens.chunks(MAX_ROWS).enumerate() {
+            let sampling = (step + 1 == steps).then_some(sampling);
+            let frame = PeerFrame::Step { session: session.id, position, tokens: tokens.to_vec(), sampling };
+            position += u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+            self.send_peer(session.stages[0].node, frame);
+        }
+    }
+
+    pub(super) fn token(&mut self, from: NodeId, id: SessionId, position: u32, token: u32, now: Duration) {
+        let Some(number) = self.asking.ask_of(id) else { return };
+        let Some(Asking { phase: Phase::Running(running), .. }) = self.asking.asks.get_mut(&number) else { return };
+        let expected_from = running.session.stages.last().map(|stage| stage.node);
+        if expected_from != Some(from) || position != running.fed || token >= running.vocab {
+            let fault = "it sent a token that was not asked of it";
+            if from == self.me {
+                self.fail_ask_of(id, fault, now);
+            } else {
+                self.drop_peer(from, fault, now);
+            }
+            return;
+        }
+        running.received += 1;
+        running.first_token.get_or_insert(now);
+        running.deadline = now + STEP_TIMEOUT;
+        if running.end_tokens.contains(&token) {
+            let text = running.stream.finish();
+            self.notice(Notice::Answer { ask: number, event: AnswerEvent::Token { token, text } });
+            self.finish_ask(number, AnswerEnd::Stop, now);
+            return;
+        }
+        let mut text = running.stream.push(token);
+        let full = running.received >= running.max_tokens || running.fed + 1 >= running.max_positions;
+        if full {
+            text.push_str(&running.stream.finish());
+        } else {
+            running.fed += 1;
+            let (first, sampling) = (running.session.stages[0].node, Some(running.sampling));
+            self.send_peer(first, PeerFrame::Step { session: id, position, tokens: vec![token], sampling });
+        }
+        self.notice(Notice::Answer { ask: number, event: AnswerEvent::Token { token, text } });
+        if full {
+            self.finish_ask(number, AnswerEnd::Length, now);
+        }
+    }
+
+    pub(super) fn cancel(&mut self, number: u32, now: Duration) {
+        match self.asking.asks.get(&number).map(|asking| &asking.phase) {
+            Some(Phase::Waiting { .. }) => {
+                self.say_to_server(&ToServer::Cancel { request: RequestId(number) });
+                self.finish_ask(number, AnswerEnd::Cancelled, now);
+            }
+            Some(_) => self.finish_ask(number, AnswerEnd::Cancelled, now),
+            None => {}
+        }
+    }
+
+    fn finish_ask(&mut self, number: u32, end: AnswerEnd, now: Duration) {
+        let Some(asking) = self.asking.asks.remove(&number) else { return };
+        let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+        let event = match &asking.phase {
+            Phase::Running(running) => {
+                let first = running.first_token.unwrap_or(now);
+                AnswerEvent::Done {
+                    end,
+                    first_token_ms: millis(first.saturating_sub(running.started)),
+                    decode_ms: millis(now.saturating_sub(first)),
+                    tokens: running.received,
+                }
+            }
+            Phase::Preparing | Phase::Waiting { .. } => {
+                AnswerEvent::Done { end, first_token_ms: 0, decode_ms: 0, tokens: 0 }
+            }
+        };
+        self.notice(Notice::Answer { ask: number, event });
+        self.close_ask(asking, "the answer is whole", now);
+    }
+
+    fn fail_ask(&mut self, number: u32, reason: &str, now: Duration) {
+        let Some(asking) = self.asking.asks.remove(&number) else { return };
+        let reason = reason.to_owned();
+        self.notice(Notice::Answer { ask: number, event: AnswerEvent::Failed { reason: reason.clone() } });
+        self.close_ask(asking, &reason, now);
+    }
+
+    pub(super) fn fail_ask_of(&mut self, session: SessionId, reason: &str, now: Duration) {
+        if let Some(number) = self.asking.ask_of(session) {
+            let reason = format!("the answer stopped: {reason}. The text so far is kept; ask again to get a whole one");
+            self.fail_ask(number, &reason, now);
+        }
+    }
+
+    pub(super) fn fail_all_asks(&mut self, reason: &str, now: Duration) {
+        let numbers: Vec<u32> = self.asking.asks.keys().copied().collect();
+        for number in numbers {
+            self.fail_ask(number, reason, now);
+        }
+    }
+
+    /// Tells every stage, and the server, that the session is over, and stays ready to sign the last receipts.
+    fn close_ask(&mut self, asking: Asking, reason: &str, now: Duration) {
+        let Phase::Running(running) = asking.phase else { return };
+        let id = running.session.id;
+        for stage in &running.session.stages {
+            self.send_peer(stage.node, PeerFrame::End { session: id });
+        }
+        let reason = potluck_protocol::codec::clip_reason(reason);
+        self.say_to_server(&ToServer::EndSession { session: id, reason });
+        let ended =
+            Ended { session: running.session, prompt: running.prompt, fed: running.fed, until: now + RECEIPTS_GRACE };
+        self.asking.ended.insert(id, ended);
+    }
+
+    pub(super) fn asking_tick(&mut self, now: Duration) {
+        let late: Vec<SessionId> =
+            self.asking.running().filter(|running| now >= running.deadline).map(|r| r.session.id).collect();
+        for id in late {
+            self.fail_ask_of(id, &format!("no token came for {} s", STEP_TIMEOUT.as_secs()), now);
+        }
+        let over: Vec<SessionId> =
+            self.asking.ended.iter().filter(|(_, ended)| now >= ended.until).map(|(id, _)| *id).collect();
+        for id in over {
+            self.asking.ended.remove(&id);
+            self.asking.signed_to.retain(|(session, _), _| *session != id);
+        }
+    }
+
+    /// True while an answer runs, or its last receipts may still come: a program that asks stays until then.
+    #[must_use]
+    pub fn is_settling(&self) -> bool {
+        let unsigned = |ended: &Ended| {
+            ended.session.stages.iter().any(|stage| {
+                let key = (ended.session.id, stage.node);
+                self.asking.signed_to.get(&key).copied().unwrap_or(0) < ended.fed
+            })
+        };
+        !self.asking.asks.is_empty() || self.asking.ended.values().any(unsigned)
+    }
+}
+
+fn sampling_fault(ask: &Ask) -> Option<String> {
+    match ask.sampling.temperature_milli {
+        Some(milli) if milli != 0 && !(MIN_TEMPERATURE_MILLI..=MAX_TEMPERATURE_MILLI).contains(&milli) => {
+            Some(format!(
+                "the temperature is {}; use 0, or {} to {}",
+                f64::from(milli) / 1000.0,
+                f64::from(MIN_TEMPERATURE_MILLI) / 1000.0,
+                f64::from(MAX_TEMPERATURE_MILLI) / 1000.0
+            ))
+        }
+        _ => match ask.sampling.top_p_milli {
+            Some(milli) if !(1..=1000).contains(&milli) => Some("top-p must be above 0 and at most 1".to_owned()),
+            _ => None,
+        },
+    }
+}

@@ -1,0 +1,453 @@
+//! Several real nodes with real engines in one thread, joined by a perfect network and a scripted server.
+//!
+//! The server here knows one trick each: it hands out the assignments it is told, routes over them, passes signals on and credits
+//! what both parties signed. Deliveries go in order, one at a time, so every run is the same; a test may look at each before it
+//! happens and drop, change or add to it.
+
+#![allow(dead_code, clippy::unwrap_used, reason = "test code; every test uses its own part of the harness")]
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures::executor::block_on;
+use potluck_engine::engine::{BackendChoice, Engine, Input as EngineInput, Output};
+use potluck_engine::import::import_folder;
+use potluck_engine::package::{BlobRole, Manifest};
+use potluck_engine::sampler::{self, sample};
+use potluck_engine::tokenizer::Tokenizer;
+use potluck_net as net;
+use potluck_protocol::codec;
+use potluck_protocol::id::{LayerRange, ModelId, NodeId, RequestId, SessionId};
+use potluck_protocol::identity::{Identity, Purpose, verify};
+use potluck_protocol::page::{AnswerEvent, Ask, BackendPreference, Command, Notice, SamplingChoice};
+use potluck_protocol::peer::PeerFrame;
+use potluck_protocol::receipt::SignedReceipt;
+use potluck_protocol::server::{
+    FromServer, ModelSummary, NodeKind, Session, Stage, ToServer, Verdict, challenge_bytes,
+};
+use potluck_worker::node::{Action, Computed, Input, MachineEvent, Node, Step, Work};
+
+/// The built-in model, imported once for all tests of a binary.
+pub struct Package {
+    folder: tempfile::TempDir,
+    pub model: ModelId,
+    pub manifest: Arc<Manifest>,
+}
+
+impl Package {
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn blob(&self, hash: &str) -> Vec<u8> {
+        std::fs::read(self.folder.path().join("blobs").join(hash)).unwrap()
+    }
+}
+
+pub fn package() -> &'static Package {
+    static PACKAGE: OnceLock<Package> = OnceLock::new();
+    PACKAGE.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/potluck-tiny");
+        let hash = import_folder(&source, folder.path()).unwrap();
+        let bytes = std::fs::read(folder.path().join("models/potluck-tiny.json")).unwrap();
+        Package { folder, model: ModelId(hash.0), manifest: Arc::new(Manifest::from_bytes(&bytes).unwrap()) }
+    })
+}
+
+/// One thing under way to a node.
+pub enum Delivery {
+    Input(Input),
+    Server(FromServer),
+    Peer { from: NodeId, frame: PeerFrame },
+}
+
+struct Member {
+    node: Node,
+    engine: Option<Engine>,
+    online: bool,
+}
+
+/// The swarm.
+pub struct Swarm {
+    members: HashMap<NodeId, Member>,
+    pub queue: VecDeque<(NodeId, Delivery)>,
+    opening: HashSet<(NodeId, NodeId)>,
+    pub open: HashSet<(NodeId, NodeId)>,
+    /// What the server assigns to whoever lends.
+    pub assignments: HashMap<NodeId, LayerRange>,
+    holding: HashMap<NodeId, LayerRange>,
+    asks: Vec<(NodeId, RequestId)>,
+    sessions: HashMap<SessionId, Session>,
+    pub receipts: Vec<SignedReceipt>,
+    /// While set, receipts are answered with this.
+    pub verdict: Option<Verdict>,
+    pub notices: Vec<(NodeId, Notice)>,
+    /// Peers that a node closed by itself.
+    pub closed: Vec<(NodeId, NodeId)>,
+    pub now: Duration,
+    next_session: u8,
+}
+
+impl Swarm {
+    /// `count` connected nodes; the first `ranges.len()` of them lend and are assigned these layers.
+    pub fn new(count: u8, ranges: &[(u32, u32)]) -> (Self, Vec<NodeId>) {
+        let mut swarm = Self {
+            members: HashMap::new(),
+            queue: VecDeque::new(),
+            opening: HashSet::new(),
+            open: HashSet::new(),
+            assignments: HashMap::new(),
+            holding: HashMap::new(),
+            asks: Vec::new(),
+            sessions: HashMap::new(),
+            receipts: Vec::new(),
+            verdict: None,
+            notices: Vec::new(),
+            closed: Vec::new(),
+            now: Duration::ZERO,
+            next_session: 1,
+        };
+        let mut ids = Vec::new();
+        for seed in 1..=count {
+            let node = Node::new(Identity::from_seed(&[seed; 32]), NodeKind::Native);
+            let id = node.id();
+            ids.push(id);
+            swarm.members.insert(id, Member { node, engine: None, online: true });
+            swarm.command(id, Command::Connect { server: "http://test".to_owned() });
+        }
+        for (id, (first, end)) in ids.iter().zip(ranges) {
+            swarm.assignments.insert(*id, LayerRange { first: *first, end: *end });
+            swarm.command(*id, Command::Lend { backend: BackendPreference::Cpu, memory_bytes: 1 << 30 });
+        }
+        swarm.settle();
+        (swarm, ids)
+    }
+
+    pub fn command(&mut self, to: NodeId, command: Command) {
+        self.queue.push_back((to, Delivery::Input(Input::Command(command))));
+    }
+
+    pub fn ask(&mut self, from: NodeId, prompt: &str, seed: u64, max_tokens: u32) {
+        let sampling = SamplingChoice { seed, ..SamplingChoice::default() };
+        let ask = Ask { ask: 7, model: None, prompt: prompt.to_owned(), sampling, max_tokens: Some(max_tokens) };
+        self.command(from, Command::Ask(ask));
+    }
+
+    /// Delivers until nothing is under way.
+    pub fn settle(&mut self) {
+        self.settle_with(|_, _, _| true);
+    }
+
+    /// The same; `look` sees every delivery first and may refuse it.
+    pub fn settle_with(&mut self, mut look: impl FnMut(&mut Self, NodeId, &mut Delivery) -> bool) {
+        while let Some((to, mut delivery)) = self.queue.pop_front() {
+            if look(self, to, &mut delivery) {
+                self.deliver(to, delivery);
+            }
+        }
+    }
+
+    /// Lets time pass for everyone.
+    pub fn pass(&mut self, time: Duration) {
+        self.now += time;
+        let ids: Vec<NodeId> = self.members.keys().copied().collect();
+        for id in ids {
+            self.queue.push_back((id, Delivery::Input(Input::Tick)));
+        }
+        self.settle();
+    }
+
+    /// A node vanishes: its peers' connections close, its server connection too.
+    pub fn kill(&mut self, id: NodeId) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.online = false;
+        }
+        self.holding.remove(&id);
+        let peers: Vec<NodeId> = self.open.iter().filter(|(a, _)| *a == id).map(|(_, b)| *b).collect();
+        for peer in peers {
+            self.open.remove(&(id, peer));
+            self.open.remove(&(peer, id));
+            let event = net::Event::PeerClosed { peer: id, reason: "it vanished".to_owned() };
+            self.queue.push_back((peer, Delivery::Input(Input::Transport(event))));
+        }
+    }
+
+    pub fn server_says(&mut self, to: NodeId, message: FromServer) {
+        self.queue.push_back((to, Delivery::Server(message)));
+    }
+
+    pub fn peer_says(&mut self, to: NodeId, from: NodeId, frame: PeerFrame) {
+        self.queue.push_back((to, Delivery::Peer { from, frame }));
+    }
+
+    /// The running or last session.
+    pub fn session(&self) -> Session {
+        self.sessions.values().max_by_key(|session| session.id).unwrap().clone()
+    }
+
+    /// Everything said about the question of `asker`.
+    pub fn answer_events(&self, asker: NodeId) -> Vec<AnswerEvent> {
+        let of = |(node, notice): &(NodeId, Notice)| match notice {
+            Notice::Answer { event, .. } if *node == asker => Some(event.clone()),
+            _ => None,
+        };
+        self.notices.iter().filter_map(of).collect()
+    }
+
+    pub fn tokens(&self, asker: NodeId) -> Vec<u32> {
+        let token = |event: AnswerEvent| match event {
+            AnswerEvent::Token { token, .. } => Some(token),
+            _ => None,
+        };
+        self.answer_events(asker).into_iter().filter_map(token).collect()
+    }
+
+    pub fn failure(&self, asker: NodeId) -> Option<String> {
+        self.answer_events(asker).into_iter().find_map(|event| match event {
+            AnswerEvent::Failed { reason } => Some(reason),
+            _ => None,
+        })
+    }
+
+    fn deliver(&mut self, to: NodeId, delivery: Delivery) {
+        let input = match delivery {
+            Delivery::Input(input) => input,
+            Delivery::Server(message) => {
+                Input::Transport(net::Event::ServerMessage { message: codec::encode(&message) })
+            }
+            Delivery::Peer { from, frame } => Input::Transport(net::Event::PeerFrame {
+                peer: from,
+                channel: frame.channel(),
+                frame: codec::encode(&frame),
+            }),
+        };
+        let now = self.now;
+        let Some(member) = self.members.get_mut(&to) else { return };
+        if !member.online {
+            return;
+        }
+        for action in member.node.handle(input, now) {
+            self.act(to, action);
+        }
+    }
+
+    fn act(&mut self, id: NodeId, action: Action) {
+        match action {
+            Action::Transport(command) => self.transport(id, command),
+            Action::Notice(notice) => self.notices.push((id, notice)),
+            action => {
+                if let Some(event) = self.machine(id, action) {
+                    self.queue.push_back((id, Delivery::Input(Input::Machine(event))));
+                }
+            }
+        }
+    }
+
+    fn transport(&mut self, id: NodeId, command: net::Command) {
+        match command {
+            net::Command::OpenServer { .. } => {
+                self.queue.push_back((id, Delivery::Input(Input::Transport(net::Event::ServerOpen))));
+            }
+            net::Command::CloseServer | net::Command::Signal { .. } => {}
+            net::Command::SendServer { message } => {
+                let message = codec::decode_to_server(&message).unwrap();
+                self.server(id, message);
+            }
+            net::Command::OpenPeer { peer, role, .. } => {
+                assert_eq!(role, net::Role::of(id, peer));
+                self.opening.insert((id, peer));
+                if self.opening.contains(&(peer, id)) {
+                    self.open.insert((id, peer));
+                    self.open.insert((peer, id));
+                    for (a, b) in [(id, peer), (peer, id)] {
+                        let event = net::Event::PeerOpen { peer: b };
+                        self.queue.push_back((a, Delivery::Input(Input::Transport(event))));
+                    }
+                }
+            }
+            net::Command::SendPeer { peer, channel, frame } => {
+                let frame = codec::decode_peer_frame(&frame).unwrap();
+                assert_eq!(frame.channel(), channel);
+                if self.open.contains(&(id, peer)) {
+                    self.queue.push_back((peer, Delivery::Peer { from: id, frame }));
+                }
+            }
+            net::Command::ClosePeer { peer } => {
+                self.closed.push((id, peer));
+                for pair in [(id, peer), (peer, id)] {
+                    self.open.remove(&pair);
+                    self.opening.remove(&pair);
+                }
+                let event = net::Event::PeerClosed { peer: id, reason: "closed by the peer".to_owned() };
+                self.queue.push_back((peer, Delivery::Input(Input::Transport(event))));
+            }
+        }
+    }
+
+    fn server(&mut self, from: NodeId, message: ToServer) {
+        let model = package().model;
+        match message {
+            ToServer::Hello { .. } => self.server_says(from, FromServer::Challenge { nonce: [9; 32] }),
+            ToServer::Prove { signature } => {
+                assert!(verify(from, Purpose::Challenge, &challenge_bytes(&[9; 32], from), &signature));
+                let models = vec![ModelSummary { id: model, name: "potluck-tiny".to_owned(), layers: 6 }];
+                self.server_says(from, FromServer::Welcome { ice_servers: Vec::new(), models });
+            }
+            ToServer::Lend(_) => {
+                let layers = self.assignments.get(&from).copied();
+                self.server_says(from, FromServer::Assign { model, layers });
+            }
+            ToServer::StopLending => {
+                self.holding.remove(&from);
+            }
+            ToServer::Holding { layers, .. } => {
+                self.holding.insert(from, layers);
+                self.route();
+            }
+            ToServer::Ask { request, .. } => {
+                self.asks.push((from, request));
+                self.route();
+            }
+            ToServer::Cancel { request } => self.asks.retain(|ask| *ask != (from, request)),
+            ToServer::EndSession { session, reason } => {
+                let Some(known) = self.sessions.get(&session).cloned() else { return };
+                for stage in &known.stages {
+                    if stage.node != from {
+                        self.server_says(stage.node, FromServer::SessionEnded { session, reason: reason.clone() });
+                    }
+                }
+                if known.requester != from {
+                    self.server_says(known.requester, FromServer::SessionEnded { session, reason });
+                }
+            }
+            ToServer::Signal { to, signal } => self.server_says(to, FromServer::Signal { from, signal }),
+            ToServer::Receipt(signed) => {
+                assert!(signed.is_signed_by_both());
+                let receipt = signed.receipt.id();
+                let verdict = self.verdict.clone().unwrap_or(Verdict::Credited { balance_macs: 1 });
+                if matches!(verdict, Verdict::Credited { .. }) {
+                    self.receipts.push(*signed);
+                }
+                self.server_says(from, FromServer::ReceiptResult { receipt, verdict });
+            }
+            ToServer::Report(_) => {}
+        }
+    }
+
+    /// Routes every waiting question if all layers are held.
+    fn route(&mut self) {
+        let model = package().model;
+        let mut stages: Vec<Stage> =
+            self.holding.iter().map(|(node, layers)| Stage { node: *node, layers: *layers }).collect();
+        stages.sort_by_key(|stage| stage.layers);
+        let mut missing = Vec::new();
+        let mut next = 0;
+        for stage in &stages {
+            missing.extend(LayerRange::new(next, stage.layers.first));
+            next = stage.layers.end;
+        }
+        missing.extend(LayerRange::new(next, 6));
+        for (requester, request) in std::mem::take(&mut self.asks) {
+            if missing.is_empty() {
+                let id = SessionId([self.next_session; 16]);
+                self.next_session += 1;
+                let session = Session { id, model, requester, stages: stages.clone() };
+                self.sessions.insert(id, session.clone());
+                for stage in &stages {
+                    self.server_says(stage.node, FromServer::Serve { session: session.clone() });
+                }
+                self.server_says(requester, FromServer::Route { request, session });
+            } else {
+                self.asks.push((requester, request));
+                self.server_says(requester, FromServer::Waiting { request, missing: missing.clone() });
+            }
+        }
+    }
+
+    fn machine(&mut self, id: NodeId, action: Action) -> Option<MachineEvent> {
+        let package = package();
+        let member = self.members.get_mut(&id)?;
+        match action {
+            Action::StartEngine { .. } => {
+                let engine = block_on(Engine::new(BackendChoice::Cpu)).unwrap();
+                let info = engine.backend();
+                let event = MachineEvent::EngineReady {
+                    backend: info.kind.to_owned(),
+                    adapter: info.adapter.clone(),
+                    note: None,
+                    macs_per_ms: 1_000,
+                };
+                member.engine = Some(engine);
+                Some(event)
+            }
+            Action::StopEngine => {
+                member.engine = None;
+                None
+            }
+            Action::FetchManifest { model } => {
+                Some(MachineEvent::Manifest { model, result: Ok(Arc::clone(&package.manifest)) })
+            }
+            Action::FetchTokenizer { model, blob } => {
+                let tokenizer = Tokenizer::from_bytes(&package.blob(&blob.hash.to_string())).unwrap();
+                Some(MachineEvent::Tokenizer { model, result: Ok(Arc::new(tokenizer)) })
+            }
+            Action::FetchBlob { model, manifest, role, blob } => {
+                let bytes = package.blob(&blob.hash.to_string());
+                let engine = member.engine.as_mut()?;
+                if role == BlobRole::Tables {
+                    engine.set_model(manifest, &bytes).unwrap();
+                } else {
+                    engine.load(role, &bytes).unwrap();
+                }
+                Some(MachineEvent::Loaded { model, role, result: Ok(()) })
+            }
+            Action::Unload { role } => {
+                member.engine.as_mut()?.unload(role);
+                None
+            }
+            Action::OpenSession { session, layers } => {
+                member.engine.as_mut()?.open_session(session.as_u128(), layers.indices()).unwrap();
+                None
+            }
+            Action::CloseSession { session } => {
+                member.engine.as_mut()?.close_session(session.as_u128());
+                None
+            }
+            Action::Compute { session, position, work, sampling } => {
+                let d_model = package.manifest.config.d_model as usize;
+                let engine = member.engine.as_mut()?;
+                let (input, rows) = match &work {
+                    Work::Tokens(tokens) => (EngineInput::Tokens(tokens), tokens.len()),
+                    Work::Hidden(values) => (EngineInput::Hidden(values), values.len() / d_model),
+                };
+                let rows = u32::try_from(rows).unwrap();
+                let output = block_on(engine.forward(session.as_u128(), position, input, sampling.is_some()));
+                let output = output.map_err(|error| error.to_string()).map(|output| match (output, sampling) {
+                    (Output::Hidden(values), _) => Computed::Hidden(values),
+                    (Output::Logits(logits), Some(s)) => {
+                        let draw = sampler::Sampling {
+                            temperature_milli: s.temperature_milli,
+                            top_k: s.top_k,
+                            top_p_milli: s.top_p_milli,
+                            seed: s.seed,
+                        };
+                        Computed::Token(sample(&logits, &draw, position + rows))
+                    }
+                    _ => Computed::Nothing,
+                });
+                Some(MachineEvent::Computed(Step {
+                    session,
+                    position,
+                    rows,
+                    output,
+                    sampling,
+                    elapsed: Duration::from_micros(500),
+                }))
+            }
+            Action::Transport(_) | Action::Notice(_) => None,
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Three stages answer a fourth node; the text is the single process's, and all work is on receipts that both parties signed.
+
+mod harness;
+
+use futures::executor::block_on;
+use harness::{Swarm, package};
+use potluck_engine::engine::BackendChoice;
+use potluck_protocol::page::{AnswerEnd, AnswerEvent, SamplingChoice};
+use potluck_worker::local::{Model, Question};
+
+const PROMPT: &str = "Tell me a story about a fox and a lantern.";
+
+fn expected(seed: u64, max_tokens: u32) -> Vec<u32> {
+    let model = Model::open(package().path(), "potluck-tiny").unwrap();
+    let sampling = SamplingChoice { seed, ..SamplingChoice::default() };
+    let question = Question { prompt: PROMPT, sampling, max_tokens: Some(max_tokens) };
+    block_on(model.answer(BackendChoice::Scalar, &question)).unwrap().token_ids
+}
+
+#[test]
+fn the_answer_is_the_single_process_answer_and_all_work_is_credited() {
+    let (mut swarm, ids) = Swarm::new(4, &[(0, 2), (2, 4), (4, 6)]);
+    swarm.ask(ids[3], PROMPT, 11, 200);
+    swarm.settle();
+    let tokens = swarm.tokens(ids[3]);
+    assert_eq!(tokens, expected(11, 200));
+    let events = swarm.answer_events(ids[3]);
+    assert!(matches!(events.last(), Some(AnswerEvent::Done { end: AnswerEnd::Stop, .. })), "{:?}", events.last());
+
+    let session = swarm.session();
+    let prompt = events.iter().find_map(|event| match event {
+        AnswerEvent::Route { prompt_tokens, .. } => Some(*prompt_tokens),
+        _ => None,
+    });
+    // Every token but the last went in again.
+    let positions = prompt.unwrap() + u32::try_from(tokens.len()).unwrap() - 1;
+    for stage in &session.stages {
+        let mut receipts: Vec<_> =
+            swarm.receipts.iter().map(|signed| &signed.receipt).filter(|r| r.worker == stage.node).collect();
+        receipts.sort_by_key(|receipt| receipt.sequence);
+        let mut next = 0;
+        for receipt in &receipts {
+            assert_eq!((receipt.from_position, receipt.layers), (next, stage.layers));
+            next = receipt.to_position;
+        }
+        assert_eq!(next, positions, "{} is credited for every position", stage.layers);
+        let sampled: u32 = receipts.iter().map(|receipt| receipt.sampled).sum();
+        let last = stage.layers.end == 6;
+        assert_eq!(sampled as usize, if last { tokens.len() } else { 0 });
+    }
+}
+
+#[test]
+fn one_node_can_hold_everything_and_ask_itself() {
+    let (mut swarm, ids) = Swarm::new(1, &[(0, 6)]);
+    swarm.ask(ids[0], PROMPT, 5, 40);
+    swarm.settle();
+    assert_eq!(swarm.tokens(ids[0]), expected(5, 40));
+    assert!(!swarm.receipts.is_empty());
+}
+
+#[test]
+fn a_stage_can_ask_while_it_serves() {
+    let (mut swarm, ids) = Swarm::new(2, &[(0, 3), (3, 6)]);
+    swarm.ask(ids[0], PROMPT, 1, 30);
+    swarm.ask(ids[1], PROMPT, 2, 30);
+    swarm.settle();
+    assert_eq!(swarm.tokens(ids[0]), expected(1, 30));
+    assert_eq!(swarm.tokens(ids[1]), expected(2, 30));
+}
+
+#[test]
+fn a_long_prompt_goes_out_in_several_steps() {
+    let (mut swarm, ids) = Swarm::new(3, &[(0, 1), (1, 6)]);
+    let prompt = "tell me a story about a fox and a lantern. ".repeat(12);
+    swarm.ask(ids[2], &prompt, 3, 8);
+    swarm.settle();
+    let model = Model::open(package().path(), "potluck-tiny").unwrap();
+    let sampling = SamplingChoice { seed: 3, ..SamplingChoice::default() };
+    let question = Question { prompt: &prompt, sampling, max_tokens: Some(8) };
+    let local = block_on(model.answer(BackendChoice::Scalar, &question)).unwrap();
+    assert_eq!(swarm.tokens(ids[2]), local.token_ids);
+}

@@ -1,0 +1,82 @@
+//! Adds up what test runners report in their closing lines: `cargo test`, `cargo nextest` and `wasm-bindgen-test-runner`.
+//!
+//! Only closing lines are read; a runner that dies before it prints one fails its step by its exit status instead.
+
+use std::ops::AddAssign;
+
+/// Tests that passed and failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    /// Passed.
+    pub(crate) passed: u64,
+    /// Failed, timed out ones included.
+    pub(crate) failed: u64,
+}
+
+impl AddAssign for Count {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+/// What a line of output reports, if it is a runner's closing line.
+pub(crate) fn closing_line(line: &str) -> Option<Count> {
+    let line = line.trim();
+    let numbers = if let Some(rest) = line.strip_prefix("test result: ") {
+        // test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s
+        rest.split_once(". ")?.1
+    } else if let Some(rest) = line.strip_prefix("Summary [") {
+        // Summary [   1.234s] 12 tests run: 10 passed (1 slow), 1 failed, 1 timed out, 2 skipped
+        rest.split_once(" run: ")?.1
+    } else {
+        return None;
+    };
+    let mut count = Count::default();
+    for part in numbers.split([';', ',']) {
+        let mut words = part.split_whitespace();
+        let Some(Ok(number)) = words.next().map(str::parse::<u64>) else { continue };
+        match words.next() {
+            Some("passed") => count.passed += number,
+            Some("failed") => count.failed += number,
+            Some("timed") if words.next() == Some("out") => count.failed += number,
+            _ => {}
+        }
+    }
+    Some(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_test_and_wasm_bindgen() {
+        let line = "test result: FAILED. 3 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s";
+        assert_eq!(closing_line(line), Some(Count { passed: 3, failed: 2 }));
+        let line = "test result: ok. 5 passed; 0 failed; 0 ignored; 0 filtered out";
+        assert_eq!(closing_line(line), Some(Count { passed: 5, failed: 0 }));
+    }
+
+    #[test]
+    fn nextest() {
+        let line =
+            "     Summary [   2.120s] 12 tests run: 9 passed (2 slow, 1 leaky), 1 failed, 2 timed out, 4 skipped";
+        assert_eq!(closing_line(line), Some(Count { passed: 9, failed: 3 }));
+        assert_eq!(
+            closing_line("     Summary [   0.006s] 1 test run: 1 passed, 0 skipped"),
+            Some(Count { passed: 1, failed: 0 })
+        );
+        assert_eq!(
+            closing_line("     Summary [   0.1s] 3/9 tests run: 2 passed, 1 failed"),
+            Some(Count { passed: 2, failed: 1 })
+        );
+    }
+
+    #[test]
+    fn other_lines_count_nothing() {
+        for line in ["running 3 tests", "test passes ... ok", "Summary of changes", "", "7 passed; 1 failed"] {
+            assert_eq!(closing_line(line), None, "{line}");
+        }
+    }
+}
