@@ -1,1 +1,18 @@
-//! (being written)
+//! Potluck's rendezvous server: introduces peers, plans who holds what, keeps the tally, serves the page and the weights.
+//!
+//! ```text
+//! socket (one task a connection) ──Event──▶ hub ──▶ scheduler (pure) ──Action──▶ hub ──▶ sockets
+//!      │                                                            └─ new session ─▶ store
+//!      └── receipt ─▶ ledger checks (pure) ─▶ store (one transaction) ─▶ verdict
+//! ```
+//! It never sees a prompt, an activation or a token: those pass between nodes.
+
+pub mod config;
+pub mod models;
+pub mod scheduler;
+pub mod server;
+pub mod store;
+
+mod http;
+mod hub;
+mod socket;

@@ -11,12 +11,16 @@ use std::sync::Arc;
 use crate::conformance;
 use crate::cpu;
 #[cfg(feature = "gpu")]
-use crate::gpu::{Gpu, GpuError};
+use crate::gpu::Gpu;
 use crate::kernels::embedding;
 use crate::kernels::linear::CpuPath;
 use crate::kv_cache::LayerCache;
-use crate::package::{BlobError, BlobRole, HeadWeights, LayerWeights, Linear, Manifest, Tables};
+use crate::package::{BlobRole, HeadWeights, LayerWeights, Linear, Manifest, Tables};
 use crate::sampler::Logits;
+
+pub use error::{EngineError, ForwardError, LoadError, SessionError};
+
+mod error;
 
 /// Rows of one step at most: bounds working memory and the time a step holds a GPU.
 pub const MAX_ROWS: usize = 64;
@@ -45,97 +49,6 @@ pub struct BackendInfo {
     pub adapter: String,
     /// Something a person should know, such as why it is not the GPU.
     pub note: Option<String>,
-}
-
-/// There is no such backend here.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// A GPU was asked for.
-    #[error("no GPU can be used here: {0}")]
-    NoGpu(String),
-}
-
-/// A part was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The tables come first.
-    #[error("{0} came before the model's tables")]
-    NoModel(BlobRole),
-    /// The model has no such part.
-    #[error("the model has no {0}")]
-    NoSuchPart(BlobRole),
-    /// Not a blob of this model.
-    #[error(transparent)]
-    Blob(#[from] BlobError),
-    /// The GPU would not take it.
-    #[cfg(feature = "gpu")]
-    #[error(transparent)]
-    Gpu(#[from] GpuError),
-}
-
-/// A session could not be opened.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SessionError {
-    /// A part is missing.
-    #[error("{0} is not loaded")]
-    Missing(BlobRole),
-    /// Too many.
-    #[error("{MAX_SESSIONS} sessions are open already")]
-    TooMany,
-    /// The name is taken.
-    #[error("the session is open already")]
-    Exists,
-    /// The GPU would not.
-    #[error("the GPU could not open a session: {0}")]
-    Gpu(String),
-}
-
-/// A step was refused or failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ForwardError {
-    /// No such session.
-    #[error("no such session")]
-    NoSession,
-    /// A step starts where the last one ended.
-    #[error("a step at position {got}, expected {expected}")]
-    Position {
-        /// Where the session stands.
-        expected: u32,
-        /// Where the step starts.
-        got: u32,
-    },
-    /// Wrong count or width of rows.
-    #[error("{got} values or rows, expected {expected}")]
-    Shape {
-        /// What is allowed.
-        expected: String,
-        /// What came.
-        got: usize,
-    },
-    /// Not a token of the model.
-    #[error("token {got} of a vocabulary of {vocab}")]
-    Token {
-        /// Its size.
-        vocab: u32,
-        /// The token.
-        got: u32,
-    },
-    /// The context is full.
-    #[error("the model's context of {limit} positions is full")]
-    Full {
-        /// Its size.
-        limit: u32,
-    },
-    /// Tokens in the middle, or hidden rows at the start.
-    #[error("this session's first layer is {first}: it takes {}", if *first == 0 { "tokens" } else { "hidden rows" })]
-    Kind {
-        /// The session's first layer.
-        first: u32,
-    },
-    /// The GPU failed.
-    #[cfg(feature = "gpu")]
-    #[error(transparent)]
-    Gpu(#[from] GpuError),
 }
 
 /// What a step starts from.
@@ -184,6 +97,19 @@ struct Model {
     head: Option<Option<HeadWeights>>,
 }
 
+impl Model {
+    /// The first part, if any, that a session over `layers` needs and that is not here.
+    fn first_missing(&self, layers: &Range<u32>) -> Option<BlobRole> {
+        let wanted = self.manifest.blobs_for(layers.clone());
+        wanted.into_iter().map(|(role, _)| role).find(|role| match role {
+            BlobRole::Tables => false,
+            BlobRole::Embedding => self.embedding.is_none(),
+            BlobRole::Layer(index) => !self.layers.contains_key(index),
+            BlobRole::Head => self.head.is_none(),
+        })
+    }
+}
+
 #[derive(Debug)]
 struct Session {
     layers: Range<u32>,
@@ -198,22 +124,22 @@ impl Engine {
     /// # Errors
     /// If a GPU was asked for and none can be used.
     pub async fn new(choice: BackendChoice) -> Result<Self, EngineError> {
-        let mut note = None;
-        #[cfg(feature = "gpu")]
-        if matches!(choice, BackendChoice::Auto | BackendChoice::Gpu) {
-            match Self::with_gpu(choice == BackendChoice::Gpu).await {
+        let note = match choice {
+            BackendChoice::Cpu | BackendChoice::Scalar => None,
+            BackendChoice::Auto | BackendChoice::Gpu => match Self::with_gpu(choice == BackendChoice::Gpu).await {
                 Ok(engine) => return Ok(engine),
                 Err(reason) if choice == BackendChoice::Gpu => return Err(EngineError::NoGpu(reason)),
-                Err(reason) => note = Some(format!("computing on the CPU: {reason}")),
-            }
-        }
-        #[cfg(not(feature = "gpu"))]
-        if choice == BackendChoice::Gpu {
-            return Err(EngineError::NoGpu("this build has no GPU support".to_owned()));
-        }
+                Err(reason) => Some(format!("computing on the CPU: {reason}")),
+            },
+        };
         let path = if choice == BackendChoice::Scalar { CpuPath::Scalar } else { CpuPath::detect() };
         let info = BackendInfo { kind: path.name(), adapter: "CPU".to_owned(), note };
         Ok(Self { backend: Backend::Cpu(path), info, model: None, sessions: HashMap::new() })
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    async fn with_gpu(_accept_software: bool) -> Result<Self, String> {
+        Err("this build has no GPU support".to_owned())
     }
 
     #[cfg(feature = "gpu")]
@@ -311,7 +237,13 @@ impl Engine {
                     gpu.unload_layer(index);
                 }
             }
-            BlobRole::Head => model.head = None,
+            BlobRole::Head => {
+                model.head = None;
+                #[cfg(feature = "gpu")]
+                if let Backend::Gpu(gpu) = &mut self.backend {
+                    gpu.unload_head();
+                }
+            }
         }
     }
 
@@ -338,13 +270,11 @@ impl Engine {
             return Err(SessionError::TooMany);
         }
         let Some(model) = &self.model else { return Err(SessionError::Missing(BlobRole::Tables)) };
-        let held = self.held();
-        let wanted = model.manifest.blobs_for(layers.clone());
-        if let Some((role, _)) = wanted.iter().find(|(role, _)| !held.contains(role)) {
-            return Err(SessionError::Missing(*role));
-        }
         if layers.is_empty() || layers.end > model.manifest.config.layers {
-            return Err(SessionError::Missing(BlobRole::Layer(layers.end)));
+            return Err(SessionError::Missing(BlobRole::Layer(layers.end.saturating_sub(1))));
+        }
+        if let Some(role) = model.first_missing(&layers) {
+            return Err(SessionError::Missing(role));
         }
         #[cfg(feature = "gpu")]
         if let Backend::Gpu(gpu) = &mut self.backend {
@@ -387,7 +317,7 @@ impl Engine {
     /// the last layer.
     ///
     /// # Errors
-    /// If the step does not fit the session, or the backend fails; the session is then as it was before, except after a GPU error.
+    /// If the step does not fit the session, a part was unloaded, or the backend fails; the session is then as it was before.
     pub async fn forward(
         &mut self,
         id: u128,
@@ -398,6 +328,9 @@ impl Engine {
         let (Some(session), Some(model)) = (self.sessions.get_mut(&id), &self.model) else {
             return Err(ForwardError::NoSession);
         };
+        if let Some(role) = model.first_missing(&session.layers) {
+            return Err(ForwardError::Missing(role));
+        }
         let config = &model.manifest.config;
         let width = config.d_model as usize;
         if position != session.position {
@@ -409,7 +342,7 @@ impl Engine {
                 if let Some(got) = tokens.iter().copied().find(|token| *token >= config.vocab) {
                     return Err(ForwardError::Token { vocab: config.vocab, got });
                 }
-                let Some(weights) = &model.embedding else { return Err(ForwardError::NoSession) };
+                let Some(weights) = &model.embedding else { return Err(ForwardError::Missing(BlobRole::Embedding)) };
                 embedding::reference(weights, config.residual_fraction_bits.cast_signed(), tokens)
             }
             Input::Hidden(values) if session.layers.start > 0 => {
@@ -425,35 +358,34 @@ impl Engine {
             Input::Tokens(_) | Input::Hidden(_) => return Err(ForwardError::Kind { first: session.layers.start }),
         };
         let count = u32::try_from(rows.len() / width).unwrap_or(u32::MAX);
-        if position + count > config.max_positions {
+        if count > config.max_positions - position {
             return Err(ForwardError::Full { limit: config.max_positions });
         }
         match &mut self.backend {
             Backend::Cpu(path) => {
                 for (index, cache) in session.layers.clone().zip(&mut session.caches) {
-                    let Some(Some(weights)) = model.layers.get(&index) else { return Err(ForwardError::NoSession) };
+                    // Nothing is missing: see above.
+                    let Some(Some(weights)) = model.layers.get(&index) else { continue };
                     cpu::layer(*path, config, &model.tables, weights, cache, position, &mut rows);
                 }
             }
             #[cfg(feature = "gpu")]
             Backend::Gpu(gpu) => rows = gpu.forward_layers(id, position, &rows).await?,
         }
-        session.position += count;
-        if session.layers.end != config.layers {
-            return Ok(Output::Hidden(rows));
-        }
-        if !want_logits {
-            return Ok(Output::None);
-        }
         let last = &rows[rows.len() - width..];
-        match (&mut self.backend, &model.head) {
+        let output = match (&mut self.backend, &model.head) {
+            _ if session.layers.end != config.layers => Output::Hidden(rows),
+            _ if !want_logits => Output::None,
             (Backend::Cpu(path), Some(Some(weights))) => {
-                Ok(Output::Logits(cpu::head(*path, config, &model.tables, weights, last)))
+                Output::Logits(cpu::head(*path, config, &model.tables, weights, last))
             }
             #[cfg(feature = "gpu")]
-            (Backend::Gpu(gpu), Some(_)) => Ok(Output::Logits(gpu.head(last).await?)),
-            _ => Err(ForwardError::NoSession),
-        }
+            (Backend::Gpu(gpu), Some(_)) => Output::Logits(gpu.head(last).await?),
+            _ => return Err(ForwardError::Missing(BlobRole::Head)),
+        };
+        // Last, so that a step that failed can be tried again: a GPU's caches are written anew from `position`.
+        session.position += count;
+        Ok(output)
     }
 
     fn forget_model(&mut self) {

@@ -11,11 +11,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::package::{
-    BlobError, BlobHash, BlobRef, ChatFormat, Defaults, HeadWeights, LayerWeights, Manifest, ManifestError, ModelConfig,
+    BlobError, BlobHash, BlobRef, ChatFormat, Defaults, HeadWeights, LayerWeights, MAX_POSITIONS, Manifest,
+    ManifestError, ModelConfig,
 };
 use source::Source;
 
-/// A folder could not be imported. Nothing is installed.
+/// A folder could not be imported; no model was installed.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// A file could not be read or written.
@@ -61,25 +62,27 @@ pub enum ImportError {
     Blob(#[from] BlobError),
 }
 
-/// Largest fraction of the residual's 30 usable bits that the embedding may take: layers add to it.
-const RESIDUAL_FRACTION_BITS: u32 = 14;
-
 /// Imports `source` into `destination`; returns the model's id, the BLAKE3 of its manifest.
 ///
 /// # Errors
-/// If a file is missing, unreadable or unsupported. Nothing is installed then.
+/// If a file is missing, unreadable or unsupported. No model is installed then, though blobs of it may be.
 pub fn import_folder(source: &Path, destination: &Path) -> Result<BlobHash, ImportError> {
     let model = Source::open(source)?;
-    let config = model_config(&model)?;
+    let mut config = model_config(&model)?;
+    config.check()?;
+    let (vocab, d_model) = (config.vocab as usize, config.d_model as usize);
+    let embedding = model.tensor("model.embed_tokens.weight", &[vocab, d_model])?;
+    config.residual_fraction_bits = quantise::residual_fraction_bits(&embedding);
+    let embedding = quantise::linear(&embedding, vocab, d_model);
+    let (chat, end_tokens) = (chat(&model)?, model.end_tokens()?);
+
     let blobs = destination.join("blobs");
     make_folder(&blobs)?;
     make_folder(&destination.join("models"))?;
     let put = |bytes: &[u8]| put_blob(&blobs, bytes);
 
-    let tables = put(&quantise::tables(&config, model.config.rope_theta).to_bytes())?;
+    let tables = put(&quantise::tables(&config, model.config.theta()).to_bytes())?;
     let tokenizer = put(&model.tokenizer)?;
-    let (vocab, d_model) = (config.vocab as usize, config.d_model as usize);
-    let embedding = quantise::linear(&model.tensor("model.embed_tokens.weight", &[vocab, d_model])?, vocab, d_model);
     let embedding_blob = put(&embedding.to_bytes())?;
     let mut layer_blobs = Vec::new();
     for index in 0..config.layers {
@@ -104,8 +107,8 @@ pub fn import_folder(source: &Path, destination: &Path) -> Result<BlobHash, Impo
         embedding: embedding_blob,
         layer_blobs,
         head,
-        chat: chat(&model)?,
-        end_tokens: model.end_tokens()?,
+        chat,
+        end_tokens,
         defaults: Defaults {
             temperature_milli: model.generation.temperature_milli(),
             top_p_milli: model.generation.top_p_milli(),
@@ -133,8 +136,10 @@ fn model_config(model: &Source) -> Result<ModelConfig, ImportError> {
         kv_heads: c.num_key_value_heads.unwrap_or(heads),
         head_dim,
         vocab: c.vocab_size,
-        max_positions: c.max_position_embeddings,
-        residual_fraction_bits: RESIDUAL_FRACTION_BITS,
+        // A longer context is cut: the arithmetic's sums hold no more.
+        max_positions: c.max_position_embeddings.min(MAX_POSITIONS),
+        // Known once the embedding was read.
+        residual_fraction_bits: quantise::MAX_FRACTION_BITS,
         qk_scale: quantise::qk_scale(head_dim),
         eps_mantissa,
         eps_exponent,

@@ -24,6 +24,9 @@ pub use manifest::{
     ManifestError, ModelConfig, NUMERICS, ParseHashError,
 };
 
+#[cfg(feature = "import")]
+pub(crate) use manifest::is_name;
+
 /// Weights a group, which share one integer scale.
 pub const GROUP: usize = 32;
 /// Entries of the `2^-x` table.

@@ -1,8 +1,9 @@
 //! Text to tokens and back, through the `tokenizers` crate.
 //!
 //! What a person typed can never become a special token: the chat's own prefix and suffix are encoded with special tokens, the question
-//! without.
+//! by a copy of the tokenizer that has none, and should its vocabulary still spell one, the question is refused.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokenizers::Tokenizer as Inner;
@@ -15,6 +16,8 @@ pub struct Tokenizer {
     inner: Inner,
     /// The same without its special tokens, for what people type.
     plain: Inner,
+    /// Ids of the special tokens.
+    special: BTreeSet<u32>,
 }
 
 /// Text could not be turned into tokens, or a tokenizer not be read.
@@ -26,6 +29,9 @@ pub enum TokenizerError {
     /// The tokenizer has no tokens for this text.
     #[error("the text cannot be turned into tokens: {0}")]
     Encode(String),
+    /// The text would become one of the model's control tokens.
+    #[error("the text would become control token {0}")]
+    Special(u32),
 }
 
 impl Tokenizer {
@@ -40,14 +46,17 @@ impl Tokenizer {
         if let Some(added) = json.get_mut("added_tokens") {
             *added = serde_json::Value::Array(Vec::new());
         }
+        let inner = read(bytes)?;
+        let added = inner.get_added_tokens_decoder();
+        let special = added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id).collect();
         let plain = serde_json::to_vec(&json).map_err(|error| TokenizerError::Read(error.to_string()))?;
-        Ok(Self { inner: read(bytes)?, plain: read(&plain)? })
+        Ok(Self { inner, plain: read(&plain)?, special })
     }
 
     /// The model's input for a question.
     ///
     /// # Errors
-    /// If the tokenizer has no tokens for it.
+    /// If the tokenizer has no tokens for it, or only by way of a special token.
     pub fn encode_chat(&self, chat: &ChatFormat, question: &str) -> Result<Vec<u32>, TokenizerError> {
         let encode = |tokenizer: &Inner, text: &str| {
             let encoding =
@@ -55,7 +64,11 @@ impl Tokenizer {
             Ok::<_, TokenizerError>(encoding.get_ids().to_vec())
         };
         let mut tokens = encode(&self.inner, &chat.prefix)?;
-        tokens.extend(encode(&self.plain, question)?);
+        let asked = encode(&self.plain, question)?;
+        if let Some(token) = asked.iter().find(|token| self.special.contains(token)) {
+            return Err(TokenizerError::Special(*token));
+        }
+        tokens.extend(asked);
         tokens.extend(encode(&self.inner, &chat.suffix)?);
         Ok(tokens)
     }

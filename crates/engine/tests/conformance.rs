@@ -1,4 +1,5 @@
 //! The pinned conformance vector, on every path of the CPU.
+#![cfg(not(target_arch = "wasm32"))]
 
 use futures::executor::block_on;
 use potluck_engine::conformance::{EXPECTED, run};

@@ -2,13 +2,14 @@
 //! wasm, bit for bit. Run it with `wasm-bindgen-test-runner` and a chromedriver; `webdriver.json` beside the manifest switches on
 //! WebGPU in software. A browser without WebGPU fails it: whoever starts a browser for this wants to know.
 #![cfg(all(target_arch = "wasm32", feature = "gpu"))]
+#![expect(clippy::unwrap_used, reason = "this is a test; clippy does not see that of a browser's")]
 
 mod gpu_support;
 
 use std::pin::pin;
 use std::task::{Context, Waker};
 
-use gpu_support::{Reference, batches_equal, hidden, odd_shapes, same};
+use gpu_support::{Reference, batches_equal, going_back_equals, hidden, odd_shapes, same};
 use potluck_engine::gpu::Gpu;
 use potluck_engine::synthetic::{Random, config};
 use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
@@ -30,6 +31,11 @@ async fn layers_and_head_equal_the_reference_on_odd_shapes() {
         batches_equal(&mut gpu, &mut reference, seed + 100).await;
         console_log!("equal: {shape:?}");
     }
+}
+
+#[wasm_bindgen_test]
+async fn going_back_overwrites_and_sessions_do_not_meet() {
+    going_back_equals(&mut any_gpu().await).await;
 }
 
 #[wasm_bindgen_test]

@@ -6,7 +6,7 @@
 mod gpu_support;
 
 use futures::executor::block_on;
-use gpu_support::{Reference, batches_equal, hidden, odd_shapes, same};
+use gpu_support::{Reference, batches_equal, going_back_equals, hidden, odd_shapes, same};
 use potluck_engine::gpu::{Gpu, GpuError};
 use potluck_engine::synthetic::{Random, config};
 
@@ -39,30 +39,7 @@ fn layers_and_head_equal_the_reference_on_odd_shapes() {
 #[test]
 fn going_back_overwrites_and_sessions_do_not_meet() {
     let Some(mut gpu) = any_gpu() else { return };
-    let shape = config(2, 64, 96, (4, 2, 16), 40, 50);
-    let width = shape.d_model as usize;
-    let mut reference = Reference::new(shape, 3);
-    reference.load(&mut gpu);
-    let mut random = Random::new(9);
-    let [first, second, other] = [20, 8, 5].map(|rows| hidden(&mut random, rows, width));
-    // Session 2 has the second layer only, session 1 both.
-    gpu.open_session(1, 0..2).unwrap();
-    gpu.open_session(2, 1..2).unwrap();
-    let alone = reference.forward(1..2, 0, &other);
-    reference.restart();
-    let start = reference.forward(0..2, 0, &first);
-    reference.truncate(7);
-    let again = reference.forward(0..2, 7, &second);
-    block_on(async {
-        same(&gpu.forward_layers(1, 0, &first).await.unwrap(), &start, width, "first rows");
-        same(&gpu.forward_layers(2, 0, &other).await.unwrap(), &alone, width, "another session");
-        same(&gpu.forward_layers(1, 7, &second).await.unwrap(), &again, width, "back to position 7");
-        // What lay behind position 7 is forgotten: the session now ends at 15.
-        assert!(matches!(
-            gpu.forward_layers(1, 16, &second).await,
-            Err(GpuError::Position { position: 16, rows: 8, held: 15, max_positions: 50 })
-        ));
-    });
+    block_on(going_back_equals(&mut gpu));
 }
 
 #[test]
@@ -108,4 +85,17 @@ fn what_does_not_fit_is_refused() {
         gpu.load_head(&reference.head).unwrap();
         assert!(matches!(gpu.head(&[0; 31]).await, Err(GpuError::Shape { expected: 32, got: 31, .. })));
     });
+}
+
+/// A native node computes on one thread and is awaited on others; this is checked when it is compiled.
+#[test]
+fn a_gpu_and_its_calls_may_move_between_threads() {
+    fn may_move<T: Send>(_: &T) {}
+    fn calls(gpu: &mut Gpu) {
+        may_move(gpu);
+        may_move(&gpu.forward_layers(0, 0, &[]));
+        may_move(&gpu.head(&[]));
+        may_move(&Gpu::new(true));
+    }
+    let _ = calls;
 }

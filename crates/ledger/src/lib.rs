@@ -1,1 +1,11 @@
-//! (being written)
+//! Checks of receipts, and double-entry credit. No storage, no clock, no network: everything here can be replayed from the receipts.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`check`] | is this receipt true to its session, signed by both, and new? |
+//! | [`work`] | how many multiply-accumulates it stands for, from the model's shape alone |
+//! | [`entry`] | postings that always sum to zero, and balances |
+
+pub mod check;
+pub mod entry;
+pub mod work;

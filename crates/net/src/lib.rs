@@ -52,6 +52,9 @@ pub enum Command {
         message: Vec<u8>,
     },
     /// Open a connection to a peer. Both sides get this for a session; the role settles who offers. A no-op if it is open or opening.
+    ///
+    /// If the peer loses its side and offers anew before the loss shows on this one, its new connection takes the place of the old one:
+    /// there is no [`Event::PeerClosed`], and a second [`Event::PeerOpen`].
     OpenPeer {
         /// The peer.
         peer: NodeId,
@@ -67,7 +70,8 @@ pub enum Command {
         /// What it said.
         signal: Signal,
     },
-    /// A frame to a peer, cut into chunks. If the peer's queue is full the peer is closed with a reason.
+    /// A frame to a peer, cut into chunks; it waits if the connection is still opening. If the peer's queue is full the peer is closed
+    /// with a reason. Dropped if there is no connection (an event has said so or will).
     SendPeer {
         /// The peer.
         peer: NodeId,

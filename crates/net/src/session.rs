@@ -21,7 +21,6 @@ use core::time::Duration;
 
 pub use chunk::{Assembler, ChunkError, Cutter};
 pub use peer::{Action, Candidate, Input, PathState, PeerSession};
-use potluck_protocol::codec::MAX_PEER_FRAME_BYTES;
 
 /// Bytes of one data channel message, header included. Every WebRTC stack takes 16 KiB, and larger messages were measured to be slower
 /// between webrtc-rs and Chromium (64 KiB: 41 ms, with a tail of 200 ms).
@@ -34,8 +33,9 @@ pub const MAX_QUEUED_BYTES: usize = 32 * 1024 * 1024;
 /// Frames that may wait for one peer, so that tiny frames cannot make a huge queue either.
 pub const MAX_QUEUED_FRAMES: usize = 16 * 1024;
 
-/// Bytes received from one peer that the node has not taken yet: three of the largest frames.
-pub const MAX_UNREAD_BYTES: usize = 3 * MAX_PEER_FRAME_BYTES;
+/// Bytes received from one peer that the node has not taken yet: a long prompt's rows that come faster than a slow stage computes.
+/// A native node stops reading before that, which slows the peer down; a browser cannot, so there the peer is closed.
+pub const MAX_UNREAD_BYTES: usize = 32 * 1024 * 1024;
 
 /// No more is handed to a data channel while this many bytes wait in it. Enough to fill a fast path between two wake-ups; little
 /// enough that a frame on the other channel does not wait long behind them.

@@ -46,7 +46,10 @@ async fn a_server_that_is_never_well_is_given_up() {
         let folder = tempfile::tempdir().unwrap();
         let hash = blake3::hash(&blob);
         let error = store(folder.path()).fetch(&server.url, hash.as_bytes(), blob.len() as u64, |_| {}).await;
-        assert!(matches!(error, Err(FetchError::Connection { .. } | FetchError::Status { status: 503, .. })), "{error:?}");
+        assert!(
+            matches!(error, Err(FetchError::Connection { .. } | FetchError::Status { status: 503, .. })),
+            "{error:?}"
+        );
         assert_eq!(server.ranges().len(), tries, "{manner:?}");
     }
 }

@@ -12,7 +12,7 @@ use potluck_protocol::peer::Channel;
 const SIZES: [usize; 6] = [64, 4096, 1 << 20, 0, 16_384, 5];
 
 fn frame(seed: usize, size: usize) -> Vec<u8> {
-    (0..size).map(|index| ((index * 31 + seed * 7 + index / 251) % 256) as u8).collect()
+    (0..size).map(|index| (index * 31 + seed * 7 + index / 251).to_le_bytes()[0]).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,6 @@
 //! Messages to and from the server; what happens when it hangs up, falls silent or was never there.
 #![cfg(not(target_arch = "wasm32"))]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod pair;
 

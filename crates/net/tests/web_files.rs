@@ -1,5 +1,6 @@
 //! Fetching, verifying and keeping blobs in a real browser's worker, with its own `fetch` answering from a script.
 #![cfg(target_arch = "wasm32")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use js_sys::{Function, Reflect, Uint8Array};
 use potluck_net::platform::{BlobCache, load_or_create_secret};
@@ -47,7 +48,7 @@ fn ranges() -> Vec<Option<String>> {
 }
 
 fn blob(seed: usize) -> Vec<u8> {
-    (0..300_000).map(|index: usize| u8::try_from((index * seed + index / 251) % 256).unwrap()).collect()
+    (0..300_000).map(|index: usize| (index * seed + index / 251).to_le_bytes()[0]).collect()
 }
 
 async fn store() -> WeightStore {

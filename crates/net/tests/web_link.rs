@@ -1,5 +1,6 @@
 //! The page's end of the port, with a worker written in JavaScript at the other.
 #![cfg(target_arch = "wasm32")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ const WORKER: &str = "data:text/javascript,
             say(meta.Page.Cancel.ask, 'heard');
             const peer = '02'.repeat(32);
             postMessage({ meta: { Net: { OpenPeer: { peer, role: 'Offers', ice_servers: [] } } } });
-            postMessage({ meta: { Net: { SendPeer: { peer, channel: 'Control' } } }, bytes: new Uint8Array([1]) });
+            postMessage({ meta: { Net: { SendPeer: { peer, channel: 'Control', frame: [] } } }, bytes: new Uint8Array([1]) });
         } else if (meta.Net.Signal.signal.Offer) {
             say(0, meta.Net.Signal.signal.Offer.sdp.slice(0, 3));
         }
@@ -76,7 +77,7 @@ async fn commands_wait_for_the_worker_and_connections_are_the_pages() {
 async fn a_worker_that_breaks_down_is_told() {
     for (url, text) in [
         ("data:text/javascript,throw new Error('broken')", "broken"),
-        ("./not_there_loader.js", "could not be loaded"),
+        ("./not_there_loader.js", "load"),
         ("data:text/javascript,postMessage(5)", "something else"),
     ] {
         let (_link, mut heard) = spawn(url);

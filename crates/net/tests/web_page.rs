@@ -65,7 +65,7 @@ impl Pair {
 }
 
 fn frame(seed: usize, size: usize) -> Vec<u8> {
-    (0..size).map(|index| u8::try_from((index * 31 + seed * 7 + index / 251) % 256).unwrap()).collect()
+    (0..size).map(|index| (index * 31 + seed * 7 + index / 251).to_le_bytes()[0]).collect()
 }
 
 #[wasm_bindgen_test]

@@ -28,7 +28,10 @@ async fn another_size_is_refused_before_it_is_fetched() {
     let (hash, size) = (blake3::hash(&blob), blob.len() as u64);
     for wrong in [size - 1, size + 1] {
         let error = store.fetch(&server.url, hash.as_bytes(), wrong, |_| {}).await.unwrap_err();
-        assert!(matches!(error, FetchError::WrongSize { expected, got, .. } if expected == wrong && got == size), "{error}");
+        assert!(
+            matches!(error, FetchError::WrongSize { expected, got, .. } if expected == wrong && got == size),
+            "{error}"
+        );
     }
     let error = store.fetch_verified(&server.url, hash.as_bytes(), size - 1).await.unwrap_err();
     assert!(matches!(error, FetchError::TooLong { .. }), "{error}");

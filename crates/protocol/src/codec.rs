@@ -158,6 +158,16 @@ pub fn decode_peer_frame(bytes: &[u8]) -> Result<PeerFrame, DecodeError> {
     Ok(frame)
 }
 
+/// Reads a session that was kept.
+///
+/// # Errors
+/// If it is too long, malformed, or not a route over contiguous layers.
+pub fn decode_session(bytes: &[u8]) -> Result<Session, DecodeError> {
+    let session = decode(bytes, MAX_SERVER_MESSAGE_BYTES)?;
+    check_session(&session)?;
+    Ok(session)
+}
+
 /// Cuts a sentence for people to what a message may hold, at a character's edge.
 #[must_use]
 pub fn clip_reason(reason: &str) -> String {

@@ -2,11 +2,22 @@
 #![expect(clippy::print_stdout, reason = "a command-line program; printing is what it is for")]
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use e2e::sizes::measure;
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match sizes() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sizes: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn sizes() -> anyhow::Result<()> {
     let folder = std::env::args_os().nth(1).map(PathBuf::from).context("usage: sizes FOLDER, such as dist")?;
     let sizes = measure(&folder)?;
     for size in &sizes {

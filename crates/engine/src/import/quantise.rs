@@ -57,6 +57,22 @@ pub(super) fn eps(eps: f64, width: u32) -> (u32, i32) {
     (narrow(mantissa), exponent)
 }
 
+/// Fraction bits of the residual stream at most: more bring nothing, as blocks keep 14 bits of the largest value.
+pub(super) const MAX_FRACTION_BITS: u32 = 14;
+/// Fraction bits at least, whatever the embedding holds.
+const MIN_FRACTION_BITS: i32 = 4;
+/// Bits that `rescale` gives out.
+const RESCALE_BITS: i32 = 30;
+/// Bits of the residual that layers may add on top of the embedding's: real models are known for single channels of some thousands.
+const HEADROOM_BITS: i32 = 16;
+
+/// The residual's fraction bits: as many as leave the embedding its headroom.
+pub(super) fn residual_fraction_bits(embedding: &[f32]) -> u32 {
+    let largest = embedding.iter().fold(SMALLEST_SCALE, |max, value| max.max(f64::from(*value).abs()));
+    let bits = RESCALE_BITS - HEADROOM_BITS - exponent_above(largest);
+    bits.clamp(MIN_FRACTION_BITS, MAX_FRACTION_BITS.cast_signed()).unsigned_abs()
+}
+
 /// `round(log2(e) / sqrt(head_dim) * 2^15)`.
 pub(super) fn qk_scale(head_dim: u32) -> u32 {
     narrow(round(core::f64::consts::LOG2_E / libm::sqrt(f64::from(head_dim)) * 32_768.0))

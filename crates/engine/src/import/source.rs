@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::ImportError;
+use crate::package::is_name;
 
 /// An opened folder.
 pub(super) struct Source {
@@ -35,10 +36,12 @@ pub(super) struct Config {
     hidden_act: String,
     pub(super) max_position_embeddings: u32,
     pub(super) rms_norm_eps: f64,
-    #[serde(default = "default_theta")]
-    pub(super) rope_theta: f64,
-    #[serde(default)]
+    rope_theta: Option<f64>,
     rope_scaling: Option<serde_json::Value>,
+    /// Where newer files keep both of the above.
+    rope_parameters: Option<RopeParameters>,
+    partial_rotary_factor: Option<f64>,
+    quantization_config: Option<serde_json::Value>,
     #[serde(default)]
     pub(super) tie_word_embeddings: bool,
     #[serde(default)]
@@ -46,6 +49,12 @@ pub(super) struct Config {
     #[serde(default)]
     mlp_bias: bool,
     eos_token_id: Option<Tokens>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RopeParameters {
+    rope_theta: Option<f64>,
+    rope_type: Option<String>,
 }
 
 /// `generation_config.json`, as far as it matters.
@@ -73,10 +82,8 @@ enum Tokens {
     Several(Vec<u32>),
 }
 
-/// Llama's own.
-fn default_theta() -> f64 {
-    10_000.0
-}
+/// Llama's own, where the file says nothing.
+const DEFAULT_THETA: f64 = 10_000.0;
 
 impl Source {
     pub(super) fn open(folder: &Path) -> Result<Self, ImportError> {
@@ -88,6 +95,10 @@ impl Source {
         let tokenizer_config: TokenizerConfig =
             optional("tokenizer_config.json").map_or_else(|| Ok(TokenizerConfig::default()), |path| json(&path))?;
         let card = optional("README.md").map_or_else(|| Ok(Vec::new()), |path| read(&path))?;
+        if folder.join("model.safetensors.index.json").exists() {
+            let supported = "all weights in one model.safetensors";
+            return Err(ImportError::Unsupported { what: "a model cut into several files".to_owned(), supported });
+        }
         let weights = read(&folder.join("model.safetensors"))?;
         SafeTensors::deserialize(&weights).map_err(|error| ImportError::Weights(error.to_string()))?;
         Ok(Self {
@@ -136,6 +147,12 @@ impl Source {
 }
 
 impl Config {
+    /// The base of the rotations' frequencies.
+    pub(super) fn theta(&self) -> f64 {
+        let newer = self.rope_parameters.as_ref().and_then(|rope| rope.rope_theta);
+        newer.or(self.rope_theta).unwrap_or(DEFAULT_THETA)
+    }
+
     fn check(&self) -> Result<(), ImportError> {
         let unsupported = |what: String, supported| Err(ImportError::Unsupported { what, supported });
         match self.architectures.as_slice() {
@@ -147,6 +164,22 @@ impl Config {
         }
         if self.rope_scaling.as_ref().is_some_and(|scaling| !scaling.is_null()) {
             return unsupported("rope_scaling".to_owned(), "plain RoPE");
+        }
+        let rope_type = self.rope_parameters.as_ref().and_then(|rope| rope.rope_type.as_deref());
+        if rope_type.is_some_and(|rope_type| rope_type != "default") {
+            return unsupported(format!("rope_type {}", rope_type.unwrap_or_default()), "plain RoPE");
+        }
+        if self.partial_rotary_factor.is_some_and(|factor| factor != 1.0) {
+            return unsupported("partial_rotary_factor".to_owned(), "heads that are rotated whole");
+        }
+        if !(self.theta().is_finite() && self.theta() >= 1.0) {
+            return unsupported(format!("rope_theta {}", self.theta()), "a base of 1 or more");
+        }
+        if !(self.rms_norm_eps.is_finite() && (0.0..=1.0).contains(&self.rms_norm_eps)) {
+            return unsupported(format!("rms_norm_eps {}", self.rms_norm_eps), "0 to 1");
+        }
+        if self.quantization_config.as_ref().is_some_and(|quantization| !quantization.is_null()) {
+            return unsupported("a quantized model".to_owned(), "weights as F32, F16 or BF16");
         }
         if self.attention_bias || self.mlp_bias {
             return unsupported("biases".to_owned(), "matrices without biases");
@@ -182,7 +215,7 @@ fn name(folder: &Path) -> Result<String, ImportError> {
     let failed = |source| ImportError::File { path: folder.to_owned(), source };
     let full = fs::canonicalize(folder).map_err(failed)?;
     let name: String = full.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    if !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
+    if is_name(&name) {
         return Ok(name);
     }
     Err(ImportError::Unsupported {

@@ -334,7 +334,8 @@ impl ModelConfig {
         u64::from(self.vocab) * u64::from(self.d_model)
     }
 
-    fn check(&self) -> Result<(), ManifestError> {
+    /// Whether the arithmetic and this build's limits hold for these shapes.
+    pub(crate) fn check(&self) -> Result<(), ManifestError> {
         range("layers", self.layers, 1, MAX_LAYERS)?;
         range("d_model", self.d_model, 32, MAX_D_MODEL)?;
         range("d_ff", self.d_ff, 32, MAX_D_FF)?;

@@ -1,10 +1,11 @@
 //! What the native and the browser's test of the GPU share: models of odd shapes, rows of every magnitude, and the comparison of
 //! a GPU with the plain loops of the CPU, bit for bit. It opens no GPU.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test that called it")]
 
 use std::ops::Range;
 
 use potluck_engine::cpu;
-use potluck_engine::gpu::Gpu;
+use potluck_engine::gpu::{Gpu, GpuError};
 use potluck_engine::kernels::linear::CpuPath;
 use potluck_engine::kv_cache::LayerCache;
 use potluck_engine::package::{BlobRole, HeadWeights, LayerWeights, ModelConfig, Tables};
@@ -84,7 +85,11 @@ pub(crate) fn hidden(random: &mut Random, rows: usize, width: usize) -> Vec<i32>
         values.extend((0..width).map(|_| random.within(-limit, limit)));
         if random.within(0, 3) == 0 {
             let channel = usize::try_from(random.within(0, i32::try_from(width).unwrap() - 1)).unwrap();
-            values[start + channel] = *[i32::MIN, i32::MAX, 1 << 28].get(random.bits() as usize % 4).unwrap_or(&-1);
+            values[start + channel] = match random.within(0, 2) {
+                0 => i32::MIN,
+                1 => i32::MAX,
+                _ => 1 << 28,
+            };
         }
     }
     values
@@ -116,6 +121,32 @@ pub(crate) async fn batches_equal(gpu: &mut Gpu, reference: &mut Reference, seed
         position += u32::try_from(batch).unwrap();
     }
     gpu.close_session(1);
+}
+
+/// Two sessions over different layers; one goes back to an earlier position and on from there.
+pub(crate) async fn going_back_equals(gpu: &mut Gpu) {
+    let shape = config(2, 64, 96, (4, 2, 16), 40, 50);
+    let width = shape.d_model as usize;
+    let mut reference = Reference::new(shape, 3);
+    reference.load(gpu);
+    let mut random = Random::new(9);
+    let [first, second, other] = [20, 8, 5].map(|rows| hidden(&mut random, rows, width));
+    let alone = reference.forward(1..2, 0, &other);
+    reference.restart();
+    let start = reference.forward(0..2, 0, &first);
+    reference.truncate(7);
+    let again = reference.forward(0..2, 7, &second);
+
+    gpu.open_session(1, 0..2).unwrap();
+    gpu.open_session(2, 1..2).unwrap();
+    same(&gpu.forward_layers(1, 0, &first).await.unwrap(), &start, width, "first rows");
+    same(&gpu.forward_layers(2, 0, &other).await.unwrap(), &alone, width, "another session");
+    same(&gpu.forward_layers(1, 7, &second).await.unwrap(), &again, width, "back to position 7");
+    // What lay behind position 7 is forgotten: the session now ends at 15.
+    assert!(matches!(
+        gpu.forward_layers(1, 16, &second).await,
+        Err(GpuError::Position { position: 16, rows: 8, held: 15, max_positions: 50 })
+    ));
 }
 
 /// Names the first difference: two long vectors side by side help nobody.

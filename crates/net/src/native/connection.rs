@@ -25,7 +25,7 @@ use crate::Event;
 use crate::session::{Candidate, HIGH_WATER_BYTES, Input, PathState};
 
 /// Bytes a channel may have under way, sent and not acknowledged: what SCTP's own window allows. The sender waits beyond it.
-const MAX_UNACKNOWLEDGED_BYTES: usize = 1024 * 1024;
+const MAX_UNACKNOWLEDGED_BYTES: usize = 256 * 1024;
 
 /// How long a channel's last chunks may take before a connection that the node closed is torn down.
 const FLUSH: Duration = Duration::from_millis(200);
@@ -69,10 +69,9 @@ impl Connection {
         let (activations_sender, activations_chunks) = mpsc::unbounded_channel();
         let control = open_channel(&*stack, Channel::Control).await?;
         let activations = open_channel(&*stack, Channel::Activations).await?;
-        for (channel, handle, chunks) in [
-            (Channel::Control, &control, control_chunks),
-            (Channel::Activations, &activations, activations_chunks),
-        ] {
+        for (channel, handle, chunks) in
+            [(Channel::Control, &control, control_chunks), (Channel::Activations, &activations, activations_chunks)]
+        {
             tasks.spawn(read(Arc::clone(peer), generation, channel, Arc::clone(handle)));
             tasks.spawn(write(Arc::clone(peer), generation, channel, Arc::clone(handle), chunks));
         }

@@ -114,14 +114,7 @@ impl NativeTransport {
     #[must_use]
     pub fn new(config: NetConfig) -> Self {
         let (outbound, events) = mpsc::unbounded_channel();
-        Self {
-            config: Arc::new(config),
-            outbound,
-            events,
-            server: None,
-            peers: HashMap::new(),
-            next_connection: 0,
-        }
+        Self { config: Arc::new(config), outbound, events, server: None, peers: HashMap::new(), next_connection: 0 }
     }
 
     fn connection(&mut self) -> u64 {

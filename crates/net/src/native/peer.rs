@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use potluck_protocol::codec::MAX_PEER_FRAME_BYTES;
 use potluck_protocol::id::NodeId;
 use potluck_protocol::peer::Channel;
 use potluck_protocol::server::{IceServer, Signal};
@@ -121,15 +122,15 @@ impl Peer {
         self.hang_up.notify_one();
     }
 
-    /// Waits while the node has too much to read. What is left then is enough for a chunk on each channel.
+    /// Waits while the node has too much to read; the peer's own stack then slows down.
     pub(super) async fn room_to_read(&self) {
         loop {
             let notified = self.room.notified();
             tokio::pin!(notified);
             notified.as_mut().enable();
             let unread = self.session.lock().unwrap_or_else(PoisonError::into_inner).unread_bytes();
-            // A frame of the largest size may be completed by the next chunk of either channel.
-            if unread <= MAX_UNREAD_BYTES / 3 {
+            // The next chunk of either channel may complete a frame of the largest size.
+            if unread <= MAX_UNREAD_BYTES - 2 * MAX_PEER_FRAME_BYTES {
                 return;
             }
             notified.await;

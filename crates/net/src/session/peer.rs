@@ -321,9 +321,8 @@ impl PeerSession {
     }
 
     fn tick(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        let over = |since: Option<Duration>, limit: Duration| {
-            since.is_some_and(|since| now.saturating_sub(since) >= limit)
-        };
+        let over =
+            |since: Option<Duration>, limit: Duration| since.is_some_and(|since| now.saturating_sub(since) >= limit);
         let limits = self.limits;
         if matches!(self.phase, Phase::Opening { since } if over(since, limits.open)) {
             self.close(format!("no connection within {} s", limits.open.as_secs_f32()), actions);

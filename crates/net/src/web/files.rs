@@ -168,7 +168,11 @@ async fn read_file(folder: &FileSystemDirectoryHandle, name: &str, max_bytes: u6
 
 /// A file's size as a length; sizes are whole and below 2^32 here, because `max_bytes` was checked.
 fn size_in_memory(size: f64) -> usize {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, not negative, at most max_bytes")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole, not negative, at most max_bytes"
+    )]
     {
         size as usize
     }

@@ -44,10 +44,8 @@ pub(crate) async fn get(url: &str, from: u64) -> Result<Body, HttpError> {
     let running = Running(controller);
     // By name, because windows and workers have no type in common that has it.
     let global = js_sys::global();
-    let fetch: Function =
-        Reflect::get(&global, &"fetch".into()).and_then(JsCast::dyn_into).map_err(connection)?;
-    let answer: Promise =
-        fetch.call2(&global, &url.into(), &options).and_then(JsCast::dyn_into).map_err(connection)?;
+    let fetch: Function = Reflect::get(&global, &"fetch".into()).and_then(JsCast::dyn_into).map_err(connection)?;
+    let answer: Promise = fetch.call2(&global, &url.into(), &options).and_then(JsCast::dyn_into).map_err(connection)?;
     let response: Response = JsFuture::from(answer).await.and_then(JsCast::dyn_into).map_err(connection)?;
     let header = |name| response.headers().get(name).ok().flatten();
     // A compressed answer's length is that of the compressed bytes, which are not the ones that arrive here.

@@ -85,7 +85,8 @@ impl ServerSocket {
     pub(super) fn send(&self, message: &[u8]) {
         let Some(socket) = self.socket.as_ref().filter(|_| self.report.open.get()) else { return };
         if socket.buffered_amount() > MAX_BUFFERED_BYTES {
-            self.report.end(&format!("the server does not take messages; {} bytes were waiting", socket.buffered_amount()));
+            self.report
+                .end(&format!("the server does not take messages; {} bytes were waiting", socket.buffered_amount()));
         } else if let Err(thrown) = socket.send_with_u8_array(message) {
             self.report.end(&format!("the connection to the server broke: {}", describe(&thrown)));
         }

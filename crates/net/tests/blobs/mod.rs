@@ -1,6 +1,7 @@
 //! A blob server on loopback that can be told to misbehave.
 
 #![allow(dead_code, reason = "every test uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a test fails where its server does")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -27,10 +28,12 @@ pub(crate) enum Manner {
     Silent,
 }
 
+/// Path and `Range` header of each request.
+type Requests = Mutex<Vec<(String, Option<String>)>>;
+
 pub(crate) struct BlobServer {
     pub(crate) url: String,
-    /// Path and `Range` header of each request.
-    pub(crate) requests: Arc<Mutex<Vec<(String, Option<String>)>>>,
+    pub(crate) requests: Arc<Requests>,
 }
 
 impl BlobServer {
@@ -54,12 +57,7 @@ impl BlobServer {
     }
 }
 
-async fn answer(
-    mut socket: TcpStream,
-    blob: &[u8],
-    manner: Manner,
-    requests: &Mutex<Vec<(String, Option<String>)>>,
-) -> std::io::Result<()> {
+async fn answer(mut socket: TcpStream, blob: &[u8], manner: Manner, requests: &Requests) -> std::io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(socket.read_u8().await?);
@@ -101,7 +99,7 @@ async fn answer(
 }
 
 pub(crate) fn blob() -> Vec<u8> {
-    (0..300_000_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+    (0..300_000_u32).map(|index| index.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect()
 }
 
 /// A store in an empty folder, in a hurry.
@@ -111,7 +109,6 @@ pub(crate) fn store(folder: &std::path::Path) -> WeightStore {
 }
 
 pub(crate) fn kept(folder: &std::path::Path) -> Vec<String> {
-    std::fs::read_dir(folder).map_or(Vec::new(), |entries| {
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-    })
+    std::fs::read_dir(folder)
+        .map_or(Vec::new(), |entries| entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect())
 }

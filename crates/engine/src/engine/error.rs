@@ -1,0 +1,100 @@
+//! Why the engine refused or failed, one type an operation. Nothing here is recovered from: the node decides.
+
+use super::MAX_SESSIONS;
+#[cfg(feature = "gpu")]
+use crate::gpu::GpuError;
+use crate::package::{BlobError, BlobRole};
+
+/// There is no such backend here.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A GPU was asked for.
+    #[error("no GPU can be used here: {0}")]
+    NoGpu(String),
+}
+
+/// A part was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The tables come first.
+    #[error("{0} came before the model's tables")]
+    NoModel(BlobRole),
+    /// The model has no such part.
+    #[error("the model has no {0}")]
+    NoSuchPart(BlobRole),
+    /// Not a blob of this model.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The GPU would not take it.
+    #[cfg(feature = "gpu")]
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+}
+
+/// A session could not be opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// A part is missing.
+    #[error("{0} is not loaded")]
+    Missing(BlobRole),
+    /// Too many.
+    #[error("{MAX_SESSIONS} sessions are open already")]
+    TooMany,
+    /// The name is taken.
+    #[error("the session is open already")]
+    Exists,
+    /// The GPU would not.
+    #[error("the GPU could not open a session: {0}")]
+    Gpu(String),
+}
+
+/// A step was refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ForwardError {
+    /// No such session.
+    #[error("no such session")]
+    NoSession,
+    /// A step starts where the last one ended.
+    #[error("a step at position {got}, expected {expected}")]
+    Position {
+        /// Where the session stands.
+        expected: u32,
+        /// Where the step starts.
+        got: u32,
+    },
+    /// Wrong count or width of rows.
+    #[error("{got} values or rows, expected {expected}")]
+    Shape {
+        /// What is allowed.
+        expected: String,
+        /// What came.
+        got: usize,
+    },
+    /// Not a token of the model.
+    #[error("token {got} of a vocabulary of {vocab}")]
+    Token {
+        /// Its size.
+        vocab: u32,
+        /// The token.
+        got: u32,
+    },
+    /// A part that the session needs was unloaded.
+    #[error("{0} is not loaded")]
+    Missing(BlobRole),
+    /// The context is full.
+    #[error("the model's context of {limit} positions is full")]
+    Full {
+        /// Its size.
+        limit: u32,
+    },
+    /// Tokens in the middle, or hidden rows at the start.
+    #[error("this session's first layer is {first}: it takes {}", if *first == 0 { "tokens" } else { "hidden rows" })]
+    Kind {
+        /// The session's first layer.
+        first: u32,
+    },
+    /// The GPU failed.
+    #[cfg(feature = "gpu")]
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+}

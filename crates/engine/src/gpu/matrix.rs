@@ -1,0 +1,218 @@
+//! A matrix of Linear on the device: interleaved so that neighbouring invocations read neighbouring words, and cut into
+//! pieces of whole output rows so that none outgrows a binding. Several projections of the same input lie in one matrix.
+//! Does not compute: that is `kernels/linear.wgsl`.
+
+use super::pipelines::Pipelines;
+use super::uniforms;
+use crate::package::{GROUP, Linear};
+
+/// Where the results of a matrix go.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Destination {
+    /// Stored; the reader knows the exponents.
+    Stored,
+    /// Added to the residual stream.
+    Residual {
+        /// Weight exponent + 22.
+        exponent: i32,
+        /// Fraction bits of the residual stream.
+        fraction_bits: i32,
+    },
+}
+
+/// The buffers that a matrix reads and writes besides its weights.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ends<'a> {
+    pub(super) forward: &'a wgpu::Buffer,
+    /// `[MAX_ROWS, inputs]`.
+    pub(super) mantissas: &'a wgpu::Buffer,
+    /// `[MAX_ROWS]`.
+    pub(super) exponents: &'a wgpu::Buffer,
+    /// `[MAX_ROWS, outputs of all parts]`.
+    pub(super) outputs: &'a wgpu::Buffer,
+}
+
+/// A matrix on the device.
+#[derive(Debug)]
+pub(super) struct Matrix {
+    pieces: Vec<Piece>,
+}
+
+#[derive(Debug)]
+struct Piece {
+    bind_group: wgpu::BindGroup,
+    out_rows: u32,
+}
+
+/// Most bytes of weights in one piece: far below the 128 MiB that every adapter binds, and what a browser's worker (with its
+/// one 4 GiB address space) holds twice while a piece is interleaved.
+pub(super) const MAX_PIECE_BYTES: usize = 64 << 20;
+
+/// Invocations of a workgroup of `linear_*`: outputs a workgroup covers.
+const LINEAR_WORKGROUP: u32 = 64;
+
+impl Matrix {
+    /// Uploads `parts`, of equally many columns, one below the other. `piece_bytes` bounds a piece's weights.
+    pub(super) fn new(
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        pipelines: &Pipelines,
+        piece_bytes: usize,
+        parts: &[&Linear],
+        destination: Destination,
+        ends: Ends<'_>,
+    ) -> Self {
+        let inputs = parts.first().map_or(GROUP, |part| part.columns);
+        let outputs: usize = parts.iter().map(|part| part.rows).sum();
+        let rows_a_piece = (piece_bytes / inputs).max(1);
+        let mut pieces = Vec::new();
+        for first in (0..outputs).step_by(rows_a_piece) {
+            let planes = interleave(inputs, parts, first..outputs.min(first + rows_a_piece));
+            let out_rows = count(planes.row_multipliers.len());
+            let (exponent, residual_fraction_bits, add_to_residual) = match destination {
+                Destination::Stored => (0, 0, 0),
+                Destination::Residual { exponent, fraction_bits } => (exponent, fraction_bits, 1),
+            };
+            let linear = uniforms::Linear {
+                groups: count(inputs / GROUP),
+                out_rows,
+                first_out: count(first),
+                out_stride: count(outputs),
+                exponent,
+                residual_fraction_bits,
+                add_to_residual,
+            };
+            let buffers = [
+                ends.forward,
+                &uniform(device, queue, "linear", &linear),
+                ends.mantissas,
+                ends.exponents,
+                &storage(device, queue, "weights", &planes.weights),
+                &storage(device, queue, "group scales", &planes.group_scales),
+                &storage(device, queue, "row multipliers", bytemuck::cast_slice(&planes.row_multipliers)),
+                ends.outputs,
+            ];
+            pieces.push(Piece { bind_group: pipelines.linear_one.bind(device, &buffers), out_rows });
+            // The queue keeps a copy of what was written until the next submission.
+            queue.submit([]);
+        }
+        Self { pieces }
+    }
+
+    /// Multiplies `rows` rows.
+    pub(super) fn encode(&self, pass: &mut wgpu::ComputePass<'_>, pipelines: &Pipelines, rows: u32) {
+        let (stage, row_tiles) =
+            if rows == 1 { (&pipelines.linear_one, 1) } else { (&pipelines.linear_four, rows.div_ceil(4)) };
+        pass.set_pipeline(&stage.pipeline);
+        for piece in &self.pieces {
+            pass.set_bind_group(0, &piece.bind_group, &[]);
+            pass.dispatch_workgroups(piece.out_rows.div_ceil(LINEAR_WORKGROUP), row_tiles, 1);
+        }
+    }
+}
+
+/// The planes of a piece in the order of `kernels/linear.wgsl`.
+struct Planes {
+    /// `[inputs / 16, rows]` of 16 bytes.
+    weights: Vec<u8>,
+    /// `[ceil(groups / 4), rows]` of 4 bytes.
+    group_scales: Vec<u8>,
+    /// `[rows]`.
+    row_multipliers: Vec<u32>,
+}
+
+fn interleave(inputs: usize, parts: &[&Linear], range: std::ops::Range<usize>) -> Planes {
+    let rows = range.len();
+    let groups = inputs / GROUP;
+    let mut planes = Planes {
+        weights: vec![0; inputs * rows],
+        group_scales: vec![0; groups.div_ceil(4) * rows * 4],
+        row_multipliers: Vec::with_capacity(rows),
+    };
+    let all_rows = parts.iter().flat_map(|part| {
+        let weights = bytemuck::cast_slice::<i8, u8>(&part.weights).chunks_exact(inputs);
+        weights.zip(part.group_scales.chunks_exact(groups)).zip(&part.row_multipliers)
+    });
+    for (row, ((weights, scales), multiplier)) in all_rows.skip(range.start).take(rows).enumerate() {
+        for (chunk, sixteen) in weights.chunks_exact(16).enumerate() {
+            let at = (chunk * rows + row) * 16;
+            planes.weights[at..at + 16].copy_from_slice(sixteen);
+        }
+        for (word, four) in scales.chunks(4).enumerate() {
+            let at = (word * rows + row) * 4;
+            planes.group_scales[at..at + four.len()].copy_from_slice(four);
+        }
+        planes.row_multipliers.push(u32::from(*multiplier));
+    }
+    planes
+}
+
+/// A storage buffer that holds `bytes` (a multiple of four of them) and is only read.
+pub(super) fn storage(device: &wgpu::Device, queue: &wgpu::Queue, label: &str, bytes: &[u8]) -> wgpu::Buffer {
+    filled(device, queue, label, bytes, wgpu::BufferUsages::STORAGE)
+}
+
+/// A uniform buffer that holds one struct.
+pub(super) fn uniform<T: bytemuck::Pod>(
+    device: &wgpu::Device,
+    queue: &wgpu::Queue,
+    label: &str,
+    value: &T,
+) -> wgpu::Buffer {
+    filled(device, queue, label, bytemuck::bytes_of(value), wgpu::BufferUsages::UNIFORM)
+}
+
+fn filled(
+    device: &wgpu::Device,
+    queue: &wgpu::Queue,
+    label: &str,
+    bytes: &[u8],
+    usage: wgpu::BufferUsages,
+) -> wgpu::Buffer {
+    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some(label),
+        size: bytes.len() as u64,
+        usage: usage | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    queue.write_buffer(&buffer, 0, bytes);
+    buffer
+}
+
+/// A count of the model, all of which the manifest bounds far below `u32::MAX`.
+pub(super) fn count(value: usize) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two parts of 2 and 3 rows, 160 inputs (5 groups: the last scale word is half empty), cut across the parts' seam.
+    #[test]
+    fn interleaving_puts_every_weight_where_the_kernel_looks() {
+        let inputs = 160;
+        let weight = |row: usize, k: usize| i8::try_from((row * 31 + k * 7) % 255).unwrap_or(-1);
+        let scale = |row: usize, group: usize| u8::try_from(1 + row * 10 + group).unwrap();
+        let part = |rows: std::ops::Range<usize>| Linear {
+            rows: rows.len(),
+            columns: inputs,
+            weights: rows.clone().flat_map(|row| (0..inputs).map(move |k| weight(row, k))).collect(),
+            group_scales: rows.clone().flat_map(|row| (0..5).map(move |group| scale(row, group))).collect(),
+            row_multipliers: rows.map(|row| u16::try_from(100 + row).unwrap()).collect(),
+            exponent: 0,
+        };
+        let (upper, lower) = (part(0..2), part(2..5));
+        let planes = interleave(inputs, &[&upper, &lower], 1..4);
+        assert_eq!(planes.row_multipliers, [101, 102, 103]);
+        for row in 0..3 {
+            for k in 0..inputs {
+                let byte = planes.weights[(k / 16 * 3 + row) * 16 + k % 16];
+                assert_eq!(byte.cast_signed(), weight(row + 1, k), "row {row}, input {k}");
+            }
+            for group in 0..5 {
+                assert_eq!(planes.group_scales[(group / 4 * 3 + row) * 4 + group % 4], scale(row + 1, group));
+            }
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! Layers and head on a GPU through wgpu: Vulkan, Metal or DirectX 12 natively, WebGPU in a browser's worker.
+//!
+//! ```text
+//! set_model  tables, activations ──┐
+//! load_layer weights, bind groups ─┤   forward_layers: write rows ─▶ one pass, ten dispatches a layer ─▶ copy ─▶ map
+//! open_session  KV caches ─────────┘   head:           write row  ─▶ one pass                         ─▶ copy ─▶ map
+//! ```
+//! Every call is one encoder, one compute pass, one submission and one map; nothing is made for it but the encoder. The
+//! arithmetic is that of `docs/numerics.md`, bit for bit. It does not embed tokens, sample, or judge whether an adapter
+//! computes rightly: that is the engine's conformance vector.
+
+mod device;
+mod error;
+mod layer;
+mod matrix;
+mod model;
+mod pipelines;
+mod read_back;
+mod session;
+pub mod uniforms;
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+
+pub use device::GpuInfo;
+pub use error::GpuError;
+pub use pipelines::{Access, KERNELS, Kernel};
+
+use crate::engine::{MAX_ROWS, MAX_SESSIONS};
+use crate::package::{HeadWeights, LayerWeights, Manifest, Tables};
+use crate::sampler::Logits;
+use device::{Device, Part};
+use layer::{Head, Layer, Maker};
+use matrix::{MAX_PIECE_BYTES, count};
+use model::Model;
+use pipelines::Pipelines;
+use read_back::Staging;
+use session::{Caches, Session};
+
+/// A GPU with a model's parts and sessions on it.
+#[derive(Debug)]
+pub struct Gpu {
+    device: Device,
+    pipelines: Pipelines,
+    model: Option<Model>,
+    layers: BTreeMap<u32, Layer>,
+    head: Option<Head>,
+    sessions: HashMap<u128, Session>,
+    staging: Staging,
+    piece_bytes: usize,
+}
+
+impl Gpu {
+    /// Opens the best adapter and compiles the kernels.
+    ///
+    /// # Errors
+    /// If there is no adapter, or only one that computes in software and `accept_software` is false, or it refuses a kernel.
+    pub async fn new(accept_software: bool) -> Result<Self, GpuError> {
+        let mut device = Device::open(accept_software).await?;
+        let pipelines = device.allocate(Part::Kernels, |device, _| Pipelines::new(device))?;
+        device.settle(|_| {}).await?;
+        let bound = usize::try_from(device.limits.max_storage_buffer_binding_size).unwrap_or(usize::MAX);
+        Ok(Self {
+            device,
+            pipelines,
+            model: None,
+            layers: BTreeMap::new(),
+            head: None,
+            sessions: HashMap::new(),
+            staging: Staging::default(),
+            piece_bytes: MAX_PIECE_BYTES.min(bound),
+        })
+    }
+
+    /// What the GPU calls itself.
+    #[must_use]
+    pub fn info(&self) -> &GpuInfo {
+        &self.device.info
+    }
+
+    /// Starts a model; parts and sessions of the one before are dropped.
+    ///
+    /// # Errors
+    /// If the adapter or the kernels are too small for it.
+    pub fn set_model(&mut self, manifest: &Manifest, tables: &Tables) -> Result<(), GpuError> {
+        self.sessions.clear();
+        self.layers.clear();
+        self.head = None;
+        self.model = None;
+        model::check_limits(&manifest.config, &self.device.limits)?;
+        let pipelines = &self.pipelines;
+        self.model =
+            Some(self.device.allocate(Part::Model, |device, queue| {
+                Model::new(device, queue, pipelines, &manifest.config, tables)
+            })?);
+        Ok(())
+    }
+
+    /// Takes a layer's weights in; an earlier copy is replaced.
+    ///
+    /// # Errors
+    /// If no model was set, it has no such layer, or the device has no room. In a browser lack of room may show at the next
+    /// [`Self::forward_layers`] instead.
+    pub fn load_layer(&mut self, index: u32, weights: &LayerWeights) -> Result<(), GpuError> {
+        let model = self.model.as_ref().ok_or(GpuError::NoModel)?;
+        let layers = model.config.layers;
+        if index >= layers {
+            return Err(GpuError::NoSuchLayer { index, layers });
+        }
+        let (pipelines, piece_bytes) = (&self.pipelines, self.piece_bytes);
+        let layer = self.device.allocate(Part::Layer(index), |device, queue| {
+            Layer::new(Maker { device, queue, pipelines, model, piece_bytes }, weights)
+        })?;
+        self.layers.insert(index, layer);
+        Ok(())
+    }
+
+    /// Drops a layer's weights. Sessions that need it fail at their next call.
+    pub fn unload_layer(&mut self, index: u32) {
+        self.layers.remove(&index);
+    }
+
+    /// Takes the head's weights in; an earlier copy is replaced.
+    ///
+    /// # Errors
+    /// If no model was set or the device has no room. In a browser lack of room may show at the next [`Self::head`] instead.
+    pub fn load_head(&mut self, weights: &HeadWeights) -> Result<(), GpuError> {
+        let model = self.model.as_ref().ok_or(GpuError::NoModel)?;
+        let (pipelines, piece_bytes) = (&self.pipelines, self.piece_bytes);
+        self.head = Some(self.device.allocate(Part::Head, |device, queue| {
+            Head::new(Maker { device, queue, pipelines, model, piece_bytes }, weights)
+        })?);
+        Ok(())
+    }
+
+    /// Drops the head's weights.
+    pub fn unload_head(&mut self) {
+        self.head = None;
+    }
+
+    /// Opens a session over `layers`, all of which must be loaded, with an empty cache.
+    ///
+    /// # Errors
+    /// If a layer is missing, the id is taken, too many sessions are open, or the device has no room.
+    pub fn open_session(&mut self, id: u128, layers: Range<u32>) -> Result<(), GpuError> {
+        let config = self.model.as_ref().ok_or(GpuError::NoModel)?.config;
+        if layers.end > config.layers {
+            return Err(GpuError::NoSuchLayer { index: layers.end.saturating_sub(1), layers: config.layers });
+        }
+        if let Some(index) = layers.clone().find(|index| !self.layers.contains_key(index)) {
+            return Err(GpuError::LayerMissing { index });
+        }
+        if self.sessions.contains_key(&id) {
+            return Err(GpuError::SessionExists { id });
+        }
+        if self.sessions.len() >= MAX_SESSIONS {
+            return Err(GpuError::TooManySessions { limit: MAX_SESSIONS });
+        }
+        let pipelines = &self.pipelines;
+        let caches = self
+            .device
+            .allocate(Part::Session(id), |device, _| Caches::new(device, pipelines, &config, layers.len(), 1))?;
+        self.sessions.insert(id, Session { layers, held: 0, caches });
+        Ok(())
+    }
+
+    /// Forgets a session, if there is one.
+    pub fn close_session(&mut self, id: u128) {
+        self.sessions.remove(&id);
+    }
+
+    /// Runs `rows` (`[1..=64 rows, d_model]`, the residual stream) through the session's layers, the first row at `position`,
+    /// and returns them in the same shape. A `position` before the end of what the session holds goes back: later rows are
+    /// forgotten and their places overwritten.
+    ///
+    /// Natively this blocks the calling thread while the device computes.
+    ///
+    /// # Errors
+    /// If the input does not fit the session, a layer was unloaded, or the device fails. After a failure the session holds what
+    /// it held before `position`.
+    pub async fn forward_layers(&mut self, id: u128, position: u32, rows: &[i32]) -> Result<Vec<i32>, GpuError> {
+        self.settle().await?;
+        let model = self.model.as_ref().ok_or(GpuError::NoModel)?;
+        let session = self.sessions.get_mut(&id).ok_or(GpuError::UnknownSession { id })?;
+        let config = &model.config;
+        let width = config.d_model as usize;
+        let row_count = rows.len() / width;
+        if row_count == 0 || row_count > MAX_ROWS || !rows.len().is_multiple_of(width) {
+            let expected = row_count.clamp(1, MAX_ROWS) * width;
+            return Err(GpuError::Shape { what: "hidden rows", expected, got: rows.len() });
+        }
+        let end = position.saturating_add(count(row_count));
+        if position > session.held || end > config.max_positions {
+            let (held, max_positions) = (session.held, config.max_positions);
+            return Err(GpuError::Position { position, rows: row_count, held, max_positions });
+        }
+        session.held = position;
+        let mut layers = Vec::with_capacity(session.layers.len());
+        for index in session.layers.clone() {
+            layers.push(self.layers.get(&index).ok_or(GpuError::LayerMissing { index })?);
+        }
+
+        let mut encoder = self.device.handle.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        if end > session.caches.capacity {
+            let pipelines = &self.pipelines;
+            let bigger = self.device.allocate(Part::LongerCache(id), |device, _| {
+                Caches::new(device, pipelines, config, layers.len(), end)
+            })?;
+            // A browser answers only now whether there was room; before it is known the old caches must live.
+            self.device.settle(|_| {}).await?;
+            bigger.copy_from(&session.caches, &mut encoder);
+            session.caches = bigger;
+        }
+
+        let row_count = count(row_count);
+        let buffers = &model.buffers;
+        let queue = &self.device.queue;
+        let forward = uniforms::Forward { position, rows: row_count };
+        queue.write_buffer(&buffers.forward, 0, bytemuck::bytes_of(&forward));
+        queue.write_buffer(&buffers.rows, 0, bytemuck::cast_slice(rows));
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            for (layer, cache) in layers.iter().zip(session.caches.iter()) {
+                layer.encode(&mut pass, &self.pipelines, model, cache, row_count);
+            }
+        }
+        let size_bytes = rows.len() as u64 * 4;
+        let staging = self.staging.take(&self.device.handle, size_bytes);
+        encoder.copy_buffer_to_buffer(&buffers.rows, 0, &staging, 0, size_bytes);
+        queue.submit([encoder.finish()]);
+        let result = read_back::read(&self.device.handle, &staging, rows.len()).await;
+        // Why the device failed says more than that the map did.
+        self.device.check()?;
+        let output = result?;
+        self.staging.put_back(staging);
+        session.held = end;
+        Ok(output)
+    }
+
+    /// Hears how earlier allocations went and lets go of what is not really there.
+    async fn settle(&mut self) -> Result<(), GpuError> {
+        let Self { device, model, layers, head, sessions, .. } = self;
+        let mut model_failed = false;
+        let result = device
+            .settle(|part| match part {
+                Part::Layer(index) => drop(layers.remove(&index)),
+                Part::Head => *head = None,
+                Part::Session(id) => drop(sessions.remove(&id)),
+                Part::Model => model_failed = true,
+                Part::Kernels | Part::LongerCache(_) => {}
+            })
+            .await;
+        if model_failed {
+            sessions.clear();
+            layers.clear();
+            *head = None;
+            *model = None;
+        }
+        result
+    }
+
+    /// Logits of one row of the residual stream, `[d_model]`.
+    ///
+    /// Natively this blocks the calling thread while the device computes.
+    ///
+    /// # Errors
+    /// If the head is not loaded, the row has another width, or the device fails.
+    pub async fn head(&mut self, last_row: &[i32]) -> Result<Logits, GpuError> {
+        self.settle().await?;
+        let model = self.model.as_ref().ok_or(GpuError::NoModel)?;
+        let head = self.head.as_ref().ok_or(GpuError::HeadMissing)?;
+        let width = model.config.d_model as usize;
+        if last_row.len() != width {
+            return Err(GpuError::Shape { what: "the head's row", expected: width, got: last_row.len() });
+        }
+        let buffers = &model.buffers;
+        let queue = &self.device.queue;
+        let forward = uniforms::Forward { position: 0, rows: 1 };
+        queue.write_buffer(&buffers.forward, 0, bytemuck::bytes_of(&forward));
+        queue.write_buffer(&buffers.rows, 0, bytemuck::cast_slice(last_row));
+        let mut encoder = self.device.handle.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            head.encode(&mut pass, &self.pipelines);
+        }
+        // The exponent comes along behind the logits.
+        let vocab = model.config.vocab as usize;
+        let logits_bytes = vocab as u64 * 4;
+        let staging = self.staging.take(&self.device.handle, logits_bytes + 4);
+        encoder.copy_buffer_to_buffer(&head.logits, 0, &staging, 0, logits_bytes);
+        encoder.copy_buffer_to_buffer(&buffers.norm_exponents, 0, &staging, logits_bytes, 4);
+        queue.submit([encoder.finish()]);
+        let result = read_back::read(&self.device.handle, &staging, vocab + 1).await;
+        self.device.check()?;
+        let mut values = result?;
+        self.staging.put_back(staging);
+        let exponent = values.pop().unwrap_or(0) + head.exponent;
+        Ok(Logits { values, exponent })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::package::BlobRole;
+    use crate::synthetic::{Random, Synthetic, config};
+
+    /// Rows and logits of a model whose matrices were cut into pieces of `piece_bytes`.
+    fn run(piece_bytes: usize) -> Result<(Vec<i32>, Logits), GpuError> {
+        let config = config(1, 96, 128, (3, 3, 32), 131, 8);
+        let model = Synthetic::new(config, 11);
+        let tables = Tables::from_bytes(&config, model.blob(BlobRole::Tables)).unwrap();
+        let layer = LayerWeights::from_bytes(&config, 0, model.blob(BlobRole::Layer(0))).unwrap();
+        let head = HeadWeights::from_bytes(&config, model.blob(BlobRole::Head)).unwrap();
+        let mut random = Random::new(12);
+        let rows: Vec<i32> = (0..5 * 96).map(|_| random.within(-100_000, 100_000)).collect();
+
+        let mut gpu = block_on(Gpu::new(true))?;
+        gpu.piece_bytes = piece_bytes;
+        gpu.set_model(&model.manifest, &tables)?;
+        gpu.load_layer(0, &layer)?;
+        gpu.load_head(&head)?;
+        gpu.open_session(1, 0..1)?;
+        let hidden = block_on(gpu.forward_layers(1, 0, &rows))?;
+        let logits = block_on(gpu.head(&hidden[..96]))?;
+        Ok((hidden, logits))
+    }
+
+    #[test]
+    fn a_matrix_in_pieces_equals_the_whole() {
+        let Some(whole) = unless_no_adapter(run(MAX_PIECE_BYTES)) else { return };
+        // 700 bytes: 7 rows of 96 inputs a piece, 5 of 128; no matrix is a whole number of pieces.
+        assert_eq!(run(700).unwrap(), whole);
+    }
+
+    #[test]
+    fn a_lost_device_is_an_error_everywhere() {
+        let Some(mut gpu) = unless_no_adapter(block_on(Gpu::new(true))) else { return };
+        let config = config(1, 32, 32, (1, 1, 32), 9, 8);
+        let model = Synthetic::new(config, 1);
+        let tables = Tables::from_bytes(&config, model.blob(BlobRole::Tables)).unwrap();
+        let layer = LayerWeights::from_bytes(&config, 0, model.blob(BlobRole::Layer(0))).unwrap();
+        let head = HeadWeights::from_bytes(&config, model.blob(BlobRole::Head)).unwrap();
+        gpu.set_model(&model.manifest, &tables).unwrap();
+        gpu.load_layer(0, &layer).unwrap();
+        gpu.load_head(&head).unwrap();
+        gpu.open_session(1, 0..1).unwrap();
+        block_on(gpu.forward_layers(1, 0, &[1; 32])).unwrap();
+        gpu.device.handle.destroy();
+        let lost = |result: Result<(), GpuError>| {
+            assert!(matches!(result, Err(GpuError::DeviceLost { .. })), "{result:?}");
+        };
+        lost(block_on(gpu.forward_layers(1, 1, &[1; 32])).map(|_| ()));
+        lost(block_on(gpu.head(&[1; 32])).map(|_| ()));
+        lost(gpu.open_session(2, 0..1));
+        lost(gpu.load_layer(0, &layer));
+    }
+
+    /// The result; none, loudly, where there is no adapter and none is required.
+    fn unless_no_adapter<T>(result: Result<T, GpuError>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error @ GpuError::NoAdapter { .. }) => {
+                let required = std::env::var("POTLUCK_REQUIRE_GPU").is_ok_and(|value| value == "1");
+                assert!(!required, "POTLUCK_REQUIRE_GPU=1, but: {error}");
+                eprintln!("SKIPPED: no adapter ({error})");
+                None
+            }
+            Err(error) => panic!("an adapter exists but cannot be used: {error}"),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What the device holds for a model whoever asks: its shape, its tables, and the buffers that one call's activations pass
+//! through (calls run one after another, so all sessions and layers share them). Holds no weights and no cache.
+
+use super::matrix::{storage, uniform};
+use super::pipelines::Pipelines;
+use super::{GpuError, uniforms};
+use crate::engine::MAX_ROWS;
+use crate::package::{ModelConfig, Tables};
+
+/// The most elements of a head that the kernels keep in workgroup memory (`MAX_PAIRS`, `MAX_HEAD_DIM` there).
+const MAX_HEAD_DIM: u32 = 256;
+
+/// Shape, tables and activations.
+#[derive(Debug)]
+pub(super) struct Model {
+    pub(super) config: ModelConfig,
+    pub(super) buffers: Buffers,
+    /// Group 0 of `attention`, the same for every layer.
+    pub(super) attention: wgpu::BindGroup,
+    /// Group 0 of `merge_heads`, the same for every layer.
+    pub(super) merge_heads: wgpu::BindGroup,
+}
+
+/// Everything that layers and the head bind.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    /// The `Forward` of the call.
+    pub(super) forward: wgpu::Buffer,
+    /// The `Model`.
+    pub(super) shape: wgpu::Buffer,
+    /// `EXP2`, `[257]`.
+    exp2: wgpu::Buffer,
+    /// `SIGMOID`, `[2049]`.
+    pub(super) sigmoid: wgpu::Buffer,
+    /// `RSQRT`, `[768]`.
+    pub(super) rsqrt: wgpu::Buffer,
+    /// `COS` and `SIN` side by side, `[max_positions, head_dim / 2]`.
+    pub(super) rotation: wgpu::Buffer,
+    /// The residual stream, `[MAX_ROWS, d_model]`.
+    pub(super) rows: wgpu::Buffer,
+    /// Mantissas of the block that the next Linear reads, `[MAX_ROWS, widest input]`.
+    pub(super) mantissas: wgpu::Buffer,
+    /// Exponents of the block that a norm made, `[MAX_ROWS]`.
+    pub(super) norm_exponents: wgpu::Buffer,
+    /// Exponents of the block that `merge_heads` or `silu_mul` made, `[MAX_ROWS]`: they need the norm's at the same time.
+    pub(super) inner_exponents: wgpu::Buffer,
+    /// Queries, keys and values, or gate and up, `[MAX_ROWS, widest of both]`.
+    pub(super) projected: wgpu::Buffer,
+    /// `[MAX_ROWS, heads, head_dim]`.
+    pub(super) queries: wgpu::Buffer,
+    /// `[MAX_ROWS, heads]`.
+    pub(super) query_exponents: wgpu::Buffer,
+    /// `[MAX_ROWS, heads, head_dim]`.
+    head_outputs: wgpu::Buffer,
+    /// `[MAX_ROWS, heads]`.
+    head_exponents: wgpu::Buffer,
+}
+
+impl Model {
+    pub(super) fn new(
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        pipelines: &Pipelines,
+        config: &ModelConfig,
+        tables: &Tables,
+    ) -> Self {
+        let sizes = Sizes::new(config);
+        let shape = uniforms::Model {
+            d_model: config.d_model,
+            d_ff: config.d_ff,
+            heads: config.heads,
+            kv_heads: config.kv_heads,
+            head_dim: config.head_dim,
+            qk_scale: config.qk_scale,
+            residual_fraction_bits: config.residual_fraction_bits.cast_signed(),
+            eps_mantissa: config.eps_mantissa,
+            eps_exponent: config.eps_exponent,
+        };
+        let rotation: Vec<u32> = tables
+            .cos
+            .iter()
+            .zip(&tables.sin)
+            .map(|(cos, sin)| u32::from(cos.cast_unsigned()) | u32::from(sin.cast_unsigned()) << 16)
+            .collect();
+        let table = |label, entries: &[u16]| {
+            let words: Vec<u32> = entries.iter().map(|&entry| u32::from(entry)).collect();
+            storage(device, queue, label, bytemuck::cast_slice(&words))
+        };
+        let rows = |label, width: u64| activation(device, label, MAX_ROWS as u64 * width * 4);
+        let buffers = Buffers {
+            forward: uniform(device, queue, "forward", &uniforms::Forward { position: 0, rows: 0 }),
+            shape: uniform(device, queue, "model", &shape),
+            exp2: table("exp2", &tables.exp2),
+            sigmoid: table("sigmoid", &tables.sigmoid),
+            rsqrt: table("rsqrt", &tables.rsqrt),
+            rotation: storage(device, queue, "rotation", bytemuck::cast_slice(&rotation)),
+            rows: rows("rows", u64::from(config.d_model)),
+            mantissas: rows("mantissas", sizes.widest_input),
+            norm_exponents: rows("norm exponents", 1),
+            inner_exponents: rows("inner exponents", 1),
+            projected: rows("projected", sizes.widest_projection),
+            queries: rows("queries", sizes.query_width),
+            query_exponents: rows("query exponents", u64::from(config.heads)),
+            head_outputs: rows("head outputs", sizes.query_width),
+            head_exponents: rows("head exponents", u64::from(config.heads)),
+        };
+        let attention = pipelines.attention.bind(
+            device,
+            &[
+                &buffers.shape,
+                &buffers.forward,
+                &buffers.queries,
+                &buffers.query_exponents,
+                &buffers.exp2,
+                &buffers.head_outputs,
+                &buffers.head_exponents,
+            ],
+        );
+        let merge_heads = pipelines.merge_heads.bind(
+            device,
+            &[
+                &buffers.shape,
+                &buffers.head_outputs,
+                &buffers.head_exponents,
+                &buffers.mantissas,
+                &buffers.inner_exponents,
+            ],
+        );
+        Self { config: *config, buffers, attention, merge_heads }
+    }
+}
+
+/// Widths that buffers are made for.
+struct Sizes {
+    query_width: u64,
+    widest_input: u64,
+    widest_projection: u64,
+}
+
+impl Sizes {
+    fn new(config: &ModelConfig) -> Self {
+        let [d_model, d_ff, heads, kv_heads, head_dim] =
+            [config.d_model, config.d_ff, config.heads, config.kv_heads, config.head_dim].map(u64::from);
+        let query_width = heads * head_dim;
+        Self {
+            query_width,
+            widest_input: d_model.max(query_width).max(d_ff),
+            widest_projection: (query_width + 2 * kv_heads * head_dim).max(2 * d_ff),
+        }
+    }
+}
+
+/// Fails if the adapter or the kernels are too small for this model, naming what is.
+pub(super) fn check_limits(config: &ModelConfig, limits: &wgpu::Limits) -> Result<(), GpuError> {
+    let sizes = Sizes::new(config);
+    let buffer = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+    let [max_positions, kv_heads, head_dim] = [config.max_positions, config.kv_heads, config.head_dim].map(u64::from);
+    let rows = MAX_ROWS as u64;
+    let needs = [
+        ("a head's width", head_dim, u64::from(MAX_HEAD_DIM)),
+        ("the rotation table", max_positions * head_dim / 2 * 4, buffer),
+        ("a layer's key cache", max_positions * kv_heads * head_dim * 2, buffer),
+        ("a call's mantissas", rows * sizes.widest_input * 4, buffer),
+        ("a call's projections", rows * sizes.widest_projection * 4, buffer),
+        ("the logits", u64::from(config.vocab) * 4, buffer),
+        ("storage buffers of a kernel", 8, u64::from(limits.max_storage_buffers_per_shader_stage)),
+        ("invocations of a workgroup", 256, u64::from(limits.max_compute_invocations_per_workgroup)),
+        ("invocations along x", 256, u64::from(limits.max_compute_workgroup_size_x)),
+    ];
+    match needs.into_iter().find(|&(_, needed, allowed)| needed > allowed) {
+        Some((what, needed, allowed)) => Err(GpuError::Limit { what, needed, allowed }),
+        None => Ok(()),
+    }
+}
+
+/// A buffer that kernels write, that calls fill and that results are copied from. The device zeroes it.
+pub(super) fn activation(device: &wgpu::Device, label: &str, size_bytes: u64) -> wgpu::Buffer {
+    device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some(label),
+        size: size_bytes,
+        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    })
+}

@@ -1,0 +1,88 @@
+//! The structs that kernels read as uniforms, byte for byte as in the `.wgsl` files (`tests/wgsl_valid.rs` compares them).
+//! They hold shapes and exponents only; every table, weight and activation is a storage buffer.
+
+use bytemuck::{Pod, Zeroable};
+
+/// One call: written before every submission.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct Forward {
+    /// Position of the first row in its sequence.
+    pub position: u32,
+    /// Rows in this call.
+    pub rows: u32,
+}
+
+/// The model's shape: written once a model.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct Model {
+    /// Width of the residual stream.
+    pub d_model: u32,
+    /// Width between the MLP's projections.
+    pub d_ff: u32,
+    /// Query heads.
+    pub heads: u32,
+    /// Key and value heads.
+    pub kv_heads: u32,
+    /// Elements of a head, even.
+    pub head_dim: u32,
+    /// `round(log2(e) / sqrt(head_dim) * 2^15)`.
+    pub qk_scale: u32,
+    /// Fraction bits of the residual stream.
+    pub residual_fraction_bits: i32,
+    /// `eps * d_model = eps_mantissa * 2^eps_exponent`.
+    pub eps_mantissa: u32,
+    /// See `eps_mantissa`.
+    pub eps_exponent: i32,
+}
+
+/// One RMSNorm.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct Norm {
+    /// `gain * sqrt(d_model) = mantissas * 2^gain_exponent`.
+    pub gain_exponent: i32,
+}
+
+/// One piece of one matrix.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct Linear {
+    /// Input width / 32.
+    pub groups: u32,
+    /// Output rows of this piece.
+    pub out_rows: u32,
+    /// The piece's first output row in the whole matrix.
+    pub first_out: u32,
+    /// `i32` values from one row of outputs to the next.
+    pub out_stride: u32,
+    /// Weight exponent + 22; read only when adding to the residual stream.
+    pub exponent: i32,
+    /// Fraction bits of the residual stream; read only when adding to it.
+    pub residual_fraction_bits: i32,
+    /// 1: the outputs are added to the residual stream; 0: they are stored.
+    pub add_to_residual: u32,
+}
+
+/// Exponents of a layer's query, key and value projections: weight exponent + 22 each.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct Projections {
+    /// Of the queries.
+    pub query_exponent: i32,
+    /// Of the keys.
+    pub key_exponent: i32,
+    /// Of the values.
+    pub value_exponent: i32,
+}
+
+/// Exponents of a layer's gate and up projections: weight exponent + 22 each.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct GateUp {
+    /// Of the gate.
+    pub gate_exponent: i32,
+    /// Of the up projection.
+    pub up_exponent: i32,
+}

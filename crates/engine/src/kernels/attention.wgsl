@@ -1,0 +1,255 @@
+// Attention of one query head over the cache (`attention`), and all heads of a row into one block (`merge_heads`).
+//
+//   score_j = rescale(floor(sum q * k_j / 2^7), qe + ke_j + 23)            a base-2 logarithm in Q16
+//   p_j = exp2_neg(max score - score_j),  P = sum p_j                       Q15
+//   E = max ve_j,  O = sum p_j * rescale(v_j, ve_j - E)                     two words: sum of (. >> 16), sum of (. & 0xffff)
+//   b = bits(P),  o = mul_shift(O >> (b - 16), 2^31 / (P >> (b - 16)), 15), exponent E - 16
+//   merge: Eo = max of the heads' exponents,  (m, n) = fit(rescale(o, oe - Eo)),  exponent Eo + n
+//
+// `attention`: one workgroup a row and head. The maximum must be known before the first weight (exp2_neg rounds, so a running
+// maximum would change the result); the scores are computed twice rather than kept, which needs no memory that grows with
+// the position. `merge_heads`: one workgroup a row.
+
+struct Forward {
+    position: u32, // of the first row
+    rows: u32,     // rows in this call
+}
+
+struct Model {
+    d_model: u32,
+    d_ff: u32,
+    heads: u32,
+    kv_heads: u32,
+    head_dim: u32,
+    qk_scale: u32,               // Q15
+    residual_fraction_bits: i32,
+    eps_mantissa: u32,           // eps * d_model = eps_mantissa * 2^eps_exponent
+    eps_exponent: i32,
+}
+
+@group(0) @binding(0) var<uniform> model: Model;
+@group(0) @binding(1) var<uniform> forward: Forward;
+@group(0) @binding(2) var<storage, read> queries: array<i32>;                  // [rows, heads, head_dim]
+@group(0) @binding(3) var<storage, read> query_exponents: array<i32>;          // [rows, heads]
+@group(0) @binding(4) var<storage, read> exp2_table: array<u32>;               // [257]
+@group(0) @binding(5) var<storage, read_write> outputs: array<i32>;            // [rows, heads, head_dim]
+@group(0) @binding(6) var<storage, read_write> output_exponents: array<i32>;   // [rows, heads]
+@group(1) @binding(0) var<storage, read> keys: array<u32>;                     // [capacity, kv_heads, head_dim / 2], i16 pairs (j, j + head_dim / 2)
+@group(1) @binding(1) var<storage, read> values: array<u32>;                   // [capacity, kv_heads, head_dim / 2], likewise
+@group(1) @binding(2) var<storage, read> cache_exponents: array<i32>;          // [capacity, 2, kv_heads]: keys, then values
+
+// `merge_heads` shares binding 0 and has its own from there on.
+@group(0) @binding(1) var<storage, read> head_outputs: array<i32>;             // [rows, heads, head_dim]
+@group(0) @binding(2) var<storage, read> head_exponents: array<i32>;           // [rows, heads]
+@group(0) @binding(3) var<storage, read_write> mantissas: array<i32>;          // [rows, heads * head_dim]
+@group(0) @binding(4) var<storage, read_write> exponents: array<i32>;          // [rows]
+
+const INVOCATIONS = 64u;
+const CHUNK = 256u;          // positions between two barriers
+const MAX_HEAD_DIM = 256u;   // checked when a model is set
+const PAIRS_A_LANE = 2u;     // MAX_HEAD_DIM / 2 / INVOCATIONS
+const MERGE_INVOCATIONS = 256u;
+
+var<workgroup> query: array<i32, MAX_HEAD_DIM>;
+var<workgroup> probabilities: array<u32, CHUNK>;
+var<workgroup> value_shifts: array<i32, CHUNK>; // ve_j - E
+// Workgroup memory starts as zero: the identity of a sum, and of a maximum of `ordered` numbers or magnitudes.
+var<workgroup> largest_score: atomic<u32>;
+var<workgroup> largest_value_exponent: atomic<u32>;
+var<workgroup> probability_sum: atomic<u32>;
+var<workgroup> largest_merged: atomic<u32>;
+
+fn bits(v: u32) -> u32 {
+    return 32u - countLeadingZeros(v);
+}
+
+fn magnitude(x: i32) -> u32 {
+    let v = bitcast<u32>(x);
+    return select(v, 0u - v, x < 0);
+}
+
+fn rescale(x: i32, s: i32) -> i32 {
+    if (s >= 0) {
+        if (x != 0 && i32(bits(magnitude(x))) + s > 30) {
+            return select(1073741823, -1073741823, x < 0);
+        }
+        return x << u32(s);
+    }
+    let n = u32(-s);
+    if (n >= 32u) {
+        return 0;
+    }
+    return ((x >> (n - 1u)) + 1) >> 1u;
+}
+
+fn fit_exponent(largest: u32) -> i32 {
+    return i32(bits(largest)) - 14;
+}
+
+fn fit_mantissa(x: i32, n: i32) -> i32 {
+    return clamp(rescale(x, -n), -16383, 16383);
+}
+
+fn mul_shift(x: i32, m: u32, k: u32) -> i32 {
+    let low = bitcast<u32>(x) & ((1u << k) - 1u);
+    return (x >> k) * bitcast<i32>(m) + bitcast<i32>((low * m) >> k);
+}
+
+fn unpack_pair(word: u32) -> vec2<i32> {
+    let v = bitcast<i32>(word);
+    return vec2<i32>((v << 16u) >> 16u, v >> 16u);
+}
+
+// i32 to u32 in the same order, i32::MIN to 0, so that atomicMax can start from zero; `unordered` is its inverse.
+fn ordered(x: i32) -> u32 {
+    return bitcast<u32>(x) ^ 0x80000000u;
+}
+
+fn unordered(v: u32) -> i32 {
+    return bitcast<i32>(v ^ 0x80000000u);
+}
+
+// 2^(-distance / 2^16), Q15.
+fn exp2_neg(distance: u32) -> u32 {
+    let d = min(distance, 31u << 16u);
+    let index = (d >> 8u) & 255u;
+    let upper = exp2_table[index];
+    let lower = exp2_table[index + 1u];
+    return (upper - (((upper - lower) * (d & 255u)) >> 8u)) >> (d >> 16u);
+}
+
+fn score(position: u32, kv_head: u32, query_exponent: i32) -> i32 {
+    let half = model.head_dim / 2u;
+    let start = (position * model.kv_heads + kv_head) * half;
+    var high = 0i;
+    var low = 0i;
+    for (var j = 0u; j < half; j++) {
+        let key = unpack_pair(keys[start + j]);
+        let first = query[j];
+        let second = query[half + j];
+        high += (first >> 7u) * key.x + (second >> 7u) * key.y;
+        low += (first & 127) * key.x + (second & 127) * key.y;
+    }
+    let key_exponent = cache_exponents[position * 2u * model.kv_heads + kv_head];
+    return rescale(high + (low >> 7u), query_exponent + key_exponent + 23);
+}
+
+// O / P with 16 more bits, from the two words of O = high * 2^16 + low.
+fn weighted_mean(high: i32, low: u32, total: u32) -> i32 {
+    let upper = high + bitcast<i32>(low >> 16u);
+    let lower = low & 0xffffu;
+    let shift = i32(bits(total)) - 16;
+    if (shift < 0) {
+        let left = u32(-shift);
+        let whole = (upper << 16u) + bitcast<i32>(lower);
+        return mul_shift(whole << left, 0x80000000u / (total << left), 15u);
+    }
+    let right = u32(shift);
+    let scaled = (upper << (16u - right)) + bitcast<i32>(lower >> right);
+    return mul_shift(scaled, 0x80000000u / (total >> right), 15u);
+}
+
+@compute @workgroup_size(64)
+fn attention(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let head = workgroup.x;
+    let row = workgroup.y;
+    let half = model.head_dim / 2u;
+    let kv_head = head / (model.heads / model.kv_heads);
+    let count = forward.position + row + 1u; // a token sees itself and what came before
+    let query_start = (row * model.heads + head) * model.head_dim;
+    let query_exponent = query_exponents[row * model.heads + head];
+
+    for (var j = lane; j < model.head_dim; j += INVOCATIONS) {
+        query[j] = queries[query_start + j];
+    }
+    workgroupBarrier(); // every invocation reads the whole query
+
+    // i32::MIN starts both maxima; position 0 replaces it.
+    var best = 0u;
+    var exponent = 0u;
+    for (var position = lane; position < count; position += INVOCATIONS) {
+        best = max(best, ordered(score(position, kv_head, query_exponent)));
+        exponent = max(exponent, ordered(cache_exponents[(position * 2u + 1u) * model.kv_heads + kv_head]));
+    }
+    atomicMax(&largest_score, best);
+    atomicMax(&largest_value_exponent, exponent);
+    workgroupBarrier(); // both maxima are complete
+    let top_score = unordered(atomicLoad(&largest_score));
+    let value_exponent = unordered(atomicLoad(&largest_value_exponent));
+
+    var high: array<vec2<i32>, PAIRS_A_LANE>;
+    var low: array<vec2<u32>, PAIRS_A_LANE>;
+    var sum = 0u;
+    for (var base = 0u; base < count; base += CHUNK) {
+        let here = min(CHUNK, count - base);
+        workgroupBarrier(); // the previous chunk has been read by all
+        for (var i = lane; i < here; i += INVOCATIONS) {
+            let position = base + i;
+            let distance = bitcast<u32>(top_score - score(position, kv_head, query_exponent));
+            let probability = exp2_neg(distance);
+            probabilities[i] = probability;
+            value_shifts[i] = cache_exponents[(position * 2u + 1u) * model.kv_heads + kv_head] - value_exponent;
+            sum += probability;
+        }
+        workgroupBarrier(); // the chunk is written
+        for (var slot = 0u; slot < PAIRS_A_LANE; slot++) {
+            let j = slot * INVOCATIONS + lane;
+            if (j < half) {
+                var slot_high = high[slot];
+                var slot_low = low[slot];
+                for (var i = 0u; i < here; i++) {
+                    let value = unpack_pair(values[((base + i) * model.kv_heads + kv_head) * half + j]);
+                    let aligned = vec2<i32>(rescale(value.x, value_shifts[i]), rescale(value.y, value_shifts[i]));
+                    let product = aligned * bitcast<i32>(probabilities[i]);
+                    slot_high += product >> vec2<u32>(16u);
+                    slot_low += bitcast<vec2<u32>>(product) & vec2<u32>(0xffffu);
+                }
+                high[slot] = slot_high;
+                low[slot] = slot_low;
+            }
+        }
+    }
+    atomicAdd(&probability_sum, sum);
+    workgroupBarrier(); // the sum is complete
+    let total = atomicLoad(&probability_sum);
+
+    for (var slot = 0u; slot < PAIRS_A_LANE; slot++) {
+        let j = slot * INVOCATIONS + lane;
+        if (j < half) {
+            outputs[query_start + j] = weighted_mean(high[slot].x, low[slot].x, total);
+            outputs[query_start + half + j] = weighted_mean(high[slot].y, low[slot].y, total);
+        }
+    }
+    if (lane == 0u) {
+        output_exponents[row * model.heads + head] = value_exponent - 16;
+    }
+}
+
+@compute @workgroup_size(256)
+fn merge_heads(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let row = workgroup.x;
+    let width = model.heads * model.head_dim;
+    let start = row * width;
+
+    // Few heads: every invocation finds the maximum by itself, which saves a barrier.
+    var shared_exponent = head_exponents[row * model.heads];
+    for (var head = 1u; head < model.heads; head++) {
+        shared_exponent = max(shared_exponent, head_exponents[row * model.heads + head]);
+    }
+    var largest = 0u;
+    for (var i = lane; i < width; i += MERGE_INVOCATIONS) {
+        let shift = head_exponents[row * model.heads + i / model.head_dim] - shared_exponent;
+        let value = rescale(head_outputs[start + i], shift);
+        mantissas[start + i] = value;
+        largest = max(largest, magnitude(value));
+    }
+    atomicMax(&largest_merged, largest);
+    workgroupBarrier(); // the row's maximum is complete; a value is only re-read by whoever wrote it
+    let n = fit_exponent(atomicLoad(&largest_merged));
+    for (var i = lane; i < width; i += MERGE_INVOCATIONS) {
+        mantissas[start + i] = fit_mantissa(mantissas[start + i], n);
+    }
+    if (lane == 0u) {
+        exponents[row] = shared_exponent + n;
+    }
+}

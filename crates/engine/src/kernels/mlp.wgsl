@@ -1,0 +1,119 @@
+// SwiGLU between the projections: gate and up rows -> the block that the down projection reads.
+//
+//   s = sigmoid(clamp(rescale(g, ge + 12), -2^20, 2^20)),  (gm, gn) = fit(g),  (um, un) = fit(u)
+//   h = ((gm * s) >> 15) * um,  (m, n) = fit(h),  exponent = ge + gn + ue + un + n
+//
+// One workgroup a row; an invocation keeps to its own elements, only maxima cross: two barriers.
+
+struct Model {
+    d_model: u32,
+    d_ff: u32,
+    heads: u32,
+    kv_heads: u32,
+    head_dim: u32,
+    qk_scale: u32,               // Q15
+    residual_fraction_bits: i32,
+    eps_mantissa: u32,           // eps * d_model = eps_mantissa * 2^eps_exponent
+    eps_exponent: i32,
+}
+
+struct GateUp {
+    gate_exponent: i32, // each: weight exponent + 22
+    up_exponent: i32,
+}
+
+@group(0) @binding(0) var<uniform> model: Model;
+@group(0) @binding(1) var<uniform> gate_up: GateUp;
+@group(0) @binding(2) var<storage, read> projected: array<i32>;              // [rows, 2 * d_ff]: gate, up
+@group(0) @binding(3) var<storage, read> input_exponents: array<i32>;        // [rows], of the projections' input
+@group(0) @binding(4) var<storage, read> sigmoid_table: array<u32>;          // [2049]
+@group(0) @binding(5) var<storage, read_write> mantissas: array<i32>;        // [rows, d_ff]
+@group(0) @binding(6) var<storage, read_write> exponents: array<i32>;        // [rows]
+
+const INVOCATIONS = 256u;
+
+// Workgroup memory starts as zero, which is the identity of a maximum of magnitudes.
+var<workgroup> largest_gate: atomic<u32>;
+var<workgroup> largest_up: atomic<u32>;
+var<workgroup> largest_product: atomic<u32>;
+
+fn bits(v: u32) -> u32 {
+    return 32u - countLeadingZeros(v);
+}
+
+fn magnitude(x: i32) -> u32 {
+    let v = bitcast<u32>(x);
+    return select(v, 0u - v, x < 0);
+}
+
+fn rescale(x: i32, s: i32) -> i32 {
+    if (s >= 0) {
+        if (x != 0 && i32(bits(magnitude(x))) + s > 30) {
+            return select(1073741823, -1073741823, x < 0);
+        }
+        return x << u32(s);
+    }
+    let n = u32(-s);
+    if (n >= 32u) {
+        return 0;
+    }
+    return ((x >> (n - 1u)) + 1) >> 1u;
+}
+
+fn fit_exponent(largest: u32) -> i32 {
+    return i32(bits(largest)) - 14;
+}
+
+fn fit_mantissa(x: i32, n: i32) -> i32 {
+    return clamp(rescale(x, -n), -16383, 16383);
+}
+
+// 1 / (1 + e^-x) for x in Q12, as Q15: linear between table entries 1/64 apart.
+fn sigmoid(x: i32) -> i32 {
+    let y = bitcast<u32>(clamp(x, -65536, 65535) + 65536);
+    let index = y >> 6u;
+    let below = bitcast<i32>(sigmoid_table[index]);
+    let above = bitcast<i32>(sigmoid_table[index + 1u]);
+    return below + (((above - below) * bitcast<i32>(y & 63u)) >> 6u);
+}
+
+@compute @workgroup_size(256)
+fn silu_mul(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let row = workgroup.x;
+    let gate_start = row * 2u * model.d_ff;
+    let up_start = gate_start + model.d_ff;
+    let start = row * model.d_ff;
+    let gate_exponent = input_exponents[row] + gate_up.gate_exponent;
+    let up_exponent = input_exponents[row] + gate_up.up_exponent;
+
+    var gate_largest = 0u;
+    var up_largest = 0u;
+    for (var i = lane; i < model.d_ff; i += INVOCATIONS) {
+        gate_largest = max(gate_largest, magnitude(projected[gate_start + i]));
+        up_largest = max(up_largest, magnitude(projected[up_start + i]));
+    }
+    atomicMax(&largest_gate, gate_largest);
+    atomicMax(&largest_up, up_largest);
+    workgroupBarrier(); // both maxima are complete
+    let gate_n = fit_exponent(atomicLoad(&largest_gate));
+    let up_n = fit_exponent(atomicLoad(&largest_up));
+
+    var largest = 0u;
+    for (var i = lane; i < model.d_ff; i += INVOCATIONS) {
+        let gate = projected[gate_start + i];
+        let s = sigmoid(clamp(rescale(gate, gate_exponent + 12), -1048576, 1048576));
+        let silu = (fit_mantissa(gate, gate_n) * s) >> 15u;
+        let product = silu * fit_mantissa(projected[up_start + i], up_n);
+        mantissas[start + i] = product;
+        largest = max(largest, magnitude(product));
+    }
+    atomicMax(&largest_product, largest);
+    workgroupBarrier(); // the product's maximum is complete; a product is only re-read by whoever wrote it
+    let n = fit_exponent(atomicLoad(&largest_product));
+    for (var i = lane; i < model.d_ff; i += INVOCATIONS) {
+        mantissas[start + i] = fit_mantissa(mantissas[start + i], n);
+    }
+    if (lane == 0u) {
+        exponents[row] = gate_exponent + gate_n + up_exponent + up_n + n;
+    }
+}

@@ -1,0 +1,194 @@
+// RMSNorm of a residual row and its fit into a block: x[d] -> mantissas[d] and one exponent.
+//
+//   n = bits(max |x|) - 14,  xs = fit(x),  S = sum of xs^2 + floor(eps * d * 2^(2F - 2n)),  (r, re) = rsqrt(max(S, 1))
+//   k = bits(max |x|) - 24,  xw = clamp(rescale(x, -k)),  y = mul_shift(xw, r, 16),  z = +-mul_shift(y, |gain|, 14)
+//   (m, n2) = fit(z),  exponent = n2 + k - n + re + 30 + gain exponent
+//
+// One workgroup a row. Every invocation keeps to its own elements; only maxima and sums cross, through workgroup atomics
+// (integer maxima and sums do not depend on their order), one barrier each.
+
+struct Model {
+    d_model: u32,
+    d_ff: u32,
+    heads: u32,
+    kv_heads: u32,
+    head_dim: u32,
+    qk_scale: u32,               // Q15
+    residual_fraction_bits: i32,
+    eps_mantissa: u32,           // eps * d_model = eps_mantissa * 2^eps_exponent
+    eps_exponent: i32,
+}
+
+struct Norm {
+    gain_exponent: i32, // gain * sqrt(d_model) = gains * 2^gain_exponent
+}
+
+@group(0) @binding(0) var<uniform> model: Model;
+@group(0) @binding(1) var<uniform> norm: Norm;
+@group(0) @binding(2) var<storage, read> rows: array<i32>;              // [rows, d_model], residual_fraction_bits fraction bits
+@group(0) @binding(3) var<storage, read> gains: array<i32>;             // [d_model], |gain| <= 16384
+@group(0) @binding(4) var<storage, read> rsqrt_table: array<u32>;       // [768]
+@group(0) @binding(5) var<storage, read_write> mantissas: array<i32>;   // [rows, d_model]
+@group(0) @binding(6) var<storage, read_write> exponents: array<i32>;   // [rows]
+
+const INVOCATIONS = 256u;
+
+// Workgroup memory starts as zero, which is the identity of a maximum of magnitudes and of a sum.
+var<workgroup> largest_input: atomic<u32>;
+var<workgroup> squares_high: atomic<u32>; // sum of xs^2 >> 16
+var<workgroup> squares_low: atomic<u32>;  // sum of xs^2 & 0xffff
+var<workgroup> largest_output: atomic<u32>;
+
+fn bits(v: u32) -> u32 {
+    return 32u - countLeadingZeros(v);
+}
+
+fn magnitude(x: i32) -> u32 {
+    let v = bitcast<u32>(x);
+    return select(v, 0u - v, x < 0);
+}
+
+fn rescale(x: i32, s: i32) -> i32 {
+    if (s >= 0) {
+        if (x != 0 && i32(bits(magnitude(x))) + s > 30) {
+            return select(1073741823, -1073741823, x < 0);
+        }
+        return x << u32(s);
+    }
+    let n = u32(-s);
+    if (n >= 32u) {
+        return 0;
+    }
+    return ((x >> (n - 1u)) + 1) >> 1u;
+}
+
+fn fit_exponent(largest: u32) -> i32 {
+    return i32(bits(largest)) - 14;
+}
+
+fn fit_mantissa(x: i32, n: i32) -> i32 {
+    return clamp(rescale(x, -n), -16383, 16383);
+}
+
+fn mul_shift(x: i32, m: u32, k: u32) -> i32 {
+    let low = bitcast<u32>(x) & ((1u << k) - 1u);
+    return (x >> k) * bitcast<i32>(m) + bitcast<i32>((low * m) >> k);
+}
+
+// A 64-bit number in two words: x the low one, y the high one.
+fn wide_add(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+    let low = a.x + b.x;
+    return vec2<u32>(low, a.y + b.y + select(0u, 1u, low < a.x));
+}
+
+fn wide_shift_left(v: u32, s: u32) -> vec2<u32> {
+    if (s == 0u) {
+        return vec2<u32>(v, 0u);
+    }
+    if (s < 32u) {
+        return vec2<u32>(v << s, v >> (32u - s));
+    }
+    return vec2<u32>(0u, v << (s - 32u));
+}
+
+// The low word of v >> s.
+fn wide_shift_right(v: vec2<u32>, s: u32) -> u32 {
+    if (s == 0u) {
+        return v.x;
+    }
+    if (s < 32u) {
+        return (v.x >> s) | (v.y << (32u - s));
+    }
+    return v.y >> (s - 32u);
+}
+
+// floor(eps * d_model * 2^(2F - 2n)), kept below 2^63.
+fn epsilon(n: i32) -> vec2<u32> {
+    let shift = model.eps_exponent + 2 * model.residual_fraction_bits - 2 * n;
+    if (shift >= 0) {
+        return wide_shift_left(model.eps_mantissa, u32(min(shift, 39)));
+    }
+    if (shift <= -24) {
+        return vec2<u32>(0u, 0u);
+    }
+    return vec2<u32>(model.eps_mantissa >> u32(-shift), 0u);
+}
+
+struct ReciprocalRoot {
+    mantissa: u32, // Q16
+    exponent: i32,
+}
+
+// 1 / sqrt(s) for s >= 1: a table look-up on 10 bits and one Newton step.
+fn reciprocal_root(s: vec2<u32>) -> ReciprocalRoot {
+    var b = i32(select(bits(s.x), 32u + bits(s.y), s.y != 0u));
+    b += b & 1;
+    var q = 0u;
+    if (b < 26) {
+        q = s.x << u32(26 - b);
+    } else {
+        q = wide_shift_right(s, u32(b - 26));
+    }
+    let first = rsqrt_table[(q >> 16u) - 256u];
+    var t = (first * first) >> 14u;
+    t = (t * (q >> 10u)) >> 14u;
+    let factor = (196608u - t) >> 1u;
+    return ReciprocalRoot(min((first * factor) >> 15u, 65535u), -16 - (b - 2) / 2);
+}
+
+@compute @workgroup_size(256)
+fn rms_norm(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let row = workgroup.x;
+    let start = row * model.d_model;
+
+    var largest = 0u;
+    for (var i = lane; i < model.d_model; i += INVOCATIONS) {
+        largest = max(largest, magnitude(rows[start + i]));
+    }
+    atomicMax(&largest_input, largest);
+    workgroupBarrier(); // the row's maximum is complete
+    largest = atomicLoad(&largest_input);
+
+    let n = fit_exponent(largest);
+    var high = 0u;
+    var low = 0u;
+    for (var i = lane; i < model.d_model; i += INVOCATIONS) {
+        let scaled = fit_mantissa(rows[start + i], n);
+        let square = bitcast<u32>(scaled * scaled);
+        high += square >> 16u;
+        low += square & 0xffffu;
+    }
+    atomicAdd(&squares_high, high);
+    atomicAdd(&squares_low, low);
+    workgroupBarrier(); // the row's sums are complete
+    high = atomicLoad(&squares_high);
+    low = atomicLoad(&squares_low);
+
+    var sum = wide_add(wide_shift_left(high, 16u), vec2<u32>(low, 0u));
+    sum = wide_add(sum, epsilon(n));
+    if (sum.x == 0u && sum.y == 0u) {
+        sum.x = 1u;
+    }
+    let root = reciprocal_root(sum);
+
+    let k = i32(bits(largest)) - 24;
+    largest = 0u;
+    for (var i = lane; i < model.d_model; i += INVOCATIONS) {
+        let wide = clamp(rescale(rows[start + i], -k), -16777215, 16777215);
+        let y = mul_shift(wide, root.mantissa, 16u);
+        let gain = gains[i];
+        let unsigned = mul_shift(y, magnitude(gain), 14u);
+        let z = select(unsigned, -unsigned, gain < 0);
+        mantissas[start + i] = z;
+        largest = max(largest, magnitude(z));
+    }
+    atomicMax(&largest_output, largest);
+    workgroupBarrier(); // the maximum of z is complete; z itself is only re-read by whoever wrote it
+    let n2 = fit_exponent(atomicLoad(&largest_output));
+    for (var i = lane; i < model.d_model; i += INVOCATIONS) {
+        mantissas[start + i] = fit_mantissa(mantissas[start + i], n2);
+    }
+    if (lane == 0u) {
+        exponents[row] = n2 + k - n + root.exponent + 30 + norm.gain_exponent;
+    }
+}

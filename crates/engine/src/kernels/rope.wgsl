@@ -1,0 +1,174 @@
+// From the query, key and value projections to queries and the KV cache: fit, rotate, fit, and for queries scale, fit.
+//
+//   (m, n) = fit(head),  pairs a = m[j], b = m[j + head_dim/2]:  (a*cos - b*sin, b*cos + a*sin), fit, exponent + n - 14
+//   queries only:  m * qk_scale, fit, exponent + n - 15;   values are fitted once and not rotated
+//
+// One workgroup a row and head. An invocation keeps to its own pairs, so only the maxima cross: one barrier each.
+// A cache word holds the two elements of one pair as i16 (the first in the low half): whoever computed them writes them.
+
+struct Forward {
+    position: u32, // of the first row
+    rows: u32,     // rows in this call
+}
+
+struct Model {
+    d_model: u32,
+    d_ff: u32,
+    heads: u32,
+    kv_heads: u32,
+    head_dim: u32,
+    qk_scale: u32,               // Q15
+    residual_fraction_bits: i32,
+    eps_mantissa: u32,           // eps * d_model = eps_mantissa * 2^eps_exponent
+    eps_exponent: i32,
+}
+
+struct Projections {
+    query_exponent: i32, // each: weight exponent + 22
+    key_exponent: i32,
+    value_exponent: i32,
+}
+
+@group(0) @binding(0) var<uniform> model: Model;
+@group(0) @binding(1) var<uniform> forward: Forward;
+@group(0) @binding(2) var<uniform> projections: Projections;
+@group(0) @binding(3) var<storage, read> projected: array<i32>;               // [rows, (heads + 2 * kv_heads) * head_dim]: q, k, v
+@group(0) @binding(4) var<storage, read> exponents: array<i32>;               // [rows], of the projections' input
+@group(0) @binding(5) var<storage, read> rotation: array<u32>;                // [max_positions, head_dim / 2], cos in the low i16, sin in the high
+@group(0) @binding(6) var<storage, read_write> queries: array<i32>;           // [rows, heads, head_dim]
+@group(0) @binding(7) var<storage, read_write> query_exponents: array<i32>;   // [rows, heads]
+@group(1) @binding(0) var<storage, read_write> keys: array<u32>;              // [capacity, kv_heads, head_dim / 2]
+@group(1) @binding(1) var<storage, read_write> values: array<u32>;            // [capacity, kv_heads, head_dim / 2]
+@group(1) @binding(2) var<storage, read_write> cache_exponents: array<i32>;   // [capacity, 2, kv_heads]: keys, then values
+
+const INVOCATIONS = 64u;
+const MAX_PAIRS = 128u; // head_dim <= 256, checked when a model is set
+
+var<workgroup> pairs: array<vec2<i32>, MAX_PAIRS>; // a slot is touched by one invocation only
+// Workgroup memory starts as zero, which is the identity of a maximum of magnitudes.
+var<workgroup> largest_projected: atomic<u32>;
+var<workgroup> largest_rotated: atomic<u32>;
+var<workgroup> largest_scaled: atomic<u32>;
+
+fn bits(v: u32) -> u32 {
+    return 32u - countLeadingZeros(v);
+}
+
+fn magnitude(x: i32) -> u32 {
+    let v = bitcast<u32>(x);
+    return select(v, 0u - v, x < 0);
+}
+
+fn rescale(x: i32, s: i32) -> i32 {
+    if (s >= 0) {
+        if (x != 0 && i32(bits(magnitude(x))) + s > 30) {
+            return select(1073741823, -1073741823, x < 0);
+        }
+        return x << u32(s);
+    }
+    let n = u32(-s);
+    if (n >= 32u) {
+        return 0;
+    }
+    return ((x >> (n - 1u)) + 1) >> 1u;
+}
+
+fn fit_exponent(largest: u32) -> i32 {
+    return i32(bits(largest)) - 14;
+}
+
+fn fit_mantissa(x: i32, n: i32) -> i32 {
+    return clamp(rescale(x, -n), -16383, 16383);
+}
+
+fn pair_magnitude(pair: vec2<i32>) -> u32 {
+    return max(magnitude(pair.x), magnitude(pair.y));
+}
+
+fn fit_pair(pair: vec2<i32>, n: i32) -> vec2<i32> {
+    return vec2<i32>(fit_mantissa(pair.x, n), fit_mantissa(pair.y, n));
+}
+
+fn pack_pair(pair: vec2<i32>) -> u32 {
+    return (bitcast<u32>(pair.x) & 0xffffu) | (bitcast<u32>(pair.y) << 16u);
+}
+
+fn unpack_pair(word: u32) -> vec2<i32> {
+    let v = bitcast<i32>(word);
+    return vec2<i32>((v << 16u) >> 16u, v >> 16u);
+}
+
+@compute @workgroup_size(64)
+fn rope(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let head = workgroup.x; // queries, then keys, then values
+    let row = workgroup.y;
+    let half = model.head_dim / 2u;
+    let all_heads = model.heads + 2u * model.kv_heads;
+    let start = (row * all_heads + head) * model.head_dim;
+    let position = forward.position + row;
+
+    var largest = 0u;
+    for (var j = lane; j < half; j += INVOCATIONS) {
+        let pair = vec2<i32>(projected[start + j], projected[start + half + j]);
+        pairs[j] = pair;
+        largest = max(largest, pair_magnitude(pair));
+    }
+    atomicMax(&largest_projected, largest);
+    workgroupBarrier(); // the head's maximum is complete
+    var n = fit_exponent(atomicLoad(&largest_projected));
+    var exponent = exponents[row] + n;
+
+    if (head >= model.heads + model.kv_heads) {
+        let kv_head = head - model.heads - model.kv_heads;
+        for (var j = lane; j < half; j += INVOCATIONS) {
+            values[(position * model.kv_heads + kv_head) * half + j] = pack_pair(fit_pair(pairs[j], n));
+        }
+        if (lane == 0u) {
+            cache_exponents[(position * 2u + 1u) * model.kv_heads + kv_head] = exponent + projections.value_exponent;
+        }
+        return;
+    }
+
+    largest = 0u;
+    for (var j = lane; j < half; j += INVOCATIONS) {
+        let pair = fit_pair(pairs[j], n);
+        let turn = unpack_pair(rotation[position * half + j]);
+        let rotated = vec2<i32>(pair.x * turn.x - pair.y * turn.y, pair.y * turn.x + pair.x * turn.y);
+        pairs[j] = rotated;
+        largest = max(largest, pair_magnitude(rotated));
+    }
+    atomicMax(&largest_rotated, largest);
+    workgroupBarrier(); // the rotated head's maximum is complete
+    n = fit_exponent(atomicLoad(&largest_rotated));
+    exponent += n - 14;
+
+    if (head >= model.heads) {
+        let kv_head = head - model.heads;
+        for (var j = lane; j < half; j += INVOCATIONS) {
+            keys[(position * model.kv_heads + kv_head) * half + j] = pack_pair(fit_pair(pairs[j], n));
+        }
+        if (lane == 0u) {
+            cache_exponents[position * 2u * model.kv_heads + kv_head] = exponent + projections.key_exponent;
+        }
+        return;
+    }
+
+    largest = 0u;
+    for (var j = lane; j < half; j += INVOCATIONS) {
+        let scaled = fit_pair(pairs[j], n) * bitcast<i32>(model.qk_scale);
+        pairs[j] = scaled;
+        largest = max(largest, pair_magnitude(scaled));
+    }
+    atomicMax(&largest_scaled, largest);
+    workgroupBarrier(); // the scaled head's maximum is complete
+    n = fit_exponent(atomicLoad(&largest_scaled));
+    let out = (row * model.heads + head) * model.head_dim;
+    for (var j = lane; j < half; j += INVOCATIONS) {
+        let pair = fit_pair(pairs[j], n);
+        queries[out + j] = pair.x;
+        queries[out + half + j] = pair.y;
+    }
+    if (lane == 0u) {
+        query_exponents[row * model.heads + head] = exponent + n - 15 + projections.query_exponent;
+    }
+}

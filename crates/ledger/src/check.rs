@@ -1,0 +1,206 @@
+//! Is a receipt true to its session, signed by both parties, and new?
+//!
+//! What cannot be seen from a receipt (did the worker really compute?) is for audits: another node re-runs the work and compares.
+
+use potluck_protocol::id::NodeId;
+use potluck_protocol::receipt::{RECEIPT_POSITIONS, SignedReceipt};
+use potluck_protocol::server::Session;
+
+/// How far a worker's credit in a session has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Sequence number of the next receipt.
+    pub next_sequence: u32,
+    /// Position where the next receipt must start.
+    pub next_position: u32,
+}
+
+/// Why a receipt is not credited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// One of the two signatures does not hold.
+    #[error("a signature does not hold")]
+    Signature,
+    /// It was handed in by somebody else than its worker.
+    #[error("only its worker can hand in a receipt")]
+    NotTheWorker,
+    /// It names another session, model or requester than the server opened.
+    #[error("the session was opened otherwise")]
+    OtherSession,
+    /// The worker had no such layers in this session.
+    #[error("the worker does not hold these layers in the session")]
+    NotItsStage,
+    /// Positions out of the model's context, none, or too many.
+    #[error("the positions are out of range")]
+    Positions,
+    /// More draws than positions, or draws by a stage without the head.
+    #[error("it claims draws that its stage did not make")]
+    Draws,
+    /// It is not the next one of its worker in the session: replayed under another number, or one is missing before it.
+    #[error("it is not the next receipt: expected number {expected}")]
+    OutOfOrder {
+        /// The number that is next.
+        expected: u32,
+    },
+}
+
+/// Checks a receipt, handed in by `from`, against the session the server opened and the credit given so far.
+///
+/// # Errors
+/// The first rule that it breaks.
+pub fn check(
+    signed: &SignedReceipt,
+    from: NodeId,
+    session: &Session,
+    model_layers: u32,
+    max_positions: u32,
+    progress: Progress,
+) -> Result<(), Refusal> {
+    let receipt = &signed.receipt;
+    if receipt.worker != from {
+        return Err(Refusal::NotTheWorker);
+    }
+    if receipt.session != session.id || receipt.model != session.model || receipt.requester != session.requester {
+        return Err(Refusal::OtherSession);
+    }
+    if !session.stages.iter().any(|stage| stage.node == receipt.worker && stage.layers == receipt.layers) {
+        return Err(Refusal::NotItsStage);
+    }
+    let positions = receipt.positions();
+    if positions == 0 || positions > RECEIPT_POSITIONS || receipt.to_position > max_positions {
+        return Err(Refusal::Positions);
+    }
+    let has_head = receipt.layers.end == model_layers;
+    if receipt.sampled > if has_head { positions } else { 0 } {
+        return Err(Refusal::Draws);
+    }
+    if receipt.sequence != progress.next_sequence || receipt.from_position != progress.next_position {
+        return Err(Refusal::OutOfOrder { expected: progress.next_sequence });
+    }
+    // Last, because it costs the most.
+    if signed.is_signed_by_both() { Ok(()) } else { Err(Refusal::Signature) }
+}
+
+#[cfg(test)]
+mod tests {
+    use potluck_protocol::id::{LayerRange, ModelId, SessionId};
+    use potluck_protocol::identity::Identity;
+    use potluck_protocol::receipt::Receipt;
+    use potluck_protocol::server::Stage;
+
+    use super::*;
+
+    const LAYERS: u32 = 6;
+    const POSITIONS: u32 = 512;
+
+    struct Case {
+        worker: Identity,
+        requester: Identity,
+        session: Session,
+        receipt: Receipt,
+    }
+
+    impl Case {
+        fn new() -> Self {
+            let (worker, requester) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
+            let layers = LayerRange { first: 4, end: LAYERS };
+            let stages = vec![
+                Stage { node: NodeId([9; 32]), layers: LayerRange { first: 0, end: 4 } },
+                Stage { node: worker.node(), layers },
+            ];
+            let session =
+                Session { id: SessionId([3; 16]), model: ModelId([4; 32]), requester: requester.node(), stages };
+            let receipt = Receipt {
+                session: session.id,
+                model: session.model,
+                worker: worker.node(),
+                requester: requester.node(),
+                layers,
+                sequence: 0,
+                from_position: 0,
+                to_position: 64,
+                sampled: 10,
+                output_hash: [0; 32],
+            };
+            Self { worker, requester, session, receipt }
+        }
+
+        fn verdict(&self, receipt: Receipt, progress: Progress) -> Result<(), Refusal> {
+            let signed = SignedReceipt {
+                worker_signature: receipt.sign(&self.worker),
+                requester_signature: receipt.sign(&self.requester),
+                receipt,
+            };
+            check(&signed, self.worker.node(), &self.session, LAYERS, POSITIONS, progress)
+        }
+    }
+
+    #[test]
+    fn an_honest_receipt_passes() {
+        let case = Case::new();
+        assert_eq!(case.verdict(case.receipt.clone(), Progress::default()), Ok(()));
+    }
+
+    #[test]
+    fn every_lie_is_refused_though_both_signed_it() {
+        let case = Case::new();
+        let lies: [(fn(&mut Receipt), Refusal); 8] = [
+            (|r| r.session.0[0] ^= 1, Refusal::OtherSession),
+            (|r| r.model.0[0] ^= 1, Refusal::OtherSession),
+            (|r| r.requester.0[0] ^= 1, Refusal::OtherSession),
+            (|r| r.layers.first = 0, Refusal::NotItsStage),
+            (|r| r.to_position = 65, Refusal::Positions),
+            (|r| r.to_position = 0, Refusal::Positions),
+            (|r| r.sampled = 65, Refusal::Draws),
+            (|r| r.from_position = 1, Refusal::OutOfOrder { expected: 0 }),
+        ];
+        for (lie, refusal) in lies {
+            let mut receipt = case.receipt.clone();
+            lie(&mut receipt);
+            assert_eq!(case.verdict(receipt.clone(), Progress::default()), Err(refusal), "{receipt:?}");
+        }
+    }
+
+    #[test]
+    fn a_replayed_or_skipping_receipt_is_refused() {
+        let case = Case::new();
+        let after = Progress { next_sequence: 1, next_position: 64 };
+        assert_eq!(case.verdict(case.receipt.clone(), after), Err(Refusal::OutOfOrder { expected: 1 }));
+        let renumbered = Receipt { sequence: 1, ..case.receipt.clone() };
+        assert_eq!(case.verdict(renumbered, after), Err(Refusal::OutOfOrder { expected: 1 }));
+        let next = Receipt { sequence: 1, from_position: 64, to_position: 70, ..case.receipt.clone() };
+        assert_eq!(case.verdict(next, after), Ok(()));
+    }
+
+    #[test]
+    fn past_the_context_is_refused() {
+        let case = Case::new();
+        let receipt = Receipt { sequence: 8, from_position: 500, to_position: 513, ..case.receipt.clone() };
+        let progress = Progress { next_sequence: 8, next_position: 500 };
+        assert_eq!(case.verdict(receipt, progress), Err(Refusal::Positions));
+    }
+
+    #[test]
+    fn one_signature_is_not_enough() {
+        let case = Case::new();
+        let forged = SignedReceipt {
+            worker_signature: case.receipt.sign(&case.worker),
+            requester_signature: case.receipt.sign(&case.worker),
+            receipt: case.receipt.clone(),
+        };
+        let verdict = check(&forged, case.worker.node(), &case.session, LAYERS, POSITIONS, Progress::default());
+        assert_eq!(verdict, Err(Refusal::Signature));
+    }
+
+    #[test]
+    fn nobody_hands_in_anothers_receipt() {
+        let case = Case::new();
+        let signed = SignedReceipt {
+            worker_signature: case.receipt.sign(&case.worker),
+            requester_signature: case.receipt.sign(&case.requester),
+            receipt: case.receipt.clone(),
+        };
+        let verdict = check(&signed, case.requester.node(), &case.session, LAYERS, POSITIONS, Progress::default());
+        assert_eq!(verdict, Err(Refusal::NotTheWorker));
+    }
+}

@@ -1,0 +1,84 @@
+//! Double entry: credit is never made, only moved, so the books always sum to zero.
+//!
+//! For a credited receipt the requester's usage goes down by what the worker's balance goes up: `Used(requester)` is a node's total
+//! consumption as a negative number, `Earned(worker)` its contribution as a positive one.
+
+use std::collections::BTreeMap;
+
+use potluck_protocol::id::NodeId;
+
+/// Where credit stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Account {
+    /// Work that a node did for others.
+    Earned(NodeId),
+    /// Work that others did for a node.
+    Used(NodeId),
+}
+
+/// A movement of credit, multiply-accumulates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// Goes down.
+    pub from: Account,
+    /// Goes up.
+    pub to: Account,
+    /// By how much.
+    pub macs: u64,
+}
+
+impl Transfer {
+    /// What a credited receipt moves.
+    #[must_use]
+    pub fn for_work(worker: NodeId, requester: NodeId, macs: u64) -> Self {
+        Self { from: Account::Used(requester), to: Account::Earned(worker), macs }
+    }
+}
+
+/// Balances, as a replay of transfers gives them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Books {
+    balances: BTreeMap<Account, i128>,
+}
+
+impl Books {
+    /// Applies a transfer.
+    pub fn apply(&mut self, transfer: &Transfer) {
+        *self.balances.entry(transfer.from).or_default() -= i128::from(transfer.macs);
+        *self.balances.entry(transfer.to).or_default() += i128::from(transfer.macs);
+    }
+
+    /// An account's balance.
+    #[must_use]
+    pub fn balance(&self, account: Account) -> i128 {
+        self.balances.get(&account).copied().unwrap_or(0)
+    }
+
+    /// The sum of all balances; zero, or the books are broken.
+    #[must_use]
+    pub fn sum(&self) -> i128 {
+        self.balances.values().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_books_always_sum_to_zero(work in proptest::collection::vec((0_u8..5, 0_u8..5, any::<u64>()), 0..50)) {
+            let mut books = Books::default();
+            let mut earned = 0_i128;
+            for (worker, requester, macs) in work {
+                books.apply(&Transfer::for_work(NodeId([worker; 32]), NodeId([requester; 32]), macs));
+                earned += i128::from(macs);
+                prop_assert_eq!(books.sum(), 0);
+            }
+            let total: i128 = (0..5).map(|node| books.balance(Account::Earned(NodeId([node; 32])))).sum();
+            prop_assert_eq!(total, earned);
+        }
+    }
+}

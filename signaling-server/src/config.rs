@@ -1,0 +1,91 @@
+//! The command line and its environment twins, in one documented struct with defaults for development.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Rendezvous server of a Potluck swarm.
+#[derive(Debug, Parser)]
+#[command(name = "potluck-server", version, args_conflicts_with_subcommands = true)]
+pub struct Arguments {
+    /// What to do; serve if left out.
+    #[command(subcommand)]
+    pub task: Option<Task>,
+    /// Used when no task is named.
+    #[command(flatten)]
+    pub config: Config,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Task {
+    /// Serve a swarm until Ctrl-C.
+    Serve(Config),
+    /// Manage models.
+    #[command(subcommand)]
+    Model(ModelTask),
+}
+
+/// What to do with a model.
+#[derive(Debug, Subcommand)]
+pub enum ModelTask {
+    /// Import a Hugging Face folder into the exact format.
+    Add {
+        /// The folder.
+        folder: PathBuf,
+        /// The server's data folder.
+        #[arg(long, env = "POTLUCK_DATA_DIR", default_value = "potluck-data")]
+        data_dir: PathBuf,
+    },
+}
+
+/// Everything a server can be told.
+#[derive(Clone, Debug, Args)]
+pub struct Config {
+    /// Address to listen on; port 0 takes a free one. Only this machine can reach the default.
+    #[arg(long, env = "POTLUCK_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Folder for models and the database.
+    #[arg(long, env = "POTLUCK_DATA_DIR", default_value = "potluck-data")]
+    pub data_dir: PathBuf,
+    /// Folder of the built page (`trunk build`); without it only the API is served.
+    #[arg(long, env = "POTLUCK_PAGE_DIR")]
+    pub page_dir: Option<PathBuf>,
+    /// STUN or TURN server for nodes on different networks, such as stun:stun.example.org:3478. May be given several times.
+    #[arg(long = "ice-server", env = "POTLUCK_ICE_SERVERS", value_delimiter = ',')]
+    pub ice_servers: Vec<String>,
+    /// Web origin, besides the server's own, whose pages may connect, such as <https://potluck.example>. May be given several times.
+    #[arg(long = "allow-origin", env = "POTLUCK_ALLOW_ORIGINS", value_delimiter = ',')]
+    pub allow_origins: Vec<String>,
+    /// Connections at most; beyond it new ones are turned away with a sentence.
+    #[arg(long, env = "POTLUCK_MAX_CONNECTIONS", default_value_t = 10_000)]
+    pub max_connections: usize,
+    /// Connections from one address at most. Classrooms and offices share one.
+    #[arg(long, env = "POTLUCK_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 256)]
+    pub max_connections_per_address: usize,
+    /// Messages a second from one connection; bursts of four times as many are fine. Opening a route takes about 20 a peer.
+    #[arg(long, env = "POTLUCK_MAX_MESSAGES_PER_SECOND", default_value_t = 200)]
+    pub max_messages_per_second: u32,
+    /// How long to wait after a volunteer came or went before layers are planned anew, milliseconds: several often come together.
+    #[arg(long, env = "POTLUCK_SETTLE_MS", default_value_t = 300)]
+    pub settle_ms: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn nothing_but_this_machine_can_reach_the_default() {
+        let arguments = Arguments::parse_from(["potluck-server"]);
+        assert!(arguments.config.listen.ip().is_loopback());
+    }
+}

@@ -1,0 +1,152 @@
+//! The models in the data folder: the only place that knows the engine's package format.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use potluck_engine::import::import_folder;
+use potluck_engine::package::{BlobRole, Manifest};
+use potluck_ledger::work::WorkModel;
+use potluck_protocol::id::ModelId;
+use potluck_protocol::server::ModelSummary;
+
+/// A model, as far as the server needs it.
+#[derive(Clone, Debug)]
+pub struct ModelInfo {
+    /// BLAKE3 of the manifest.
+    pub id: ModelId,
+    /// Its name.
+    pub name: String,
+    /// Its licence.
+    pub license: String,
+    /// Layers.
+    pub layers: u32,
+    /// Bytes of every layer.
+    pub layer_bytes: Vec<u64>,
+    /// Bytes that come with the first layer.
+    pub embedding_bytes: u64,
+    /// Bytes that come with the last layer.
+    pub head_bytes: u64,
+    /// Bytes that every stage needs.
+    pub tables_bytes: u64,
+    /// Bytes of all blobs.
+    pub total_bytes: u64,
+    /// Positions.
+    pub max_positions: u32,
+    /// For the tally.
+    pub work: WorkModel,
+}
+
+/// All models of this server.
+#[derive(Clone, Debug, Default)]
+pub struct Models {
+    by_id: HashMap<ModelId, Arc<ModelInfo>>,
+    order: Vec<ModelId>,
+}
+
+impl Models {
+    /// Reads every `models/*.json` of the data folder, in the order of their names.
+    ///
+    /// # Errors
+    /// If a manifest cannot be read; the server does not start with a broken model.
+    pub fn open(data_dir: &Path) -> anyhow::Result<Self> {
+        let folder = data_dir.join("models");
+        let mut paths: Vec<PathBuf> = Vec::new();
+        if folder.exists() {
+            for entry in std::fs::read_dir(&folder).with_context(|| format!("could not list {}", folder.display()))? {
+                let path = entry?.path();
+                if path.extension().is_some_and(|extension| extension == "json") {
+                    paths.push(path);
+                }
+            }
+        }
+        paths.sort();
+        let mut models = Self::default();
+        for path in paths {
+            let bytes = std::fs::read(&path).with_context(|| format!("could not read {}", path.display()))?;
+            let manifest =
+                Manifest::from_bytes(&bytes).with_context(|| format!("{} is no manifest", path.display()))?;
+            models.add(ModelInfo::new(ModelId(*blake3::hash(&bytes).as_bytes()), &manifest));
+        }
+        Ok(models)
+    }
+
+    /// Adds a model.
+    pub fn add(&mut self, model: ModelInfo) {
+        self.order.push(model.id);
+        self.by_id.insert(model.id, Arc::new(model));
+    }
+
+    /// A model.
+    #[must_use]
+    pub fn get(&self, id: ModelId) -> Option<&Arc<ModelInfo>> {
+        self.by_id.get(&id)
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<ModelInfo>> {
+        self.order.iter().filter_map(|id| self.by_id.get(id))
+    }
+
+    /// As nodes are told.
+    #[must_use]
+    pub fn summaries(&self) -> Vec<ModelSummary> {
+        self.iter().map(|m| ModelSummary { id: m.id, name: m.name.clone(), layers: m.layers }).collect()
+    }
+}
+
+impl ModelInfo {
+    fn new(id: ModelId, manifest: &Manifest) -> Self {
+        let config = &manifest.config;
+        let total: u64 = manifest.blobs_for(0..config.layers).iter().map(|(_, blob)| blob.size_bytes).sum();
+        Self {
+            id,
+            name: manifest.name.clone(),
+            license: manifest.license.clone(),
+            layers: config.layers,
+            layer_bytes: manifest.layer_blobs.iter().map(|blob| blob.size_bytes).collect(),
+            embedding_bytes: config.blob_bytes(BlobRole::Embedding),
+            head_bytes: config.blob_bytes(BlobRole::Head),
+            tables_bytes: config.blob_bytes(BlobRole::Tables),
+            total_bytes: total + manifest.tokenizer.size_bytes,
+            max_positions: config.max_positions,
+            work: WorkModel {
+                linear_macs_per_layer: config.linear_macs_per_layer(),
+                attention_macs_per_seen_position: config.attention_macs(0),
+                head_macs: config.head_macs(),
+            },
+        }
+    }
+}
+
+/// Imports a Hugging Face folder into the data folder.
+///
+/// # Errors
+/// If the folder cannot be imported; nothing is installed then.
+pub fn add(folder: &Path, data_dir: &Path) -> anyhow::Result<ModelId> {
+    let hash = import_folder(folder, data_dir).with_context(|| format!("could not import {}", folder.display()))?;
+    Ok(ModelId(hash.0))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A model of `layers` layers of a megabyte each, for tests of planning.
+    pub(crate) fn model(layers: u32) -> ModelInfo {
+        ModelInfo {
+            id: ModelId([layers.to_le_bytes()[0]; 32]),
+            name: "test-model".to_owned(),
+            license: "none".to_owned(),
+            layers,
+            layer_bytes: vec![1 << 20; layers as usize],
+            embedding_bytes: 1 << 18,
+            head_bytes: 1 << 18,
+            tables_bytes: 1 << 16,
+            total_bytes: u64::from(layers) << 20,
+            max_positions: 512,
+            work: WorkModel { linear_macs_per_layer: 1, attention_macs_per_seen_position: 1, head_macs: 1 },
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Puts the parts together: binds, serves, shuts down.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use potluck_protocol::codec::MAX_ICE_SERVERS;
+use potluck_protocol::server::IceServer;
+use tokio::net::TcpListener;
+
+use crate::config::Config;
+use crate::http;
+use crate::hub::Hub;
+use crate::models::Models;
+use crate::scheduler::Scheduler;
+use crate::socket::Doors;
+use crate::store::Store;
+
+/// A bound server, not serving yet.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    app: Arc<App>,
+}
+
+/// What every handler shares.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) models: Arc<Models>,
+    pub(crate) store: Store,
+    pub(crate) hub: Hub,
+    pub(crate) doors: Arc<Doors>,
+}
+
+/// How long open requests may take when the server is told to stop.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+impl Server {
+    /// Opens the data folder and binds the address.
+    ///
+    /// # Errors
+    /// If the folder or a model in it cannot be read, or the address is taken.
+    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(&config.data_dir)
+            .with_context(|| format!("could not make the data folder {}", config.data_dir.display()))?;
+        anyhow::ensure!(config.ice_servers.len() <= MAX_ICE_SERVERS, "at most {MAX_ICE_SERVERS} ICE servers");
+        let models = Arc::new(Models::open(&config.data_dir)?);
+        if models.iter().next().is_none() {
+            tracing::warn!("no model yet: add one with `potluck-server model add <folder>` and restart");
+        }
+        let store = Store::open(&config.data_dir).await.context("could not open the database")?;
+        let listener = TcpListener::bind(config.listen).await.with_context(|| {
+            format!(
+                "could not listen on {}: is another server running there? choose another with --listen",
+                config.listen
+            )
+        })?;
+        let address = listener.local_addr()?;
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).context("this system has no randomness")?;
+        let scheduler = Scheduler::new(Arc::clone(&models), Duration::from_millis(config.settle_ms), seed);
+        let hub = Hub::start(scheduler, store.clone());
+        let app = Arc::new(App { config, models, store, hub, doors: Arc::default() });
+        Ok(Self { listener, address, app })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop`, then says goodbye.
+    ///
+    /// # Errors
+    /// If the listener fails.
+    pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+        let router = http::router(Arc::clone(&self.app)).into_make_service_with_connect_info::<SocketAddr>();
+        let (stopped, mut told) = tokio::sync::watch::channel(false);
+        let serving = axum::serve(self.listener, router).with_graceful_shutdown(async move {
+            stop.await;
+            // The receiver outlives this.
+            let _ = stopped.send(true);
+        });
+        let serving = std::future::IntoFuture::into_future(serving);
+        tokio::pin!(serving);
+        tokio::select! {
+            result = &mut serving => result?,
+            // WebSockets stay open as long as their nodes do; they come back to the next server by themselves.
+            () = async { let _ = told.wait_for(|stopped| *stopped).await; tokio::time::sleep(FAREWELL).await } => {}
+        }
+        self.app.store.close().await;
+        Ok(())
+    }
+}
+
+impl App {
+    /// As nodes are told.
+    pub(crate) fn ice_servers(&self) -> Vec<IceServer> {
+        let server = |url: &String| IceServer { urls: vec![url.clone()], username: None, credential: None };
+        self.config.ice_servers.iter().map(server).collect()
+    }
+}
