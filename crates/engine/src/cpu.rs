@@ -19,6 +19,7 @@ pub fn layer(
     position: u32,
     rows: &mut [i32],
 ) {
+    let attend = if path == CpuPath::Scalar { attention::reference } else { attention::in_words };
     let (width, head_dim) = (config.d_model as usize, config.head_dim as usize);
     let (q_width, kv_width, d_ff) = (config.q_width(), config.kv_width(), config.d_ff as usize);
 
@@ -33,7 +34,7 @@ pub fn layer(
         rope::rotate(tables, place, head_dim, &mut k);
         rope::scale_queries(config, &mut q);
         cache.push(&k, &v);
-        attention::reference(config, tables, &q, cache, place as usize + 1)
+        attend(config, tables, &q, cache, place as usize + 1)
     }));
     add(path, config, &weights.o, &a, rows);
 

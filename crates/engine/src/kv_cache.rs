@@ -39,3 +39,28 @@ impl LayerCache {
 fn narrow(value: i32) -> i16 {
     value as i16
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heads(first: i32) -> Heads {
+        Heads { mantissas: (first..first + 6).collect(), exponents: vec![-first, first] }
+    }
+
+    #[test]
+    fn a_truncated_cache_is_as_if_it_had_never_been_longer() {
+        let mut cache = LayerCache::default();
+        cache.push(&heads(1), &heads(100));
+        let short = cache.clone();
+        cache.push(&heads(-16_383), &heads(16_370));
+        assert_eq!(cache.keys[6..], [-16_383, -16_382, -16_381, -16_380, -16_379, -16_378]);
+        assert_eq!(cache.value_exponents, [-100, 100, -16_370, 16_370]);
+        cache.truncate(2, 2, 3);
+        assert_ne!(cache, short);
+        cache.truncate(1, 2, 3);
+        assert_eq!(cache, short);
+        cache.truncate(0, 2, 3);
+        assert_eq!(cache, LayerCache::default());
+    }
+}

@@ -57,7 +57,7 @@ fn the_tokens_that_came_with_the_model_are_the_engine_s_own_choice() {
         }
     }
     println!("{same} of {positions} greedy tokens agree; best logits differ by at most {worst:.4}");
-    assert!(positions > 250, "{positions} positions");
+    assert!(positions > 200, "{positions} positions");
     assert!(same as f64 >= LEAST_AGREEMENT * positions as f64, "{same} of {positions}");
     assert!(worst < MOST_TOP_LOGIT_ERROR, "{worst}");
 }

@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(case.verdict(case.receipt.clone(), after), Err(Refusal::OutOfOrder { expected: 1 }));
         let renumbered = Receipt { sequence: 1, ..case.receipt.clone() };
         assert_eq!(case.verdict(renumbered, after), Err(Refusal::OutOfOrder { expected: 1 }));
-        let next = Receipt { sequence: 1, from_position: 64, to_position: 70, ..case.receipt.clone() };
+        let next = Receipt { sequence: 1, from_position: 64, to_position: 70, sampled: 6, ..case.receipt.clone() };
         assert_eq!(case.verdict(next, after), Ok(()));
     }
 

@@ -45,7 +45,7 @@ mod native {
     #[tokio::test(flavor = "multi_thread")]
     #[ignore]
     async fn serve() {
-        let l = tokio::net::TcpListener::bind("127.0.0.1:18999").await.unwrap();
+        let l = tokio::net::TcpListener::bind("127.0.0.1:18993").await.unwrap();
         for role in [Role::Answers, Role::Offers, Role::Answers, Role::Offers, Role::Answers, Role::Offers] {
             let ws = tokio_tungstenite::accept_async(l.accept().await.unwrap().0).await.unwrap();
             let (mut sink, mut stream) = ws.split();
@@ -54,7 +54,7 @@ mod native {
             let t = std::time::Instant::now(); let mut last = t;
             loop {
                 tokio::select! {
-                    m = stream.next() => match m { Some(Ok(Message::Binary(b))) => node.send(Command::Signal { peer: A, signal: dec(&b) }), Some(Ok(Message::Close(_))) | None => { eprintln!("{:?} page done", t.elapsed()); break }, x => { eprintln!("{:?} ws {x:?}", t.elapsed()); } },
+                    m = stream.next() => match m { Some(Ok(Message::Binary(b))) => node.send(Command::Signal { peer: A, signal: dec(&b) }), Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}, _ => { eprintln!("{:?} page done", t.elapsed()); break } },
                     e = node.next_event() => match e {
                         Event::Signal { signal, .. } => { eprintln!("{signal:?}"); let _ = sink.send(Message::Binary(enc(signal).into())).await; }
                         Event::PeerFrame { channel, frame, .. } => { eprintln!("{:?} frame {} {channel:?}", t.elapsed(), frame.len()); node.send(Command::SendPeer { peer: A, channel, frame }) }
@@ -76,7 +76,7 @@ mod web {
     async fn interop() {
         for role in [Role::Offers, Role::Answers, Role::Offers, Role::Answers, Role::Offers, Role::Answers] {
             let mut node = PageTransport::new();
-            node.send(Command::OpenServer { url: "ws://127.0.0.1:18999/".into() });
+            node.send(Command::OpenServer { url: "ws://127.0.0.1:18993/".into() });
             assert_eq!(node.next_event().await, Event::ServerOpen);
             node.send(Command::OpenPeer { peer: B, role, ice_servers: vec![] });
             drive(&mut node, B, |n, m| n.send(Command::SendServer { message: m }), false).await;

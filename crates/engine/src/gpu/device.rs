@@ -73,7 +73,7 @@ impl Device {
         let adapter = instance
             .request_adapter(&options)
             .await
-            .map_err(|error| GpuError::NoAdapter { reason: error.to_string() })?;
+            .map_err(|error| GpuError::NoAdapter { reason: explain(&error) })?;
         let info = describe(&adapter.get_info());
         if info.is_software && !accept_software {
             return Err(GpuError::OnlySoftware { adapter: info.adapter });
@@ -143,6 +143,14 @@ impl Device {
     /// Fails if the device was lost, or refused something since the last check.
     pub(super) fn check(&self) -> Result<(), GpuError> {
         self.faults.check()
+    }
+}
+
+/// People read this: the library's own words for "none" list every interface that was not compiled in.
+fn explain(error: &wgpu::RequestAdapterError) -> String {
+    match error {
+        wgpu::RequestAdapterError::NotFound { .. } => "neither a browser's WebGPU nor a driver offers one".to_owned(),
+        other => other.to_string(),
     }
 }
 

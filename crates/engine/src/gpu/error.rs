@@ -7,7 +7,7 @@ pub enum GpuError {
     /// No driver or browser offers an adapter at all.
     #[error("no graphics adapter: {reason}")]
     NoAdapter {
-        /// What the graphics library tried.
+        /// Why, in words for people.
         reason: String,
     },
     /// The only adapter is a program on the CPU and the caller did not want one.

@@ -29,7 +29,8 @@ pub fn rescale(x: i32, shift: i32) -> i32 {
     } else if shift <= -32 {
         0
     } else {
-        ((x >> (-shift - 1)) + 1) >> 1
+        // Wraps for `i32::MAX` by one place, here as in WGSL.
+        (x >> (-shift - 1)).wrapping_add(1) >> 1
     }
 }
 
@@ -86,4 +87,113 @@ pub fn rsqrt(tables: &Tables, s: u64) -> (u32, i32) {
     let t = t.wrapping_mul(q >> 10) >> 14;
     let f = 196_608_u32.wrapping_sub(t) >> 1;
     ((r0.wrapping_mul(f) >> 15).min(65_535), -16 - (b - 2) / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{numbers, tables, value};
+    use crate::synthetic::{Random, config};
+
+    /// Values at and around every power of two, both signs.
+    fn edges() -> Vec<i32> {
+        let powers = (0..32).flat_map(|bit| [-1, 0, 1].map(|off| (1_i64 << bit) + off));
+        powers.flat_map(|x| [x, -x]).filter_map(|x| i32::try_from(x).ok()).chain([0]).collect()
+    }
+
+    #[test]
+    fn bits_are_counted_from_the_top() {
+        for (value, expected) in [(0, 0), (1, 1), (2, 2), (3, 2), (255, 8), (256, 9), (u32::MAX, 32)] {
+            assert_eq!(bits(value), expected);
+        }
+    }
+
+    #[test]
+    fn rescale_rounds_half_up_to_the_right_and_saturates_to_the_left() {
+        for x in edges() {
+            for shift in -40..=40 {
+                let expected = if shift >= 0 {
+                    let wide = i128::from(x) << shift;
+                    // By bits, not by value: a power of two of 31 bits saturates though it would fit.
+                    let fits = x == 0 || bits(x.unsigned_abs()) + shift <= 30;
+                    if fits { wide } else { i128::from(x.signum() * RESCALE_MAX) }
+                } else {
+                    (i128::from(x) + (1 << (-shift - 1))) >> -shift
+                };
+                // More than 31 places to the right nothing is left, not even the half that rounding up would make of -2^31. The
+                // largest value by one place is the only one that wraps.
+                let expected = match shift {
+                    ..=-32 => 0,
+                    -1 if x == i32::MAX => -(1 << 30),
+                    _ => expected,
+                };
+                assert_eq!(i128::from(rescale(x, shift)), expected, "{x} by {shift}");
+            }
+        }
+        // Exponents are bounded, but not by much less than this.
+        assert_eq!((rescale(5, -4000), rescale(-5, 4000), rescale(0, 4000)), (0, -RESCALE_MAX, 0));
+    }
+
+    #[test]
+    fn fit_gives_14_bits_and_keeps_the_value() {
+        for bits in 1..=31 {
+            let row = numbers(&mut Random::new(u64::from(bits)), 50, bits);
+            let mut fitted = row.clone();
+            let n = fit(&mut fitted);
+            let largest = fitted.iter().map(|x| x.abs()).max().unwrap();
+            assert!((1 << 13..=MANTISSA_MAX).contains(&largest), "{largest} at {bits} bits");
+            for (x, m) in row.iter().zip(&fitted) {
+                // Half a unit of the last place; a whole one where the largest mantissa was clamped.
+                assert!((f64::from(*x) - value(*m, n)).abs() <= value(1, n), "{x} as {m} * 2^{n}");
+            }
+        }
+        let mut zeros = [0; 4];
+        assert_eq!(fit(&mut zeros), -14);
+        assert_eq!(zeros, [0; 4]);
+        let mut least = [i32::MIN, i32::MAX];
+        assert_eq!(fit(&mut least), 18);
+        assert_eq!(least, [-8192, 8192]);
+    }
+
+    #[test]
+    fn mul_shift_is_the_floor_of_the_wide_product() {
+        for k in 1..=16 {
+            for m in [0, 1, 2, 3, 255, 16_384, 32_767, 32_768, 40_000, 65_535, 65_536] {
+                for x in edges() {
+                    let expected = (i128::from(x) * i128::from(m)) >> k;
+                    if i32::try_from(expected).is_ok() {
+                        assert_eq!(i128::from(mul_shift(x, m, k)), expected, "{x} * {m} >> {k}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn tables_give_their_functions() {
+        let tables = tables(&config(1, 32, 32, (1, 1, 32), 32, 1));
+        for d in (0..32 << 16).step_by(97) {
+            let expected = (-f64::from(d) / 65_536.0).exp2() * 32_768.0;
+            assert!((f64::from(exp2_neg(&tables, d)) - expected).abs() <= 1.6, "2^-{d}/2^16");
+        }
+        assert_eq!(exp2_neg(&tables, u32::MAX), 0);
+        for x in (-80_000..80_000).step_by(37) {
+            let expected = 32_768.0 / (1.0 + (-f64::from(x.clamp(-65_536, 65_535)) / 4096.0).exp());
+            assert!((f64::from(sigmoid(&tables, x)) - expected).abs() <= 1.6, "sigmoid of {x}");
+        }
+    }
+
+    #[test]
+    fn rsqrt_has_14_bits_over_all_64() {
+        let tables = tables(&config(1, 32, 32, (1, 1, 32), 32, 1));
+        let mut random = Random::new(1);
+        for bit in 0..64 {
+            for s in [1_u64 << bit, (1 << bit) + (random.bits() & ((1 << bit) - 1)), u64::MAX >> (63 - bit)] {
+                let (r, e) = rsqrt(&tables, s);
+                let ratio = f64::from(r) * f64::from(e).exp2() * (s as f64).sqrt();
+                assert!((ratio - 1.0).abs() < 1.0 / 16_384.0, "1 / sqrt({s}) is off by {ratio}");
+                assert!(r <= 65_535);
+            }
+        }
+    }
 }

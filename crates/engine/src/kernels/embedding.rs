@@ -20,3 +20,27 @@ pub fn reference(weights: &Linear, fraction_bits: i32, tokens: &[u32]) -> Vec<i3
     }
     rows
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::value;
+    use crate::synthetic::{Random, linear};
+
+    #[test]
+    fn rows_are_weights_with_the_residuals_fraction_bits() {
+        let weights = linear(&mut Random::new(3), 9, 64, -30);
+        let tokens = [8, 0, 8];
+        let rows = reference(&weights, 14, &tokens);
+        assert_eq!(rows.len(), 3 * 64);
+        assert_eq!(rows[..64], rows[128..]);
+        for (token, row) in tokens.iter().zip(rows.chunks_exact(64)) {
+            let at = *token as usize;
+            for (k, x) in row.iter().enumerate() {
+                let scale = i32::from(weights.group_scales[at * 2 + k / 32]) * i32::from(weights.row_multipliers[at]);
+                let expected = value(i32::from(weights.weights[at * 64 + k]) * scale, -30);
+                assert!((value(*x, -14) - expected).abs() <= value(1, -15), "token {token}, {k}");
+            }
+        }
+    }
+}

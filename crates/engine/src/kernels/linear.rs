@@ -126,3 +126,54 @@ fn finish(sum: i64, multiplier: u16) -> i32 {
 fn to_i16(value: i32) -> i16 {
     value as i16
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{numbers, value};
+    use crate::synthetic;
+
+    #[test]
+    fn a_small_product_is_what_the_definition_says() {
+        // Two rows, two groups: 3 in the first place and -2 in the last, scales 5 and 7, rows 32768 and 16384.
+        let mut weights = vec![0; 2 * 64];
+        (weights[0], weights[63], weights[64], weights[127]) = (3, -2, 3, -2);
+        let weights = Linear {
+            rows: 2,
+            columns: 64,
+            weights,
+            group_scales: vec![5, 7, 5, 7],
+            row_multipliers: vec![32_768, 16_384],
+            exponent: -9,
+        };
+        let mut a = vec![0; 64];
+        (a[0], a[63]) = (1000, 11);
+        // floor((15000 - 154) / 128) = 115, and floor(115 / 2).
+        for path in [CpuPath::Scalar, CpuPath::detect()] {
+            assert_eq!(linear(path, &weights, &a), [115, 57]);
+        }
+        a[63] = 16_383;
+        // floor((15000 - 229362) / 128) = -1675, and floor(-1675 / 2).
+        assert_eq!(reference(&weights, &a), [-1675, -838]);
+        assert_eq!(output_exponent(&weights, 4), 17);
+    }
+
+    #[test]
+    fn it_is_the_product_of_the_real_matrix() {
+        let mut random = synthetic::Random::new(1);
+        let weights = synthetic::linear(&mut random, 5, 96, -40);
+        let a = numbers(&mut random, 96, 14);
+        let y = reference(&weights, &a);
+        for (row, y) in y.iter().enumerate() {
+            let expected: f64 = (0..96)
+                .map(|k| {
+                    let scale =
+                        f64::from(weights.group_scales[row * 3 + k / 32]) * f64::from(weights.row_multipliers[row]);
+                    f64::from(weights.weights[row * 96 + k]) * scale * f64::from(a[k]) * f64::from(-40 - 3).exp2()
+                })
+                .sum();
+            let got = value(*y, output_exponent(&weights, -3));
+            assert!((got - expected).abs() <= 2.0 * value(1, output_exponent(&weights, -3)), "{got} for {expected}");
+        }
+    }
+}

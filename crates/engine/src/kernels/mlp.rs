@@ -21,3 +21,27 @@ pub fn reference(tables: &Tables, gate: (&[i32], i32), up: (&[i32], i32)) -> (Ve
     let n = fit(&mut row);
     (row, gate_exponent + gate_fit + up_exponent + up_fit + n)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{numbers, tables, value};
+    use crate::synthetic::{Random, config};
+
+    #[test]
+    fn it_is_silu_of_the_gate_times_up() {
+        let tables = tables(&config(1, 32, 32, (1, 1, 32), 32, 1));
+        let mut random = Random::new(5);
+        for (bits, exponent) in [(20, -17), (26, -26), (12, -3), (28, -24)] {
+            let (gate, up) = (numbers(&mut random, 96, bits), numbers(&mut random, 96, 22));
+            let (row, e) = reference(&tables, (&gate, exponent), (&up, -20));
+            let largest = row.iter().map(|m| m.abs()).max().unwrap();
+            for ((gate, up), m) in gate.iter().zip(&up).zip(&row) {
+                let (g, u) = (value(*gate, exponent), value(*up, -20));
+                let error = value(*m, e) - g / (1.0 + (-g).exp()) * u;
+                assert!(error.abs() <= value(largest, e) * 5e-4, "silu({g}) * {u}");
+            }
+        }
+        assert_eq!(reference(&tables, (&[0; 32], 0), (&[5; 32], 0)).0, [0; 32]);
+    }
+}

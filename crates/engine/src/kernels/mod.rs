@@ -7,3 +7,6 @@ pub mod linear;
 pub mod mlp;
 pub mod rms_norm;
 pub mod rope;
+
+#[cfg(test)]
+pub(crate) mod testing;

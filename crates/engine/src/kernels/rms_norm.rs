@@ -41,3 +41,64 @@ pub fn reference(config: &ModelConfig, tables: &Tables, gain: &Gain, x: &[i32]) 
 /// Bits of a row between the norm and its gain.
 const WIDE_BITS: i32 = MANTISSA_BITS + 10;
 const WIDE_MAX: i32 = (1 << WIDE_BITS) - 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{numbers, tables, value};
+    use crate::synthetic::{Random, config};
+
+    fn gain(random: &mut Random) -> Gain {
+        Gain {
+            mantissas: (0..192).map(|_| i16::try_from(random.within(-16_384, 16_384)).unwrap()).collect(),
+            exponent: -10,
+        }
+    }
+
+    #[test]
+    fn it_is_the_row_over_its_root_mean_square_times_the_gain() {
+        let config = config(1, 192, 32, (1, 1, 32), 32, 1);
+        let tables = tables(&config);
+        let mut random = Random::new(6);
+        for bits in [9, 14, 20, 26, 30] {
+            let gain = gain(&mut random);
+            let mut x = numbers(&mut random, 192, bits);
+            // One channel far above the others, as real models have.
+            x[77] = (1 << bits) - 1;
+            let (row, e) = reference(&config, &tables, &gain, &x);
+            let eps = f64::from(config.eps_mantissa) * f64::from(config.eps_exponent).exp2();
+            let square: f64 = x.iter().map(|x| value(*x, -14).powi(2)).sum();
+            let scale = 1.0 / (square + eps).sqrt();
+            let largest = row.iter().map(|m| m.abs()).max().unwrap();
+            for ((x, gain), m) in x.iter().zip(&gain.mantissas).zip(&row) {
+                let expected = value(*x, -14) * scale * value(i32::from(*gain), -10);
+                let got = value(*m, e);
+                assert!((got - expected).abs() <= value(largest, e) * 2e-4, "{bits} bits: {got} for {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_nothing_and_of_extremes_have_a_result() {
+        let config = config(1, 192, 32, (1, 1, 32), 32, 1);
+        let tables = tables(&config);
+        let gain = gain(&mut Random::new(7));
+        assert_eq!(reference(&config, &tables, &gain, &[0; 192]).0, [0; 192]);
+        for extreme in [i32::MIN, i32::MAX, 1, -1] {
+            let (row, _) = reference(&config, &tables, &gain, &[extreme; 192]);
+            let largest = row.iter().map(|m| m.abs()).max().unwrap();
+            assert!((1 << 13..1 << 14).contains(&largest), "{extreme}: {largest}");
+        }
+    }
+
+    #[test]
+    fn no_epsilon_still_divides_by_something() {
+        let mut config = config(1, 192, 32, (1, 1, 32), 32, 1);
+        let tables = tables(&config);
+        for eps_exponent in [-100, -60, 0, 100] {
+            config.eps_exponent = eps_exponent;
+            let (row, _) = reference(&config, &tables, &gain(&mut Random::new(8)), &[0; 192]);
+            assert_eq!(row, [0; 192]);
+        }
+    }
+}

@@ -48,3 +48,52 @@ pub fn scale_queries(config: &ModelConfig, heads: &mut Heads) {
         *exponent += fit(head) - 15;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{numbers, tables, value};
+    use crate::synthetic::{Random, config};
+
+    #[test]
+    fn heads_are_fitted_on_their_own() {
+        let heads = split(&[4, -8, 0, 1, 4000, 8000, 0, 0], -20, 4);
+        assert_eq!(heads.exponents, [-30, -21]);
+        assert_eq!(heads.mantissas, [4096, -8192, 0, 1024, 8000, 16_000, 0, 0]);
+    }
+
+    #[test]
+    fn pairs_turn_by_the_angle_of_their_place() {
+        let config = config(1, 32, 32, (2, 1, 16), 32, 40);
+        let tables = tables(&config);
+        let row = numbers(&mut Random::new(9), 32, 14);
+        for position in [0, 1, 7, 39] {
+            let mut heads = split(&row, -14, 16);
+            rotate(&tables, position, 16, &mut heads);
+            for head in 0..2 {
+                for j in 0..8 {
+                    let angle = f64::from(position) * 10_000_f64.powf(-2.0 * j as f64 / 16.0);
+                    let (a, b) = (value(row[head * 16 + j], -14), value(row[head * 16 + j + 8], -14));
+                    let got = [j, j + 8].map(|j| value(heads.mantissas[head * 16 + j], heads.exponents[head]));
+                    let expected = [a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()];
+                    for (got, expected) in got.iter().zip(expected) {
+                        assert!((got - expected).abs() < 4e-4, "position {position}, pair {j}: {got} for {expected}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn queries_are_scaled_for_base_two() {
+        let config = config(1, 32, 32, (2, 1, 16), 32, 40);
+        let row = numbers(&mut Random::new(10), 32, 14);
+        let mut heads = split(&row, -14, 16);
+        scale_queries(&config, &mut heads);
+        for (index, x) in row.iter().enumerate() {
+            let got = value(heads.mantissas[index], heads.exponents[index / 16]);
+            let expected = value(*x, -14) * value(config.qk_scale.cast_signed(), -15);
+            assert!((got - expected).abs() < 1e-4, "{got} for {expected}");
+        }
+    }
+}

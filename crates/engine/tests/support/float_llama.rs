@@ -1,6 +1,8 @@
 //! The same model in `f64`, straight from the definition of a Llama decoder: what the integers are measured against. Slow, simple and
 //! nothing but a yardstick.
 
+#![allow(unreachable_pub, reason = "a module of a test")]
+
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 

@@ -1,0 +1,114 @@
+//! Every path of this processor equals the specification's plain loops, bit for bit: matrices of odd shapes and extreme values, and whole
+//! layers fed with rows that no real model has, as anyone may send them.
+#![cfg(not(target_arch = "wasm32"))]
+
+use std::sync::Arc;
+
+use futures::executor::block_on;
+use potluck_engine::engine::{BackendChoice, Engine, Input, Output};
+use potluck_engine::kernels::linear::{CpuPath, linear, reference};
+use potluck_engine::package::{GROUP, Linear, ModelConfig};
+use potluck_engine::synthetic::{Random, Synthetic, config};
+use proptest::prelude::*;
+
+/// A matrix whose values are spread over their whole ranges, or lie at their ends.
+fn matrix(rows: usize, columns: usize, extreme: bool, random: &mut Random) -> Linear {
+    let mut pick = |low: i32, high: i32| match random.within(0, 3) {
+        0 if extreme => low,
+        1 | 2 if extreme => high,
+        _ => random.within(low, high),
+    };
+    Linear {
+        rows,
+        columns,
+        weights: (0..rows * columns).map(|_| i8::try_from(pick(-127, 127)).unwrap()).collect(),
+        group_scales: (0..rows * columns / GROUP).map(|_| u8::try_from(pick(1, 255)).unwrap()).collect(),
+        row_multipliers: (0..rows).map(|_| u16::try_from(pick(1, 32_768)).unwrap()).collect(),
+        exponent: -20,
+    }
+}
+
+fn check(rows: usize, columns: usize, tokens: usize, extreme: bool, seed: u64) {
+    let mut random = Random::new(seed);
+    let weights = matrix(rows, columns, extreme, &mut random);
+    let a: Vec<i32> = (0..tokens * columns)
+        .map(|_| match random.within(0, 3) {
+            0 if extreme => -16_383,
+            1 | 2 if extreme => 16_383,
+            _ => random.within(-16_383, 16_383),
+        })
+        .collect();
+    let expected: Vec<i32> = a.chunks_exact(columns).flat_map(|token| reference(&weights, token)).collect();
+    for path in [CpuPath::Scalar, CpuPath::detect()] {
+        assert_eq!(linear(path, &weights, &a), expected, "{rows}x{columns}, {tokens} tokens, on {}", path.name());
+    }
+}
+
+#[test]
+fn matrices_at_the_ends_of_every_range_are_equal() {
+    // All of one sign: the largest sums that there are, past 32 bits in the widest.
+    for columns in [32, 64, 1024, 16_384, 65_536] {
+        for (weight, value) in [(127, 16_383), (-127, 16_383), (127, -16_383), (-127, -16_383)] {
+            let weights = Linear {
+                rows: 2,
+                columns,
+                weights: vec![weight; 2 * columns],
+                group_scales: vec![255; 2 * columns / GROUP],
+                row_multipliers: vec![32_768, 1],
+                exponent: 0,
+            };
+            let a = vec![value; 5 * columns];
+            let expected = reference(&weights, &a[..columns]);
+            assert_eq!(linear(CpuPath::detect(), &weights, &a), expected.repeat(5), "{weight} {value} {columns}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn matrices_of_any_shape_are_equal(
+        rows in 1_usize..40, groups in 1_usize..=32, tokens in 1_usize..=17, extreme in any::<bool>(), seed in any::<u64>()
+    ) {
+        check(rows, groups * GROUP, tokens, extreme, seed);
+    }
+
+    #[test]
+    fn layers_are_equal_whatever_rows_come(seed in any::<u64>(), rows in 1_usize..=20, bits in 0_u32..32) {
+        let shape = config(3, 96, 160, (6, 2, 16), 48, 40);
+        let model = Synthetic::new(shape, seed);
+        let mut random = Random::new(seed);
+        let hidden: Vec<i32> = (0..rows * 96)
+            .map(|_| match random.within(0, 30) {
+                0 => i32::MIN,
+                1 => i32::MAX,
+                2 => 0,
+                _ => random.within(i32::MIN, i32::MAX) >> bits,
+            })
+            .collect();
+        let [scalar, simd, chunked] =
+            [(BackendChoice::Scalar, 64), (BackendChoice::Cpu, 64), (BackendChoice::Cpu, 3)].map(|(choice, chunk)| {
+                run(&model, &shape, choice, &hidden, chunk)
+            });
+        prop_assert_eq!(&scalar, &simd);
+        prop_assert_eq!(&scalar, &chunked);
+    }
+}
+
+/// The logits after rows that came in chunks at the second layer.
+fn run(model: &Synthetic, shape: &ModelConfig, choice: BackendChoice, hidden: &[i32], chunk: usize) -> Output {
+    let mut engine = block_on(Engine::new(choice)).unwrap();
+    let (_, tables) = &model.blobs[0];
+    engine.set_model(Arc::new(model.manifest.clone()), tables).unwrap();
+    for (role, bytes) in &model.blobs[1..] {
+        engine.load(*role, bytes).unwrap();
+    }
+    engine.open_session(9, 1..shape.layers).unwrap();
+    let mut output = Output::None;
+    let width = shape.d_model as usize;
+    for rows in hidden.chunks(chunk * width) {
+        let position = engine.session_position(9).unwrap();
+        output = block_on(engine.forward(9, position, Input::Hidden(rows), true)).unwrap();
+    }
+    output
+}

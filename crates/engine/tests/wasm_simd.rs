@@ -1,0 +1,78 @@
+//! In wasm, as in a visitor's worker: `simd128` equals the plain loops, and both give what native machines give, by the pinned conformance
+//! vector. It needs no browser feature and no GPU, so it runs under Node as well as in any browser.
+#![cfg(target_arch = "wasm32")]
+
+use std::sync::Arc;
+
+use potluck_engine::conformance::{EXPECTED, run};
+use potluck_engine::engine::{BackendChoice, Engine, Input, Output};
+use potluck_engine::kernels::linear::{CpuPath, linear, reference};
+use potluck_engine::package::{BlobRole, GROUP, Linear};
+use potluck_engine::synthetic::{self, Random, Synthetic, config};
+use wasm_bindgen_test::wasm_bindgen_test;
+
+#[wasm_bindgen_test]
+async fn the_conformance_vector_is_the_pinned_one_on_both_paths() {
+    for (choice, kind) in [(BackendChoice::Scalar, "scalar"), (BackendChoice::Cpu, "simd128")] {
+        let mut engine = Engine::new(choice).await.unwrap();
+        assert_eq!(engine.backend().kind, kind);
+        assert_eq!(run(&mut engine).await.unwrap(), EXPECTED, "on {kind}");
+    }
+}
+
+#[wasm_bindgen_test]
+fn matrices_of_odd_shapes_are_equal() {
+    let mut random = Random::new(11);
+    for (rows, columns, tokens) in [(1, 32, 1), (3, 64, 2), (17, 96, 4), (5, 1024, 5), (33, 160, 17), (2, 65_536, 3)] {
+        let weights = synthetic::linear(&mut random, rows, columns, -30);
+        let a: Vec<i32> = (0..tokens * columns).map(|_| random.within(-16_383, 16_383)).collect();
+        let expected: Vec<i32> = a.chunks_exact(columns).flat_map(|token| reference(&weights, token)).collect();
+        assert_eq!(linear(CpuPath::Simd128, &weights, &a), expected, "{rows}x{columns}, {tokens} tokens");
+    }
+}
+
+#[wasm_bindgen_test]
+fn matrices_at_the_ends_of_every_range_are_equal() {
+    for columns in [32, 1024, 65_536] {
+        for (weight, value) in [(127, 16_383), (-127, 16_383), (127, -16_383), (-127, -16_383)] {
+            let weights = Linear {
+                rows: 2,
+                columns,
+                weights: vec![weight; 2 * columns],
+                group_scales: vec![255; 2 * columns / GROUP],
+                row_multipliers: vec![32_768, 1],
+                exponent: 0,
+            };
+            let a = vec![value; 5 * columns];
+            let expected = reference(&weights, &a[..columns]).repeat(5);
+            assert_eq!(linear(CpuPath::Simd128, &weights, &a), expected, "{weight} {value} {columns}");
+        }
+    }
+}
+
+#[wasm_bindgen_test]
+async fn layers_are_equal_whatever_rows_come() {
+    for seed in 0..8 {
+        let model = Synthetic::new(config(3, 96, 160, (6, 2, 16), 48, 40), seed);
+        let mut random = Random::new(seed);
+        let hidden: Vec<i32> = (0..20 * 96).map(|_| random.within(i32::MIN, i32::MAX) >> (seed * 4)).collect();
+        let mut outputs = Vec::new();
+        for (choice, rows) in [(BackendChoice::Scalar, 20), (BackendChoice::Cpu, 20), (BackendChoice::Cpu, 3)] {
+            let mut engine = Engine::new(choice).await.unwrap();
+            engine.set_model(Arc::new(model.manifest.clone()), model.blob(BlobRole::Tables)).unwrap();
+            for (role, bytes) in &model.blobs {
+                engine.load(*role, bytes).unwrap();
+            }
+            engine.open_session(9, 1..3).unwrap();
+            let mut output = Output::None;
+            for rows in hidden.chunks(rows * 96) {
+                let position = engine.session_position(9).unwrap();
+                output = engine.forward(9, position, Input::Hidden(rows), true).await.unwrap();
+            }
+            outputs.push(output);
+        }
+        assert!(matches!(outputs[0], Output::Logits(_)));
+        assert_eq!(outputs[0], outputs[1], "seed {seed}");
+        assert_eq!(outputs[0], outputs[2], "seed {seed}, in chunks");
+    }
+}
