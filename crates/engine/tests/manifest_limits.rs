@@ -1,5 +1,6 @@
 //! A manifest or blob from anyone is read or refused, never believed: every limit from both sides, and bytes of all kinds.
 #![cfg(not(target_arch = "wasm32"))]
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use potluck_engine::package::{
     BlobError, BlobHash, BlobRef, BlobRole, HeadWeights, LayerWeights, Linear, MAX_MANIFEST_BYTES, Manifest,

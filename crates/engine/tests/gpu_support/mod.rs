@@ -171,7 +171,7 @@ pub(crate) fn odd_shapes() -> Vec<ModelConfig> {
         // The smallest there is.
         config(1, 32, 32, (1, 1, 32), 2, 5),
         // potluck-tiny's layer; the context crosses a cache's first size and the attention's chunk.
-        config(2, 192, 512, (6, 2, 32), 77, 300),
+        config(1, 192, 512, (6, 2, 32), 77, 270),
         // Heads of two elements; five groups a row, so the last word of group scales is not full.
         config(1, 160, 96, (16, 4, 2), 65, 40),
         // The widest head; one query head a key head.
