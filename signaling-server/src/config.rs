@@ -55,7 +55,7 @@ pub struct Config {
     /// STUN or TURN server for nodes on different networks, such as stun:stun.example.org:3478. May be given several times.
     #[arg(long = "ice-server", env = "POTLUCK_ICE_SERVERS", value_delimiter = ',')]
     pub ice_servers: Vec<String>,
-    /// Web origin, besides the server's own, whose pages may connect, such as <https://potluck.example>. May be given several times.
+    /// Web origin, besides the server's own, whose pages may connect, such as `https://potluck.example`. May be given several times.
     #[arg(long = "allow-origin", env = "POTLUCK_ALLOW_ORIGINS", value_delimiter = ',')]
     pub allow_origins: Vec<String>,
     /// Connections at most; beyond it new ones are turned away with a sentence.

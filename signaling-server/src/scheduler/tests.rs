@@ -263,7 +263,7 @@ proptest! {
                 let mut next = 0;
                 for stage in &session.stages {
                     prop_assert_eq!(stage.layers.first, next);
-                    prop_assert!(stage.layers.len() > 0);
+                    prop_assert!(!stage.layers.is_empty());
                     next = stage.layers.end;
                     let held = world.scheduler.nodes.get(&stage.node).and_then(|n| n.lender.as_ref()).and_then(|l| l.holding);
                     prop_assert!(held.is_some_and(|held| held.first <= stage.layers.first && stage.layers.end <= held.end));

@@ -25,7 +25,7 @@ pub(super) enum Task {
 
 #[derive(Debug, Args)]
 pub(super) struct JoinOptions {
-    /// Address of the swarm's server, such as http://127.0.0.1:8080.
+    /// Address of the swarm's server, such as `http://127.0.0.1:8080`.
     pub(super) server: String,
     /// What may compute: a real GPU if there is one, the CPU only, or any GPU adapter.
     #[arg(long, env = "POTLUCK_BACKEND", value_enum, default_value_t = Backend::Auto)]
@@ -40,7 +40,7 @@ pub(super) struct JoinOptions {
 
 #[derive(Debug, Args)]
 pub(super) struct AskOptions {
-    /// Address of the swarm's server, such as http://127.0.0.1:8080.
+    /// Address of the swarm's server, such as `http://127.0.0.1:8080`.
     pub(super) server: String,
     /// The question.
     pub(super) prompt: String,

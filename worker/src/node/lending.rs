@@ -262,16 +262,23 @@ impl Node {
             self.continue_fetching(now);
         }
         if self.lending.engine.is_some() {
-            let report = Report {
-                tokens: self.lending.statistics.rows,
-                us_per_token_p50: self.lending.statistics.us_per_token_p50(),
-            };
-            let due = self.lending.reported.is_none_or(|(last, at)| last != report && now >= at + REPORT_EVERY);
-            if due && self.link.is_open() {
-                self.say_to_server(&ToServer::Report(report));
-                self.lending.reported = Some((report, now));
+            if self.lending.reported.is_none_or(|(_, at)| now >= at + REPORT_EVERY) {
+                self.report(now);
             }
             self.tell_lending_soon(now);
+        }
+    }
+
+    /// Tells the server the counters, if they changed. Also at the end of a session, so that who asked can read them at once.
+    pub(super) fn report(&mut self, now: Duration) {
+        let report = Report {
+            tokens: self.lending.statistics.rows,
+            us_per_token_p50: self.lending.statistics.us_per_token_p50(),
+        };
+        let changed = self.lending.reported.is_none_or(|(last, _)| last != report);
+        if changed && self.link.is_open() && self.lending.engine.is_some() {
+            self.say_to_server(&ToServer::Report(report));
+            self.lending.reported = Some((report, now));
         }
     }
 

@@ -235,6 +235,7 @@ impl Node {
             tracing::info!(session = %id, reason, "session ended early");
         }
         self.actions.push(Action::CloseSession { session: id });
+        self.report(now);
         if let Some(receipt) = serving.log.finish() {
             self.offer_receipt(receipt, now);
         }

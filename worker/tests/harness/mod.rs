@@ -4,7 +4,12 @@
 //! what both parties signed. Deliveries go in order, one at a time, so every run is the same; a test may look at each before it
 //! happens and drop, change or add to it.
 
-#![allow(dead_code, clippy::unwrap_used, reason = "test code; every test uses its own part of the harness")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "test code shared by several test binaries; each uses its own part of it"
+)]
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;

@@ -124,3 +124,92 @@ fn round(value: f64) -> i64 {
 fn narrow<T: TryFrom<i64> + Default>(value: i64) -> T {
     T::try_from(value).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sampler::EXP2;
+    use crate::synthetic::{Random, config};
+
+    /// The real value of a weight.
+    fn value(linear: &Linear, row: usize, column: usize) -> f64 {
+        let at = row * linear.columns + column;
+        let scale = f64::from(linear.group_scales[at / GROUP]) * f64::from(linear.row_multipliers[row]);
+        f64::from(linear.weights[at]) * scale * exp2(linear.exponent)
+    }
+
+    #[test]
+    #[expect(clippy::cast_possible_truncation, reason = "random numbers for a test")]
+    fn a_weight_is_off_by_less_than_a_hundredth_of_its_group_s_largest() {
+        let mut random = Random::new(1);
+        let (rows, columns) = (7, 96);
+        // Rows and groups of very different sizes.
+        let values: Vec<f32> = (0..rows * columns)
+            .map(|at| f64::from(random.within(-10_000, 10_000)) * 4_f64.powi(-((at / columns + at / GROUP % 3) as i32)))
+            .map(|value| value as f32)
+            .collect();
+        let linear = linear(&values, rows, columns);
+        for (group, values) in values.chunks_exact(GROUP).enumerate() {
+            let largest = values.iter().fold(0.0_f64, |max, value| max.max(f64::from(*value).abs()));
+            for (k, expected) in values.iter().enumerate() {
+                let at = group * GROUP + k;
+                let error = (value(&linear, at / columns, at % columns) - f64::from(*expected)).abs();
+                assert!(error < largest / 100.0, "{expected} in a group up to {largest} is off by {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_zeros_stay_zero_and_in_range() {
+        let mut values = vec![0.0_f32; 3 * 64];
+        values[64] = 1.0;
+        let linear = linear(&values, 3, 64);
+        assert!(linear.group_scales.iter().all(|scale| *scale > 0));
+        assert!(linear.row_multipliers.iter().all(|multiplier| (1..=32_768).contains(multiplier)));
+        assert_eq!((value(&linear, 0, 5), value(&linear, 2, 63)), (0.0, 0.0));
+        assert!((value(&linear, 1, 0) - 1.0).abs() < 1e-2);
+        let nothing = super::linear(&[0.0; 64], 1, 64);
+        assert_eq!(nothing.weights, [0; 64]);
+    }
+
+    #[test]
+    fn exponents_are_the_smallest_that_cover_the_value() {
+        for (value, expected) in [(1.0, 0), (1.000_001, 1), (0.5, -1), (0.75, 0), (8.0, 3), (9.0, 4), (1e-20, -66)] {
+            assert_eq!(exponent_above(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_residual_gets_as_many_fraction_bits_as_the_embedding_leaves() {
+        for (largest, expected) in [(0.0, 14), (0.02, 14), (1.0, 14), (1.5, 13), (40.0, 8), (1e6, 4), (1e30, 4)] {
+            assert_eq!(residual_fraction_bits(&[0.0, -largest, largest / 2.0]), expected, "{largest}");
+        }
+    }
+
+    #[test]
+    fn gains_and_epsilons_keep_their_value() {
+        let gain = gain(&[0.75, -0.5, 0.001, 0.0]);
+        for (mantissa, expected) in gain.mantissas.iter().zip([1.5, -1.0, 0.002, 0.0]) {
+            assert!((f64::from(*mantissa) * exp2(gain.exponent) - expected).abs() < 1e-4);
+        }
+        for (value, width) in [(1e-5, 192), (1e-6, 4096), (1e-5, 16_384), (1.0, 32)] {
+            let (mantissa, exponent) = eps(value, width);
+            assert!((1 << 23..1 << 24).contains(&mantissa));
+            let got = f64::from(mantissa) * exp2(exponent);
+            assert!((got / (value * f64::from(width)) - 1.0).abs() < 1e-6, "{value} * {width} as {got}");
+        }
+        assert!((1 << 23..1 << 24).contains(&eps(0.0, 192).0));
+    }
+
+    #[test]
+    fn tables_are_those_of_the_page() {
+        let tables = tables(&config(1, 32, 32, (1, 1, 32), 32, 8), 10_000.0);
+        // The sampler's own copy, which no package can change.
+        assert_eq!(tables.exp2, EXP2);
+        assert_eq!((tables.sigmoid[0], tables.sigmoid[1024], tables.sigmoid[2048]), (0, 16_384, 32_768));
+        assert_eq!((tables.rsqrt[0], tables.rsqrt[767]), (32_736, 16_388));
+        // Position 0 does not turn; position 1 turns its first pair by one radian.
+        assert_eq!((tables.cos[0], tables.sin[0]), (16_384, 0));
+        assert_eq!((tables.cos[16], tables.sin[16]), (8852, 13_787));
+    }
+}

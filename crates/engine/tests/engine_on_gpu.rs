@@ -1,0 +1,95 @@
+//! The engine on whatever adapter this machine has: it passes the conformance vector at start, says what the CPU says, takes a text back,
+//! and refuses what the CPU refuses. Without an adapter it says so and passes, unless `POTLUCK_REQUIRE_GPU=1`.
+#![cfg(all(not(target_arch = "wasm32"), feature = "gpu"))]
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+mod support;
+
+use futures::executor::block_on;
+use potluck_engine::engine::{BackendChoice, Engine, EngineError, ForwardError, Input, Output};
+use potluck_engine::package::BlobRole;
+use support::{Imported, count, logits};
+
+/// Whether there is an adapter that computes rightly; one that computes wrongly fails the test.
+fn is_here() -> bool {
+    match block_on(Engine::new(BackendChoice::Gpu)) {
+        Ok(engine) => {
+            eprintln!("{:?}", engine.backend());
+            assert!(!["scalar", "avx2"].contains(&engine.backend().kind));
+            assert!(engine.held().is_empty(), "nothing of the conformance vector is left");
+            true
+        }
+        Err(EngineError::NoGpu(reason)) => {
+            assert!(!reason.contains("computes wrongly"), "{reason}");
+            let required = std::env::var("POTLUCK_REQUIRE_GPU").is_ok_and(|value| value == "1");
+            assert!(!required, "POTLUCK_REQUIRE_GPU=1, but: {reason}");
+            eprintln!("SKIPPED: {reason}");
+            false
+        }
+    }
+}
+
+#[test]
+fn stages_on_gpu_and_cpu_say_the_same() {
+    if !is_here() {
+        return;
+    }
+    let model = Imported::tiny();
+    let prompt = model.prompt("Tell me a story about a fox and a lantern.");
+    let mut whole = model.whole(BackendChoice::Cpu);
+    let mut gpu = model.whole(BackendChoice::Gpu);
+    let mut stages = [model.engine(BackendChoice::Gpu, 0..2), model.engine(BackendChoice::Cpu, 2..6)];
+    let mut position = 0;
+    for tokens in [&prompt[..7], &prompt[7..], &[572], &[557, 261]] {
+        let expected = logits(&mut whole, position, tokens);
+        assert_eq!(logits(&mut gpu, position, tokens), expected, "the whole model at position {position}");
+        let Output::Hidden(rows) = block_on(stages[0].forward(1, position, Input::Tokens(tokens), true)).unwrap()
+        else {
+            panic!("the first stage ends with rows");
+        };
+        let last = block_on(stages[1].forward(1, position, Input::Hidden(&rows), true)).unwrap();
+        assert_eq!(last, Output::Logits(expected), "two stages at position {position}");
+        position += count(tokens.len());
+    }
+}
+
+#[test]
+fn a_session_on_the_gpu_keeps_the_rules() {
+    if !is_here() {
+        return;
+    }
+    let model = Imported::tiny();
+    let prompt = model.prompt("What is Potluck?");
+    let mut gpu = model.whole(BackendChoice::Gpu);
+    let first = logits(&mut gpu, 0, &prompt);
+    let end = count(prompt.len());
+    let next = logits(&mut gpu, end, &[50]);
+    gpu.truncate(1, 3);
+    assert_eq!(logits(&mut gpu, 3, &prompt[3..]), first, "taken back and said again");
+    assert!(matches!(
+        block_on(gpu.forward(1, end + 1, Input::Tokens(&[50]), true)),
+        Err(ForwardError::Position { .. })
+    ));
+    for role in [BlobRole::Layer(4), BlobRole::Head] {
+        gpu.unload(role);
+        let missing = block_on(gpu.forward(1, end, Input::Tokens(&[50]), true));
+        assert!(matches!(missing, Err(ForwardError::Missing(gone)) if gone == role), "{missing:?}");
+        let blob = model.manifest.blobs_for(0..6).into_iter().find(|(of, _)| *of == role).unwrap().1;
+        gpu.load(role, &model.blob(blob.hash)).unwrap();
+    }
+    assert_eq!(logits(&mut gpu, end, &[50]), next, "after its parts came back");
+    assert_eq!(block_on(gpu.forward(1, end + 1, Input::Tokens(&[7]), false)).unwrap(), Output::None);
+    gpu.close_session(1);
+    assert!(matches!(block_on(gpu.forward(1, 0, Input::Tokens(&[1]), true)), Err(ForwardError::NoSession)));
+}
+
+#[test]
+fn automatic_choice_never_takes_software() {
+    let engine = block_on(Engine::new(BackendChoice::Auto)).unwrap();
+    let backend = engine.backend();
+    if backend.adapter == "CPU" {
+        assert!(backend.note.as_ref().is_some_and(|note| note.contains("computing on the CPU")), "{backend:?}");
+    } else {
+        assert_eq!(backend.note, None, "{backend:?}");
+    }
+}
