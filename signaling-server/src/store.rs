@@ -304,7 +304,13 @@ mod tests {
         let (worker, requester) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
         let model = model(6);
         let stages = vec![Stage { node: worker.node(), layers: LayerRange { first: 0, end: 6 } }];
-        let session = Session { id: SessionId([7; 16]), model: model.id, requester: requester.node(), stages };
+        let session = Session {
+            id: SessionId([7; 16]),
+            model: model.id,
+            requester: requester.node(),
+            stages,
+            connections: vec![1, 2],
+        };
         let mut models = Models::default();
         models.add(model);
         Case { worker, requester, session, models }

@@ -101,13 +101,14 @@ fn steps_from_someone_else_do_not_reach_the_session() {
     // The fifth node knows the session's name and has a connection to the first stage.
     let (mut forged, intruder, first) = (false, ids[4], ids[0]);
     swarm.settle_with(|swarm, to, delivery| {
-        if let Delivery::Peer { frame: PeerFrame::Step { session, position, .. }, .. } = delivery {
-            if to == first && !forged {
-                forged = true;
-                let sampling = Some(Sampling { temperature_milli: 0, top_k: 0, top_p_milli: 1000, seed: 0 });
-                let step = PeerFrame::Step { session: *session, position: *position, tokens: vec![5], sampling };
-                swarm.queue.push_front((first, Delivery::Peer { from: intruder, frame: step }));
-            }
+        if let Delivery::Peer { frame: PeerFrame::Step { session, position, .. }, .. } = delivery
+            && to == first
+            && !forged
+        {
+            forged = true;
+            let sampling = Some(Sampling { temperature_milli: 0, top_k: 0, top_p_milli: 1000, seed: 0 });
+            let step = PeerFrame::Step { session: *session, position: *position, tokens: vec![5], sampling };
+            swarm.queue.push_front((first, Delivery::Peer { from: intruder, frame: step }));
         }
         true
     });

@@ -10,6 +10,7 @@ use potluck_worker::local::{Model, Question};
 
 const PROMPT: &str = "Tell me a story about a fox and a lantern.";
 
+#[expect(clippy::unwrap_used, reason = "test code")]
 fn expected(seed: u64, max_tokens: u32) -> Vec<u32> {
     let model = Model::open(package().path(), "potluck-tiny").unwrap();
     let sampling = SamplingChoice { seed, ..SamplingChoice::default() };

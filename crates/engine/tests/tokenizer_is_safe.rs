@@ -82,7 +82,7 @@ fn the_frame_of_a_conversation_cannot_be_typed() {
 
 #[test]
 fn a_vocabulary_that_spells_a_control_token_cannot_be_used_for_it() {
-    // Merges that lead to it: after them the plain vocabulary knows "!!" as token 2.
+    // Here "!" is declared special, and the vocabulary has it as an ordinary token too.
     let mut json: serde_json::Value = serde_json::from_slice(&file()).unwrap();
     json["added_tokens"].as_array_mut().unwrap().push(json!({
         "id": 3, "content": "!", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true

@@ -108,8 +108,13 @@ mod tests {
                 Stage { node: NodeId([9; 32]), layers: LayerRange { first: 0, end: 4 } },
                 Stage { node: worker.node(), layers },
             ];
-            let session =
-                Session { id: SessionId([3; 16]), model: ModelId([4; 32]), requester: requester.node(), stages };
+            let session = Session {
+                id: SessionId([3; 16]),
+                model: ModelId([4; 32]),
+                requester: requester.node(),
+                stages,
+                connections: vec![1, 2, 3],
+            };
             let receipt = Receipt {
                 session: session.id,
                 model: session.model,

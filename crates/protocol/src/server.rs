@@ -205,6 +205,9 @@ pub struct Session {
     pub requester: NodeId,
     /// In order; together they cover every layer once.
     pub stages: Vec<Stage>,
+    /// A number for each stage's connection to the server, in their order, then one for the requester's. A peer whose number is
+    /// not what it was has begun anew, and whatever connection there was to it is dead.
+    pub connections: Vec<u64>,
 }
 
 /// One node's part in a route.
@@ -299,6 +302,13 @@ impl Session {
     #[must_use]
     pub fn stage_of(&self, node: NodeId) -> Option<usize> {
         self.stages.iter().position(|stage| stage.node == node)
+    }
+
+    /// The number of a participant's connection to the server.
+    #[must_use]
+    pub fn connection_of(&self, node: NodeId) -> Option<u64> {
+        let place = self.stage_of(node).or_else(|| (self.requester == node).then_some(self.stages.len()))?;
+        self.connections.get(place).copied()
     }
 }
 

@@ -108,6 +108,8 @@ pub struct Scheduler {
 #[derive(Debug)]
 struct NodeState {
     since: Duration,
+    /// Tells its peers whether it is still the same process.
+    connection: u64,
     lender: Option<Lender>,
 }
 
@@ -195,7 +197,8 @@ impl Scheduler {
         let mut actions = Vec::new();
         match event {
             Event::Joined => {
-                self.nodes.insert(node, NodeState { since: now, lender: None });
+                let connection = u64::from_le_bytes(self.draw());
+                self.nodes.insert(node, NodeState { since: now, connection, lender: None });
             }
             Event::Left => self.leave(node, now, &mut actions),
             Event::Lend(offer) => self.lend(node, offer, now),
@@ -425,8 +428,12 @@ impl Scheduler {
         for question in std::mem::take(&mut self.waiting) {
             match self.route(question.model) {
                 Some(stages) => {
-                    let id = self.draw_session();
-                    let session = Session { id, model: question.model, requester: question.asker, stages };
+                    let id = SessionId(self.draw());
+                    let number = |node: NodeId| self.nodes.get(&node).map_or(0, |state| state.connection);
+                    let mut connections: Vec<u64> = stages.iter().map(|stage| number(stage.node)).collect();
+                    connections.push(number(question.asker));
+                    let (model, requester) = (question.model, question.asker);
+                    let session = Session { id, model, requester, stages, connections };
                     actions.push(Action::Open(session.clone()));
                     // Stages first: they should know of the session before its first frame reaches them.
                     for stage in &session.stages {
@@ -470,13 +477,14 @@ impl Scheduler {
         self.nodes.iter().filter_map(holder).collect()
     }
 
-    fn draw_session(&mut self) -> SessionId {
+    /// Bytes that nobody can foresee and that do not come again.
+    fn draw<const N: usize>(&mut self) -> [u8; N] {
         self.drawn += 1;
         let mut hasher = blake3::Hasher::new_keyed(&self.seed);
         hasher.update(&self.drawn.to_le_bytes());
-        let mut id = [0; 16];
-        id.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-        SessionId(id)
+        let mut bytes = [0; N];
+        hasher.finalize_xof().fill(&mut bytes);
+        bytes
     }
 }
 

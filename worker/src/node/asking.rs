@@ -310,7 +310,7 @@ impl Node {
         asking.phase = Phase::Running(Box::new(running));
         self.notice(Notice::Answer { ask: number, event });
         for stage in &session.stages {
-            self.open_peer(stage.node);
+            self.open_peer(stage.node, &session);
         }
         let steps = tokens.len().div_ceil(MAX_ROWS);
         let mut position = 0;

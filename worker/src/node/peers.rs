@@ -9,7 +9,7 @@ use potluck_net as net;
 use potluck_protocol::codec;
 use potluck_protocol::id::NodeId;
 use potluck_protocol::peer::PeerFrame;
-use potluck_protocol::server::{Signal, SignedSignal, ToServer};
+use potluck_protocol::server::{Session, Signal, SignedSignal, ToServer};
 
 use super::{Action, Node};
 
@@ -26,6 +26,8 @@ struct Peer {
     queue: Vec<PeerFrame>,
     /// Since when no session uses it.
     idle_since: Option<Duration>,
+    /// The server's numbers of our and the peer's connection to it when this was opened.
+    numbers: (Option<u64>, Option<u64>),
 }
 
 /// Frames kept for a connection that is still opening: a whole long prompt in steps, and some.
@@ -34,16 +36,24 @@ const MAX_QUEUED_FRAMES: usize = 600;
 const IDLE: Duration = Duration::from_secs(60);
 
 impl Node {
-    /// Makes sure there is, or will be, a connection to `peer`.
-    pub(super) fn open_peer(&mut self, peer: NodeId) {
+    /// Makes sure there is, or will be, a connection to `peer` for `session`.
+    ///
+    /// One from an earlier session is used again only if neither side has begun anew since: a program that left without a word, and
+    /// came back under the same key, knows nothing of it. Both sides see the same numbers, so both decide alike.
+    pub(super) fn open_peer(&mut self, peer: NodeId, session: &Session) {
         if peer == self.me {
             return;
         }
-        if let Some(known) = self.peers.known.get_mut(&peer) {
-            known.idle_since = None;
-            return;
+        let numbers = (session.connection_of(self.me), session.connection_of(peer));
+        match self.peers.known.get_mut(&peer) {
+            Some(known) if known.numbers == numbers => {
+                known.idle_since = None;
+                return;
+            }
+            Some(_) => self.actions.push(Action::Transport(net::Command::ClosePeer { peer })),
+            None => {}
         }
-        self.peers.known.insert(peer, Peer { open: false, queue: Vec::new(), idle_since: None });
+        self.peers.known.insert(peer, Peer { open: false, queue: Vec::new(), idle_since: None, numbers });
         self.actions.push(Action::Transport(net::Command::OpenPeer {
             peer,
             role: net::Role::of(self.me, peer),

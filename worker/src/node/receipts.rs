@@ -220,7 +220,7 @@ mod tests {
 
     fn session(worker: NodeId, requester: NodeId) -> Session {
         let stages = vec![Stage { node: worker, layers: LayerRange { first: 0, end: 6 } }];
-        Session { id: SessionId([1; 16]), model: ModelId([2; 32]), requester, stages }
+        Session { id: SessionId([1; 16]), model: ModelId([2; 32]), requester, stages, connections: vec![1, 2] }
     }
 
     #[test]

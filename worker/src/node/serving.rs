@@ -126,7 +126,7 @@ impl Node {
         let log = WorkLog::new(&session, self.me, layers);
         let serving = Serving { session, place, next_position: 0, in_flight: 0, log, last_frame: now };
         for peer in [serving.session.requester, serving.previous(), serving.next()] {
-            self.open_peer(peer);
+            self.open_peer(peer, &serving.session);
         }
         self.serving.sessions.insert(id, serving);
         self.actions.push(Action::OpenSession { session: id, layers });

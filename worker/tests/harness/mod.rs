@@ -359,7 +359,8 @@ impl Swarm {
             if missing.is_empty() {
                 let id = SessionId([self.next_session; 16]);
                 self.next_session += 1;
-                let session = Session { id, model, requester, stages: stages.clone() };
+                let connections = vec![1; stages.len() + 1];
+                let session = Session { id, model, requester, stages: stages.clone(), connections };
                 self.sessions.insert(id, session.clone());
                 for stage in &stages {
                     self.server_says(stage.node, FromServer::Serve { session: session.clone() });

@@ -6,7 +6,7 @@
 //! | keys, values of the cache | `[positions, kv_heads, head_dim]` and exponents `[positions, kv_heads]` |
 //! | result | one block `[heads * head_dim]` |
 //!
-//! Sums are exact in two words, so neither the order of positions nor how they are cut matters. [`reference`] adds them up in 64 bits and
+//! Sums are exact in two words, so neither the order of positions nor how they are cut matters. [`reference()`] adds them up in 64 bits and
 //! is the specification; [`in_words`] does it in the 32-bit words of `docs/numerics.md`, which compilers turn into SIMD.
 
 mod words;

@@ -1,4 +1,4 @@
-//! Attention in 32-bit words, as `docs/numerics.md` cuts its sums: equal to [`super::reference`], faster on every processor.
+//! Attention in 32-bit words, as `docs/numerics.md` cuts its sums: equal to [`super::reference()`], faster on every processor.
 //!
 //! A score is `Σ hi·k + ((Σ lo·k) >> 7)` with `q = 128·hi + lo`, products of `i16` that are added in `i32`; a sum of weighted values is
 //! kept as `Σ (p·v >> 16)` and `Σ (p·v & 0xffff)`. There are no intrinsics here: the loops are plain enough for a compiler to see.
@@ -10,7 +10,7 @@ use crate::package::{ModelConfig, Tables};
 
 use super::{SCORE_BITS, divide, join};
 
-/// [`super::reference`] in 32-bit words.
+/// [`super::reference()`] in 32-bit words.
 #[must_use]
 pub fn in_words(
     config: &ModelConfig,
