@@ -149,7 +149,8 @@ mod tests {
     #[test]
     fn every_lie_is_refused_though_both_signed_it() {
         let case = Case::new();
-        let lies: [(fn(&mut Receipt), Refusal); 8] = [
+        type Lie = (fn(&mut Receipt), Refusal);
+        let lies: [Lie; 8] = [
             (|r| r.session.0[0] ^= 1, Refusal::OtherSession),
             (|r| r.model.0[0] ^= 1, Refusal::OtherSession),
             (|r| r.requester.0[0] ^= 1, Refusal::OtherSession),
