@@ -1,4 +1,4 @@
-//! Where everyone sits: the table's drawing as numbers, laid out by calculation. Pure; [`super::table`] turns it into SVG.
+//! Where everyone sits: the table's drawing as numbers, laid out by calculation. Pure; `table.rs` turns it into SVG.
 //!
 //! Seats go round clockwise from the top in the order of their layers, so a token's way through the model is a way round the table.
 //! A layer without a seat is an empty chair. Lengths are units of a drawing [`SIZE`] wide and high.
