@@ -24,5 +24,13 @@ async fn second_tab() -> anyhow::Result<()> {
     let nodes = api::swarm(&url).await?.nodes;
     assert_eq!(nodes.len(), 1, "{nodes:?}");
     assert_eq!(nodes[0].id, first, "the first tab goes on undisturbed");
+
+    // Asking from the second tab is fine: it is another requester, and the first tab computes the answer.
+    browser.write("prompt", "What is 2 plus 3?").await?;
+    browser.click("ask").await?;
+    browser.wait_for_text("answer-status", |text| text.starts_with("Done")).await?;
+    let nodes = api::swarm(&url).await?.nodes;
+    assert_eq!(nodes.len(), 1, "{nodes:?}");
+    assert_eq!(nodes[0].id, first, "the first tab still lends");
     Ok(())
 }

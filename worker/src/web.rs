@@ -21,7 +21,12 @@ pub(crate) fn main() {
         if getrandom::fill(&mut fresh).is_err() {
             return; // no randomness, no identity; the page sees a worker that never connects
         }
-        let secret = platform::load_or_create_secret("node.key", || fresh).await;
+        // One key, one connection: a second tab (one that only asks, say) is somebody else for as long as it is open.
+        let secret = if platform::claim("potluck-node-key").await {
+            platform::load_or_create_secret("node.key", || fresh).await
+        } else {
+            fresh
+        };
         let node = Node::new(Identity::from_seed(&secret), NodeKind::Browser);
         let store = WeightStore::new(platform::BlobCache::open().await);
         run(node, transport, commands, store, |notice| platform::port::post_notice(&notice)).await;

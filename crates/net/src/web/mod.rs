@@ -15,6 +15,7 @@ mod envelope;
 mod files;
 mod http;
 mod link;
+mod lock;
 pub mod page;
 mod peer;
 pub mod port;
@@ -26,6 +27,7 @@ pub use files::{BlobCache, load_or_create_secret};
 use futures::channel::oneshot;
 use gloo::timers::callback::Timeout;
 pub(crate) use http::get;
+pub use lock::claim;
 use wasm_bindgen::{JsCast as _, JsValue};
 
 /// Waits. Dropping the future cancels the timer.
