@@ -1,6 +1,8 @@
 //! Adds up what test runners report in their closing lines: `cargo test`, `cargo nextest` and `wasm-bindgen-test-runner`.
 //!
 //! Only closing lines are read; a runner that dies before it prints one fails its step by its exit status instead.
+//! Nextest repeats what a failed test printed, the closing line of that test's own process included, so where it has a
+//! summary nothing else counts.
 
 use std::ops::AddAssign;
 
@@ -20,13 +22,25 @@ impl AddAssign for Count {
     }
 }
 
+/// The closing lines of a run, each with what it reports.
+pub(crate) fn closing_lines<S: AsRef<str>>(lines: &[S]) -> Vec<(&str, Count)> {
+    let closing = |line| closing_line(line).map(|count| (line, count));
+    let mut all: Vec<_> = lines.iter().filter_map(|line| closing(line.as_ref().trim())).collect();
+    if all.iter().any(|(line, _)| line.starts_with(NEXTEST)) {
+        all.retain(|(line, _)| line.starts_with(NEXTEST));
+    }
+    all
+}
+
+/// How nextest's closing line begins.
+const NEXTEST: &str = "Summary [";
+
 /// What a line of output reports, if it is a runner's closing line.
-pub(crate) fn closing_line(line: &str) -> Option<Count> {
-    let line = line.trim();
+fn closing_line(line: &str) -> Option<Count> {
     let numbers = if let Some(rest) = line.strip_prefix("test result: ") {
         // test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s
         rest.split_once(". ")?.1
-    } else if let Some(rest) = line.strip_prefix("Summary [") {
+    } else if let Some(rest) = line.strip_prefix(NEXTEST) {
         // Summary [   1.234s] 12 tests run: 10 passed (1 slow), 1 failed, 1 timed out, 2 skipped
         rest.split_once(" run: ")?.1
     } else {
@@ -60,17 +74,26 @@ mod tests {
 
     #[test]
     fn nextest() {
-        let line =
-            "     Summary [   2.120s] 12 tests run: 9 passed (2 slow, 1 leaky), 1 failed, 2 timed out, 4 skipped";
+        let line = "Summary [   2.120s] 12 tests run: 9 passed (2 slow, 1 leaky), 1 failed, 2 timed out, 4 skipped";
         assert_eq!(closing_line(line), Some(Count { passed: 9, failed: 3 }));
         assert_eq!(
-            closing_line("     Summary [   0.006s] 1 test run: 1 passed, 0 skipped"),
+            closing_line("Summary [   0.006s] 1 test run: 1 passed, 0 skipped"),
             Some(Count { passed: 1, failed: 0 })
         );
         assert_eq!(
-            closing_line("     Summary [   0.1s] 3/9 tests run: 2 passed, 1 failed"),
+            closing_line("Summary [   0.1s] 3/9 tests run: 2 passed, 1 failed"),
             Some(Count { passed: 2, failed: 1 })
         );
+    }
+
+    #[test]
+    fn what_a_failed_test_printed_is_not_counted_again() {
+        let lines = [
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored",
+            "     Summary [   1.0s] 2 tests run: 1 passed, 1 failed",
+        ];
+        let closing = closing_lines(&lines);
+        assert_eq!(closing, [("Summary [   1.0s] 2 tests run: 1 passed, 1 failed", Count { passed: 1, failed: 1 })]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use crate::build::{self, same_artefacts};
 use crate::command::{Failure, Outcome, cargo, root, run, watch};
-use crate::count::{Count, closing_line};
+use crate::count::{Count, closing_lines};
 use crate::launch;
 use crate::setup::{self, Builders, TestPrograms};
 use crate::wasm_target::WASM_TARGET;
@@ -185,11 +185,9 @@ fn simple(command: &mut std::process::Command, what: &str, remedy: &str) -> Outc
 fn counted(command: &mut std::process::Command) -> Outcome<Report> {
     let (status, lines) = watch(command)?;
     let mut report = Report::default();
-    for line in &lines {
-        if let Some(count) = closing_line(line) {
-            report.count += count;
-            report.closing.push(line.trim().to_owned());
-        }
+    for (line, count) in closing_lines(&lines) {
+        report.count += count;
+        report.closing.push(line.to_owned());
     }
     if !status.success() && report.count.failed == 0 {
         return Err(Failure::new(format!("the test runner failed ({status})"), "read the first error above"));
