@@ -1,0 +1,46 @@
+//! A route introduces its members to each other and to nobody else; when one goes, the others read it at once.
+
+mod support;
+
+use potluck_protocol::server::{FromServer, Signal, SignedSignal, ToServer};
+use support::{Member, Running};
+
+#[tokio::test]
+async fn only_peers_of_a_session_are_introduced() -> anyhow::Result<()> {
+    let server = Running::start().await?;
+    let mut volunteer = Member::join(&server, 1).await?;
+    volunteer.lend().await;
+    let mut stranger = Member::join(&server, 2).await?;
+    let mut asker = Member::join(&server, 3).await?;
+    let session = asker.ask().await;
+    assert_eq!(volunteer.serve().await, session);
+    assert_eq!(session.requester, asker.node());
+    assert_eq!(session.stages[0].node, volunteer.node());
+
+    let signal = |from: &Member, to: &Member, sdp: &str| {
+        let signal = SignedSignal::new(&from.identity, to.node(), Signal::Offer { sdp: sdp.to_owned() });
+        ToServer::Signal { to: to.node(), signal }
+    };
+    // The stranger's comes first, and is not passed on; the asker's is.
+    stranger.say(&signal(&stranger, &volunteer, "stranger")).await;
+    // Its next message is taken after the signal, so the answer to it says that the signal has been dealt with.
+    let model = stranger.model();
+    stranger.say(&ToServer::Ask { request: potluck_protocol::id::RequestId(9), model }).await;
+    while !matches!(stranger.hear().await, FromServer::Route { .. }) {}
+    let other = volunteer.serve().await;
+    assert_eq!(other.requester, stranger.node());
+    asker.say(&signal(&asker, &volunteer, "asker")).await;
+    let FromServer::Signal { from, signal } = volunteer.hear().await else { panic!("not the asker's signal") };
+    assert_eq!(from, asker.node());
+    assert!(signal.is_from(asker.node(), volunteer.node()));
+
+    volunteer.vanish();
+    loop {
+        if let FromServer::SessionEnded { session: ended, reason } = asker.hear().await {
+            assert_eq!(ended, session.id);
+            assert!(!reason.is_empty());
+            break;
+        }
+    }
+    Ok(())
+}

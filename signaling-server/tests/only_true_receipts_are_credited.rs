@@ -1,0 +1,109 @@
+//! Forged, inflated and replayed receipts are refused one by one, and the honest one beside them is credited once.
+
+mod support;
+
+use potluck_protocol::id::{NodeId, SessionId};
+use potluck_protocol::identity::Identity;
+use potluck_protocol::receipt::{RECEIPT_POSITIONS, Receipt, SignedReceipt};
+use potluck_protocol::server::{FromServer, Session, ToServer, Verdict};
+use support::{Member, Running};
+
+#[tokio::test]
+async fn only_true_receipts_are_credited() -> anyhow::Result<()> {
+    let server = Running::start().await?;
+    let mut worker = Member::join(&server, 1).await?;
+    worker.lend().await;
+    let mut asker = Member::join(&server, 2).await?;
+    let session = asker.ask().await;
+    assert_eq!(worker.serve().await, session);
+
+    let honest = receipt(&session, worker.node());
+    let (alone, asking) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
+    let sign = |receipt: &Receipt| signed(receipt, &alone, &asking);
+    let with = |change: fn(&mut Receipt)| {
+        let mut changed = honest.clone();
+        change(&mut changed);
+        changed
+    };
+    let lies = [
+        ("the worker signs for the asker too", signed(&honest, &alone, &alone)),
+        ("changed after both signed", SignedReceipt { receipt: with(|r| r.to_position += 1), ..sign(&honest) }),
+        ("positions before its first", sign(&with(|r| r.from_position = 8))),
+        ("beyond the model's context", sign(&with(|r| (r.from_position, r.to_position) = (4000, 4032)))),
+        ("layers it did not hold", sign(&with(|r| r.layers.end -= 1))),
+        ("a session nobody opened", sign(&with(|r| r.session = SessionId([7; 16])))),
+        ("a later number first", sign(&with(|r| r.sequence = 1))),
+    ];
+    // What no session could make true is not a receipt at all: the connection that sends it is closed.
+    let impossible = [
+        ("more positions than a receipt may have", sign(&with(|r| r.to_position = RECEIPT_POSITIONS + 1))),
+        ("more draws than positions", sign(&with(|r| r.sampled = r.to_position + 1))),
+        ("no positions", sign(&with(|r| r.to_position = 0))),
+    ];
+    let honest = sign(&honest);
+    for (what, lie) in lies {
+        let verdict = hand_in(&mut worker, lie).await;
+        assert!(matches!(verdict, Verdict::Refused { .. }), "{what}: {verdict:?}");
+    }
+    for (what, lie) in impossible {
+        worker.say(&ToServer::Receipt(Box::new(lie))).await;
+        let reason = worker.refusal().await;
+        assert!(reason.contains("receipt"), "{what}: {reason}");
+        worker = Member::join(&server, 1).await?;
+    }
+
+    // Somebody else hands in the worker's.
+    let verdict = hand_in(&mut asker, honest.clone()).await;
+    assert!(matches!(verdict, Verdict::Refused { .. }), "{verdict:?}");
+
+    let Verdict::Credited { balance_macs } = hand_in(&mut worker, honest.clone()).await else { panic!("not credited") };
+    assert!(balance_macs > 0);
+    // Again: recognised, and not credited twice. Under the next number: the positions are spent.
+    assert_eq!(hand_in(&mut worker, honest.clone()).await, Verdict::Credited { balance_macs });
+    let mut again = honest.receipt.clone();
+    again.sequence = 1;
+    let again = signed(&again, &worker.identity, &asker.identity);
+    assert!(matches!(hand_in(&mut worker, again).await, Verdict::Refused { .. }));
+    // The rest of the work is credited as before.
+    let mut next = honest.receipt;
+    (next.sequence, next.from_position, next.to_position) = (1, next.to_position, 2 * next.to_position);
+    let next = signed(&next, &worker.identity, &asker.identity);
+    let Verdict::Credited { balance_macs: more } = hand_in(&mut worker, next).await else { panic!("not credited") };
+    assert!(more > balance_macs);
+    Ok(())
+}
+
+fn receipt(session: &Session, worker: NodeId) -> Receipt {
+    Receipt {
+        session: session.id,
+        model: session.model,
+        worker,
+        requester: session.requester,
+        layers: session.stages[0].layers,
+        sequence: 0,
+        from_position: 0,
+        to_position: 32,
+        sampled: 4,
+        output_hash: [5; 32],
+    }
+}
+
+fn signed(receipt: &Receipt, worker: &Identity, requester: &Identity) -> SignedReceipt {
+    SignedReceipt {
+        worker_signature: receipt.sign(worker),
+        requester_signature: receipt.sign(requester),
+        receipt: receipt.clone(),
+    }
+}
+
+async fn hand_in(member: &mut Member, receipt: SignedReceipt) -> Verdict {
+    let id = receipt.receipt.id();
+    member.say(&ToServer::Receipt(Box::new(receipt))).await;
+    loop {
+        if let FromServer::ReceiptResult { receipt, verdict } = member.hear().await
+            && receipt == id
+        {
+            return verdict;
+        }
+    }
+}

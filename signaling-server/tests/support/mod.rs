@@ -1,0 +1,174 @@
+//! A real server on a free port, and members of a swarm that speak to it as nodes do, one message at a time.
+
+#![allow(dead_code, reason = "each scenario is a crate of its own and uses its part")]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Parser as _;
+use futures::{SinkExt as _, StreamExt as _};
+use potluck_protocol::codec::{decode_from_server, encode};
+use potluck_protocol::id::{LayerRange, ModelId, NodeId, RequestId};
+use potluck_protocol::identity::{Identity, Purpose};
+use potluck_protocol::server::{FromServer, ModelSummary, NodeKind, Offer, Session, ToServer, challenge_bytes};
+use potluck_protocol::{NUMERICS_VERSION, PROTOCOL_VERSION};
+use potluck_server::config::Arguments;
+use potluck_server::server::Server;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+/// No answer takes so long, however busy the machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server with the built-in model, running until dropped.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    task: tokio::task::JoinHandle<()>,
+    _folder: TempDir,
+}
+
+impl Running {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        let folder = TempDir::new()?;
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/potluck-tiny");
+        potluck_server::models::add(&model, folder.path())?;
+        let data_dir = folder.path().display().to_string();
+        let arguments = ["potluck-server", "--listen", "127.0.0.1:0", "--settle-ms", "50", "--data-dir", &data_dir];
+        let server = Server::bind(Arguments::try_parse_from(arguments)?.config).await?;
+        let address = server.local_addr();
+        let task = tokio::spawn(async {
+            server.run(std::future::pending()).await.expect("the listener holds");
+        });
+        Ok(Self { address, task, _folder: folder })
+    }
+
+    pub(crate) fn socket_url(&self) -> String {
+        format!("ws://{}/api/v1/socket", self.address)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A node as the server sees it.
+pub(crate) struct Member {
+    pub(crate) identity: Identity,
+    pub(crate) models: Vec<ModelSummary>,
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+impl Member {
+    /// Connects and proves its key.
+    pub(crate) async fn join(server: &Running, seed: u8) -> anyhow::Result<Self> {
+        let mut member = Self::connect(server, seed).await?;
+        let node = member.node();
+        member.say(&ToServer::Hello { protocol: PROTOCOL_VERSION, numerics: NUMERICS_VERSION, node }).await;
+        let FromServer::Challenge { nonce } = member.hear().await else { anyhow::bail!("no challenge") };
+        let signature = member.identity.sign(Purpose::Challenge, &challenge_bytes(&nonce, node));
+        member.say(&ToServer::Prove { signature }).await;
+        let FromServer::Welcome { models, .. } = member.hear().await else { anyhow::bail!("no welcome") };
+        member.models = models;
+        Ok(member)
+    }
+
+    /// Connects and says nothing yet.
+    pub(crate) async fn connect(server: &Running, seed: u8) -> anyhow::Result<Self> {
+        let (socket, _) = connect_async(server.socket_url()).await?;
+        Ok(Self { identity: Identity::from_seed(&[seed; 32]), models: Vec::new(), socket })
+    }
+
+    pub(crate) fn node(&self) -> NodeId {
+        self.identity.node()
+    }
+
+    /// Lends, and holds what it is told to hold until nothing new comes for the whole model.
+    pub(crate) async fn lend(&mut self) -> LayerRange {
+        let offer =
+            Offer { kind: NodeKind::Native, backend: "avx2".to_owned(), memory_bytes: 1 << 30, macs_per_ms: 1_000_000 };
+        self.say(&ToServer::Lend(offer)).await;
+        self.hold().await
+    }
+
+    /// Waits to be told what to hold, and says that it does.
+    pub(crate) async fn hold(&mut self) -> LayerRange {
+        loop {
+            if let FromServer::Assign { model, layers: Some(layers) } = self.hear().await {
+                self.say(&ToServer::Holding { model, layers }).await;
+                return layers;
+            }
+        }
+    }
+
+    /// Asks and waits for the route.
+    pub(crate) async fn ask(&mut self) -> Session {
+        let model = self.model();
+        self.say(&ToServer::Ask { request: RequestId(1), model }).await;
+        loop {
+            if let FromServer::Route { session, .. } = self.hear().await {
+                return session;
+            }
+        }
+    }
+
+    /// Waits until it is to serve in a session.
+    pub(crate) async fn serve(&mut self) -> Session {
+        loop {
+            if let FromServer::Serve { session } = self.hear().await {
+                return session;
+            }
+        }
+    }
+
+    pub(crate) fn model(&self) -> ModelId {
+        self.models[0].id
+    }
+
+    pub(crate) async fn say(&mut self, message: &ToServer) {
+        // The server may have closed; what it said last is still to be heard.
+        let _ = self.socket.send(Message::binary(encode(message))).await;
+    }
+
+    /// The next message; panics if there is none.
+    pub(crate) async fn hear(&mut self) -> FromServer {
+        self.hear_or_end().await.expect("the connection is open")
+    }
+
+    /// The next message; `None` if the connection ended.
+    pub(crate) async fn hear_or_end(&mut self) -> Option<FromServer> {
+        let next = async {
+            loop {
+                match self.socket.next().await {
+                    Some(Ok(Message::Binary(bytes))) => {
+                        return Some(decode_from_server(&bytes).expect("the server speaks the protocol"));
+                    }
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                    Some(Ok(_)) => {}
+                }
+            }
+        };
+        timeout(PATIENCE, next).await.expect("an answer in time")
+    }
+
+    /// Waits for the sentence with which the server ends the connection, and for the end.
+    pub(crate) async fn refusal(&mut self) -> String {
+        let mut why = String::new();
+        while let Some(message) = self.hear_or_end().await {
+            if let FromServer::Refused { reason } = message {
+                why = reason;
+            }
+        }
+        why
+    }
+
+    /// Goes without a word, as a closed lid does.
+    pub(crate) fn vanish(self) {
+        drop(self);
+    }
+}
