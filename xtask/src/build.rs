@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::command::{Outcome, cargo, clean, root, run};
 use crate::setup::Builders;
+use crate::shrink;
 use crate::wasm_target::WASM_TARGET;
 
 /// Where the page is built to.
@@ -32,7 +33,8 @@ pub(crate) fn page(builders: &Builders) -> Outcome {
         .arg(page_folder())
         .current_dir(root());
     same_artefacts(&mut trunk);
-    run(&mut trunk, "building the page failed", "read the first error above")
+    run(&mut trunk, "building the page failed", "read the first error above")?;
+    shrink::page(&page_folder())
 }
 
 /// Sets what makes the page's build and the wasm tests share artefacts: `cargo test` ignores a profile's panic strategy, and

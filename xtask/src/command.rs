@@ -57,9 +57,9 @@ pub(crate) fn clean(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
-/// Runs a command with its output shown as it comes.
+/// Runs a command with its output shown as it comes, all of it on stderr: stdout is for what was asked for, such as the demo's JSON.
 pub(crate) fn run(command: &mut Command, what: &str, remedy: &str) -> Outcome {
-    let status = command.status().map_err(|error| not_started(command, &error))?;
+    let status = command.stdout(std::io::stderr()).status().map_err(|error| not_started(command, &error))?;
     check(status, what, remedy)
 }
 

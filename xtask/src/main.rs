@@ -9,6 +9,7 @@ mod command;
 mod count;
 mod launch;
 mod setup;
+mod shrink;
 mod steps;
 mod test;
 mod tools;
@@ -23,7 +24,7 @@ const HELP: &str = "\
 usage: cargo xtask COMMAND [OPTIONS]
 
   setup       install what building and testing need, once: the wasm32 target, trunk, wasm-bindgen, and on
-              Debian and Ubuntu (as root) Chromium, its driver and a software Vulkan adapter
+              Debian and Ubuntu (as root) Chromium, its driver, a software Vulkan adapter and wasm-opt
   demo        build everything and run a swarm on this machine: a server, a native node, two browsers
   test        check everything: formatting, lints, tests, documentation, sizes, licences
   bench       measure tokens a second, time to serve, time of a hop, sizes
