@@ -8,12 +8,14 @@
 //!   Start → Offer ─── signal ──────────────→ Remote(offer) → Answer
 //!   Remote(answer) → Accept ←─── signal ──── (its answer)
 //!   Remote(candidate) → AddCandidate  ←──→   the same; kept until the description is there
-//!   ChannelOpen × 2 → Tell(PeerOpen)         ChannelOpen × 2 → Tell(PeerOpen)
+//!   ChannelOpen → Transmit(hello) ←──→       the same, on each of two channels
+//!   both heard → Tell(PeerOpen)              both heard → Tell(PeerOpen)
 //!   Send → Transmit…                         Chunk… → Tell(PeerFrame)
 //! ```
 //! It does not know WebRTC, sockets or JavaScript, and does not look into frames.
 
 mod chunk;
+mod greeting;
 mod outbox;
 mod peer;
 
@@ -46,6 +48,10 @@ pub const LOW_WATER_BYTES: usize = 64 * 1024;
 
 /// Candidates taken from one peer for one connection. A machine with many interfaces offers about twenty.
 pub const MAX_CANDIDATES: usize = 64;
+
+/// How often a session wants to be told that time passed. A greeting that came too early is said again after so long, and someone waits
+/// for it.
+pub const TICK: Duration = Duration::from_millis(100);
 
 /// How long the steps of a connection may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

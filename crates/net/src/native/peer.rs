@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::connection::{self, Connection};
 use super::{Happened, NetConfig};
-use crate::session::{Action, Candidate, Input, MAX_UNREAD_BYTES, PeerSession};
+use crate::session::{Action, Candidate, Input, MAX_UNREAD_BYTES, PeerSession, TICK};
 use crate::{Event, Role};
 
 /// One peer, shared by the transport and the tasks that work for it.
@@ -55,9 +55,6 @@ enum Step {
 
 /// Steps that may wait. A peer that signals more than this before they are carried out is not negotiating.
 const MAX_STEPS: usize = 256;
-
-/// How often the session's time-outs are looked at.
-const TICK: Duration = Duration::from_millis(500);
 
 impl Peer {
     pub(super) fn open(
@@ -175,7 +172,7 @@ impl Peer {
 /// Carries out a peer's steps and watches its clock until it is closed.
 async fn work(peer: Arc<Peer>, config: Arc<NetConfig>, mut steps: mpsc::Receiver<Step>) {
     let mut current: Option<Connection> = None;
-    let mut ticks = tokio::time::interval(TICK.min(config.limits.open / 4));
+    let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {

@@ -3,6 +3,7 @@
 //! ```text
 //! first chunk   01 | length of the whole frame, u32 little endian | bytes
 //! every other   00 | bytes
+//! greetings     02, 03: a chunk of one byte, which never gets here
 //! ```
 //! Channels are reliable and ordered, so chunks carry no number. A chunk that does not fit is an error, after which the peer is closed:
 //! there is no way back into step.

@@ -8,6 +8,7 @@ use potluck_protocol::peer::Channel;
 use potluck_protocol::server::Signal;
 
 use super::chunk::Assembler;
+use super::greeting::Greeting;
 use super::outbox::Outbox;
 use super::{Limits, MAX_CANDIDATES, MAX_QUEUED_BYTES, MAX_UNREAD_BYTES};
 use crate::{Event, Role};
@@ -35,7 +36,7 @@ pub enum Input<'a> {
     Read(usize),
     /// Something the platform was asked to do went wrong.
     Failed(String),
-    /// Time passed; once a second is enough.
+    /// Time passed; every [`TICK`](super::TICK).
     Tick,
 }
 
@@ -102,7 +103,7 @@ pub struct PeerSession {
     waiting: Vec<Candidate>,
     disconnected_since: Option<Duration>,
     lanes: [Lane; 2],
-    /// Frames that came before both channels were open here.
+    /// Frames that came before both channels were known to carry.
     early: Vec<Event>,
     unread_bytes: usize,
 }
@@ -117,7 +118,7 @@ enum Phase {
 /// What there is one of a channel.
 #[derive(Debug, Default)]
 struct Lane {
-    open: bool,
+    greeting: Greeting,
     assembler: Assembler,
     /// When the last chunk of an unfinished frame came.
     partial_since: Option<Duration>,
@@ -179,7 +180,8 @@ impl PeerSession {
             }
             Input::Remote(signal) => self.remote(signal, now, &mut actions),
             Input::ChannelOpen(channel) => {
-                self.lanes[lane(channel)].open = true;
+                let hello = self.lanes[lane(channel)].greeting.open();
+                actions.push(Action::Transmit(channel, hello.to_vec()));
                 self.opened(&mut actions);
             }
             Input::ChannelClosed(channel) => {
@@ -247,7 +249,7 @@ impl PeerSession {
             }
         }
         for lane in &mut self.lanes {
-            lane.open = false;
+            lane.greeting = Greeting::default();
             lane.assembler = Assembler::default();
             lane.partial_since = None;
             lane.outbox.restart();
@@ -259,7 +261,7 @@ impl PeerSession {
     }
 
     fn opened(&mut self, actions: &mut Vec<Action>) {
-        if matches!(self.phase, Phase::Opening { .. }) && self.lanes.iter().all(|lane| lane.open) {
+        if matches!(self.phase, Phase::Opening { .. }) && self.lanes.iter().all(|lane| lane.greeting.is_done()) {
             self.phase = Phase::Open;
             actions.push(Action::Tell(Event::PeerOpen { peer: self.peer }));
             actions.extend(self.early.drain(..).map(Action::Tell));
@@ -281,6 +283,11 @@ impl PeerSession {
 
     fn chunk(&mut self, channel: Channel, chunk: &[u8], now: Duration, actions: &mut Vec<Action>) {
         let lane = &mut self.lanes[lane(channel)];
+        let greeting = lane.greeting.hear(chunk);
+        if let Some(answer) = greeting {
+            actions.extend(answer.map(|word| Action::Transmit(channel, word.to_vec())));
+            return self.opened(actions);
+        }
         let frame = match lane.assembler.push(chunk) {
             Ok(frame) => frame,
             Err(error) => return self.close(format!("it sent something malformed: {error}"), actions),
@@ -330,6 +337,11 @@ impl PeerSession {
             self.close(format!("nothing came through for {} s", limits.disconnected.as_secs_f32()), actions);
         } else if self.lanes.iter().any(|lane| over(lane.partial_since, limits.stall)) {
             self.close(format!("a frame stopped halfway for {} s", limits.stall.as_secs_f32()), actions);
+        } else {
+            for channel in CHANNELS {
+                let again = self.lanes[lane(channel)].greeting.again();
+                actions.extend(again.map(|word| Action::Transmit(channel, word.to_vec())));
+            }
         }
     }
 

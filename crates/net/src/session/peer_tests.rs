@@ -15,10 +15,22 @@ fn session(role: Role) -> PeerSession {
 
 fn open(role: Role) -> PeerSession {
     let mut session = session(role);
-    assert_eq!(session.handle(Input::ChannelOpen(Channel::Activations), NOW), []);
-    let actions = session.handle(Input::ChannelOpen(Channel::Control), NOW);
-    assert_eq!(actions, [Action::Tell(Event::PeerOpen { peer: PEER })]);
+    assert_eq!(session.handle(Input::ChannelOpen(Channel::Activations), NOW), [hello(Channel::Activations)]);
+    assert_eq!(session.handle(Input::ChannelOpen(Channel::Control), NOW), [hello(Channel::Control)]);
+    assert_eq!(heard(&mut session), [Action::Tell(Event::PeerOpen { peer: PEER })]);
     session
+}
+
+fn hello(channel: Channel) -> Action {
+    Action::Transmit(channel, vec![2])
+}
+
+/// Both channels were heard by the peer; what that leads to, beside more greetings.
+fn heard(session: &mut PeerSession) -> Vec<Action> {
+    let mut actions = session.handle(Input::Chunk(Channel::Control, &[3]), NOW);
+    actions.extend(session.handle(Input::Chunk(Channel::Activations, &[3]), NOW));
+    actions.retain(|action| !matches!(action, Action::Transmit(_, word) if *word == [3]));
+    actions
 }
 
 fn offer(sdp: &str) -> Input<'static> {
@@ -91,18 +103,20 @@ fn a_peer_that_offers_anew_gets_a_new_connection_and_what_was_queued() {
     assert_eq!(session.handle(Input::Send(Channel::Control, vec![1]), NOW), []);
     assert_eq!(session.handle(offer("p"), NOW), [Action::Answer { offer: "p".to_owned(), fresh: true }]);
     session.handle(Input::ChannelOpen(Channel::Control), NOW);
-    let actions = session.handle(Input::ChannelOpen(Channel::Activations), NOW);
+    session.handle(Input::ChannelOpen(Channel::Activations), NOW);
+    let actions = heard(&mut session);
     assert_eq!(actions[0], Action::Tell(Event::PeerOpen { peer: PEER }));
     assert_eq!(actions[1], Action::Transmit(Channel::Control, vec![1, 1, 0, 0, 0, 1]));
 }
 
 #[test]
-fn frames_queue_until_both_channels_are_open_and_then_go_out_in_order() {
+fn frames_queue_until_both_channels_carry_and_then_go_out_in_order() {
     let mut session = session(Role::Offers);
     assert_eq!(session.handle(Input::Send(Channel::Control, vec![1]), NOW), []);
     assert_eq!(session.handle(Input::Send(Channel::Control, vec![2]), NOW), []);
     session.handle(Input::ChannelOpen(Channel::Control), NOW);
-    let actions = session.handle(Input::ChannelOpen(Channel::Activations), NOW);
+    session.handle(Input::ChannelOpen(Channel::Activations), NOW);
+    let actions = heard(&mut session);
     let sent = |byte| Action::Transmit(Channel::Control, vec![1, 1, 0, 0, 0, byte]);
     assert_eq!(actions, [Action::Tell(Event::PeerOpen { peer: PEER }), sent(1), sent(2)]);
 }
@@ -112,9 +126,29 @@ fn frames_that_come_before_the_second_channel_opens_are_told_after_it() {
     let mut session = session(Role::Answers);
     session.handle(Input::ChannelOpen(Channel::Control), NOW);
     assert_eq!(session.handle(Input::Chunk(Channel::Control, &[1, 1, 0, 0, 0, 9]), NOW), []);
-    let told = session.handle(Input::ChannelOpen(Channel::Activations), NOW);
+    session.handle(Input::ChannelOpen(Channel::Activations), NOW);
+    let told = heard(&mut session);
     let frame = Event::PeerFrame { peer: PEER, channel: Channel::Control, frame: vec![9] };
     assert_eq!(told, [Action::Tell(Event::PeerOpen { peer: PEER }), Action::Tell(frame)]);
+}
+
+#[test]
+fn nothing_is_sent_where_the_peer_was_not_heard_and_greetings_go_on_until_it_is() {
+    let mut session = session(Role::Offers);
+    session.handle(Input::ChannelOpen(Channel::Control), NOW);
+    session.handle(Input::ChannelOpen(Channel::Activations), NOW);
+    assert_eq!(session.handle(Input::Send(Channel::Control, vec![1]), NOW), []);
+    assert_eq!(session.handle(Input::Tick, NOW), [hello(Channel::Control), hello(Channel::Activations)]);
+    let answered = session.handle(Input::Chunk(Channel::Control, &[2]), NOW);
+    assert_eq!(answered, [Action::Transmit(Channel::Control, vec![3])]);
+    assert_eq!(
+        session.handle(Input::Tick, NOW),
+        [Action::Transmit(Channel::Control, vec![3]), hello(Channel::Activations)]
+    );
+    let opened = heard(&mut session);
+    assert_eq!(opened[0], Action::Tell(Event::PeerOpen { peer: PEER }));
+    assert_eq!(transmitted(&opened), 6, "the frame that waited");
+    assert_eq!(session.handle(Input::Tick, NOW), []);
 }
 
 #[test]
@@ -179,7 +213,7 @@ fn what_takes_too_long_is_given_up() {
     let almost = Duration::from_millis(1);
 
     let mut opening = session(Role::Answers);
-    assert_eq!(opening.handle(Input::Tick, NOW + limits.open - almost), []);
+    assert_eq!(opening.handle(Input::Tick, NOW + limits.open - almost), [], "no channel is open to greet on");
     closed(&opening.handle(Input::Tick, NOW + limits.open));
 
     let mut half = open(Role::Answers);

@@ -11,11 +11,11 @@ use potluck_protocol::id::NodeId;
 
 use super::peer::Peer;
 use super::socket::ServerSocket;
-use crate::session::{Input, Limits};
+use crate::session::{Input, Limits, TICK};
 use crate::{Command, Event, Transport};
 
-/// Milliseconds between looks at the peers' time-outs. Browsers stretch this in background tabs; time-outs are then later, not lost.
-const TICK_MS: u32 = 500;
+/// [`TICK`](crate::session::TICK) in milliseconds. Browsers stretch it in background tabs; time-outs are then later, not lost.
+const TICK_MS: u32 = TICK.subsec_millis();
 
 /// [`Transport`] for a node on the page. Dropping it closes everything.
 pub struct PageTransport {
