@@ -24,7 +24,7 @@ const HELP: &str = "\
 usage: cargo xtask COMMAND [OPTIONS]
 
   setup       install what building and testing need, once: the wasm32 target, trunk, wasm-bindgen, and on
-              Debian and Ubuntu (as root) Chromium, its driver, a software Vulkan adapter and wasm-opt
+              Debian and Ubuntu (as root) Chromium, its driver and a software Vulkan adapter
   demo        build everything and run a swarm on this machine: a server, a native node, two browsers
   test        check everything: formatting, lints, tests, documentation, sizes, licences
   bench       measure tokens a second, time to serve, time of a hop, sizes

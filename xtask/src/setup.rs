@@ -84,12 +84,6 @@ pub(crate) fn test_programs() -> Outcome<TestPrograms> {
             eprintln!("{failure}; GPU tests use what adapter there is");
         }
     }
-    if programs::on_path("wasm-opt").is_none() {
-        let remedy = "install it (Debian: `apt-get install binaryen`)";
-        if let Err(failure) = install(&["binaryen"], "no wasm-opt was found", remedy) {
-            eprintln!("{failure}; the page comes out a tenth larger");
-        }
-    }
     Ok(TestPrograms { chromium, lavapipe: programs::lavapipe() })
 }
 

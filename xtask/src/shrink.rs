@@ -1,8 +1,8 @@
-//! Shrinks the page's wasm with Binaryen's `wasm-opt`, where it is installed: about a tenth less to download.
+//! Shrinks the page's wasm with Binaryen's `wasm-opt`, where there is one: about an eighth less to download.
 //!
-//! Optional, as the page runs without; hence not trunk's business, which would fail or fetch a binary. A `wasm-opt` that cannot read a
-//! file (Debian's does not know every instruction that rustc uses) leaves it as built. A shrunk file is kept under the hash of what it
-//! was made from, so that an unchanged page costs nothing.
+//! Optional, as the page runs without; hence not trunk's business, which would fail or fetch a binary. It takes a `wasm-opt` on `PATH`
+//! that is new enough, else npm's, kept in the user's cache folder. A shrunk file is kept under the hash of what it was made from and
+//! with what, so that an unchanged page costs nothing.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
@@ -11,7 +11,13 @@ use std::path::{Path, PathBuf};
 
 use xtask::programs::on_path;
 
-use crate::command::{Failure, Outcome, clean, root};
+use crate::command::{Failure, Outcome, capture, clean, root};
+use crate::tools;
+
+/// Older ones break what they shrink: 108, Debian 12's, takes one table for another, and the page's worker dies as it starts.
+const OLDEST_VERSION: u32 = 120;
+/// What is installed where none is on `PATH`.
+const NPM_VERSION: &str = "132.0.0";
 
 /// What rustc's wasm uses; `wasm-opt` takes nothing beyond the first version of wasm for granted.
 const FEATURES: [&str; 7] = [
@@ -24,45 +30,105 @@ const FEATURES: [&str; 7] = [
     "--enable-multivalue",
 ];
 
-/// Shrinks every wasm file of the built page, if `wasm-opt` is there.
+/// A `wasm-opt` and what it says its version is.
+struct WasmOpt {
+    program: PathBuf,
+    version: String,
+}
+
+/// Shrinks every wasm file of the built page, if there is a `wasm-opt`.
 pub(crate) fn page(folder: &Path) -> Outcome {
-    let Some(program) = on_path("wasm-opt") else { return Ok(()) };
+    let Some(wasm_opt) = ensure() else {
+        eprintln!("no wasm-opt since version {OLDEST_VERSION} and no npm: the page stays an eighth larger");
+        return Ok(());
+    };
     let entries = fs::read_dir(folder).map_err(|error| failed(folder, &error))?;
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
         if path.extension().is_some_and(|extension| extension == "wasm") {
-            file(&program, &path)?;
+            file(&wasm_opt, &path)?;
         }
     }
     Ok(())
 }
 
-fn file(program: &Path, path: &Path) -> Outcome {
+/// Finds a `wasm-opt`, or has npm install one.
+fn ensure() -> Option<WasmOpt> {
+    if let Some(found) = on_path("wasm-opt").and_then(new_enough) {
+        return Some(found);
+    }
+    // npm's is a script for node.
+    let npm = on_path("npm").filter(|_| on_path("node").is_some())?;
+    let folder = tools::cache_folder().ok()?.join("tools").join(format!("binaryen-{NPM_VERSION}"));
+    let program = folder.join("node_modules/.bin/wasm-opt");
+    if let Some(found) = new_enough(program.clone()) {
+        return Some(found);
+    }
+    eprintln!("installing binaryen {NPM_VERSION} into {} (once)", folder.display());
+    fs::create_dir_all(&folder).ok()?;
+    let mut install = clean(npm);
+    install
+        .args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"])
+        .arg(&folder);
+    capture(
+        install.arg(format!("binaryen@{NPM_VERSION}")),
+        "npm could not install binaryen",
+        "install wasm-opt yourself",
+    )
+    .inspect_err(|failure| eprintln!("{failure}"))
+    .ok()?;
+    new_enough(program)
+}
+
+fn new_enough(program: PathBuf) -> Option<WasmOpt> {
+    let output = clean(&program).arg("--version").output().ok()?;
+    let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    (version_number(&version)? >= OLDEST_VERSION).then_some(WasmOpt { program, version })
+}
+
+/// The number in "wasm-opt version 120 (version_120)".
+fn version_number(text: &str) -> Option<u32> {
+    text.strip_prefix("wasm-opt version ")?.split_whitespace().next()?.parse().ok()
+}
+
+fn file(wasm_opt: &WasmOpt, path: &Path) -> Outcome {
     let original = fs::read(path).map_err(|error| failed(path, &error))?;
-    let kept = kept(&original);
+    let kept = kept(&original, &wasm_opt.version);
     if !kept.is_file() {
         if let Some(folder) = kept.parent() {
             fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
         }
         let aside = kept.with_extension("part");
-        let mut command = clean(program);
+        let mut command = clean(&wasm_opt.program);
         command.arg("-Oz").args(FEATURES).arg(path).arg("-o").arg(&aside);
-        let output = command.output().map_err(|error| failed(program, &error))?;
-        if !output.status.success() {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            eprintln!("{name} stays as built: this wasm-opt cannot read it");
-            return Ok(());
-        }
+        capture(
+            &mut command,
+            &format!("{} could not be shrunk", path.display()),
+            "take wasm-opt off PATH, or mend it",
+        )?;
         fs::rename(&aside, &kept).map_err(|error| failed(&kept, &error))?;
     }
     fs::copy(&kept, path).map(|_| ()).map_err(|error| failed(path, &error))
 }
 
-fn kept(original: &[u8]) -> PathBuf {
+fn kept(original: &[u8], version: &str) -> PathBuf {
     let mut hasher = DefaultHasher::new();
-    original.hash(&mut hasher);
+    (original, version, FEATURES).hash(&mut hasher);
     root().join("target/wasm-opt").join(format!("{:016x}.wasm", hasher.finish()))
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(format!("{}: {error}", path.display()), "remove dist/ and target/wasm-opt, then run this again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_a_number() {
+        assert_eq!(version_number("wasm-opt version 108"), Some(108));
+        assert_eq!(version_number("wasm-opt version 132 (version_132)"), Some(132));
+        assert_eq!(version_number("wasm-opt version"), None);
+        assert_eq!(version_number(""), None);
+    }
 }

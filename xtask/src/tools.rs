@@ -106,7 +106,7 @@ fn version_in_lock<'a>(lock: &'a str, package: &str) -> Option<&'a str> {
 }
 
 /// `potluck` in the user's cache folder.
-fn cache_folder() -> Outcome<PathBuf> {
+pub(crate) fn cache_folder() -> Outcome<PathBuf> {
     let home = || env::var_os("HOME").map(PathBuf::from);
     let folder = match env::consts::OS {
         "windows" => env::var_os("LOCALAPPDATA").map(PathBuf::from),

@@ -4,7 +4,6 @@
 //! is put into queues under the same lock, so it keeps its order; what takes time goes to the peer's own task.
 
 use core::sync::atomic::{AtomicU64, Ordering};
-use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use potluck_protocol::codec::MAX_PEER_FRAME_BYTES;
