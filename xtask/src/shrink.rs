@@ -85,7 +85,7 @@ fn new_enough(program: PathBuf) -> Option<WasmOpt> {
     (version_number(&version)? >= OLDEST_VERSION).then_some(WasmOpt { program, version })
 }
 
-/// The number in "wasm-opt version 120 (version_120)".
+/// The number in `wasm-opt version 120 (version_120)`.
 fn version_number(text: &str) -> Option<u32> {
     text.strip_prefix("wasm-opt version ")?.split_whitespace().next()?.parse().ok()
 }
