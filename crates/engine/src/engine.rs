@@ -16,6 +16,7 @@ use crate::kernels::embedding;
 use crate::kernels::linear::CpuPath;
 use crate::kv_cache::LayerCache;
 use crate::package::{BlobRole, HeadWeights, LayerWeights, Linear, Manifest, Tables};
+
 use crate::sampler::Logits;
 
 pub use error::{EngineError, ForwardError, LoadError, SessionError};
@@ -93,8 +94,8 @@ struct Model {
     tables: Tables,
     embedding: Option<Linear>,
     /// Weights of the CPU backend; on a GPU the map's keys alone count.
-    layers: BTreeMap<u32, Option<LayerWeights>>,
-    head: Option<Option<HeadWeights>>,
+    layers: BTreeMap<u32, Option<cpu::Layer>>,
+    head: Option<Option<cpu::Head>>,
 }
 
 impl Model {
@@ -199,7 +200,7 @@ impl Engine {
             BlobRole::Layer(index) if index < config.layers => {
                 let weights = LayerWeights::from_bytes(config, index, bytes)?;
                 let kept = match &mut self.backend {
-                    Backend::Cpu(_) => Some(weights),
+                    Backend::Cpu(path) => Some(cpu::Layer::new(*path, weights)),
                     #[cfg(feature = "gpu")]
                     Backend::Gpu(gpu) => {
                         gpu.load_layer(index, &weights)?;
@@ -212,7 +213,7 @@ impl Engine {
             BlobRole::Head => {
                 let weights = HeadWeights::from_bytes(config, bytes)?;
                 model.head = Some(match &mut self.backend {
-                    Backend::Cpu(_) => Some(weights),
+                    Backend::Cpu(path) => Some(cpu::Head::new(*path, weights)),
                     #[cfg(feature = "gpu")]
                     Backend::Gpu(gpu) => {
                         gpu.load_head(&weights)?;
@@ -362,11 +363,11 @@ impl Engine {
             return Err(ForwardError::Full { limit: config.max_positions });
         }
         match &mut self.backend {
-            Backend::Cpu(path) => {
+            Backend::Cpu(_) => {
                 for (index, cache) in session.layers.clone().zip(&mut session.caches) {
                     // Nothing is missing: see above.
                     let Some(Some(weights)) = model.layers.get(&index) else { continue };
-                    cpu::layer(*path, config, &model.tables, weights, cache, position, &mut rows);
+                    weights.forward(config, &model.tables, cache, position, &mut rows);
                 }
             }
             #[cfg(feature = "gpu")]
@@ -376,9 +377,7 @@ impl Engine {
         let output = match (&mut self.backend, &model.head) {
             _ if session.layers.end != config.layers => Output::Hidden(rows),
             _ if !want_logits => Output::None,
-            (Backend::Cpu(path), Some(Some(weights))) => {
-                Output::Logits(cpu::head(*path, config, &model.tables, weights, last))
-            }
+            (Backend::Cpu(_), Some(Some(weights))) => Output::Logits(weights.logits(config, &model.tables, last)),
             #[cfg(feature = "gpu")]
             (Backend::Gpu(gpu), Some(_)) => Output::Logits(gpu.head(last).await?),
             _ => return Err(ForwardError::Missing(BlobRole::Head)),

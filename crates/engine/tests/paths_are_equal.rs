@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures::executor::block_on;
 use potluck_engine::engine::{BackendChoice, Engine, Input, Output};
-use potluck_engine::kernels::linear::{CpuPath, linear, reference};
+use potluck_engine::kernels::linear::{CpuPath, Matrices, reference};
 use potluck_engine::package::{GROUP, Linear, ModelConfig};
 use potluck_engine::synthetic::{Random, Synthetic, config};
 use proptest::prelude::*;
@@ -40,8 +40,16 @@ fn check(rows: usize, columns: usize, tokens: usize, extreme: bool, seed: u64) {
         })
         .collect();
     let expected: Vec<i32> = a.chunks_exact(columns).flat_map(|token| reference(&weights, token)).collect();
-    for path in [CpuPath::Scalar, CpuPath::detect()] {
-        assert_eq!(linear(path, &weights, &a), expected, "{rows}x{columns}, {tokens} tokens, on {}", path.name());
+    // Beside another, as query, key and value are: a matrix of one row less.
+    let mut other = weights.clone();
+    other.rows -= 1;
+    other.weights.truncate(other.rows * columns);
+    other.group_scales.truncate(other.rows * columns / GROUP);
+    other.row_multipliers.truncate(other.rows);
+    let expected_other: Vec<i32> = a.chunks_exact(columns).flat_map(|token| reference(&other, token)).collect();
+    for path in CpuPath::available() {
+        let products = Matrices::new(path, vec![other.clone(), weights.clone()]).multiply(&a);
+        assert_eq!(products, [expected_other.clone(), expected.clone()], "{rows}x{columns}, {tokens} tokens, {path:?}");
     }
 }
 
@@ -60,7 +68,10 @@ fn matrices_at_the_ends_of_every_range_are_equal() {
             };
             let a = vec![value; 5 * columns];
             let expected = reference(&weights, &a[..columns]);
-            assert_eq!(linear(CpuPath::detect(), &weights, &a), expected.repeat(5), "{weight} {value} {columns}");
+            for path in CpuPath::available() {
+                let products = Matrices::new(path, vec![weights.clone()]).multiply(&a);
+                assert_eq!(products, [expected.repeat(5)], "{weight} {value} {columns} {path:?}");
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use potluck_engine::conformance::{EXPECTED, run};
 use potluck_engine::engine::{BackendChoice, Engine, Input, Output};
-use potluck_engine::kernels::linear::{CpuPath, linear, reference};
+use potluck_engine::kernels::linear::{CpuPath, Matrices, reference};
 use potluck_engine::package::{BlobRole, GROUP, Linear};
 use potluck_engine::synthetic::{self, Random, Synthetic, config};
 use wasm_bindgen_test::wasm_bindgen_test;
@@ -28,7 +28,8 @@ fn matrices_of_odd_shapes_are_equal() {
         let weights = synthetic::linear(&mut random, rows, columns, -30);
         let a: Vec<i32> = (0..tokens * columns).map(|_| random.within(-16_383, 16_383)).collect();
         let expected: Vec<i32> = a.chunks_exact(columns).flat_map(|token| reference(&weights, token)).collect();
-        assert_eq!(linear(CpuPath::Simd128, &weights, &a), expected, "{rows}x{columns}, {tokens} tokens");
+        let products = Matrices::new(CpuPath::Simd128, vec![weights]).multiply(&a);
+        assert_eq!(products, [expected], "{rows}x{columns}, {tokens} tokens");
     }
 }
 
@@ -46,7 +47,8 @@ fn matrices_at_the_ends_of_every_range_are_equal() {
             };
             let a = vec![value; 5 * columns];
             let expected = reference(&weights, &a[..columns]).repeat(5);
-            assert_eq!(linear(CpuPath::Simd128, &weights, &a), expected, "{weight} {value} {columns}");
+            let products = Matrices::new(CpuPath::Simd128, vec![weights]).multiply(&a);
+            assert_eq!(products, [expected], "{weight} {value} {columns}");
         }
     }
 }

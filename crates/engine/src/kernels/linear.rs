@@ -10,17 +10,27 @@
 //! | `W` | [`Linear`] `[out, in]` |
 //! | `y` | `[out]` `i32` |
 //!
-//! The sum over a group, `S`, has 26 bits; times the scale it has 34. Hence `g·S / 2^7 = g·(S >> 7) + (g·(S & 127)) / 2^7`, which holds for
-//! every part of a group and every place of the cut, so SIMD lanes may each do their own part and be added up in any order.
+//! The sum over a group, `S`, has 26 bits; times the scale it has 34. Hence `g·S / 2^7 = 2^4 · g·(S >> 11) + g·(S & 2047) / 2^7`: both parts
+//! of `S` fit `i16`, the first sum is a whole number, and only the second is cut.
+//!
+//! [`reference()`] is the specification. [`Matrices`] holds weights as a path's kernel reads them: rows interleaved, so that a register has
+//! one lane a row and no sum ever crosses lanes.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod matrices;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod packed;
 #[cfg(target_arch = "wasm32")]
 mod simd128;
 
 use crate::package::{GROUP, Linear};
 
 use super::block::mul_shift;
+pub use matrices::Matrices;
 
 /// What computes matrices on this processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,22 +39,36 @@ pub enum CpuPath {
     Scalar,
     /// x86-64 with AVX2.
     Avx2,
+    /// x86-64 with AVX-512 and its 8-bit products (VNNI).
+    Avx512,
+    /// 64-bit ARM.
+    Neon,
     /// wasm with 128-bit SIMD.
     Simd128,
 }
 
 impl CpuPath {
+    /// Those that this processor has, the fastest first; the specification last.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        let mut paths = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            paths.extend(avx512::is_available().then_some(Self::Avx512));
+            paths.extend(avx2::is_available().then_some(Self::Avx2));
+        }
+        #[cfg(target_arch = "aarch64")]
+        paths.push(Self::Neon);
+        #[cfg(target_arch = "wasm32")]
+        paths.push(Self::Simd128);
+        paths.push(Self::Scalar);
+        paths
+    }
+
     /// The fastest there is here.
     #[must_use]
     pub fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if avx2::is_available() {
-            return Self::Avx2;
-        }
-        #[cfg(target_arch = "wasm32")]
-        return Self::Simd128;
-        #[cfg(not(target_arch = "wasm32"))]
-        Self::Scalar
+        Self::available().first().copied().unwrap_or(Self::Scalar)
     }
 
     /// Its name.
@@ -53,6 +77,8 @@ impl CpuPath {
         match self {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Neon => "neon",
             Self::Simd128 => "simd128",
         }
     }
@@ -61,8 +87,11 @@ impl CpuPath {
 /// The exponent of the output for an input block of exponent `e`.
 #[must_use]
 pub fn output_exponent(weights: &Linear, e: i32) -> i32 {
-    e + weights.exponent + 22
+    e + weights.exponent + EXPONENT_STEP
 }
+
+/// What an output's exponent has beyond those of the input and the weights: the bits that the sum and the multiplier are cut by.
+const EXPONENT_STEP: i32 = 7 + 15;
 
 /// The specification: `a` is `[in]`, the result `[out]`.
 ///
@@ -80,51 +109,18 @@ pub fn reference(weights: &Linear, a: &[i32]) -> Vec<i32> {
                 let scale = i64::from(weights.group_scales[row * groups + k / GROUP]);
                 sum = sum.wrapping_add(i64::from(*value) * weight * scale);
             }
-            finish(sum >> 7, weights.row_multipliers[row])
+            finish(wrap(sum >> 7), weights.row_multipliers[row])
         })
         .collect()
 }
 
-/// The same for several tokens on the path given: `rows` is `[tokens, in]`, the result `[tokens, out]`.
-///
-/// # Panics
-/// If `path` is not one of this processor's, or `rows` is not made of whole tokens, which are bugs of the caller.
-#[must_use]
-pub fn linear(path: CpuPath, weights: &Linear, rows: &[i32]) -> Vec<i32> {
-    assert_eq!(rows.len() % weights.columns, 0, "tokens as wide as the matrix");
-    if path == CpuPath::Scalar {
-        return rows.chunks_exact(weights.columns).flat_map(|a| reference(weights, a)).collect();
-    }
-    let narrow: Vec<i16> = rows.iter().map(|value| to_i16(*value)).collect();
-    let mut output = vec![0; rows.len() / weights.columns * weights.rows];
-    simd(path, weights, &narrow, |token, row, acc| {
-        output[token * weights.rows + row] = mul_shift(acc, u32::from(weights.row_multipliers[row]), 15);
-    });
-    output
-}
-
-/// Tokens that a SIMD path takes through a row of weights at once: their eight accumulators and the weights fit 16 registers.
-#[cfg(any(target_arch = "x86_64", target_arch = "wasm32"))]
-const TOKENS_TOGETHER: usize = 4;
-
-fn simd(path: CpuPath, weights: &Linear, rows: &[i16], each: impl FnMut(usize, usize, i32)) {
-    match path {
-        #[cfg(target_arch = "x86_64")]
-        CpuPath::Avx2 => avx2::matmul(weights, rows, each),
-        #[cfg(target_arch = "wasm32")]
-        CpuPath::Simd128 => simd128::matmul(weights, rows, each),
-        _ => unreachable!("{} is not a path of this processor", path.name()),
-    }
+fn finish(acc: i32, multiplier: u16) -> i32 {
+    mul_shift(acc, u32::from(multiplier), 15)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the sum is defined modulo 2^32")]
-fn finish(sum: i64, multiplier: u16) -> i32 {
-    mul_shift(sum as i32, u32::from(multiplier), 15)
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "a block's mantissas have 15 bits")]
-fn to_i16(value: i32) -> i16 {
-    value as i16
+fn wrap(sum: i64) -> i32 {
+    sum as i32
 }
 
 #[cfg(test)]
@@ -149,8 +145,9 @@ mod tests {
         let mut a = vec![0; 64];
         (a[0], a[63]) = (1000, 11);
         // floor((15000 - 154) / 128) = 115, and floor(115 / 2).
-        for path in [CpuPath::Scalar, CpuPath::detect()] {
-            assert_eq!(linear(path, &weights, &a), [115, 57]);
+        assert_eq!(reference(&weights, &a), [115, 57]);
+        for path in CpuPath::available() {
+            assert_eq!(Matrices::new(path, vec![weights.clone()]).multiply(&a), [[115, 57]], "{}", path.name());
         }
         a[63] = 16_383;
         // floor((15000 - 229362) / 128) = -1675, and floor(-1675 / 2).

@@ -55,7 +55,8 @@ impl Reference {
         for index in layers {
             let index = index as usize;
             let cache = &mut self.caches[index];
-            cpu::layer(CpuPath::Scalar, &config, &self.tables, &self.layers[index], cache, position, &mut rows);
+            let layer = cpu::Layer::new(CpuPath::Scalar, self.layers[index].clone());
+            layer.forward(&config, &self.tables, cache, position, &mut rows);
         }
         rows
     }
@@ -116,7 +117,7 @@ pub(crate) async fn batches_equal(gpu: &mut Gpu, reference: &mut Reference, seed
         same(&got, &expected, width, &format!("{config:?}, {batch} rows at {position}"));
 
         let last = &got[got.len() - width..];
-        let expected = cpu::head(CpuPath::Scalar, &config, &reference.tables, &reference.head, last);
+        let expected = cpu::Head::new(CpuPath::Scalar, reference.head.clone()).logits(&config, &reference.tables, last);
         assert_eq!(gpu.head(last).await.unwrap(), expected, "head of {config:?} at {position}");
         position += u32::try_from(batch).unwrap();
     }

@@ -1,99 +1,120 @@
-//! The matrix kernel on AVX2: 16 weights widened to `i16` at a time, multiplied and paired by `vpmaddwd`.
+//! The matrix kernel on AVX2: two weights of each of 8 rows widened to `i16`, multiplied and paired by `vpmaddwd`.
 //!
-//! Eight lanes share a group's 32 products, four each, so a lane's sum is within ±`4 · 127 · 16,383` < 2^23. Cut at bit 8 both parts fit
-//! `i16`, and `vpmaddwd` again (one instruction where a 32-bit multiplication takes two) scales them:
-//! `g·S = 2^8 · g·(S >> 8) + g·(S & 255)`, hence `acc = 2 · Σ g·(S >> 8) + ((Σ g·(S & 255)) >> 7)`.
-//! Several tokens go through one row of weights together, which are then widened once for all of them.
+//! The same instruction applies the scale to both parts of a group's sum (`super`'s doc), where a 32-bit multiplication would take two. A block is two
+//! registers of rows, so that one broadcast of two activations serves both.
 
 use std::arch::x86_64::{
-    __m128i, __m256i, _mm_add_epi32, _mm_cvtsi128_si32, _mm_loadu_si128, _mm_shuffle_epi32, _mm256_add_epi32,
-    _mm256_and_si256, _mm256_castsi256_si128, _mm256_cvtepi8_epi16, _mm256_extracti128_si256, _mm256_loadu_si256,
-    _mm256_madd_epi16, _mm256_set1_epi32, _mm256_setzero_si256, _mm256_srai_epi32,
+    __m256i, _MM_HINT_T0, _mm_loadl_epi64, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi32, _mm256_and_si256,
+    _mm256_cvtepi8_epi16, _mm256_cvtepu8_epi32, _mm256_madd_epi16, _mm256_set1_epi32, _mm256_setzero_si256,
+    _mm256_slli_epi32, _mm256_srai_epi32, _mm256_storeu_si256,
 };
 
-use super::TOKENS_TOGETHER;
-use crate::package::{GROUP, Linear};
+use super::packed::Kernel;
+use crate::package::GROUP;
 
 /// Whether this processor can run this path.
 pub(super) fn is_available() -> bool {
     std::arch::is_x86_feature_detected!("avx2")
 }
 
-/// Calls `each(token, row, acc)` for every token of `a`, `[tokens, in]`, and every row of the matrix.
-///
-/// # Panics
-/// If the processor has no AVX2 or `a` is not made of whole tokens, which are bugs of the caller.
-#[expect(unsafe_code, reason = "calls a function that is compiled for AVX2, once AVX2 was found")]
-pub(super) fn matmul(weights: &Linear, a: &[i16], each: impl FnMut(usize, usize, i32)) {
-    assert!(is_available(), "this path was chosen on a processor with AVX2");
-    assert_eq!(a.len() % weights.columns, 0, "tokens as wide as the matrix");
-    // SAFETY: AVX2 was found by the line above but one.
-    unsafe { matmul_avx2(weights, a, each) }
+/// The kernel; its methods may be called where [`is_available`] says so.
+#[derive(Debug)]
+pub(super) enum Avx2 {}
+
+/// A group of activations as `i16`, two neighbours in a word.
+type Group = [i32; GROUP / 2];
+
+const LANES: usize = 16;
+const GROUP_BYTES: usize = LANES * GROUP;
+/// How far ahead weights are asked for.
+const PREFETCH_BYTES: usize = 4096;
+
+impl Kernel for Avx2 {
+    const LANES: usize = LANES;
+    const DEPTH: usize = 2;
+    const OFFSET: u8 = 0;
+    type Group = Group;
+
+    fn group(a: &[i32]) -> Group {
+        core::array::from_fn(|at| (a[2 * at] & 0xffff) | (a[2 * at + 1] << 16))
+    }
+
+    #[expect(unsafe_code, reason = "calls a function that is compiled for AVX2, on a path that was checked")]
+    fn tile<const TOKENS: usize>(weights: &[u8], scales: &[u8], tokens: &[Group], acc: &mut [i32]) {
+        // SAFETY: nothing is packed for this kernel unless AVX2 was found.
+        unsafe { tile::<TOKENS>(weights.as_chunks().0, scales.as_chunks().0, tokens, acc.as_chunks_mut().0) }
+    }
 }
 
+/// The `acc` of a block for `TOKENS` tokens, `[TOKENS, groups]`.
 #[target_feature(enable = "avx2")]
-fn matmul_avx2(weights: &Linear, a: &[i16], mut each: impl FnMut(usize, usize, i32)) {
-    let columns = weights.columns;
-    let groups = columns / GROUP;
-    for row in 0..weights.rows {
-        let w = &weights.weights[row * columns..][..columns];
-        let g = &weights.group_scales[row * groups..][..groups];
-        let together = a.chunks_exact(columns * TOKENS_TOGETHER);
-        let first_single = a.len() / columns - together.remainder().len() / columns;
-        for (single, token) in together.remainder().chunks_exact(columns).enumerate() {
-            let [acc] = dot(w, g, [token]);
-            each(first_single + single, row, acc);
+fn tile<const TOKENS: usize>(
+    weights: &[[u8; GROUP_BYTES]],
+    scales: &[[u8; LANES]],
+    tokens: &[Group],
+    acc: &mut [[i32; LANES]],
+) {
+    let groups = weights.len();
+    let tokens: [&[Group]; TOKENS] = core::array::from_fn(|t| &tokens[t * groups..][..groups]);
+    let mask = _mm256_set1_epi32(2047);
+    let mut whole = [[_mm256_setzero_si256(); 2]; TOKENS];
+    let mut cut = [[_mm256_setzero_si256(); 2]; TOKENS];
+    for (group, (weights, scales)) in weights.iter().zip(scales).enumerate() {
+        let a: [&Group; TOKENS] = core::array::from_fn(|t| &tokens[t][group]);
+        let mut sums = [[_mm256_setzero_si256(); 2]; TOKENS];
+        for (at, weights) in weights.as_chunks::<32>().0.iter().enumerate() {
+            if TOKENS == 1 {
+                prefetch(weights);
+            }
+            let w = weights.as_chunks::<16>().0;
+            let w = [widen(&w[0]), widen(&w[1])];
+            for t in 0..TOKENS {
+                let a = _mm256_set1_epi32(a[t][at]);
+                sums[t][0] = _mm256_add_epi32(sums[t][0], _mm256_madd_epi16(w[0], a));
+                sums[t][1] = _mm256_add_epi32(sums[t][1], _mm256_madd_epi16(w[1], a));
+            }
         }
-        for (index, tokens) in together.enumerate() {
-            let accs = dot(w, g, core::array::from_fn::<_, TOKENS_TOGETHER, _>(|t| &tokens[t * columns..][..columns]));
-            for (t, acc) in accs.into_iter().enumerate() {
-                each(index * TOKENS_TOGETHER + t, row, acc);
+        for (half, scales) in scales.as_chunks::<8>().0.iter().enumerate() {
+            let scales = widen_scales(scales);
+            for t in 0..TOKENS {
+                let (high, low) = (_mm256_srai_epi32::<11>(sums[t][half]), _mm256_and_si256(sums[t][half], mask));
+                whole[t][half] = _mm256_add_epi32(whole[t][half], _mm256_madd_epi16(high, scales));
+                cut[t][half] = _mm256_add_epi32(cut[t][half], _mm256_madd_epi16(low, scales));
             }
         }
     }
-}
-
-/// The `acc` of one row of weights for each of `TOKENS` tokens, all `[in]`.
-#[target_feature(enable = "avx2")]
-fn dot<const TOKENS: usize>(weights: &[i8], scales: &[u8], tokens: [&[i16]; TOKENS]) -> [i32; TOKENS] {
-    let mut high = [_mm256_setzero_si256(); TOKENS];
-    let mut low = [_mm256_setzero_si256(); TOKENS];
-    let mask = _mm256_set1_epi32(255);
-    for (group, (weights, scale)) in weights.chunks_exact(GROUP).zip(scales).enumerate() {
-        let (w0, w1) = (widen(&weights[..16]), widen(&weights[16..]));
-        // The scale in the lower half of each lane; the upper half of what it meets is only sign.
-        let scale = _mm256_set1_epi32(i32::from(*scale));
-        for (t, token) in tokens.iter().enumerate() {
-            let a = &token[group * GROUP..][..GROUP];
-            let products = [_mm256_madd_epi16(w0, load(&a[..16])), _mm256_madd_epi16(w1, load(&a[16..]))];
-            let sum = _mm256_add_epi32(products[0], products[1]);
-            high[t] = _mm256_add_epi32(high[t], _mm256_madd_epi16(_mm256_srai_epi32::<8>(sum), scale));
-            low[t] = _mm256_add_epi32(low[t], _mm256_madd_epi16(_mm256_and_si256(sum, mask), scale));
+    for (t, acc) in acc.iter_mut().enumerate() {
+        for (half, acc) in acc.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            let (whole, cut) = (_mm256_slli_epi32::<4>(whole[t][half]), _mm256_srai_epi32::<7>(cut[t][half]));
+            store(acc, _mm256_add_epi32(whole, cut));
         }
     }
-    core::array::from_fn(|t| add_lanes(high[t]).wrapping_mul(2).wrapping_add(add_lanes(low[t]) >> 7))
 }
 
 #[target_feature(enable = "avx2")]
-#[expect(unsafe_code, reason = "an unaligned load of 16 bytes from a slice whose length is checked")]
-fn widen(weights: &[i8]) -> __m256i {
-    assert_eq!(weights.len(), 16);
-    // SAFETY: the slice holds exactly the 16 bytes that are read.
-    _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(weights.as_ptr().cast::<__m128i>()) })
+#[expect(unsafe_code, reason = "a load from an array of its size")]
+fn widen(weights: &[u8; 16]) -> __m256i {
+    // SAFETY: the array holds exactly the 16 bytes that are read; the load needs no alignment.
+    _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(weights.as_ptr().cast()) })
+}
+
+/// The scale in the lower half of each lane; the upper half of what it meets is only sign.
+#[target_feature(enable = "avx2")]
+#[expect(unsafe_code, reason = "a load from an array of its size")]
+fn widen_scales(scales: &[u8; 8]) -> __m256i {
+    // SAFETY: the array holds exactly the 8 bytes that are read; the load needs no alignment.
+    _mm256_cvtepu8_epi32(unsafe { _mm_loadl_epi64(scales.as_ptr().cast()) })
 }
 
 #[target_feature(enable = "avx2")]
-#[expect(unsafe_code, reason = "an unaligned load of 32 bytes from a slice whose length is checked")]
-fn load(a: &[i16]) -> __m256i {
-    assert_eq!(a.len(), 16);
-    // SAFETY: the slice holds exactly the 16 values, 32 bytes, that are read.
-    unsafe { _mm256_loadu_si256(a.as_ptr().cast::<__m256i>()) }
+#[expect(unsafe_code, reason = "a store to an array of its size")]
+fn store(acc: &mut [i32; 8], value: __m256i) {
+    // SAFETY: the array holds exactly the 32 bytes that are written; the store needs no alignment.
+    unsafe { _mm256_storeu_si256(acc.as_mut_ptr().cast(), value) }
 }
 
-#[target_feature(enable = "avx2")]
-fn add_lanes(sums: __m256i) -> i32 {
-    let four = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
-    let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));
-    let one = _mm_add_epi32(two, _mm_shuffle_epi32::<0b10_11_00_01>(two));
-    _mm_cvtsi128_si32(one)
+#[expect(unsafe_code, reason = "a prefetch, which reads nothing")]
+fn prefetch(weights: &[u8; 32]) {
+    // SAFETY: a prefetch has no effect but on caches, whatever the address.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(weights.as_ptr().wrapping_add(PREFETCH_BYTES).cast()) }
 }

@@ -1,87 +1,96 @@
-//! The matrix kernel on wasm `simd128`: weights widened to `i16` eight at a time, multiplied and paired by `i32x4.dot_i16x8_s`.
+//! The matrix kernel on wasm `simd128`: two weights of each of 4 rows widened to `i16`, multiplied and paired by `i32x4.dot_i16x8_s`.
 //!
-//! Four lanes share a group's 32 products, eight each, so a lane's sum is within ±`8 · 127 · 16,383` < 2^24. Cut at bit 9 both parts fit
-//! `i16`, and the same instruction scales them: `g·S = 2^9 · g·(S >> 9) + g·(S & 511)`, hence
-//! `acc = 4 · Σ g·(S >> 9) + ((Σ g·(S & 511)) >> 7)`. Several tokens go through one row of weights together, which are then widened
-//! once for all of them.
+//! The same instruction applies the scale to both parts of a group's sum (`super`'s doc). A block is two registers of rows, so that one splat of
+//! two activations serves both.
 
 use core::arch::wasm32::{
-    i16x8_extend_high_i8x16, i16x8_extend_low_i8x16, i32x4_add, i32x4_dot_i16x8, i32x4_extract_lane, i32x4_shr,
-    i32x4_splat, v128, v128_and, v128_load,
+    i16x8_load_extend_i8x8, i16x8_load_extend_u8x8, i32x4_add, i32x4_dot_i16x8, i32x4_extend_high_u16x8,
+    i32x4_extend_low_u16x8, i32x4_shl, i32x4_shr, i32x4_splat, v128, v128_and, v128_store,
 };
 
-use super::TOKENS_TOGETHER;
-use crate::package::{GROUP, Linear};
+use super::packed::Kernel;
+use crate::package::GROUP;
 
-/// Calls `each(token, row, acc)` for every token of `a`, `[tokens, in]`, and every row of the matrix.
-///
-/// # Panics
-/// If `a` is not made of whole tokens, which is a bug of the caller.
-pub(super) fn matmul(weights: &Linear, a: &[i16], mut each: impl FnMut(usize, usize, i32)) {
-    let columns = weights.columns;
-    assert_eq!(a.len() % columns, 0, "tokens as wide as the matrix");
-    let groups = columns / GROUP;
-    for row in 0..weights.rows {
-        let w = &weights.weights[row * columns..][..columns];
-        let g = &weights.group_scales[row * groups..][..groups];
-        let together = a.chunks_exact(columns * TOKENS_TOGETHER);
-        let first_single = a.len() / columns - together.remainder().len() / columns;
-        for (single, token) in together.remainder().chunks_exact(columns).enumerate() {
-            let [acc] = dot(w, g, [token]);
-            each(first_single + single, row, acc);
+/// The kernel.
+#[derive(Debug)]
+pub(super) enum Simd128 {}
+
+/// A group of activations as `i16`, two neighbours in a word.
+type Group = [i32; GROUP / 2];
+
+const LANES: usize = 8;
+const GROUP_BYTES: usize = LANES * GROUP;
+
+impl Kernel for Simd128 {
+    const LANES: usize = LANES;
+    const DEPTH: usize = 2;
+    const OFFSET: u8 = 0;
+    type Group = Group;
+
+    fn group(a: &[i32]) -> Group {
+        core::array::from_fn(|at| (a[2 * at] & 0xffff) | (a[2 * at + 1] << 16))
+    }
+
+    fn tile<const TOKENS: usize>(weights: &[u8], scales: &[u8], tokens: &[Group], acc: &mut [i32]) {
+        tile::<TOKENS>(weights.as_chunks().0, scales.as_chunks().0, tokens, acc.as_chunks_mut().0);
+    }
+}
+
+/// The `acc` of a block for `TOKENS` tokens, `[TOKENS, groups]`.
+fn tile<const TOKENS: usize>(
+    weights: &[[u8; GROUP_BYTES]],
+    scales: &[[u8; LANES]],
+    tokens: &[Group],
+    acc: &mut [[i32; LANES]],
+) {
+    let groups = weights.len();
+    let tokens: [&[Group]; TOKENS] = core::array::from_fn(|t| &tokens[t * groups..][..groups]);
+    let mask = i32x4_splat(2047);
+    let mut whole = [[i32x4_splat(0); 2]; TOKENS];
+    let mut cut = [[i32x4_splat(0); 2]; TOKENS];
+    for (group, (weights, scales)) in weights.iter().zip(scales).enumerate() {
+        let a: [&Group; TOKENS] = core::array::from_fn(|t| &tokens[t][group]);
+        let mut sums = [[i32x4_splat(0); 2]; TOKENS];
+        for (at, weights) in weights.as_chunks::<16>().0.iter().enumerate() {
+            let w = weights.as_chunks::<8>().0;
+            let w = [widen(&w[0]), widen(&w[1])];
+            for t in 0..TOKENS {
+                let a = i32x4_splat(a[t][at]);
+                sums[t][0] = i32x4_add(sums[t][0], i32x4_dot_i16x8(w[0], a));
+                sums[t][1] = i32x4_add(sums[t][1], i32x4_dot_i16x8(w[1], a));
+            }
         }
-        for (index, tokens) in together.enumerate() {
-            let accs = dot(w, g, core::array::from_fn::<_, TOKENS_TOGETHER, _>(|t| &tokens[t * columns..][..columns]));
-            for (t, acc) in accs.into_iter().enumerate() {
-                each(index * TOKENS_TOGETHER + t, row, acc);
+        for (half, scales) in widen_scales(scales).into_iter().enumerate() {
+            for t in 0..TOKENS {
+                let (high, low) = (i32x4_shr(sums[t][half], 11), v128_and(sums[t][half], mask));
+                whole[t][half] = i32x4_add(whole[t][half], i32x4_dot_i16x8(high, scales));
+                cut[t][half] = i32x4_add(cut[t][half], i32x4_dot_i16x8(low, scales));
             }
         }
     }
-}
-
-/// The `acc` of one row of weights for each of `TOKENS` tokens, all `[in]`.
-fn dot<const TOKENS: usize>(weights: &[i8], scales: &[u8], tokens: [&[i16]; TOKENS]) -> [i32; TOKENS] {
-    let mut high = [i32x4_splat(0); TOKENS];
-    let mut low = [i32x4_splat(0); TOKENS];
-    let mask = i32x4_splat(511);
-    for (group, (weights, scale)) in weights.chunks_exact(GROUP).zip(scales).enumerate() {
-        let (first, second) = (load_weights(&weights[..16]), load_weights(&weights[16..]));
-        let w = [
-            i16x8_extend_low_i8x16(first),
-            i16x8_extend_high_i8x16(first),
-            i16x8_extend_low_i8x16(second),
-            i16x8_extend_high_i8x16(second),
-        ];
-        // The scale in the lower half of each lane; the upper half of what it meets is only sign.
-        let scale = i32x4_splat(i32::from(*scale));
-        for (t, token) in tokens.iter().enumerate() {
-            let a = &token[group * GROUP..][..GROUP];
-            let product = |part: usize| i32x4_dot_i16x8(w[part], load(&a[part * 8..][..8]));
-            let sum = i32x4_add(i32x4_add(product(0), product(1)), i32x4_add(product(2), product(3)));
-            high[t] = i32x4_add(high[t], i32x4_dot_i16x8(i32x4_shr(sum, 9), scale));
-            low[t] = i32x4_add(low[t], i32x4_dot_i16x8(v128_and(sum, mask), scale));
+    for (t, acc) in acc.iter_mut().enumerate() {
+        for (half, acc) in acc.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            store(acc, i32x4_add(i32x4_shl(whole[t][half], 4), i32x4_shr(cut[t][half], 7)));
         }
     }
-    core::array::from_fn(|t| add_lanes(high[t]).wrapping_mul(4).wrapping_add(add_lanes(low[t]) >> 7))
 }
 
-#[expect(unsafe_code, reason = "an unaligned load of 16 bytes from a slice whose length is checked")]
-fn load_weights(weights: &[i8]) -> v128 {
-    assert_eq!(weights.len(), 16);
-    // SAFETY: the slice holds exactly the 16 bytes that are read; wasm loads need no alignment.
-    unsafe { v128_load(weights.as_ptr().cast::<v128>()) }
+#[expect(unsafe_code, reason = "a load from an array of its size")]
+fn widen(weights: &[u8; 8]) -> v128 {
+    // SAFETY: the array holds exactly the 8 bytes that are read; wasm loads need no alignment.
+    unsafe { i16x8_load_extend_i8x8(weights.as_ptr().cast()) }
 }
 
-#[expect(unsafe_code, reason = "an unaligned load of 16 bytes from a slice whose length is checked")]
-fn load(a: &[i16]) -> v128 {
-    assert_eq!(a.len(), 8);
-    // SAFETY: the slice holds exactly the 8 values, 16 bytes, that are read; wasm loads need no alignment.
-    unsafe { v128_load(a.as_ptr().cast::<v128>()) }
+/// The scale in the lower half of each lane; the upper half of what it meets is only sign.
+#[expect(unsafe_code, reason = "a load from an array of its size")]
+fn widen_scales(scales: &[u8; LANES]) -> [v128; 2] {
+    // SAFETY: the array holds exactly the 8 bytes that are read; wasm loads need no alignment.
+    let scales = unsafe { i16x8_load_extend_u8x8(scales.as_ptr()) };
+    [i32x4_extend_low_u16x8(scales), i32x4_extend_high_u16x8(scales)]
 }
 
-fn add_lanes(sums: v128) -> i32 {
-    i32x4_extract_lane::<0>(sums)
-        .wrapping_add(i32x4_extract_lane::<1>(sums))
-        .wrapping_add(i32x4_extract_lane::<2>(sums))
-        .wrapping_add(i32x4_extract_lane::<3>(sums))
+#[expect(unsafe_code, reason = "a store to an array of its size")]
+fn store(acc: &mut [i32; 4], value: v128) {
+    // SAFETY: the array holds exactly the 16 bytes that are written; wasm stores need no alignment.
+    unsafe { v128_store(acc.as_mut_ptr().cast(), value) }
 }

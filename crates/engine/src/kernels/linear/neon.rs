@@ -1,0 +1,84 @@
+//! The matrix kernel on NEON: a weight of each of 8 rows widened to `i16` and multiplied by one activation with `smlal`.
+//!
+//! Every 64-bit ARM processor has these instructions. The scale is applied by the 32-bit `mla`, to both parts of a group's sum
+//! (`super`'s doc).
+
+use core::arch::aarch64::{
+    int32x4_t, vaddq_s32, vandq_s32, vdupq_n_s32, vget_high_s16, vget_high_u16, vget_low_s16, vget_low_u16, vld1_s8,
+    vld1_u8, vmlal_n_s16, vmlaq_s32, vmovl_s8, vmovl_u8, vmovl_u16, vreinterpretq_s32_u32, vshlq_n_s32, vshrq_n_s32,
+    vst1q_s32,
+};
+
+use super::packed::Kernel;
+use crate::package::GROUP;
+
+/// The kernel.
+#[derive(Debug)]
+pub(super) enum Neon {}
+
+/// A group of activations.
+type Group = [i16; GROUP];
+
+const LANES: usize = 8;
+const GROUP_BYTES: usize = LANES * GROUP;
+
+impl Kernel for Neon {
+    const LANES: usize = LANES;
+    const DEPTH: usize = 1;
+    const OFFSET: u8 = 0;
+    type Group = Group;
+
+    #[expect(clippy::cast_possible_truncation, reason = "a block's mantissas have 15 bits")]
+    fn group(a: &[i32]) -> Group {
+        core::array::from_fn(|at| a[at] as i16)
+    }
+
+    fn tile<const TOKENS: usize>(weights: &[u8], scales: &[u8], tokens: &[Group], acc: &mut [i32]) {
+        tile::<TOKENS>(weights.as_chunks().0, scales.as_chunks().0, tokens, acc.as_chunks_mut().0);
+    }
+}
+
+/// The `acc` of a block for `TOKENS` tokens, `[TOKENS, groups]`.
+#[expect(unsafe_code, reason = "NEON's intrinsics, and loads and stores of arrays of their size")]
+fn tile<const TOKENS: usize>(
+    weights: &[[u8; GROUP_BYTES]],
+    scales: &[[u8; LANES]],
+    tokens: &[Group],
+    acc: &mut [[i32; LANES]],
+) {
+    let groups = weights.len();
+    let tokens: [&[Group]; TOKENS] = core::array::from_fn(|t| &tokens[t * groups..][..groups]);
+    // SAFETY: every 64-bit ARM processor has NEON; what is read and written are arrays of exactly the size of each access.
+    unsafe {
+        let mask = vdupq_n_s32(2047);
+        let zero: [int32x4_t; 2] = [vdupq_n_s32(0); 2];
+        let mut whole = [zero; TOKENS];
+        let mut cut = [zero; TOKENS];
+        for (group, (weights, scales)) in weights.iter().zip(scales).enumerate() {
+            let mut sums = [zero; TOKENS];
+            for (at, weights) in weights.as_chunks::<LANES>().0.iter().enumerate() {
+                let w = vmovl_s8(vld1_s8(weights.as_ptr().cast()));
+                let (low, high) = (vget_low_s16(w), vget_high_s16(w));
+                for t in 0..TOKENS {
+                    let a = tokens[t][group][at];
+                    sums[t] = [vmlal_n_s16(sums[t][0], low, a), vmlal_n_s16(sums[t][1], high, a)];
+                }
+            }
+            let scales = vmovl_u8(vld1_u8(scales.as_ptr()));
+            let scales = [vmovl_u16(vget_low_u16(scales)), vmovl_u16(vget_high_u16(scales))];
+            for t in 0..TOKENS {
+                for half in 0..2 {
+                    let scales = vreinterpretq_s32_u32(scales[half]);
+                    whole[t][half] = vmlaq_s32(whole[t][half], vshrq_n_s32::<11>(sums[t][half]), scales);
+                    cut[t][half] = vmlaq_s32(cut[t][half], vandq_s32(sums[t][half], mask), scales);
+                }
+            }
+        }
+        for (t, acc) in acc.iter_mut().enumerate() {
+            for (half, acc) in acc.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+                let value = vaddq_s32(vshlq_n_s32::<4>(whole[t][half]), vshrq_n_s32::<7>(cut[t][half]));
+                vst1q_s32(acc.as_mut_ptr(), value);
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The packed form: blocks of rows, interleaved as a [`Kernel`] reads them, and the walk over blocks and tokens.
+//!
+//! A block is [`Kernel::LANES`] rows. Its weights lie as `[groups, 32 / DEPTH, LANES, DEPTH]`, so that one load gives every row its next
+//! `DEPTH` columns; its scales as `[groups, LANES]`. Rows that a matrix lacks are zeros. All blocks of all matrices form one list, which
+//! threads share where there are threads.
+
+use core::marker::PhantomData;
+
+use crate::package::{GROUP, Linear};
+
+use super::finish;
+
+/// One way of computing blocks.
+///
+/// A kernel takes a token's activations a group at a time, in a form of its own, and leaves `acc` of `docs/numerics.md`.
+pub(super) trait Kernel: Sync {
+    /// Rows of a block.
+    const LANES: usize;
+    /// Columns of a row that lie together.
+    const DEPTH: usize;
+    /// What is added to a weight, modulo 256, for kernels that want it unsigned.
+    const OFFSET: u8;
+    /// A group of activations.
+    type Group: Send + Sync;
+
+    /// Converts a group of activations, `[32]`.
+    fn group(a: &[i32]) -> Self::Group;
+
+    /// Computes `acc`, `[TOKENS, LANES]`, of a block for `tokens`, `[TOKENS, groups]`.
+    fn tile<const TOKENS: usize>(weights: &[u8], scales: &[u8], tokens: &[Self::Group], acc: &mut [i32]);
+}
+
+/// Matrices of one width for the kernel `K`.
+#[derive(Debug)]
+pub(super) struct Packed<K> {
+    columns: usize,
+    /// Rows of each matrix.
+    rows: Vec<usize>,
+    /// `[blocks, LANES * columns]`.
+    weights: Vec<u8>,
+    /// `[blocks, groups * LANES]`.
+    scales: Vec<u8>,
+    /// `[blocks, LANES]`.
+    multipliers: Vec<u16>,
+    kernel: PhantomData<K>,
+}
+
+/// Tokens that go through a block at once: their sums stay in registers, and each weight is loaded once for all of them.
+const TOKENS_TOGETHER: usize = 4;
+/// Weights that a thread takes at least: below this, waking it costs more than it computes.
+#[cfg(not(target_arch = "wasm32"))]
+const BYTES_A_TASK: usize = 32 << 10;
+/// Bytes of activations that go through a block together: they stay in a second-level cache while all blocks pass.
+const BYTES_OF_TOKENS: usize = 512 << 10;
+
+impl<K: Kernel> Packed<K> {
+    pub(super) fn new(matrices: &[Linear]) -> Self {
+        let columns = matrices[0].columns;
+        let blocks: usize = matrices.iter().map(|matrix| matrix.rows.div_ceil(K::LANES)).sum();
+        let mut packed = Self {
+            columns,
+            rows: matrices.iter().map(|matrix| matrix.rows).collect(),
+            weights: Vec::with_capacity(blocks * K::LANES * columns),
+            scales: Vec::with_capacity(blocks * K::LANES * columns / GROUP),
+            multipliers: Vec::with_capacity(blocks * K::LANES),
+            kernel: PhantomData,
+        };
+        for matrix in matrices {
+            for first in (0..matrix.rows).step_by(K::LANES) {
+                packed.push_block(matrix, first);
+            }
+        }
+        packed
+    }
+
+    fn push_block(&mut self, matrix: &Linear, first: usize) {
+        let groups = self.columns / GROUP;
+        let rows = first..first + K::LANES;
+        for group in 0..groups {
+            for column in (group * GROUP..(group + 1) * GROUP).step_by(K::DEPTH) {
+                for row in rows.clone() {
+                    let at = row * self.columns + column;
+                    let together = matrix.weights.get(at..at + K::DEPTH);
+                    self.weights.extend((0..K::DEPTH).map(|depth| {
+                        let weight = together.map_or(0, |together| together[depth]);
+                        weight.cast_unsigned().wrapping_add(K::OFFSET)
+                    }));
+                }
+            }
+            let scale = |row: usize| matrix.group_scales.get(row * groups + group).copied().unwrap_or(1);
+            self.scales.extend(rows.clone().map(scale));
+        }
+        self.multipliers.extend(rows.map(|row| matrix.row_multipliers.get(row).copied().unwrap_or(1)));
+    }
+
+    pub(super) fn multiply(&self, a: &[i32]) -> Vec<Vec<i32>> {
+        let tokens = a.len() / self.columns;
+        let groups = self.columns / GROUP;
+        let together = (BYTES_OF_TOKENS / (groups * size_of::<K::Group>())).max(1);
+        let mut outputs: Vec<Vec<i32>> = self.rows.iter().map(|rows| Vec::with_capacity(tokens * rows)).collect();
+        for chunk in a.chunks(together * self.columns) {
+            let converted: Vec<K::Group> = chunk.chunks_exact(GROUP).map(K::group).collect();
+            self.multiply_chunk(&converted, chunk.len() / self.columns, &mut outputs);
+        }
+        outputs
+    }
+
+    /// Appends the products of a few tokens, `[tokens, groups]`.
+    fn multiply_chunk(&self, a: &[K::Group], tokens: usize, outputs: &mut [Vec<i32>]) {
+        // `[blocks, tokens, LANES]`: every block writes its own part.
+        let mut products = vec![0; self.multipliers.len() * tokens];
+        self.for_each_block(&mut products, tokens, |index, products| {
+            let (weights, scales) = (K::LANES * self.columns, K::LANES * self.columns / GROUP);
+            let (weights, scales) =
+                (&self.weights[index * weights..][..weights], &self.scales[index * scales..][..scales]);
+            block::<K>(weights, scales, a, products);
+            let multipliers = &self.multipliers[index * K::LANES..][..K::LANES];
+            for token in products.chunks_exact_mut(K::LANES) {
+                for (value, multiplier) in token.iter_mut().zip(multipliers) {
+                    *value = finish(*value, *multiplier);
+                }
+            }
+        });
+        let mut rest = &products[..];
+        for (rows, output) in self.rows.iter().zip(outputs) {
+            let (blocks, others) = rest.split_at(rows.next_multiple_of(K::LANES) * tokens);
+            rest = others;
+            for token in 0..tokens {
+                let end = output.len() + rows;
+                for block in blocks.chunks_exact(tokens * K::LANES) {
+                    output.extend_from_slice(&block[token * K::LANES..][..K::LANES]);
+                }
+                output.truncate(end);
+            }
+        }
+    }
+
+    /// Calls `work(index, products)` for every block, on all threads if there is enough to share.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn for_each_block(&self, products: &mut [i32], tokens: usize, work: impl Fn(usize, &mut [i32]) + Sync) {
+        use rayon::prelude::*;
+        let block = tokens * K::LANES;
+        let together = (BYTES_A_TASK / (block * self.columns)).max(1);
+        if self.weights.len() * tokens < 2 * BYTES_A_TASK {
+            products.chunks_exact_mut(block).enumerate().for_each(|(index, products)| work(index, products));
+        } else {
+            let tasks = products.par_chunks_exact_mut(block).enumerate().with_min_len(together);
+            tasks.for_each(|(index, products)| work(index, products));
+        }
+    }
+
+    /// Calls `work(index, products)` for every block: a worker in a browser is one thread.
+    #[cfg(target_arch = "wasm32")]
+    fn for_each_block(&self, products: &mut [i32], tokens: usize, work: impl Fn(usize, &mut [i32])) {
+        products.chunks_exact_mut(tokens * K::LANES).enumerate().for_each(|(index, products)| work(index, products));
+    }
+}
+
+/// Computes `acc`, `[tokens, LANES]`, of a block.
+fn block<K: Kernel>(weights: &[u8], scales: &[u8], tokens: &[K::Group], acc: &mut [i32]) {
+    let groups = scales.len() / K::LANES;
+    let mut tiles = acc.chunks_exact_mut(TOKENS_TOGETHER * K::LANES);
+    let mut rest = tokens;
+    for acc in &mut tiles {
+        let (these, others) = rest.split_at(TOKENS_TOGETHER * groups);
+        K::tile::<TOKENS_TOGETHER>(weights, scales, these, acc);
+        rest = others;
+    }
+    for (token, acc) in rest.chunks_exact(groups).zip(tiles.into_remainder().chunks_exact_mut(K::LANES)) {
+        K::tile::<1>(weights, scales, token, acc);
+    }
+}
