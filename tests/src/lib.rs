@@ -14,6 +14,7 @@
 pub mod api;
 pub mod browser;
 mod devtools;
+pub mod measured;
 pub mod median;
 pub mod node;
 pub mod process;

@@ -1,11 +1,14 @@
 //! Layers and head on the CPU: the specification's kernels in order, with the matrices on the fastest exact path.
 
-use crate::kernels::block::rescale;
+mod rows;
+
+use crate::kernels::attention;
 use crate::kernels::linear::{CpuPath, Matrices};
-use crate::kernels::{attention, mlp, rms_norm, rope};
+use crate::kernels::rope::Heads;
 use crate::kv_cache::LayerCache;
 use crate::package::{Gain, HeadWeights, LayerWeights, ModelConfig, Tables};
 use crate::sampler::Logits;
+use crate::threads;
 
 /// A layer's weights, packed for one path.
 #[derive(Debug)]
@@ -46,34 +49,66 @@ impl Layer {
         position: u32,
         rows: &mut [i32],
     ) {
-        let attend = if self.path == CpuPath::Scalar { attention::reference } else { attention::in_words };
-        let (width, head_dim) = (config.d_model as usize, config.head_dim as usize);
-        let (q_width, kv_width, d_ff) = (config.q_width(), config.kv_width(), config.d_ff as usize);
+        let (width, head_dim, d_ff) = (config.d_model as usize, config.head_dim as usize, config.d_ff as usize);
+        let tokens = rows.len() / width;
 
         let a = normalise(config, tables, &self.attention_norm, rows);
         let products = self.qkv.multiply(&a.mantissas);
-        let token = |matrix: usize, width: usize, token: usize| {
-            let exponent = self.qkv.output_exponent(matrix, a.exponents[token]);
-            rope::split(&products[matrix][token * width..][..width], exponent, head_dim)
-        };
-        let a = Blocks::new((position..).zip(0..rows.len() / width).map(|(place, index)| {
-            let (mut q, mut k, v) = (token(0, q_width, index), token(1, kv_width, index), token(2, kv_width, index));
-            rope::rotate(tables, place, head_dim, &mut q);
-            rope::rotate(tables, place, head_dim, &mut k);
-            rope::scale_queries(config, &mut q);
-            cache.push(&k, &v);
-            attend(config, tables, &q, cache, place as usize + 1)
-        }));
+        let places: Vec<u32> = (position..).take(tokens).collect();
+        let heads = threads::map(tokens, 8 * (config.q_width() + config.kv_width()), |token| {
+            let [mut q, mut k, v] = [0, 1, 2].map(|matrix| {
+                let width = products[matrix].len() / tokens;
+                let exponent = self.qkv.output_exponent(matrix, a.exponents[token]);
+                rows::split(&products[matrix][token * width..][..width], exponent, head_dim)
+            });
+            rows::rotate(tables, places[token], head_dim, &mut q);
+            rows::rotate(tables, places[token], head_dim, &mut k);
+            rows::scale_queries(config, &mut q);
+            (q, k, v)
+        });
+        for (_, k, v) in &heads {
+            cache.push(k, v);
+        }
+        let a = self.attend(config, tables, &heads, cache, position as usize);
         add(config, &self.o, &a, rows);
 
         let a = normalise(config, tables, &self.mlp_norm, rows);
         let products = self.gate_up.multiply(&a.mantissas);
-        let tokens = products[0].chunks_exact(d_ff).zip(products[1].chunks_exact(d_ff));
-        let a = Blocks::new(tokens.zip(&a.exponents).map(|((gate, up), e)| {
-            let exponents = [0, 1].map(|matrix| self.gate_up.output_exponent(matrix, *e));
-            mlp::reference(tables, (gate, exponents[0]), (up, exponents[1]))
+        let a = Blocks::new(&threads::map(tokens, 8 * d_ff, |token| {
+            let [gate, up] = [0, 1].map(|matrix| {
+                let exponent = self.gate_up.output_exponent(matrix, a.exponents[token]);
+                (&products[matrix][token * d_ff..][..d_ff], exponent)
+            });
+            rows::gated(tables, gate, up)
         }));
         add(config, &self.down, &a, rows);
+    }
+
+    /// Attention of every token, the first at `position`, whose keys and values are in the cache.
+    fn attend(
+        &self,
+        config: &ModelConfig,
+        tables: &Tables,
+        tokens: &[(Heads, Heads, Heads)],
+        cache: &LayerCache,
+        position: usize,
+    ) -> Blocks {
+        if self.path == CpuPath::Scalar {
+            let queries = tokens.iter().map(|(queries, _, _)| queries).zip(position + 1..);
+            let attend = |(queries, positions)| attention::reference(config, tables, queries, cache, positions);
+            return Blocks::new(&queries.map(attend).collect::<Vec<_>>());
+        }
+        let (heads, head_dim) = (config.heads as usize, config.head_dim as usize);
+        let cost = 4 * (position + tokens.len()) * head_dim;
+        let parts = threads::map(tokens.len() * heads, cost, |part| {
+            let (token, head) = (part / heads, part % heads);
+            rows::attend_head(config, tables, &tokens[token].0, cache, position + token + 1, head)
+        });
+        let joined = parts.chunks_exact(heads).map(|parts| {
+            let (rows, exponents): (Vec<&[i32]>, Vec<i32>) = parts.iter().map(|(row, e)| (&row[..], *e)).unzip();
+            rows::join(rows.concat(), &exponents, head_dim)
+        });
+        Blocks::new(&joined.collect::<Vec<_>>())
     }
 }
 
@@ -94,13 +129,16 @@ impl Head {
     /// Logits of one residual row.
     #[must_use]
     pub fn logits(&self, config: &ModelConfig, tables: &Tables, row: &[i32]) -> Logits {
-        let (a, e) = rms_norm::reference(config, tables, &self.norm, row);
+        let (a, e) = rows::normalise(config, tables, &self.norm, row);
         Logits { values: self.output.multiply(&a).concat(), exponent: self.output.output_exponent(0, e) }
     }
 }
 
 fn normalise(config: &ModelConfig, tables: &Tables, gain: &Gain, rows: &[i32]) -> Blocks {
-    Blocks::new(rows.chunks_exact(config.d_model as usize).map(|x| rms_norm::reference(config, tables, gain, x)))
+    let width = config.d_model as usize;
+    Blocks::new(&threads::map(rows.len() / width, 4 * width, |token| {
+        rows::normalise(config, tables, gain, &rows[token * width..][..width])
+    }))
 }
 
 /// `x += rescale(W a, exponent + F)` for every token.
@@ -110,10 +148,7 @@ fn add(config: &ModelConfig, matrix: &Matrices, a: &Blocks, rows: &mut [i32]) {
     let products = matrix.multiply(&a.mantissas);
     let tokens = rows.chunks_exact_mut(width).zip(products[0].chunks_exact(width));
     for ((x, y), e) in tokens.zip(&a.exponents) {
-        let shift = matrix.output_exponent(0, *e) + fraction_bits;
-        for (x, y) in x.iter_mut().zip(y) {
-            *x = x.wrapping_add(rescale(*y, shift));
-        }
+        rows::add(x, y, matrix.output_exponent(0, *e) + fraction_bits);
     }
 }
 
@@ -126,12 +161,9 @@ struct Blocks {
 }
 
 impl Blocks {
-    fn new(tokens: impl Iterator<Item = (Vec<i32>, i32)>) -> Self {
-        let mut blocks = Self { mantissas: Vec::new(), exponents: Vec::new() };
-        for (mantissas, exponent) in tokens {
-            blocks.mantissas.extend(mantissas);
-            blocks.exponents.push(exponent);
-        }
-        blocks
+    fn new(tokens: &[(Vec<i32>, i32)]) -> Self {
+        let exponents = tokens.iter().map(|(_, exponent)| *exponent).collect();
+        let mantissas: Vec<&[i32]> = tokens.iter().map(|(mantissas, _)| &mantissas[..]).collect();
+        Self { mantissas: mantissas.concat(), exponents }
     }
 }

@@ -18,6 +18,7 @@ use crate::kv_cache::LayerCache;
 use crate::package::{BlobRole, HeadWeights, LayerWeights, Linear, Manifest, Tables};
 
 use crate::sampler::Logits;
+use crate::threads;
 
 pub use error::{EngineError, ForwardError, LoadError, SessionError};
 
@@ -363,13 +364,13 @@ impl Engine {
             return Err(ForwardError::Full { limit: config.max_positions });
         }
         match &mut self.backend {
-            Backend::Cpu(_) => {
+            Backend::Cpu(_) => threads::enter(|| {
                 for (index, cache) in session.layers.clone().zip(&mut session.caches) {
                     // Nothing is missing: see above.
                     let Some(Some(weights)) = model.layers.get(&index) else { continue };
                     weights.forward(config, &model.tables, cache, position, &mut rows);
                 }
-            }
+            }),
             #[cfg(feature = "gpu")]
             Backend::Gpu(gpu) => rows = gpu.forward_layers(id, position, &rows).await?,
         }
@@ -377,7 +378,9 @@ impl Engine {
         let output = match (&mut self.backend, &model.head) {
             _ if session.layers.end != config.layers => Output::Hidden(rows),
             _ if !want_logits => Output::None,
-            (Backend::Cpu(_), Some(Some(weights))) => Output::Logits(weights.logits(config, &model.tables, last)),
+            (Backend::Cpu(_), Some(Some(weights))) => {
+                Output::Logits(threads::enter(|| weights.logits(config, &model.tables, last)))
+            }
             #[cfg(feature = "gpu")]
             (Backend::Gpu(gpu), Some(_)) => Output::Logits(gpu.head(last).await?),
             _ => return Err(ForwardError::Missing(BlobRole::Head)),

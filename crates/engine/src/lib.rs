@@ -25,5 +25,6 @@ pub mod kv_cache;
 pub mod package;
 pub mod sampler;
 pub mod synthetic;
+mod threads;
 #[cfg(feature = "tokenizer")]
 pub mod tokenizer;

@@ -94,6 +94,34 @@ impl Synthetic {
         Self { manifest, blobs }
     }
 
+    /// One part of a model too large to hold twice, made from `seed` and nothing else; not a part of [`Synthetic::new`]'s.
+    #[must_use]
+    pub fn part(config: &ModelConfig, seed: u64, role: BlobRole) -> Vec<u8> {
+        let place = match role {
+            BlobRole::Tables => 0,
+            BlobRole::Embedding => 1,
+            BlobRole::Head => 2,
+            BlobRole::Layer(index) => 3 + u64::from(index),
+        };
+        let mut random = Random::new(seed ^ (place << 32));
+        let (vocab, width) = (config.vocab as usize, config.d_model as usize);
+        match role {
+            BlobRole::Tables => tables(config, &mut random).to_bytes(),
+            BlobRole::Embedding => linear(&mut random, vocab, width, -30).to_bytes(),
+            BlobRole::Layer(_) => layer(&mut random, config).to_bytes(),
+            BlobRole::Head => {
+                let norm = gain(&mut random, width);
+                HeadWeights { norm, output: linear(&mut random, vocab, width, -32) }.to_bytes()
+            }
+        }
+    }
+
+    /// The manifest of a model of shape `config` whose blobs are not hashed: an engine does not look at their names.
+    #[must_use]
+    pub fn nameless(config: ModelConfig) -> Manifest {
+        manifest(config, &[])
+    }
+
     /// The bytes of a part.
     #[must_use]
     pub fn blob(&self, role: BlobRole) -> &[u8] {

@@ -16,7 +16,7 @@ use crate::package::{ModelConfig, Tables};
 
 use super::block::{bits, exp2_neg, fit, mul_shift, rescale};
 use super::rope::Heads;
-pub use words::in_words;
+pub use words::{head_in_words, in_words};
 
 /// Attends with `queries` to the first `positions` entries of the cache, at least one; the token's own must be in it already.
 ///
@@ -64,6 +64,7 @@ pub fn reference(
 const SCORE_BITS: i32 = 16 + 7;
 
 /// Appends the weighted means of a head: `sums / total`, with 16 more fraction bits.
+#[inline(always)]
 fn divide(sums: &[i64], total: u32, row: &mut Vec<i32>) {
     // The best score weighs 2^15, so there are at least 16 bits and nothing to divide by zero.
     let shift = bits(total) - 16;
@@ -71,8 +72,10 @@ fn divide(sums: &[i64], total: u32, row: &mut Vec<i32>) {
     row.extend(sums.iter().map(|sum| mul_shift(wrap(sum >> shift), inverse, 15)));
 }
 
-/// Gives all heads of a token one exponent.
-fn join(mut row: Vec<i32>, exponents: &[i32], width: usize) -> (Vec<i32>, i32) {
+/// Gives all heads of a token, `[heads, head_dim]` with an exponent each, one exponent.
+#[must_use]
+#[inline(always)]
+pub fn join(mut row: Vec<i32>, exponents: &[i32], width: usize) -> (Vec<i32>, i32) {
     let common = exponents.iter().copied().max().unwrap_or(0);
     for (head, exponent) in row.chunks_exact_mut(width).zip(exponents) {
         for value in head {

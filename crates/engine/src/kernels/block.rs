@@ -1,6 +1,7 @@
 //! Blocks: integer mantissas with one power-of-two exponent a row, and the integer functions that every kernel is made of.
 //!
-//! Definitions: `docs/numerics.md`, "Blocks" and "Tables". Everything here wraps modulo 2^32, as WGSL does.
+//! Definitions: `docs/numerics.md`, "Blocks" and "Tables". Everything here wraps modulo 2^32, as WGSL does. Functions are always inlined,
+//! so that a row's loop is compiled for the processor that its kernel is compiled for (`cpu/rows.rs`).
 
 use crate::package::Tables;
 
@@ -13,19 +14,20 @@ pub const RESCALE_MAX: i32 = (1 << 30) - 1;
 
 /// Bit length; 0 for 0.
 #[must_use]
+#[inline(always)]
 pub fn bits(value: u32) -> i32 {
     32 - value.leading_zeros().cast_signed()
 }
 
 /// `x * 2^shift`: to the left saturating at ±[`RESCALE_MAX`], to the right rounding half up.
 #[must_use]
+#[inline(always)]
 pub fn rescale(x: i32, shift: i32) -> i32 {
     if shift >= 0 {
-        if bits(x.unsigned_abs()).wrapping_add(shift) > 30 && x != 0 {
-            x.signum() * RESCALE_MAX
-        } else {
-            x << shift.min(31)
-        }
+        // `bits(|x|) + shift > 30`, in a form that SIMD has; zero stays zero.
+        let shift = shift.min(31);
+        let limit = ((1_u32 << 30) >> shift).max(1);
+        if x.unsigned_abs() >= limit { x.signum() * RESCALE_MAX } else { x << shift }
     } else if shift <= -32 {
         0
     } else {
@@ -36,11 +38,13 @@ pub fn rescale(x: i32, shift: i32) -> i32 {
 
 /// The shift that [`fit`] applies to a row: `bits(max |x|) - 14`.
 #[must_use]
+#[inline(always)]
 pub fn fit_shift(row: &[i32]) -> i32 {
     bits(row.iter().map(|x| x.unsigned_abs()).max().unwrap_or(0)) - MANTISSA_BITS
 }
 
 /// Scales a row in place to 14-bit mantissas; returns what the block's exponent grows by.
+#[inline(always)]
 pub fn fit(row: &mut [i32]) -> i32 {
     let n = fit_shift(row);
     for x in row {
@@ -49,8 +53,17 @@ pub fn fit(row: &mut [i32]) -> i32 {
     n
 }
 
+/// `x += rescale(y, shift)` for a row.
+#[inline(always)]
+pub fn add(x: &mut [i32], y: &[i32], shift: i32) {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x = x.wrapping_add(rescale(*y, shift));
+    }
+}
+
 /// `floor(x * m / 2^k)` for `k` in 1..=16 and `m <= 2^16`, without a 64-bit product.
 #[must_use]
+#[inline(always)]
 pub fn mul_shift(x: i32, m: u32, k: u32) -> i32 {
     let low = x.cast_unsigned() & ((1 << k) - 1);
     (x >> k).wrapping_mul(m.cast_signed()).wrapping_add((low.wrapping_mul(m) >> k).cast_signed())
@@ -58,6 +71,7 @@ pub fn mul_shift(x: i32, m: u32, k: u32) -> i32 {
 
 /// `2^(-d / 2^16)` as Q15.
 #[must_use]
+#[inline(always)]
 pub fn exp2_neg(tables: &Tables, d: u32) -> u32 {
     let d = d.min(31 << 16);
     let (n, f, r) = (d >> 16, ((d >> 8) & 255) as usize, d & 255);
@@ -67,6 +81,7 @@ pub fn exp2_neg(tables: &Tables, d: u32) -> u32 {
 
 /// The logistic function of `x` in Q12, as Q15.
 #[must_use]
+#[inline(always)]
 pub fn sigmoid(tables: &Tables, x: i32) -> i32 {
     let y = x.clamp(-65_536, 65_535) + 65_536;
     let (i, r) = ((y >> 6) as usize, y & 63);

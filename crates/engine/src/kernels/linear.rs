@@ -91,7 +91,9 @@ pub fn output_exponent(weights: &Linear, e: i32) -> i32 {
 }
 
 /// What an output's exponent has beyond those of the input and the weights: the bits that the sum and the multiplier are cut by.
-const EXPONENT_STEP: i32 = 7 + 15;
+const EXPONENT_STEP: i32 = 7 + MULTIPLIER_BITS.cast_signed();
+/// Bits of a row's multiplier.
+const MULTIPLIER_BITS: u32 = 15;
 
 /// The specification: `a` is `[in]`, the result `[out]`.
 ///
@@ -109,13 +111,17 @@ pub fn reference(weights: &Linear, a: &[i32]) -> Vec<i32> {
                 let scale = i64::from(weights.group_scales[row * groups + k / GROUP]);
                 sum = sum.wrapping_add(i64::from(*value) * weight * scale);
             }
-            finish(wrap(sum >> 7), weights.row_multipliers[row])
+            mul_shift(wrap(sum >> 7), u32::from(weights.row_multipliers[row]), MULTIPLIER_BITS)
         })
         .collect()
 }
 
-fn finish(acc: i32, multiplier: u16) -> i32 {
-    mul_shift(acc, u32::from(multiplier), 15)
+/// `acc` to `y` for a row of values, in place.
+#[inline(always)]
+fn finish(values: &mut [i32], multipliers: &[u16]) {
+    for (value, multiplier) in values.iter_mut().zip(multipliers) {
+        *value = mul_shift(*value, u32::from(*multiplier), MULTIPLIER_BITS);
+    }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the sum is defined modulo 2^32")]

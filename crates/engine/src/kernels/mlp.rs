@@ -6,6 +6,7 @@ use super::block::{fit, rescale, sigmoid};
 
 /// Multiplies the gate's SiLU with `up`.
 #[must_use]
+#[inline(always)]
 pub fn reference(tables: &Tables, gate: (&[i32], i32), up: (&[i32], i32)) -> (Vec<i32>, i32) {
     let ((gate, gate_exponent), (up, up_exponent)) = (gate, up);
     let (mut gate_block, mut up_block) = (gate.to_vec(), up.to_vec());

@@ -9,6 +9,7 @@ use super::block::{MANTISSA_BITS, MANTISSA_MAX, bits, fit, fit_shift, mul_shift,
 
 /// Normalises one row.
 #[must_use]
+#[inline(always)]
 pub fn reference(config: &ModelConfig, tables: &Tables, gain: &Gain, x: &[i32]) -> (Vec<i32>, i32) {
     let n = fit_shift(x);
     let mut squares = 0_u64;

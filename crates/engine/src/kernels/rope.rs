@@ -17,6 +17,7 @@ pub struct Heads {
 
 /// Cuts a row with exponent `exponent` into heads, each fitted on its own.
 #[must_use]
+#[inline(always)]
 pub fn split(row: &[i32], exponent: i32, head_dim: usize) -> Heads {
     let mut mantissas = row.to_vec();
     let exponents = mantissas.chunks_exact_mut(head_dim).map(|head| exponent + fit(head)).collect();
@@ -24,6 +25,7 @@ pub fn split(row: &[i32], exponent: i32, head_dim: usize) -> Heads {
 }
 
 /// Rotates every head for `position`: pairs `(j, j + head_dim / 2)`.
+#[inline(always)]
 pub fn rotate(tables: &Tables, position: u32, head_dim: usize, heads: &mut Heads) {
     let half = head_dim / 2;
     let start = position as usize * half;
@@ -40,6 +42,7 @@ pub fn rotate(tables: &Tables, position: u32, head_dim: usize, heads: &mut Heads
 }
 
 /// Multiplies query heads by `log2(e) / sqrt(head_dim)`, so that scores are base-2 logarithms.
+#[inline(always)]
 pub fn scale_queries(config: &ModelConfig, heads: &mut Heads) {
     for (head, exponent) in heads.mantissas.chunks_exact_mut(config.head_dim as usize).zip(&mut heads.exponents) {
         for value in head.iter_mut() {

@@ -9,8 +9,7 @@ mod measure;
 use std::process::ExitCode;
 
 use clap::Parser;
-use e2e::table::layout;
-use serde::Serialize;
+use e2e::measured::table;
 
 /// Measure Potluck on this machine.
 #[derive(Debug, Parser)]
@@ -25,40 +24,6 @@ struct Options {
     /// Print one JSON array on stdout, and all else on stderr.
     #[arg(long)]
     json: bool,
-}
-
-/// One measured number.
-#[derive(Clone, Debug, Serialize)]
-struct Measured {
-    /// What was measured.
-    name: String,
-    /// The median.
-    value: f64,
-    /// Its unit.
-    unit: &'static str,
-    /// What it is compared with, in the same unit.
-    peer: Option<f64>,
-    /// `value / peer`.
-    ratio: Option<f64>,
-    /// What it should be: at least that for rates, at most that for times and sizes.
-    aim: Option<f64>,
-}
-
-impl Measured {
-    fn new(name: &str, value: f64, unit: &'static str) -> Self {
-        Self { name: name.to_owned(), value, unit, peer: None, ratio: None, aim: None }
-    }
-
-    fn against(mut self, peer: f64) -> Self {
-        self.peer = Some(peer);
-        self.ratio = (peer > 0.0).then(|| self.value / peer);
-        self
-    }
-
-    fn aiming_at(mut self, aim: f64) -> Self {
-        self.aim = Some(aim);
-        self
-    }
 }
 
 #[tokio::main]
@@ -77,16 +42,4 @@ async fn main() -> ExitCode {
         println!("{}", table(&measured));
     }
     ExitCode::SUCCESS
-}
-
-fn table(measured: &[Measured]) -> String {
-    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
-    let rows: Vec<Vec<String>> = measured
-        .iter()
-        .map(|row| {
-            let [value, peer, ratio, aim] = [Some(row.value), row.peer, row.ratio, row.aim].map(number);
-            vec![row.name.clone(), value, row.unit.to_owned(), peer, ratio, aim]
-        })
-        .collect();
-    layout(&["what", "value", "unit", "peer", "ratio", "aim"], &rows)
 }

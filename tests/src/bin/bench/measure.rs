@@ -4,13 +4,12 @@ use std::time::Instant;
 
 use e2e::api::{self, SwarmView};
 use e2e::browser::{Graphics, is_available};
+use e2e::measured::Measured;
 use e2e::median::median;
 use e2e::programs::page;
 use e2e::question::{Answer, Question};
 use e2e::sizes;
 use e2e::swarm::Swarm;
-
-use crate::Measured;
 
 /// What everyone is asked; long enough an answer that its rate is steady.
 const PROMPT: &str = "Tell me a story about a fox and a lantern.";

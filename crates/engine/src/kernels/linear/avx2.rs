@@ -9,7 +9,8 @@ use std::arch::x86_64::{
     _mm256_slli_epi32, _mm256_srai_epi32, _mm256_storeu_si256,
 };
 
-use super::packed::Kernel;
+use super::finish;
+use super::packed::{Block, Kernel};
 use crate::package::GROUP;
 
 /// Whether this processor can run this path.
@@ -40,20 +41,16 @@ impl Kernel for Avx2 {
     }
 
     #[expect(unsafe_code, reason = "calls a function that is compiled for AVX2, on a path that was checked")]
-    fn tile<const TOKENS: usize>(weights: &[u8], scales: &[u8], tokens: &[Group], acc: &mut [i32]) {
+    fn tile<const TOKENS: usize>(block: Block<'_>, tokens: &[Group], y: &mut [i32]) {
         // SAFETY: nothing is packed for this kernel unless AVX2 was found.
-        unsafe { tile::<TOKENS>(weights.as_chunks().0, scales.as_chunks().0, tokens, acc.as_chunks_mut().0) }
+        unsafe { tile::<TOKENS>(block, tokens, y.as_chunks_mut().0) }
     }
 }
 
-/// The `acc` of a block for `TOKENS` tokens, `[TOKENS, groups]`.
+/// The `y` of a block for `TOKENS` tokens, `[TOKENS, groups]`.
 #[target_feature(enable = "avx2")]
-fn tile<const TOKENS: usize>(
-    weights: &[[u8; GROUP_BYTES]],
-    scales: &[[u8; LANES]],
-    tokens: &[Group],
-    acc: &mut [[i32; LANES]],
-) {
+fn tile<const TOKENS: usize>(block: Block<'_>, tokens: &[Group], y: &mut [[i32; LANES]]) {
+    let (weights, scales) = (block.weights.as_chunks::<GROUP_BYTES>().0, block.scales.as_chunks::<LANES>().0);
     let groups = weights.len();
     let tokens: [&[Group]; TOKENS] = core::array::from_fn(|t| &tokens[t * groups..][..groups]);
     let mask = _mm256_set1_epi32(2047);
@@ -83,11 +80,12 @@ fn tile<const TOKENS: usize>(
             }
         }
     }
-    for (t, acc) in acc.iter_mut().enumerate() {
-        for (half, acc) in acc.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+    for (t, y) in y.iter_mut().enumerate() {
+        for (half, acc) in y.as_chunks_mut::<8>().0.iter_mut().enumerate() {
             let (whole, cut) = (_mm256_slli_epi32::<4>(whole[t][half]), _mm256_srai_epi32::<7>(cut[t][half]));
             store(acc, _mm256_add_epi32(whole, cut));
         }
+        finish(y, block.multipliers);
     }
 }
 

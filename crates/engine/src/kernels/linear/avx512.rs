@@ -13,7 +13,8 @@ use std::arch::x86_64::{
     _mm512_slli_epi32, _mm512_srai_epi32, _mm512_storeu_si512,
 };
 
-use super::packed::Kernel;
+use super::finish;
+use super::packed::{Block, Kernel};
 use crate::package::GROUP;
 
 /// Whether this processor can run this path.
@@ -60,20 +61,16 @@ impl Kernel for Avx512 {
     }
 
     #[expect(unsafe_code, reason = "calls a function that is compiled for AVX-512, on a path that was checked")]
-    fn tile<const TOKENS: usize>(weights: &[u8], scales: &[u8], tokens: &[Group], acc: &mut [i32]) {
+    fn tile<const TOKENS: usize>(block: Block<'_>, tokens: &[Group], y: &mut [i32]) {
         // SAFETY: nothing is packed for this kernel unless AVX-512 was found.
-        unsafe { tile::<TOKENS>(weights.as_chunks().0, scales.as_chunks().0, tokens, acc.as_chunks_mut().0) }
+        unsafe { tile::<TOKENS>(block, tokens, y.as_chunks_mut().0) }
     }
 }
 
-/// The `acc` of a block for `TOKENS` tokens, `[TOKENS, groups]`.
+/// The `y` of a block for `TOKENS` tokens, `[TOKENS, groups]`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn tile<const TOKENS: usize>(
-    weights: &[[u8; GROUP_BYTES]],
-    scales: &[[u8; LANES]],
-    tokens: &[Group],
-    acc: &mut [[i32; LANES]],
-) {
+fn tile<const TOKENS: usize>(block: Block<'_>, tokens: &[Group], y: &mut [[i32; LANES]]) {
+    let (weights, scales) = (block.weights.as_chunks::<GROUP_BYTES>().0, block.scales.as_chunks::<LANES>().0);
     let groups = weights.len();
     let tokens: [&[Group]; TOKENS] = core::array::from_fn(|t| &tokens[t * groups..][..groups]);
     let mask = _mm512_set1_epi32(2047);
@@ -100,8 +97,9 @@ fn tile<const TOKENS: usize>(
             cut[t] = _mm512_dpwssd_epi32(cut[t], _mm512_and_si512(sum, mask), scales);
         }
     }
-    for (t, acc) in acc.iter_mut().enumerate() {
-        store(acc, _mm512_add_epi32(_mm512_slli_epi32::<4>(whole[t]), _mm512_srai_epi32::<7>(cut[t])));
+    for (t, y) in y.iter_mut().enumerate() {
+        store(y, _mm512_add_epi32(_mm512_slli_epi32::<4>(whole[t]), _mm512_srai_epi32::<7>(cut[t])));
+        finish(y, block.multipliers);
     }
 }
 

@@ -9,7 +9,8 @@ use core::arch::aarch64::{
     vst1q_s32,
 };
 
-use super::packed::Kernel;
+use super::finish;
+use super::packed::{Block, Kernel};
 use crate::package::GROUP;
 
 /// The kernel.
@@ -33,19 +34,15 @@ impl Kernel for Neon {
         core::array::from_fn(|at| a[at] as i16)
     }
 
-    fn tile<const TOKENS: usize>(weights: &[u8], scales: &[u8], tokens: &[Group], acc: &mut [i32]) {
-        tile::<TOKENS>(weights.as_chunks().0, scales.as_chunks().0, tokens, acc.as_chunks_mut().0);
+    fn tile<const TOKENS: usize>(block: Block<'_>, tokens: &[Group], y: &mut [i32]) {
+        tile::<TOKENS>(block, tokens, y.as_chunks_mut().0);
     }
 }
 
-/// The `acc` of a block for `TOKENS` tokens, `[TOKENS, groups]`.
+/// The `y` of a block for `TOKENS` tokens, `[TOKENS, groups]`.
 #[expect(unsafe_code, reason = "NEON's intrinsics, and loads and stores of arrays of their size")]
-fn tile<const TOKENS: usize>(
-    weights: &[[u8; GROUP_BYTES]],
-    scales: &[[u8; LANES]],
-    tokens: &[Group],
-    acc: &mut [[i32; LANES]],
-) {
+fn tile<const TOKENS: usize>(block: Block<'_>, tokens: &[Group], y: &mut [[i32; LANES]]) {
+    let (weights, scales) = (block.weights.as_chunks::<GROUP_BYTES>().0, block.scales.as_chunks::<LANES>().0);
     let groups = weights.len();
     let tokens: [&[Group]; TOKENS] = core::array::from_fn(|t| &tokens[t * groups..][..groups]);
     // SAFETY: every 64-bit ARM processor has NEON; what is read and written are arrays of exactly the size of each access.
@@ -74,11 +71,12 @@ fn tile<const TOKENS: usize>(
                 }
             }
         }
-        for (t, acc) in acc.iter_mut().enumerate() {
-            for (half, acc) in acc.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        for (t, y) in y.iter_mut().enumerate() {
+            for (half, acc) in y.as_chunks_mut::<4>().0.iter_mut().enumerate() {
                 let value = vaddq_s32(vshlq_n_s32::<4>(whole[t][half]), vshrq_n_s32::<7>(cut[t][half]));
                 vst1q_s32(acc.as_mut_ptr(), value);
             }
+            finish(y, block.multipliers);
         }
     }
 }

@@ -8,11 +8,11 @@ use core::marker::PhantomData;
 
 use crate::package::{GROUP, Linear};
 
-use super::finish;
+use crate::threads;
 
 /// One way of computing blocks.
 ///
-/// A kernel takes a token's activations a group at a time, in a form of its own, and leaves `acc` of `docs/numerics.md`.
+/// A kernel takes a token's activations a group at a time, in a form of its own.
 pub(super) trait Kernel: Sync {
     /// Rows of a block.
     const LANES: usize;
@@ -26,8 +26,19 @@ pub(super) trait Kernel: Sync {
     /// Converts a group of activations, `[32]`.
     fn group(a: &[i32]) -> Self::Group;
 
-    /// Computes `acc`, `[TOKENS, LANES]`, of a block for `tokens`, `[TOKENS, groups]`.
-    fn tile<const TOKENS: usize>(weights: &[u8], scales: &[u8], tokens: &[Self::Group], acc: &mut [i32]);
+    /// Computes `y`, `[TOKENS, LANES]`, of a block for `tokens`, `[TOKENS, groups]`.
+    fn tile<const TOKENS: usize>(block: Block<'_>, tokens: &[Self::Group], y: &mut [i32]);
+}
+
+/// A block's part of every plane.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Block<'a> {
+    /// `[groups, 32 / DEPTH, LANES, DEPTH]`.
+    pub(super) weights: &'a [u8],
+    /// `[groups, LANES]`.
+    pub(super) scales: &'a [u8],
+    /// `[LANES]`.
+    pub(super) multipliers: &'a [u16],
 }
 
 /// Matrices of one width for the kernel `K`.
@@ -47,9 +58,6 @@ pub(super) struct Packed<K> {
 
 /// Tokens that go through a block at once: their sums stay in registers, and each weight is loaded once for all of them.
 const TOKENS_TOGETHER: usize = 4;
-/// Weights that a thread takes at least: below this, waking it costs more than it computes.
-#[cfg(not(target_arch = "wasm32"))]
-const BYTES_A_TASK: usize = 32 << 10;
 /// Bytes of activations that go through a block together: they stay in a second-level cache while all blocks pass.
 const BYTES_OF_TOKENS: usize = 512 << 10;
 
@@ -109,17 +117,14 @@ impl<K: Kernel> Packed<K> {
     fn multiply_chunk(&self, a: &[K::Group], tokens: usize, outputs: &mut [Vec<i32>]) {
         // `[blocks, tokens, LANES]`: every block writes its own part.
         let mut products = vec![0; self.multipliers.len() * tokens];
-        self.for_each_block(&mut products, tokens, |index, products| {
-            let (weights, scales) = (K::LANES * self.columns, K::LANES * self.columns / GROUP);
-            let (weights, scales) =
-                (&self.weights[index * weights..][..weights], &self.scales[index * scales..][..scales]);
-            block::<K>(weights, scales, a, products);
-            let multipliers = &self.multipliers[index * K::LANES..][..K::LANES];
-            for token in products.chunks_exact_mut(K::LANES) {
-                for (value, multiplier) in token.iter_mut().zip(multipliers) {
-                    *value = finish(*value, *multiplier);
-                }
-            }
+        let (weights, scales) = (K::LANES * self.columns, K::LANES * self.columns / GROUP);
+        threads::for_each_chunk(&mut products, tokens * K::LANES, tokens * weights, |index, products| {
+            let block = Block {
+                weights: &self.weights[index * weights..][..weights],
+                scales: &self.scales[index * scales..][..scales],
+                multipliers: &self.multipliers[index * K::LANES..][..K::LANES],
+            };
+            multiply_block::<K>(block, a, products);
         });
         let mut rest = &products[..];
         for (rows, output) in self.rows.iter().zip(outputs) {
@@ -134,39 +139,19 @@ impl<K: Kernel> Packed<K> {
             }
         }
     }
-
-    /// Calls `work(index, products)` for every block, on all threads if there is enough to share.
-    #[cfg(not(target_arch = "wasm32"))]
-    fn for_each_block(&self, products: &mut [i32], tokens: usize, work: impl Fn(usize, &mut [i32]) + Sync) {
-        use rayon::prelude::*;
-        let block = tokens * K::LANES;
-        let together = (BYTES_A_TASK / (block * self.columns)).max(1);
-        if self.weights.len() * tokens < 2 * BYTES_A_TASK {
-            products.chunks_exact_mut(block).enumerate().for_each(|(index, products)| work(index, products));
-        } else {
-            let tasks = products.par_chunks_exact_mut(block).enumerate().with_min_len(together);
-            tasks.for_each(|(index, products)| work(index, products));
-        }
-    }
-
-    /// Calls `work(index, products)` for every block: a worker in a browser is one thread.
-    #[cfg(target_arch = "wasm32")]
-    fn for_each_block(&self, products: &mut [i32], tokens: usize, work: impl Fn(usize, &mut [i32])) {
-        products.chunks_exact_mut(tokens * K::LANES).enumerate().for_each(|(index, products)| work(index, products));
-    }
 }
 
-/// Computes `acc`, `[tokens, LANES]`, of a block.
-fn block<K: Kernel>(weights: &[u8], scales: &[u8], tokens: &[K::Group], acc: &mut [i32]) {
-    let groups = scales.len() / K::LANES;
-    let mut tiles = acc.chunks_exact_mut(TOKENS_TOGETHER * K::LANES);
+/// Computes `y`, `[tokens, LANES]`, of a block.
+fn multiply_block<K: Kernel>(block: Block<'_>, tokens: &[K::Group], y: &mut [i32]) {
+    let groups = block.scales.len() / K::LANES;
+    let mut tiles = y.chunks_exact_mut(TOKENS_TOGETHER * K::LANES);
     let mut rest = tokens;
-    for acc in &mut tiles {
+    for y in &mut tiles {
         let (these, others) = rest.split_at(TOKENS_TOGETHER * groups);
-        K::tile::<TOKENS_TOGETHER>(weights, scales, these, acc);
+        K::tile::<TOKENS_TOGETHER>(block, these, y);
         rest = others;
     }
-    for (token, acc) in rest.chunks_exact(groups).zip(tiles.into_remainder().chunks_exact_mut(K::LANES)) {
-        K::tile::<1>(weights, scales, token, acc);
+    for (token, y) in rest.chunks_exact(groups).zip(tiles.into_remainder().chunks_exact_mut(K::LANES)) {
+        K::tile::<1>(block, token, y);
     }
 }

@@ -8,7 +8,8 @@ use core::arch::wasm32::{
     i32x4_extend_low_u16x8, i32x4_shl, i32x4_shr, i32x4_splat, v128, v128_and, v128_store,
 };
 
-use super::packed::Kernel;
+use super::finish;
+use super::packed::{Block, Kernel};
 use crate::package::GROUP;
 
 /// The kernel.
@@ -31,18 +32,14 @@ impl Kernel for Simd128 {
         core::array::from_fn(|at| (a[2 * at] & 0xffff) | (a[2 * at + 1] << 16))
     }
 
-    fn tile<const TOKENS: usize>(weights: &[u8], scales: &[u8], tokens: &[Group], acc: &mut [i32]) {
-        tile::<TOKENS>(weights.as_chunks().0, scales.as_chunks().0, tokens, acc.as_chunks_mut().0);
+    fn tile<const TOKENS: usize>(block: Block<'_>, tokens: &[Group], y: &mut [i32]) {
+        tile::<TOKENS>(block, tokens, y.as_chunks_mut().0);
     }
 }
 
-/// The `acc` of a block for `TOKENS` tokens, `[TOKENS, groups]`.
-fn tile<const TOKENS: usize>(
-    weights: &[[u8; GROUP_BYTES]],
-    scales: &[[u8; LANES]],
-    tokens: &[Group],
-    acc: &mut [[i32; LANES]],
-) {
+/// The `y` of a block for `TOKENS` tokens, `[TOKENS, groups]`.
+fn tile<const TOKENS: usize>(block: Block<'_>, tokens: &[Group], y: &mut [[i32; LANES]]) {
+    let (weights, scales) = (block.weights.as_chunks::<GROUP_BYTES>().0, block.scales.as_chunks::<LANES>().0);
     let groups = weights.len();
     let tokens: [&[Group]; TOKENS] = core::array::from_fn(|t| &tokens[t * groups..][..groups]);
     let mask = i32x4_splat(2047);
@@ -68,10 +65,11 @@ fn tile<const TOKENS: usize>(
             }
         }
     }
-    for (t, acc) in acc.iter_mut().enumerate() {
-        for (half, acc) in acc.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+    for (t, y) in y.iter_mut().enumerate() {
+        for (half, acc) in y.as_chunks_mut::<4>().0.iter_mut().enumerate() {
             store(acc, i32x4_add(i32x4_shl(whole[t][half], 4), i32x4_shr(cut[t][half], 7)));
         }
+        finish(y, block.multipliers);
     }
 }
 

@@ -1,0 +1,9 @@
+//! Measures the engine, alone and beside its peers.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`shapes`] | the shapes of models that people use, for weights of random numbers |
+//! | [`rate`] | how many tokens a second an engine decodes and takes in |
+
+pub mod rate;
+pub mod shapes;

@@ -1,0 +1,106 @@
+//! How many tokens a second an engine decodes and takes in.
+//!
+//! Decoding is one row a step with logits at the end of each, greedily; prefill is all rows as one text, with the last one's logits.
+
+use std::sync::Arc;
+
+use potluck_engine::engine::{BackendChoice, Engine, ForwardError, Input, LoadError, MAX_ROWS, Output, SessionError};
+use potluck_engine::package::{BlobRole, ModelConfig};
+use potluck_engine::sampler::{Sampling, sample};
+use potluck_engine::synthetic::Synthetic;
+use web_time::Instant;
+
+/// A loaded engine.
+#[derive(Debug)]
+pub struct Subject {
+    engine: Engine,
+    config: ModelConfig,
+}
+
+/// An engine could not be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum RateError {
+    /// No such backend here.
+    #[error(transparent)]
+    Engine(#[from] potluck_engine::engine::EngineError),
+    /// A part did not load.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// No session.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// A step failed.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+    /// The last layer gave no logits.
+    #[error("a step that should give logits gave none")]
+    NoLogits,
+}
+
+const SESSION: u128 = 1;
+const GREEDY: Sampling = Sampling { temperature_milli: 0, top_k: 0, top_p_milli: 1000, seed: 0 };
+
+impl Subject {
+    /// An engine with a whole model of random weights, made and loaded part by part.
+    ///
+    /// # Errors
+    /// If the backend is not there or a part does not load.
+    pub async fn random(choice: BackendChoice, config: ModelConfig) -> Result<Self, RateError> {
+        let mut engine = Engine::new(choice).await?;
+        let manifest = Arc::new(Synthetic::nameless(config));
+        engine.set_model(Arc::clone(&manifest), &Synthetic::part(&config, 1, BlobRole::Tables))?;
+        for (role, _) in manifest.blobs_for(0..config.layers) {
+            engine.load(role, &Synthetic::part(&config, 1, role))?;
+        }
+        Ok(Self { engine, config })
+    }
+
+    /// What computes.
+    #[must_use]
+    pub fn backend(&self) -> &'static str {
+        self.engine.backend().kind
+    }
+
+    /// Seconds for a text of `tokens` in a session of its own.
+    ///
+    /// # Errors
+    /// If a step fails.
+    pub async fn prefill(&mut self, tokens: u32) -> Result<f64, RateError> {
+        self.restart()?;
+        let text: Vec<u32> = (0..tokens).map(|token| token * 31 % self.config.vocab).collect();
+        let begun = Instant::now();
+        let mut position = 0;
+        for chunk in text.chunks(MAX_ROWS) {
+            let next = position + u32::try_from(chunk.len()).unwrap_or(0);
+            self.engine.forward(SESSION, position, Input::Tokens(chunk), next == tokens).await?;
+            position = next;
+        }
+        Ok(begun.elapsed().as_secs_f64())
+    }
+
+    /// Seconds for drawing `tokens` greedily, one after the other, after a first one that does not count.
+    ///
+    /// # Errors
+    /// If a step fails.
+    pub async fn decode(&mut self, tokens: u32) -> Result<f64, RateError> {
+        self.restart()?;
+        let mut token = self.step(0, 1).await?;
+        let begun = Instant::now();
+        for position in 1..=tokens {
+            token = self.step(position, token).await?;
+        }
+        Ok(begun.elapsed().as_secs_f64())
+    }
+
+    async fn step(&mut self, position: u32, token: u32) -> Result<u32, RateError> {
+        match self.engine.forward(SESSION, position, Input::Tokens(&[token]), true).await? {
+            Output::Logits(logits) => Ok(sample(&logits, &GREEDY, position)),
+            _ => Err(RateError::NoLogits),
+        }
+    }
+
+    fn restart(&mut self) -> Result<(), RateError> {
+        self.engine.close_session(SESSION);
+        Ok(self.engine.open_session(SESSION, 0..self.config.layers)?)
+    }
+}

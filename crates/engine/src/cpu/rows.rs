@@ -1,0 +1,79 @@
+//! The kernels between the matrices, compiled for the processor at hand.
+//!
+//! They are the specification's own loops, which a compiler turns into SIMD; all that is done here is to compile them once more for
+//! processors with AVX2, which doubles their lanes and gives them a 32-bit multiplication. On a Xeon that made a prefill of 128 of
+//! a 135M model's shape 1.3 times faster.
+
+use crate::kernels::rope::Heads;
+use crate::kernels::{attention, block, mlp, rms_norm, rope};
+use crate::kv_cache::LayerCache;
+use crate::package::{Gain, ModelConfig, Tables};
+
+/// Defines a function that is `$body`, compiled for AVX2 where the processor has it.
+macro_rules! compiled {
+    ($(#[$meta:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? = $body:path) => {
+        $(#[$meta])*
+        pub(super) fn $name($($argument: $type),*) $(-> $result)? {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2")]
+                fn with_avx2($($argument: $type),*) $(-> $result)? {
+                    $body($($argument),*)
+                }
+                if std::arch::is_x86_feature_detected!("avx2") {
+                    #[expect(unsafe_code, reason = "calls a function that is compiled for AVX2, once AVX2 was found")]
+                    // SAFETY: AVX2 was found by the line above.
+                    return unsafe { with_avx2($($argument),*) };
+                }
+            }
+            $body($($argument),*)
+        }
+    };
+}
+
+compiled! {
+    /// [`rms_norm::reference`].
+    fn normalise(config: &ModelConfig, tables: &Tables, gain: &Gain, x: &[i32]) -> (Vec<i32>, i32) = rms_norm::reference
+}
+
+compiled! {
+    /// [`mlp::reference`].
+    fn gated(tables: &Tables, gate: (&[i32], i32), up: (&[i32], i32)) -> (Vec<i32>, i32) = mlp::reference
+}
+
+compiled! {
+    /// [`rope::split`].
+    fn split(row: &[i32], exponent: i32, head_dim: usize) -> Heads = rope::split
+}
+
+compiled! {
+    /// [`rope::rotate`].
+    fn rotate(tables: &Tables, position: u32, head_dim: usize, heads: &mut Heads) = rope::rotate
+}
+
+compiled! {
+    /// [`rope::scale_queries`].
+    fn scale_queries(config: &ModelConfig, heads: &mut Heads) = rope::scale_queries
+}
+
+compiled! {
+    /// [`attention::head_in_words`].
+    fn attend_head(
+        config: &ModelConfig,
+        tables: &Tables,
+        queries: &Heads,
+        cache: &LayerCache,
+        positions: usize,
+        head: usize,
+    ) -> (Vec<i32>, i32) = attention::head_in_words
+}
+
+compiled! {
+    /// [`attention::join`].
+    fn join(row: Vec<i32>, exponents: &[i32], width: usize) -> (Vec<i32>, i32) = attention::join
+}
+
+compiled! {
+    /// [`block::add`].
+    fn add(x: &mut [i32], y: &[i32], shift: i32) = block::add
+}
