@@ -34,6 +34,7 @@ impl Kernel for Avx2 {
     const LANES: usize = LANES;
     const DEPTH: usize = 2;
     const OFFSET: u8 = 0;
+    const TOGETHER: usize = 3;
     type Group = Group;
 
     fn group(a: &[i32]) -> Group {

@@ -46,6 +46,7 @@ impl Kernel for Avx512 {
     const LANES: usize = LANES;
     const DEPTH: usize = 4;
     const OFFSET: u8 = 128;
+    const TOGETHER: usize = 4;
     type Group = Group;
 
     fn group(a: &[i32]) -> Group {

@@ -27,6 +27,7 @@ impl Kernel for Neon {
     const LANES: usize = LANES;
     const DEPTH: usize = 1;
     const OFFSET: u8 = 0;
+    const TOGETHER: usize = 3;
     type Group = Group;
 
     #[expect(clippy::cast_possible_truncation, reason = "a block's mantissas have 15 bits")]

@@ -20,6 +20,8 @@ pub(super) trait Kernel: Sync {
     const DEPTH: usize;
     /// What is added to a weight, modulo 256, for kernels that want it unsigned.
     const OFFSET: u8;
+    /// Tokens that go through a block at once, so that each weight is loaded once for all of them: what registers allow, 3 or 4.
+    const TOGETHER: usize;
     /// A group of activations.
     type Group: Send + Sync;
 
@@ -56,8 +58,6 @@ pub(super) struct Packed<K> {
     kernel: PhantomData<K>,
 }
 
-/// Tokens that go through a block at once: their sums stay in registers, and each weight is loaded once for all of them.
-const TOKENS_TOGETHER: usize = 4;
 /// Bytes of activations that go through a block together: they stay in a second-level cache while all blocks pass.
 const BYTES_OF_TOKENS: usize = 512 << 10;
 
@@ -144,11 +144,15 @@ impl<K: Kernel> Packed<K> {
 /// Computes `y`, `[tokens, LANES]`, of a block.
 fn multiply_block<K: Kernel>(block: Block<'_>, tokens: &[K::Group], y: &mut [i32]) {
     let groups = block.scales.len() / K::LANES;
-    let mut tiles = y.chunks_exact_mut(TOKENS_TOGETHER * K::LANES);
+    let mut tiles = y.chunks_exact_mut(K::TOGETHER * K::LANES);
     let mut rest = tokens;
     for y in &mut tiles {
-        let (these, others) = rest.split_at(TOKENS_TOGETHER * groups);
-        K::tile::<TOKENS_TOGETHER>(block, these, y);
+        let (these, others) = rest.split_at(K::TOGETHER * groups);
+        if K::TOGETHER == 4 {
+            K::tile::<4>(block, these, y);
+        } else {
+            K::tile::<3>(block, these, y);
+        }
         rest = others;
     }
     for (token, y) in rest.chunks_exact(groups).zip(tiles.into_remainder().chunks_exact_mut(K::LANES)) {

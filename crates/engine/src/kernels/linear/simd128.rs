@@ -1,7 +1,8 @@
 //! The matrix kernel on wasm `simd128`: two weights of each of 4 rows widened to `i16`, multiplied and paired by `i32x4.dot_i16x8_s`.
 //!
 //! The same instruction applies the scale to both parts of a group's sum (`super`'s doc). A block is two registers of rows, so that one splat of
-//! two activations serves both.
+//! two activations serves both. In V8 on a Xeon, writing out the steps of a group took decoding from 4.0 to 6.3 GMAC/s, and three tokens at
+//! once gave 17.5 GMAC/s where four gave 17.0.
 
 use core::arch::wasm32::{
     i16x8_load_extend_i8x8, i16x8_load_extend_u8x8, i32x4_add, i32x4_dot_i16x8, i32x4_extend_high_u16x8,
@@ -26,6 +27,7 @@ impl Kernel for Simd128 {
     const LANES: usize = LANES;
     const DEPTH: usize = 2;
     const OFFSET: u8 = 0;
+    const TOGETHER: usize = 3;
     type Group = Group;
 
     fn group(a: &[i32]) -> Group {
@@ -48,13 +50,21 @@ fn tile<const TOKENS: usize>(block: Block<'_>, tokens: &[Group], y: &mut [[i32; 
     for (group, (weights, scales)) in weights.iter().zip(scales).enumerate() {
         let a: [&Group; TOKENS] = core::array::from_fn(|t| &tokens[t][group]);
         let mut sums = [[i32x4_splat(0); 2]; TOKENS];
-        for (at, weights) in weights.as_chunks::<16>().0.iter().enumerate() {
-            let w = weights.as_chunks::<8>().0;
-            let w = [widen(&w[0]), widen(&w[1])];
+        let mut step = |at: usize| {
+            let w = [widen(weights, 2 * at), widen(weights, 2 * at + 1)];
             for t in 0..TOKENS {
                 let a = i32x4_splat(a[t][at]);
                 sums[t][0] = i32x4_add(sums[t][0], i32x4_dot_i16x8(w[0], a));
                 sums[t][1] = i32x4_add(sums[t][1], i32x4_dot_i16x8(w[1], a));
+            }
+        };
+        // Several in a row, because an engine checks its stack at every turn of a loop; few, or registers run out.
+        for at in (0..GROUP / 2).step_by(if TOKENS == 1 { 4 } else { 2 }) {
+            step(at);
+            step(at + 1);
+            if TOKENS == 1 {
+                step(at + 2);
+                step(at + 3);
             }
         }
         for (half, scales) in widen_scales(scales).into_iter().enumerate() {
@@ -74,9 +84,10 @@ fn tile<const TOKENS: usize>(block: Block<'_>, tokens: &[Group], y: &mut [[i32; 
 }
 
 #[expect(unsafe_code, reason = "a load from an array of its size")]
-fn widen(weights: &[u8; 8]) -> v128 {
+#[inline(always)]
+fn widen(weights: &[u8; GROUP_BYTES], at: usize) -> v128 {
     // SAFETY: the array holds exactly the 8 bytes that are read; wasm loads need no alignment.
-    unsafe { i16x8_load_extend_i8x8(weights.as_ptr().cast()) }
+    unsafe { i16x8_load_extend_i8x8(weights.as_ptr().add(8 * at).cast()) }
 }
 
 /// The scale in the lower half of each lane; the upper half of what it meets is only sign.
