@@ -6,7 +6,7 @@ use crate::kernels::attention;
 use crate::kernels::linear::{CpuPath, Matrices};
 use crate::kernels::rope::Heads;
 use crate::kv_cache::LayerCache;
-use crate::package::{Gain, HeadWeights, LayerWeights, ModelConfig, Tables};
+use crate::package::{Bias, Gain, LayerWeights, Linear, ModelConfig, Tables};
 use crate::sampler::Logits;
 use crate::threads;
 
@@ -17,6 +17,8 @@ pub struct Layer {
     attention_norm: Gain,
     mlp_norm: Gain,
     qkv: Matrices,
+    qkv_bias: Option<[Bias; 3]>,
+    qk_norm: Option<[Gain; 2]>,
     o: Matrices,
     gate_up: Matrices,
     down: Matrices,
@@ -26,12 +28,14 @@ impl Layer {
     /// Packs a layer's weights.
     #[must_use]
     pub fn new(path: CpuPath, weights: LayerWeights) -> Self {
-        let LayerWeights { attention_norm, mlp_norm, q, k, v, o, gate, up, down } = weights;
+        let LayerWeights { attention_norm, mlp_norm, q, k, v, o, gate, up, down, qkv_bias, qk_norm } = weights;
         Self {
             path,
             attention_norm,
             mlp_norm,
             qkv: Matrices::new(path, vec![q, k, v]),
+            qkv_bias,
+            qk_norm,
             o: Matrices::new(path, vec![o]),
             gate_up: Matrices::new(path, vec![gate, up]),
             down: Matrices::new(path, vec![down]),
@@ -53,13 +57,20 @@ impl Layer {
         let tokens = rows.len() / width;
 
         let a = normalise(config, tables, &self.attention_norm, rows);
-        let products = self.qkv.multiply(&a.mantissas);
+        let mut products = self.qkv.multiply(&a.mantissas);
+        let exponents = self.add_biases(&mut products, &a.exponents);
         let places: Vec<u32> = (position..).take(tokens).collect();
         let heads = threads::map(tokens, 8 * (config.q_width() + config.kv_width()), |token| {
             let [mut q, mut k, v] = [0, 1, 2].map(|matrix| {
                 let width = products[matrix].len() / tokens;
-                let exponent = self.qkv.output_exponent(matrix, a.exponents[token]);
-                rows::split(&products[matrix][token * width..][..width], exponent, head_dim)
+                let row = &products[matrix][token * width..][..width];
+                let exponent = exponents[matrix][token];
+                match (config.qk_norm, &self.qk_norm) {
+                    (Some(eps), Some(gains)) if matrix < 2 => {
+                        rows::normalise_heads(eps, tables, &gains[matrix], row, exponent)
+                    }
+                    _ => rows::split(row, exponent, head_dim),
+                }
             });
             rows::rotate(tables, places[token], head_dim, &mut q);
             rows::rotate(tables, places[token], head_dim, &mut k);
@@ -82,6 +93,19 @@ impl Layer {
             rows::gated(tables, gate, up)
         }));
         add(config, &self.down, &a, rows);
+    }
+
+    /// Adds the biases of query, key and value, where there are any; returns the exponents, `[3][tokens]`.
+    fn add_biases(&self, products: &mut [Vec<i32>], input_exponents: &[i32]) -> [Vec<i32>; 3] {
+        [0, 1, 2].map(|matrix| {
+            let width = products[matrix].len() / input_exponents.len();
+            let tokens = products[matrix].chunks_exact_mut(width).zip(input_exponents);
+            let exponents = tokens.map(|(row, e)| {
+                let exponent = self.qkv.output_exponent(matrix, *e);
+                self.qkv_bias.as_ref().map_or(exponent, |biases| rows::add_bias(&biases[matrix], row, exponent))
+            });
+            exponents.collect()
+        })
     }
 
     /// Attention of every token, the first at `position`, whose keys and values are in the cache.
@@ -120,35 +144,38 @@ pub struct Head {
 }
 
 impl Head {
-    /// Packs the head's weights.
+    /// Packs the output matrix; `norm` comes before it.
     #[must_use]
-    pub fn new(path: CpuPath, weights: HeadWeights) -> Self {
-        Self { norm: weights.norm, output: Matrices::new(path, vec![weights.output]) }
+    pub fn new(path: CpuPath, norm: Gain, output: Linear) -> Self {
+        Self { norm, output: Matrices::new(path, vec![output]) }
     }
 
     /// Logits of one residual row.
     #[must_use]
     pub fn logits(&self, config: &ModelConfig, tables: &Tables, row: &[i32]) -> Logits {
-        let (a, e) = rows::normalise(config, tables, &self.norm, row);
+        let (a, e) = rows::normalise(config.eps(), tables, &self.norm, row, residual_exponent(config));
         Logits { values: self.output.multiply(&a).concat(), exponent: self.output.output_exponent(0, e) }
     }
+}
+
+fn residual_exponent(config: &ModelConfig) -> i32 {
+    -config.residual_fraction_bits.cast_signed()
 }
 
 fn normalise(config: &ModelConfig, tables: &Tables, gain: &Gain, rows: &[i32]) -> Blocks {
     let width = config.d_model as usize;
     Blocks::new(&threads::map(rows.len() / width, 4 * width, |token| {
-        rows::normalise(config, tables, gain, &rows[token * width..][..width])
+        rows::normalise(config.eps(), tables, gain, &rows[token * width..][..width], residual_exponent(config))
     }))
 }
 
 /// `x += rescale(W a, exponent + F)` for every token.
 fn add(config: &ModelConfig, matrix: &Matrices, a: &Blocks, rows: &mut [i32]) {
-    let fraction_bits = config.residual_fraction_bits.cast_signed();
     let width = config.d_model as usize;
     let products = matrix.multiply(&a.mantissas);
     let tokens = rows.chunks_exact_mut(width).zip(products[0].chunks_exact(width));
     for ((x, y), e) in tokens.zip(&a.exponents) {
-        rows::add(x, y, matrix.output_exponent(0, *e) + fraction_bits);
+        rows::add(x, y, matrix.output_exponent(0, *e) - residual_exponent(config));
     }
 }
 

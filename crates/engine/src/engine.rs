@@ -11,11 +11,11 @@ use std::sync::Arc;
 use crate::conformance;
 use crate::cpu;
 #[cfg(feature = "gpu")]
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, GpuError};
 use crate::kernels::embedding;
 use crate::kernels::linear::CpuPath;
 use crate::kv_cache::LayerCache;
-use crate::package::{BlobRole, HeadWeights, LayerWeights, Linear, Manifest, Tables};
+use crate::package::{BlobRole, LayerWeights, Linear, Manifest, Tables};
 
 use crate::sampler::Logits;
 use crate::threads;
@@ -76,6 +76,8 @@ pub enum Output {
 /// Parts and sessions on one backend.
 #[derive(Debug)]
 pub struct Engine {
+    /// What was asked for.
+    choice: BackendChoice,
     backend: Backend,
     info: BackendInfo,
     model: Option<Model>,
@@ -128,7 +130,7 @@ impl Engine {
     pub async fn new(choice: BackendChoice) -> Result<Self, EngineError> {
         let note = match choice {
             BackendChoice::Cpu | BackendChoice::Scalar => None,
-            BackendChoice::Auto | BackendChoice::Gpu => match Self::with_gpu(choice == BackendChoice::Gpu).await {
+            BackendChoice::Auto | BackendChoice::Gpu => match Self::with_gpu(choice).await {
                 Ok(engine) => return Ok(engine),
                 Err(reason) if choice == BackendChoice::Gpu => return Err(EngineError::NoGpu(reason)),
                 Err(reason) => Some(format!("computing on the CPU: {reason}")),
@@ -136,23 +138,33 @@ impl Engine {
         };
         let path = if choice == BackendChoice::Scalar { CpuPath::Scalar } else { CpuPath::detect() };
         let info = BackendInfo { kind: path.name(), adapter: "CPU".to_owned(), note };
-        Ok(Self { backend: Backend::Cpu(path), info, model: None, sessions: HashMap::new() })
+        Ok(Self { choice, backend: Backend::Cpu(path), info, model: None, sessions: HashMap::new() })
+    }
+
+    /// Leaves the GPU for good: it cannot compute what the CPU can.
+    #[cfg(feature = "gpu")]
+    fn compute_on_cpu(&mut self, reason: &str) {
+        let path = CpuPath::detect();
+        let note = Some(format!("computing on the CPU: {reason}"));
+        self.info = BackendInfo { kind: path.name(), adapter: "CPU".to_owned(), note };
+        self.backend = Backend::Cpu(path);
     }
 
     #[cfg(not(feature = "gpu"))]
-    async fn with_gpu(_accept_software: bool) -> Result<Self, String> {
+    async fn with_gpu(_choice: BackendChoice) -> Result<Self, String> {
         Err("this build has no GPU support".to_owned())
     }
 
     #[cfg(feature = "gpu")]
-    async fn with_gpu(accept_software: bool) -> Result<Self, String> {
-        let gpu = Gpu::new(accept_software).await.map_err(|error| error.to_string())?;
+    async fn with_gpu(choice: BackendChoice) -> Result<Self, String> {
+        let gpu = Gpu::new(choice == BackendChoice::Gpu).await.map_err(|error| error.to_string())?;
         let info = BackendInfo {
             kind: gpu.info().kind,
             adapter: gpu.info().adapter.clone(),
             note: gpu.info().is_software.then(|| "this adapter is software: it computes on the CPU".to_owned()),
         };
-        let mut engine = Self { backend: Backend::Gpu(Box::new(gpu)), info, model: None, sessions: HashMap::new() };
+        let backend = Backend::Gpu(Box::new(gpu));
+        let mut engine = Self { choice, backend, info, model: None, sessions: HashMap::new() };
         let hash = conformance::run(&mut engine).await.map_err(|error| error.to_string())?;
         if hash != conformance::EXPECTED {
             return Err(format!("{} computes wrongly (its driver fails the conformance vector)", engine.info.adapter));
@@ -176,13 +188,18 @@ impl Engine {
     /// Starts a model from its tables blob; parts and sessions of the one before are dropped.
     ///
     /// # Errors
-    /// If the blob is not this model's tables.
+    /// If the blob is not this model's tables, or a GPU that was asked for cannot compute it.
     pub fn set_model(&mut self, manifest: Arc<Manifest>, tables: &[u8]) -> Result<(), LoadError> {
         let tables = Tables::from_bytes(&manifest.config, tables)?;
         self.forget_model();
         #[cfg(feature = "gpu")]
         if let Backend::Gpu(gpu) = &mut self.backend {
-            gpu.set_model(&manifest, &tables)?;
+            match gpu.set_model(&manifest, &tables) {
+                Err(error @ GpuError::Unsupported { .. }) if self.choice == BackendChoice::Auto => {
+                    self.compute_on_cpu(&error.to_string());
+                }
+                outcome => outcome?,
+            }
         }
         self.model = Some(Model { manifest, tables, embedding: None, layers: BTreeMap::new(), head: None });
         Ok(())
@@ -197,7 +214,7 @@ impl Engine {
         let config = &model.manifest.config;
         match role {
             BlobRole::Tables => {}
-            BlobRole::Embedding => model.embedding = Some(Linear::embedding_from_bytes(config, bytes)?),
+            BlobRole::Embedding => model.embedding = Some(Linear::vocabulary_from_bytes(config, role, bytes)?),
             BlobRole::Layer(index) if index < config.layers => {
                 let weights = LayerWeights::from_bytes(config, index, bytes)?;
                 let kept = match &mut self.backend {
@@ -212,12 +229,13 @@ impl Engine {
             }
             BlobRole::Layer(_) => return Err(LoadError::NoSuchPart(role)),
             BlobRole::Head => {
-                let weights = HeadWeights::from_bytes(config, bytes)?;
+                let output = Linear::vocabulary_from_bytes(config, role, bytes)?;
+                let norm = model.tables.last_norm.clone();
                 model.head = Some(match &mut self.backend {
-                    Backend::Cpu(path) => Some(cpu::Head::new(*path, weights)),
+                    Backend::Cpu(path) => Some(cpu::Head::new(*path, norm, output)),
                     #[cfg(feature = "gpu")]
                     Backend::Gpu(gpu) => {
-                        gpu.load_head(&weights)?;
+                        gpu.load_head(&norm, &output)?;
                         None
                     }
                 });

@@ -11,8 +11,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::package::{
-    BlobError, BlobHash, BlobRef, ChatFormat, Defaults, HeadWeights, LayerWeights, MAX_POSITIONS, Manifest,
-    ManifestError, ModelConfig,
+    BlobError, BlobHash, BlobRef, ChatFormat, Defaults, FORMAT, LayerWeights, MAX_POSITIONS, Manifest, ManifestError,
+    ModelConfig, NUMERICS,
 };
 use source::Source;
 
@@ -81,23 +81,22 @@ pub fn import_folder(source: &Path, destination: &Path) -> Result<BlobHash, Impo
     make_folder(&destination.join("models"))?;
     let put = |bytes: &[u8]| put_blob(&blobs, bytes);
 
-    let tables = put(&quantise::tables(&config, model.config.theta()).to_bytes())?;
+    let last_norm = quantise::gain(&model.tensor("model.norm.weight", &[d_model])?);
+    let tables = put(&quantise::tables(&config, model.config.theta(), last_norm).to_bytes())?;
     let tokenizer = put(&model.tokenizer)?;
     let embedding_blob = put(&embedding.to_bytes())?;
     let mut layer_blobs = Vec::new();
     for index in 0..config.layers {
-        layer_blobs.push(put(&layer(&model, &config, index)?.to_bytes())?);
+        layer_blobs.push(put(&layer(&model, &config, index)?.to_bytes(config.weight_bits))?);
     }
-    let output = if model.config.tie_word_embeddings {
-        embedding
+    let head = if model.config.tie_word_embeddings {
+        embedding_blob
     } else {
-        quantise::linear(&model.tensor("lm_head.weight", &[vocab, d_model])?, vocab, d_model)
+        put(&quantise::linear(&model.tensor("lm_head.weight", &[vocab, d_model])?, vocab, d_model).to_bytes())?
     };
-    let norm = quantise::gain(&model.tensor("model.norm.weight", &[d_model])?);
-    let head = put(&HeadWeights { norm, output }.to_bytes())?;
     let manifest = Manifest {
-        format: 1,
-        numerics: 1,
+        format: FORMAT,
+        numerics: NUMERICS,
         name: model.name.clone(),
         architecture: "llama".to_owned(),
         license: model.license.clone(),
@@ -143,6 +142,9 @@ fn model_config(model: &Source) -> Result<ModelConfig, ImportError> {
         qk_scale: quantise::qk_scale(head_dim),
         eps_mantissa,
         eps_exponent,
+        weight_bits: 8,
+        qkv_bias: false,
+        qk_norm: None,
     })
 }
 
@@ -164,6 +166,8 @@ fn layer(model: &Source, config: &ModelConfig, index: u32) -> Result<LayerWeight
         gate: linear("mlp.gate_proj", gate)?,
         up: linear("mlp.up_proj", up)?,
         down: linear("mlp.down_proj", down)?,
+        qkv_bias: None,
+        qk_norm: None,
     })
 }
 

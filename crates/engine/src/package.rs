@@ -6,21 +6,22 @@
 //!
 //! | blob | planes |
 //! |---|---|
-//! | tables | `exp2 u16 [257]`, `sigmoid u16 [2049]`, `rsqrt u16 [768]`, `cos i16`, `sin i16` `[max_positions, head_dim / 2]` |
+//! | tables | `exp2 u16 [257]`, `sigmoid u16 [2049]`, `rsqrt u16 [768]`, `cos i16`, `sin i16` `[max_positions, head_dim / 2]`, the last norm's gain |
 //! | embedding | one [`Linear`] `[vocab, d_model]` |
-//! | layer | two gains; then q, k, v, o, gate, up, down as [`Linear`] |
-//! | head | gain; [`Linear`] `[vocab, d_model]` |
+//! | layer | two gains; q, k, v, o, gate, up, down as [`Linear`]; with `qkv_bias` three biases; with `qk_norm` two gains of a head's width |
+//! | head | one [`Linear`] `[vocab, d_model]`; the embedding's very blob where they are tied |
 //!
-//! A `Linear` is `weights i8 [out, in]`, `group_scales u8 [out, in / 32]`, `row_multipliers u16 [out]`, `exponent i32`; a gain is
-//! `mantissas i16 [d_model]`, `exponent i32`.
+//! A `Linear` is `weights i8 [out, in]` (a layer's with `weight_bits` 4: `u8 [out, in / 32, 16]`, byte `j` of a group holding `w + 8` of
+//! places `j`, low, and `j + 16`, high), `group_scales u8 [out, in / 32]`, `row_multipliers u16 [out]`, `exponent i32`; a gain is
+//! `mantissas i16 [width]`, `exponent i32`; a bias `mantissas i32 [out]`, `exponent i32`.
 
 mod blob;
 mod manifest;
 
-pub use blob::{BlobError, Gain, HeadWeights, LayerWeights, Linear, Tables, verify_blob};
+pub use blob::{Bias, BlobError, Gain, LayerWeights, Linear, Tables, verify_blob};
 pub use manifest::{
-    BlobHash, BlobRef, BlobRole, ChatFormat, Defaults, FORMAT, MAX_D_FF, MAX_D_MODEL, MAX_HEAD_DIM, MAX_HEADS,
-    MAX_LAYERS, MAX_MANIFEST_BYTES, MAX_NAME_BYTES, MAX_POSITIONS, MAX_TOKENIZER_BYTES, MAX_VOCAB, Manifest,
+    ARCHITECTURES, BlobHash, BlobRef, BlobRole, ChatFormat, Defaults, Eps, FORMAT, MAX_D_FF, MAX_D_MODEL, MAX_HEAD_DIM,
+    MAX_HEADS, MAX_LAYERS, MAX_MANIFEST_BYTES, MAX_NAME_BYTES, MAX_POSITIONS, MAX_TOKENIZER_BYTES, MAX_VOCAB, Manifest,
     ManifestError, ModelConfig, NUMERICS, ParseHashError,
 };
 

@@ -4,8 +4,8 @@
 //! of real ones.
 
 use crate::package::{
-    BlobHash, BlobRef, BlobRole, ChatFormat, Defaults, GROUP, Gain, HeadWeights, LayerWeights, Linear, Manifest,
-    ModelConfig, RSQRT_ENTRIES, SIGMOID_ENTRIES, Tables,
+    Bias, BlobHash, BlobRef, BlobRole, ChatFormat, Defaults, FORMAT, GROUP, Gain, LayerWeights, Linear, Manifest,
+    ModelConfig, NUMERICS, RSQRT_ENTRIES, SIGMOID_ENTRIES, Tables,
 };
 use crate::sampler::EXP2;
 
@@ -71,6 +71,9 @@ pub fn config(
         // 2^-9: about 1e-5 times 192.
         eps_mantissa: 1 << 23,
         eps_exponent: -32,
+        weight_bits: 8,
+        qkv_bias: false,
+        qk_norm: None,
     }
 }
 
@@ -83,12 +86,9 @@ impl Synthetic {
         let vocabulary = linear(&mut random, config.vocab as usize, config.d_model as usize, -30);
         blobs.push((BlobRole::Embedding, vocabulary.to_bytes()));
         for index in 0..config.layers {
-            blobs.push((BlobRole::Layer(index), layer(&mut random, &config).to_bytes()));
+            blobs.push((BlobRole::Layer(index), layer(&mut random, &config).to_bytes(config.weight_bits)));
         }
-        let head = HeadWeights {
-            norm: gain(&mut random, config.d_model as usize),
-            output: linear(&mut random, config.vocab as usize, config.d_model as usize, -32),
-        };
+        let head = linear(&mut random, config.vocab as usize, config.d_model as usize, -32);
         blobs.push((BlobRole::Head, head.to_bytes()));
         let manifest = manifest(config, &blobs);
         Self { manifest, blobs }
@@ -108,11 +108,8 @@ impl Synthetic {
         match role {
             BlobRole::Tables => tables(config, &mut random).to_bytes(),
             BlobRole::Embedding => linear(&mut random, vocab, width, -30).to_bytes(),
-            BlobRole::Layer(_) => layer(&mut random, config).to_bytes(),
-            BlobRole::Head => {
-                let norm = gain(&mut random, width);
-                HeadWeights { norm, output: linear(&mut random, vocab, width, -32) }.to_bytes()
-            }
+            BlobRole::Head => linear(&mut random, vocab, width, -32).to_bytes(),
+            BlobRole::Layer(_) => layer(&mut random, config).to_bytes(config.weight_bits),
         }
     }
 
@@ -135,8 +132,8 @@ fn manifest(config: ModelConfig, blobs: &[(BlobRole, Vec<u8>)]) -> Manifest {
         BlobRef { hash: BlobHash(*blake3::hash(bytes).as_bytes()), size_bytes: bytes.len() as u64 }
     };
     Manifest {
-        format: 1,
-        numerics: 1,
+        format: FORMAT,
+        numerics: NUMERICS,
         name: "synthetic".to_owned(),
         architecture: "llama".to_owned(),
         license: "none".to_owned(),
@@ -172,8 +169,21 @@ fn gain(random: &mut Random, width: usize) -> Gain {
 fn layer(random: &mut Random, config: &ModelConfig) -> LayerWeights {
     let width = config.d_model as usize;
     let (attention_norm, mlp_norm) = (gain(random, width), gain(random, width));
-    let [q, k, v, o, gate, up, down] = config.layer_shapes().map(|(rows, columns)| linear(random, rows, columns, -32));
-    LayerWeights { attention_norm, mlp_norm, q, k, v, o, gate, up, down }
+    let [q, k, v, o, gate, up, down] = config.layer_shapes().map(|(rows, columns)| {
+        let mut matrix = linear(random, rows, columns, -32);
+        if config.weight_bits == 4 {
+            matrix.weights.iter_mut().for_each(|weight| *weight >>= 4);
+        }
+        matrix
+    });
+    let qkv_bias = config.qkv_bias.then(|| [q.rows, k.rows, v.rows].map(|rows| bias(random, rows)));
+    let qk_norm = config.qk_norm.map(|_| [0; 2].map(|_| gain(random, config.head_dim as usize)));
+    LayerWeights { attention_norm, mlp_norm, q, k, v, o, gate, up, down, qkv_bias, qk_norm }
+}
+
+fn bias(random: &mut Random, rows: usize) -> Bias {
+    let most = 1 << 24;
+    Bias { mantissas: (0..rows).map(|_| random.within(-most, most)).collect(), exponent: -24 }
 }
 
 fn tables(config: &ModelConfig, random: &mut Random) -> Tables {
@@ -186,6 +196,7 @@ fn tables(config: &ModelConfig, random: &mut Random) -> Tables {
             .collect(),
         cos: (0..rope).map(|_| narrow(random.within(-16_384, 16_384))).collect(),
         sin: (0..rope).map(|_| narrow(random.within(-16_384, 16_384))).collect(),
+        last_norm: gain(random, config.d_model as usize),
     }
 }
 

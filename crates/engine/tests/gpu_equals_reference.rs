@@ -82,7 +82,7 @@ fn what_does_not_fit_is_refused() {
             let got = gpu.forward_layers(1, 0, &vec![0; wrong]).await;
             assert!(matches!(got, Err(GpuError::Shape { .. })), "{wrong} values: {got:?}");
         }
-        gpu.load_head(&reference.head).unwrap();
+        gpu.load_head(&reference.tables.last_norm, &reference.head).unwrap();
         assert!(matches!(gpu.head(&[0; 31]).await, Err(GpuError::Shape { expected: 32, got: 31, .. })));
     });
 }

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 use potluck_engine::import::import_folder;
-use potluck_engine::package::{BlobHash, BlobRole, HeadWeights, LayerWeights, Linear, Manifest, Tables, verify_blob};
+use potluck_engine::package::{BlobHash, BlobRole, LayerWeights, Linear, Manifest, Tables, verify_blob};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use support::{Imported, source_folder, source_json};
 
@@ -30,8 +30,8 @@ fn two_imports_write_the_same_files() {
     };
     let files = [files(&first), files(&second)];
     assert!(files[0] == files[1], "two imports differ");
-    // Tables, tokenizer, embedding, six layers, head, the manifest as a blob, the manifest by its name.
-    assert_eq!(files[0].len(), 12, "and nothing else is left behind: {:?}", files[0].keys());
+    // Tables, tokenizer, embedding, which is the head too, six layers, the manifest as a blob, the manifest by its name.
+    assert_eq!(files[0].len(), 11, "and nothing else is left behind: {:?}", files[0].keys());
     // Importing over it changes nothing.
     assert_eq!(import_folder(&source_folder(), first.folder.path()).unwrap(), second.id);
 }
@@ -51,12 +51,14 @@ fn every_blob_is_what_its_name_says_and_reads_back() {
         assert_eq!(bytes.len() as u64, config.blob_bytes(role));
         let again = match role {
             BlobRole::Tables => Tables::from_bytes(config, &bytes).unwrap().to_bytes(),
-            BlobRole::Embedding => Linear::embedding_from_bytes(config, &bytes).unwrap().to_bytes(),
-            BlobRole::Layer(index) => LayerWeights::from_bytes(config, index, &bytes).unwrap().to_bytes(),
-            BlobRole::Head => HeadWeights::from_bytes(config, &bytes).unwrap().to_bytes(),
+            BlobRole::Layer(index) => LayerWeights::from_bytes(config, index, &bytes).unwrap().to_bytes(8),
+            BlobRole::Embedding | BlobRole::Head => {
+                Linear::vocabulary_from_bytes(config, role, &bytes).unwrap().to_bytes()
+            }
         };
         assert!(again == bytes, "{role} does not read back");
     }
+    assert_eq!(manifest.head, manifest.embedding, "the two are tied, so they are stored and fetched once");
 }
 
 #[test]

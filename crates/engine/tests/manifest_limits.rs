@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use potluck_engine::package::{
-    BlobError, BlobHash, BlobRef, BlobRole, HeadWeights, LayerWeights, Linear, MAX_MANIFEST_BYTES, Manifest,
-    ManifestError, Tables, verify_blob,
+    BlobError, BlobHash, BlobRef, BlobRole, LayerWeights, Linear, MAX_MANIFEST_BYTES, Manifest, ManifestError, Tables,
+    verify_blob,
 };
 use potluck_engine::synthetic::{Synthetic, config};
 use proptest::prelude::*;
@@ -30,9 +30,9 @@ fn a_good_manifest_reads_back() {
 #[test]
 fn every_limit_refuses_what_is_beyond_it() {
     for (pointer, values) in [
-        ("/format", vec![json!(0), json!(2)]),
-        ("/numerics", vec![json!(0), json!(2)]),
-        ("/architecture", vec![json!("qwen2")]),
+        ("/format", vec![json!(1), json!(3)]),
+        ("/numerics", vec![json!(1), json!(3)]),
+        ("/architecture", vec![json!("gpt2"), json!("")]),
         ("/name", vec![json!(""), json!("a/b"), json!(".."), json!(".a"), json!("a b"), json!("a".repeat(97))]),
         ("/license", vec![json!("x".repeat(4097))]),
         ("/chat/prefix", vec![json!("x".repeat(4097))]),
@@ -49,6 +49,9 @@ fn every_limit_refuses_what_is_beyond_it() {
         ("/config/qk_scale", vec![json!(0), json!(65_537)]),
         ("/config/eps_mantissa", vec![json!((1 << 23) - 1), json!(1 << 24)]),
         ("/config/eps_exponent", vec![json!(101), json!(-101), json!(i32::MIN)]),
+        ("/config/weight_bits", vec![json!(0), json!(4), json!(5), json!(16)]),
+        ("/config/qkv_bias", vec![json!(true)]),
+        ("/config/qk_norm", vec![json!({"mantissa": 1 << 23, "exponent": -32}), json!({"mantissa": 1, "exponent": 0})]),
         ("/tables/size_bytes", vec![json!(0), json!(u64::MAX)]),
         ("/embedding/size_bytes", vec![json!(1)]),
         ("/layer_blobs/1/size_bytes", vec![json!(1)]),
@@ -71,7 +74,7 @@ fn every_limit_refuses_what_is_beyond_it() {
 #[test]
 fn errors_name_the_field_and_the_value() {
     for (pointer, value, words) in [
-        ("/numerics", json!(7), "the manifest has numerics 7; this build knows 1"),
+        ("/numerics", json!(7), "the manifest has numerics 7; this build knows 2"),
         ("/config/layers", json!(300), "layers is 300, outside 1 to 256"),
         ("/config/d_model", json!(65), "d_model is 65, not a multiple of 32"),
         ("/architecture", json!("gpt2"), "architecture \"gpt2\" is not supported; supported: llama"),
@@ -137,8 +140,10 @@ fn values_that_the_arithmetic_is_not_defined_for_are_refused() {
     };
     let value = |result: Result<(), BlobError>| assert!(matches!(result, Err(BlobError::Value { .. })), "{result:?}");
     // Embedding 40 x 64: weights 2560 bytes, group scales 80, multipliers 80, exponent.
-    let embedding =
-        |at, bytes: &[u8]| Linear::embedding_from_bytes(config, &spoilt(BlobRole::Embedding, at, bytes)).map(|_| ());
+    let embedding = |at, bytes: &[u8]| {
+        let blob = spoilt(BlobRole::Embedding, at, bytes);
+        Linear::vocabulary_from_bytes(config, BlobRole::Embedding, &blob).map(|_| ())
+    };
     embedding(5, &[7]).unwrap();
     value(embedding(5, &[0x80]));
     value(embedding(2560, &[0]));
@@ -147,8 +152,6 @@ fn values_that_the_arithmetic_is_not_defined_for_are_refused() {
     value(embedding(2720, &257_i32.to_le_bytes()));
     value(embedding(2720, &i32::MIN.to_le_bytes()));
     // A norm's gain comes first.
-    value(HeadWeights::from_bytes(config, &spoilt(BlobRole::Head, 0, &16_385_i16.to_le_bytes())).map(|_| ()));
-    value(HeadWeights::from_bytes(config, &spoilt(BlobRole::Head, 0, &i16::MIN.to_le_bytes())).map(|_| ()));
     value(LayerWeights::from_bytes(config, 0, &spoilt(BlobRole::Layer(0), 0, &i16::MIN.to_le_bytes())).map(|_| ()));
     // Tables: 2^0 must be one, else a softmax could divide by zero; everything falls, rises or stays small.
     let tables = |at, bytes: &[u8]| Tables::from_bytes(config, &spoilt(BlobRole::Tables, at, bytes)).map(|_| ());
@@ -161,6 +164,35 @@ fn values_that_the_arithmetic_is_not_defined_for_are_refused() {
     value(tables(rsqrt, &32_768_u16.to_le_bytes()));
     value(tables(cos, &16_385_i16.to_le_bytes()));
     value(tables(cos, &i16::MIN.to_le_bytes()));
+}
+
+/// A layer of `Layer(1)`'s shape with everything that a config can ask for.
+#[test]
+fn layers_with_biases_norms_and_four_bits_read_back() {
+    let mut config = config(2, 64, 96, (4, 2, 16), 40, 16);
+    config.qkv_bias = true;
+    config.qk_norm = Some(config.eps());
+    for weight_bits in [8, 4] {
+        config.weight_bits = weight_bits;
+        let bytes = Synthetic::part(&config, 5, BlobRole::Layer(1));
+        let layer = LayerWeights::from_bytes(&config, 1, &bytes).unwrap();
+        assert_eq!(layer.to_bytes(weight_bits), bytes);
+        let most = layer.down.weights.iter().map(|weight| weight.unsigned_abs()).max();
+        assert_eq!(most, Some(if weight_bits == 4 { 8 } else { 127 }));
+        assert_eq!(layer.qkv_bias.as_ref().map(|biases| biases[0].mantissas.len()), Some(64));
+        assert_eq!(layer.qk_norm.as_ref().map(|gains| gains[1].mantissas.len()), Some(16));
+
+        // Biases lie before the two norms of 16, each of which is 32 bytes and an exponent's 16.
+        let mut spoilt = bytes.clone();
+        let exponent = bytes.len() - 2 * 48 - 16;
+        spoilt[exponent - 4..exponent].copy_from_slice(&((1 << 24) + 1_i32).to_le_bytes());
+        assert!(matches!(LayerWeights::from_bytes(&config, 1, &spoilt), Err(BlobError::Value { .. })));
+    }
+    // Low nibbles are a group's first half.
+    let small = Synthetic::part(&config, 5, BlobRole::Layer(0));
+    let layer = LayerWeights::from_bytes(&config, 0, &small).unwrap();
+    let first = small[2 * (128 + 16)];
+    assert_eq!((layer.q.weights[0], layer.q.weights[16]), ((first & 15) as i8 - 8, (first >> 4) as i8 - 8));
 }
 
 proptest! {
@@ -187,9 +219,8 @@ proptest! {
         blake3::Hasher::new_keyed(&seed).finalize_xof().fill(&mut bytes);
         let read = match role {
             BlobRole::Tables => Tables::from_bytes(&config, &bytes).map(|_| ()),
-            BlobRole::Embedding => Linear::embedding_from_bytes(&config, &bytes).map(|_| ()),
             BlobRole::Layer(index) => LayerWeights::from_bytes(&config, index, &bytes).map(|_| ()),
-            BlobRole::Head => HeadWeights::from_bytes(&config, &bytes).map(|_| ()),
+            BlobRole::Embedding | BlobRole::Head => Linear::vocabulary_from_bytes(&config, role, &bytes).map(|_| ()),
         };
         let refused_for_its_length = matches!(read, Err(BlobError::Length { .. }));
         prop_assert_eq!(refused_for_its_length, length != 0);

@@ -86,8 +86,13 @@ proptest! {
     }
 
     #[test]
-    fn layers_are_equal_whatever_rows_come(seed in any::<u64>(), rows in 1_usize..=20, bits in 0_u32..32) {
-        let shape = config(3, 96, 160, (6, 2, 16), 48, 40);
+    fn layers_are_equal_whatever_rows_come(
+        seed in any::<u64>(), rows in 1_usize..=20, bits in 0_u32..32, biased in any::<bool>(), normed in any::<bool>()
+    ) {
+        let mut shape = config(3, 96, 160, (6, 2, 16), 48, 40);
+        shape.qkv_bias = biased;
+        shape.qk_norm = normed.then(|| shape.eps());
+        shape.weight_bits = if seed % 2 == 0 { 8 } else { 4 };
         let model = Synthetic::new(shape, seed);
         let mut random = Random::new(seed);
         let hidden: Vec<i32> = (0..rows * 96)

@@ -5,9 +5,9 @@
 //! a 135M model's shape 1.3 times faster.
 
 use crate::kernels::rope::Heads;
-use crate::kernels::{attention, block, mlp, rms_norm, rope};
+use crate::kernels::{attention, bias, block, mlp, rms_norm, rope};
 use crate::kv_cache::LayerCache;
-use crate::package::{Gain, ModelConfig, Tables};
+use crate::package::{Bias, Eps, Gain, ModelConfig, Tables};
 
 /// Defines a function that is `$body`, compiled for AVX2 where the processor has it.
 macro_rules! compiled {
@@ -33,12 +33,23 @@ macro_rules! compiled {
 
 compiled! {
     /// [`rms_norm::reference`].
-    fn normalise(config: &ModelConfig, tables: &Tables, gain: &Gain, x: &[i32]) -> (Vec<i32>, i32) = rms_norm::reference
+    fn normalise(eps: Eps, tables: &Tables, gain: &Gain, x: &[i32], exponent: i32) -> (Vec<i32>, i32) =
+        rms_norm::reference
 }
 
 compiled! {
     /// [`mlp::reference`].
     fn gated(tables: &Tables, gate: (&[i32], i32), up: (&[i32], i32)) -> (Vec<i32>, i32) = mlp::reference
+}
+
+compiled! {
+    /// [`bias::reference`].
+    fn add_bias(bias: &Bias, y: &mut [i32], exponent: i32) -> i32 = bias::reference
+}
+
+compiled! {
+    /// [`rope::normalise`].
+    fn normalise_heads(eps: Eps, tables: &Tables, gain: &Gain, row: &[i32], exponent: i32) -> Heads = rope::normalise
 }
 
 compiled! {

@@ -6,7 +6,7 @@ use super::model::{Model, activation};
 use super::pipelines::Pipelines;
 use super::session::Cache;
 use super::uniforms;
-use crate::package::{Gain, HeadWeights, LayerWeights, Linear};
+use crate::package::{Gain, LayerWeights, Linear};
 
 /// Linear's exponent is that of its input, plus that of its weights, plus this (`docs/numerics.md`).
 const LINEAR_EXPONENT: i32 = 22;
@@ -135,7 +135,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    pub(super) fn new(maker: Maker<'_>, weights: &HeadWeights) -> Self {
+    pub(super) fn new(maker: Maker<'_>, norm: &Gain, output: &Linear) -> Self {
         let buffers = &maker.model.buffers;
         let logits = activation(maker.device, "logits", u64::from(maker.model.config.vocab) * 4);
         let ends = Ends {
@@ -145,9 +145,9 @@ impl Head {
             outputs: &logits,
         };
         Self {
-            norm: maker.norm(&weights.norm),
-            output: maker.matrix(&[&weights.output], Destination::Stored, ends),
-            exponent: weights.output.exponent + LINEAR_EXPONENT,
+            norm: maker.norm(norm),
+            output: maker.matrix(&[output], Destination::Stored, ends),
+            exponent: output.exponent + LINEAR_EXPONENT,
             logits,
         }
     }

@@ -27,7 +27,7 @@ pub use error::GpuError;
 pub use pipelines::{Access, KERNELS, Kernel};
 
 use crate::engine::{MAX_ROWS, MAX_SESSIONS};
-use crate::package::{HeadWeights, LayerWeights, Manifest, Tables};
+use crate::package::{Gain, LayerWeights, Linear, Manifest, Tables};
 use crate::sampler::Logits;
 use device::{Device, Part};
 use layer::{Head, Layer, Maker};
@@ -81,12 +81,15 @@ impl Gpu {
     /// Starts a model; parts and sessions of the one before are dropped.
     ///
     /// # Errors
-    /// If the adapter or the kernels are too small for it.
+    /// If the adapter or the kernels are too small for it, or the kernels do not compute all that it needs.
     pub fn set_model(&mut self, manifest: &Manifest, tables: &Tables) -> Result<(), GpuError> {
         self.sessions.clear();
         self.layers.clear();
         self.head = None;
         self.model = None;
+        if manifest.config.qkv_bias || manifest.config.qk_norm.is_some() {
+            return Err(GpuError::Unsupported { what: "biases and normalised heads" });
+        }
         model::check_limits(&manifest.config, &self.device.limits)?;
         let pipelines = &self.pipelines;
         self.model =
@@ -124,11 +127,11 @@ impl Gpu {
     ///
     /// # Errors
     /// If no model was set or the device has no room. In a browser lack of room may show at the next [`Self::head`] instead.
-    pub fn load_head(&mut self, weights: &HeadWeights) -> Result<(), GpuError> {
+    pub fn load_head(&mut self, norm: &Gain, output: &Linear) -> Result<(), GpuError> {
         let model = self.model.as_ref().ok_or(GpuError::NoModel)?;
         let (pipelines, piece_bytes) = (&self.pipelines, self.piece_bytes);
         self.head = Some(self.device.allocate(Part::Head, |device, queue| {
-            Head::new(Maker { device, queue, pipelines, model, piece_bytes }, weights)
+            Head::new(Maker { device, queue, pipelines, model, piece_bytes }, norm, output)
         })?);
         Ok(())
     }
@@ -313,7 +316,7 @@ mod tests {
         let model = Synthetic::new(config, 11);
         let tables = Tables::from_bytes(&config, model.blob(BlobRole::Tables)).unwrap();
         let layer = LayerWeights::from_bytes(&config, 0, model.blob(BlobRole::Layer(0))).unwrap();
-        let head = HeadWeights::from_bytes(&config, model.blob(BlobRole::Head)).unwrap();
+        let head = Linear::vocabulary_from_bytes(&config, BlobRole::Head, model.blob(BlobRole::Head)).unwrap();
         let mut random = Random::new(12);
         let rows: Vec<i32> = (0..5 * 96).map(|_| random.within(-100_000, 100_000)).collect();
 
@@ -321,7 +324,7 @@ mod tests {
         gpu.piece_bytes = piece_bytes;
         gpu.set_model(&model.manifest, &tables)?;
         gpu.load_layer(0, &layer)?;
-        gpu.load_head(&head)?;
+        gpu.load_head(&tables.last_norm, &head)?;
         gpu.open_session(1, 0..1)?;
         let hidden = block_on(gpu.forward_layers(1, 0, &rows))?;
         let logits = block_on(gpu.head(&hidden[..96]))?;
@@ -342,10 +345,10 @@ mod tests {
         let model = Synthetic::new(config, 1);
         let tables = Tables::from_bytes(&config, model.blob(BlobRole::Tables)).unwrap();
         let layer = LayerWeights::from_bytes(&config, 0, model.blob(BlobRole::Layer(0))).unwrap();
-        let head = HeadWeights::from_bytes(&config, model.blob(BlobRole::Head)).unwrap();
+        let head = Linear::vocabulary_from_bytes(&config, BlobRole::Head, model.blob(BlobRole::Head)).unwrap();
         gpu.set_model(&model.manifest, &tables).unwrap();
         gpu.load_layer(0, &layer).unwrap();
-        gpu.load_head(&head).unwrap();
+        gpu.load_head(&tables.last_norm, &head).unwrap();
         gpu.open_session(1, 0..1).unwrap();
         block_on(gpu.forward_layers(1, 0, &[1; 32])).unwrap();
         gpu.device.handle.destroy();

@@ -79,7 +79,7 @@ pub(super) fn qk_scale(head_dim: u32) -> u32 {
 }
 
 /// The tables of a model.
-pub(super) fn tables(config: &ModelConfig, theta: f64) -> Tables {
+pub(super) fn tables(config: &ModelConfig, theta: f64, last_norm: Gain) -> Tables {
     let half = config.head_dim as usize / 2;
     let mut cos = Vec::new();
     let mut sin = Vec::new();
@@ -101,6 +101,7 @@ pub(super) fn tables(config: &ModelConfig, theta: f64) -> Tables {
             .collect(),
         cos,
         sin,
+        last_norm,
     }
 }
 
@@ -210,7 +211,7 @@ mod tests {
 
     #[test]
     fn tables_are_those_of_the_page() {
-        let tables = tables(&config(1, 32, 32, (1, 1, 32), 32, 8), 10_000.0);
+        let tables = tables(&config(1, 32, 32, (1, 1, 32), 32, 8), 10_000.0, gain(&[1.0; 32]));
         // The sampler's own copy, which no package can change.
         assert_eq!(tables.exp2, EXP2);
         assert_eq!((tables.sigmoid[0], tables.sigmoid[1024], tables.sigmoid[2048]), (0, 16_384, 32_768));

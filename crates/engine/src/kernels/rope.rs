@@ -1,10 +1,11 @@
-//! Heads of a row: cut, fitted, rotated (`docs/numerics.md`, "Attention").
+//! Heads of a row: cut, fitted or normalised, rotated (`docs/numerics.md`, "Attention").
 //!
 //! `[heads * head_dim] -> [heads, head_dim]` mantissas and `[heads]` exponents.
 
-use crate::package::{ModelConfig, Tables};
+use crate::package::{Eps, Gain, ModelConfig, Tables};
 
 use super::block::fit;
+use super::rms_norm;
 
 /// Mantissas and exponents of a row's heads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +23,19 @@ pub fn split(row: &[i32], exponent: i32, head_dim: usize) -> Heads {
     let mut mantissas = row.to_vec();
     let exponents = mantissas.chunks_exact_mut(head_dim).map(|head| exponent + fit(head)).collect();
     Heads { mantissas, exponents }
+}
+
+/// Cuts a row with exponent `exponent` into heads as wide as `gain`, and normalises each on its own.
+#[must_use]
+#[inline(always)]
+pub fn normalise(eps: Eps, tables: &Tables, gain: &Gain, row: &[i32], exponent: i32) -> Heads {
+    let mut heads = Heads::default();
+    for head in row.chunks_exact(gain.mantissas.len()) {
+        let (mantissas, exponent) = rms_norm::reference(eps, tables, gain, head, exponent);
+        heads.mantissas.extend(mantissas);
+        heads.exponents.push(exponent);
+    }
+    heads
 }
 
 /// Rotates every head for `position`: pairs `(j, j + head_dim / 2)`.

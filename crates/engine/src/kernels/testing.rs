@@ -1,7 +1,7 @@
 //! What the kernels' tests share: true tables, made with this machine's floats, and blocks as numbers. Floats only measure here; nothing
 //! pinned depends on them.
 
-use crate::package::{EXP2_ENTRIES, ModelConfig, RSQRT_ENTRIES, SIGMOID_ENTRIES, Tables};
+use crate::package::{EXP2_ENTRIES, Gain, ModelConfig, RSQRT_ENTRIES, SIGMOID_ENTRIES, Tables};
 use crate::synthetic::Random;
 
 /// The tables of `docs/numerics.md`, for a base of 10,000.
@@ -20,6 +20,7 @@ pub(crate) fn tables(config: &ModelConfig) -> Tables {
             .collect(),
         cos: (0..rope).map(|index| round(angle(index).cos() * 16_384.0)).collect(),
         sin: (0..rope).map(|index| round(angle(index).sin() * 16_384.0)).collect(),
+        last_norm: Gain { mantissas: vec![16_384; config.d_model as usize], exponent: -14 },
     }
 }
 

@@ -29,7 +29,16 @@ pub struct Gain {
     pub exponent: i32,
 }
 
-/// The tables of `docs/numerics.md`.
+/// What is added to a matrix's output: `mantissas * 2^exponent`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bias {
+    /// `[out]`, each within ±2^24.
+    pub mantissas: Vec<i32>,
+    /// One power of two for all.
+    pub exponent: i32,
+}
+
+/// The tables of `docs/numerics.md`, and the last norm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tables {
     /// `2^(-i/256)`, Q15, 257 entries, falling.
@@ -42,6 +51,8 @@ pub struct Tables {
     pub cos: Vec<i16>,
     /// `[max_positions, head_dim / 2]`, Q14.
     pub sin: Vec<i16>,
+    /// The norm before the head; here, so that a head tied to the embedding is the embedding's blob.
+    pub last_norm: Gain,
 }
 
 /// One layer.
@@ -65,15 +76,10 @@ pub struct LayerWeights {
     pub up: Linear,
     /// MLP down.
     pub down: Linear,
-}
-
-/// The head.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeadWeights {
-    /// Last norm.
-    pub norm: Gain,
-    /// Logits.
-    pub output: Linear,
+    /// Of the query, key and value projections.
+    pub qkv_bias: Option<[Bias; 3]>,
+    /// Norms of query and key heads.
+    pub qk_norm: Option<[Gain; 2]>,
 }
 
 /// A blob was refused.
@@ -132,6 +138,7 @@ impl Tables {
             rsqrt: planes.u16s(RSQRT_ENTRIES),
             cos: planes.i16s(rope),
             sin: planes.i16s(rope),
+            last_norm: planes.gain(config.d_model as usize)?,
         };
         // The first entry is the weight of the best score: were it not one, a softmax could divide by zero.
         let falling = tables.exp2.windows(2).all(|pair| pair[0] >= pair[1]) && tables.exp2[0] == 1 << 15;
@@ -153,6 +160,7 @@ impl Tables {
         for table in [&self.cos, &self.sin] {
             write_plane(&mut bytes, table.iter().flat_map(|value| value.to_le_bytes()));
         }
+        self.last_norm.write(&mut bytes);
         bytes
     }
 }
@@ -166,75 +174,78 @@ impl LayerWeights {
         let mut planes = Planes::new(config, BlobRole::Layer(index), bytes)?;
         let width = config.d_model as usize;
         let (attention_norm, mlp_norm) = (planes.gain(width)?, planes.gain(width)?);
-        let [q, k, v, o, gate, up, down] = config.layer_shapes();
+        let shapes = config.layer_shapes();
+        let [q, k, v, o, gate, up, down] = shapes;
+        let head = config.head_dim as usize;
+        let mut linear = |shape| planes.linear(shape, config.weight_bits);
         Ok(Self {
             attention_norm,
             mlp_norm,
-            q: planes.linear(q)?,
-            k: planes.linear(k)?,
-            v: planes.linear(v)?,
-            o: planes.linear(o)?,
-            gate: planes.linear(gate)?,
-            up: planes.linear(up)?,
-            down: planes.linear(down)?,
+            q: linear(q)?,
+            k: linear(k)?,
+            v: linear(v)?,
+            o: linear(o)?,
+            gate: linear(gate)?,
+            up: linear(up)?,
+            down: linear(down)?,
+            qkv_bias: match config.qkv_bias {
+                true => Some([planes.bias(q.0)?, planes.bias(k.0)?, planes.bias(v.0)?]),
+                false => None,
+            },
+            qk_norm: match config.qk_norm {
+                Some(_) => Some([planes.gain(head)?, planes.gain(head)?]),
+                None => None,
+            },
         })
     }
 
-    /// The blob's bytes.
+    /// The blob's bytes, for weights of `weight_bits`: 8, or 4 where all are within -8 to 7.
     #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
+    pub fn to_bytes(&self, weight_bits: u32) -> Vec<u8> {
         let mut bytes = Vec::new();
         for gain in [&self.attention_norm, &self.mlp_norm] {
             gain.write(&mut bytes);
         }
         for linear in [&self.q, &self.k, &self.v, &self.o, &self.gate, &self.up, &self.down] {
-            linear.write(&mut bytes);
+            linear.write(&mut bytes, weight_bits);
+        }
+        for bias in self.qkv_bias.iter().flatten() {
+            bias.write(&mut bytes);
+        }
+        for gain in self.qk_norm.iter().flatten() {
+            gain.write(&mut bytes);
         }
         bytes
     }
 }
 
-impl HeadWeights {
-    /// Reads the head's blob.
-    ///
-    /// # Errors
-    /// If its length is not what `config` needs, or a value is out of range.
-    pub fn from_bytes(config: &ModelConfig, bytes: &[u8]) -> Result<Self, BlobError> {
-        let mut planes = Planes::new(config, BlobRole::Head, bytes)?;
-        let norm = planes.gain(config.d_model as usize)?;
-        Ok(Self { norm, output: planes.linear((config.vocab as usize, config.d_model as usize))? })
-    }
-
-    /// The blob's bytes.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        self.norm.write(&mut bytes);
-        self.output.write(&mut bytes);
-        bytes
-    }
-}
-
 impl Linear {
-    /// Reads an embedding's blob.
+    /// Reads the embedding's or the head's blob, `[vocab, d_model]`.
     ///
     /// # Errors
     /// If its length is not what `config` needs, or a value is out of range.
-    pub fn embedding_from_bytes(config: &ModelConfig, bytes: &[u8]) -> Result<Self, BlobError> {
-        let mut planes = Planes::new(config, BlobRole::Embedding, bytes)?;
-        planes.linear((config.vocab as usize, config.d_model as usize))
+    pub fn vocabulary_from_bytes(config: &ModelConfig, role: BlobRole, bytes: &[u8]) -> Result<Self, BlobError> {
+        let mut planes = Planes::new(config, role, bytes)?;
+        planes.linear((config.vocab as usize, config.d_model as usize), 8)
     }
 
     /// The bytes of a blob of this matrix alone.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        self.write(&mut bytes);
+        self.write(&mut bytes, 8);
         bytes
     }
 
-    fn write(&self, bytes: &mut Vec<u8>) {
-        write_plane(bytes, self.weights.iter().map(|weight| weight.cast_unsigned()));
+    fn write(&self, bytes: &mut Vec<u8>, bits: u32) {
+        if bits == 4 {
+            let nibble = |weight: i8| (weight + 8).cast_unsigned() & 15;
+            let groups = self.weights.chunks_exact(GROUP).map(|group| group.split_at(GROUP / 2));
+            let pairs = groups.flat_map(|(low, high)| low.iter().zip(high));
+            write_plane(bytes, pairs.map(|(low, high)| nibble(*low) | nibble(*high) << 4));
+        } else {
+            write_plane(bytes, self.weights.iter().map(|weight| weight.cast_unsigned()));
+        }
         write_plane(bytes, self.group_scales.iter().copied());
         write_plane(bytes, self.row_multipliers.iter().flat_map(|value| value.to_le_bytes()));
         write_plane(bytes, self.exponent.to_le_bytes().into_iter());
@@ -242,6 +253,13 @@ impl Linear {
 }
 
 impl Gain {
+    fn write(&self, bytes: &mut Vec<u8>) {
+        write_plane(bytes, self.mantissas.iter().flat_map(|value| value.to_le_bytes()));
+        write_plane(bytes, self.exponent.to_le_bytes().into_iter());
+    }
+}
+
+impl Bias {
     fn write(&self, bytes: &mut Vec<u8>) {
         write_plane(bytes, self.mantissas.iter().flat_map(|value| value.to_le_bytes()));
         write_plane(bytes, self.exponent.to_le_bytes().into_iter());
@@ -304,8 +322,25 @@ impl<'a> Planes<'a> {
         Ok(Gain { mantissas, exponent })
     }
 
-    fn linear(&mut self, (rows, columns): (usize, usize)) -> Result<Linear, BlobError> {
-        let weights: Vec<i8> = self.bytes(rows * columns).iter().map(|byte| byte.cast_signed()).collect();
+    fn bias(&mut self, out: usize) -> Result<Bias, BlobError> {
+        let bytes = self.bytes(out * 4).chunks_exact(4);
+        let mantissas: Vec<i32> = bytes.map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let exponent = self.exponent()?;
+        self.check(mantissas.iter().all(|value| value.unsigned_abs() <= 1 << 24))?;
+        Ok(Bias { mantissas, exponent })
+    }
+
+    fn linear(&mut self, (rows, columns): (usize, usize), bits: u32) -> Result<Linear, BlobError> {
+        let weights: Vec<i8> = if bits == 4 {
+            let groups = self.bytes(rows * columns / 2).chunks_exact(GROUP / 2);
+            let nibbles = |group: &'a [u8]| {
+                let (low, high) = (group.iter().map(|byte| byte & 15), group.iter().map(|byte| byte >> 4));
+                low.chain(high).map(|nibble| nibble.cast_signed() - 8)
+            };
+            groups.flat_map(nibbles).collect()
+        } else {
+            self.bytes(rows * columns).iter().map(|byte| byte.cast_signed()).collect()
+        };
         let group_scales = self.bytes(rows * (columns / GROUP)).to_vec();
         let row_multipliers = self.u16s(rows);
         let exponent = self.exponent()?;

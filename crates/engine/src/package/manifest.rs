@@ -10,9 +10,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use super::{EXP2_ENTRIES, GROUP, RSQRT_ENTRIES, SIGMOID_ENTRIES};
 
 /// Version of the manifest's own form.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// Version of the arithmetic.
-pub const NUMERICS: u32 = 1;
+pub const NUMERICS: u32 = 2;
+/// Architectures that the arithmetic computes: one decoder layer, with biases on its projections or norms on its heads where the config says so.
+pub const ARCHITECTURES: [&str; 4] = ["llama", "mistral", "qwen2", "qwen3"];
 /// Layers at most: twice the deepest model in use.
 pub const MAX_LAYERS: u32 = 256;
 /// Width of the residual stream at most; sums of squares stay in the two words that the arithmetic gives them.
@@ -74,7 +76,7 @@ pub struct Manifest {
     pub numerics: u32,
     /// Its name.
     pub name: String,
-    /// `llama`.
+    /// One of [`ARCHITECTURES`].
     pub architecture: String,
     /// Licence, as the model's card states it.
     pub license: String,
@@ -126,6 +128,22 @@ pub struct ModelConfig {
     pub eps_mantissa: u32,
     /// See `eps_mantissa`.
     pub eps_exponent: i32,
+    /// Bits of a layer's weights: 8 or 4. Embedding and head always have 8.
+    pub weight_bits: u32,
+    /// Whether the query, key and value projections have biases.
+    pub qkv_bias: bool,
+    /// Whether query and key heads are normalised before they are rotated, and with what `eps * head_dim`.
+    pub qk_norm: Option<Eps>,
+}
+
+/// A norm's `eps * width`, as `mantissa * 2^exponent`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Eps {
+    /// `2^23 <= mantissa < 2^24`.
+    pub mantissa: u32,
+    /// Its power of two.
+    pub exponent: i32,
 }
 
 /// How a question becomes the model's input: special tokens are recognised in these two, never in the question.
@@ -169,7 +187,7 @@ pub enum ManifestError {
         got: u32,
     },
     /// An architecture this build does not compute.
-    #[error("architecture {0:?} is not supported; supported: llama")]
+    #[error("architecture {0:?} is not supported; supported: {supported}", supported = ARCHITECTURES.join(", "))]
     Architecture(String),
     /// A number outside what the arithmetic is defined for.
     #[error("{field} is {got}, outside {low} to {high}")]
@@ -238,7 +256,7 @@ impl Manifest {
                 return Err(ManifestError::Version { field, expected, got });
             }
         }
-        if self.architecture != "llama" {
+        if !ARCHITECTURES.contains(&self.architecture.as_str()) {
             return Err(ManifestError::Architecture(self.architecture.chars().take(64).collect()));
         }
         self.config.check()?;
@@ -305,15 +323,26 @@ impl ModelConfig {
                 let fixed =
                     [EXP2_ENTRIES, SIGMOID_ENTRIES, RSQRT_ENTRIES].map(|entries| plane_bytes(entries as u64 * 2));
                 let rope = u64::from(self.max_positions) * u64::from(self.head_dim / 2) * 2;
-                fixed.iter().sum::<u64>() + 2 * plane_bytes(rope)
+                fixed.iter().sum::<u64>() + 2 * plane_bytes(rope) + gain_bytes(d)
             }
-            BlobRole::Embedding => linear_bytes(self.vocab as usize, d),
+            BlobRole::Embedding | BlobRole::Head => linear_bytes((self.vocab as usize, d), 8),
             BlobRole::Layer(_) => {
-                let matrices = self.layer_shapes().iter().map(|(out, r#in)| linear_bytes(*out, *r#in)).sum::<u64>();
-                2 * gain_bytes(d) + matrices
+                let shapes = self.layer_shapes();
+                let matrices = shapes.iter().map(|shape| linear_bytes(*shape, self.weight_bits)).sum::<u64>();
+                let biases = shapes[..3].iter().map(|(out, _)| bias_bytes(*out)).sum::<u64>();
+                let norms = 2 * gain_bytes(self.head_dim as usize);
+                2 * gain_bytes(d)
+                    + matrices
+                    + u64::from(self.qkv_bias) * biases
+                    + u64::from(self.qk_norm.is_some()) * norms
             }
-            BlobRole::Head => gain_bytes(d) + linear_bytes(self.vocab as usize, d),
         }
+    }
+
+    /// Of the norms of residual rows.
+    #[must_use]
+    pub fn eps(&self) -> Eps {
+        Eps { mantissa: self.eps_mantissa, exponent: self.eps_exponent }
     }
 
     /// Multiply-accumulates of one layer's matrices for one token.
@@ -346,8 +375,13 @@ impl ModelConfig {
         range("max_positions", self.max_positions, 1, MAX_POSITIONS)?;
         range("residual_fraction_bits", self.residual_fraction_bits, 1, 24)?;
         range("qk_scale", self.qk_scale, 1, 1 << 16)?;
-        range("eps_mantissa", self.eps_mantissa, 1 << 23, (1 << 24) - 1)?;
-        range("-eps_exponent", self.eps_exponent.unsigned_abs(), 0, 100)?;
+        for eps in [Some(self.eps()), self.qk_norm].into_iter().flatten() {
+            range("eps_mantissa", eps.mantissa, 1 << 23, (1 << 24) - 1)?;
+            range("-eps_exponent", eps.exponent.unsigned_abs(), 0, 100)?;
+        }
+        if !matches!(self.weight_bits, 4 | 8) {
+            return Err(ManifestError::Inconsistent(format!("weights of {} bits, 4 or 8 are known", self.weight_bits)));
+        }
         let group = u32::try_from(GROUP).unwrap_or(u32::MAX);
         for (field, width) in
             [("d_model", self.d_model), ("d_ff", self.d_ff), ("heads * head_dim", self.heads * self.head_dim)]
@@ -381,9 +415,16 @@ fn plane_bytes(bytes: u64) -> u64 {
     bytes.next_multiple_of(16)
 }
 
-fn linear_bytes(out: usize, r#in: usize) -> u64 {
-    let (out, columns) = (out as u64, r#in as u64);
-    plane_bytes(out * columns) + plane_bytes(out * (columns / GROUP as u64)) + plane_bytes(out * 2) + plane_bytes(4)
+fn linear_bytes((out, columns): (usize, usize), bits: u32) -> u64 {
+    let (out, columns) = (out as u64, columns as u64);
+    plane_bytes(out * columns * u64::from(bits) / 8)
+        + plane_bytes(out * (columns / GROUP as u64))
+        + plane_bytes(out * 2)
+        + plane_bytes(4)
+}
+
+fn bias_bytes(out: usize) -> u64 {
+    plane_bytes(out as u64 * 4) + plane_bytes(4)
 }
 
 fn gain_bytes(width: usize) -> u64 {

@@ -8,7 +8,7 @@ use potluck_engine::cpu;
 use potluck_engine::gpu::{Gpu, GpuError};
 use potluck_engine::kernels::linear::CpuPath;
 use potluck_engine::kv_cache::LayerCache;
-use potluck_engine::package::{BlobRole, HeadWeights, LayerWeights, ModelConfig, Tables};
+use potluck_engine::package::{BlobRole, LayerWeights, Linear, ModelConfig, Tables};
 use potluck_engine::synthetic::{Random, Synthetic, config};
 
 /// A model on the CPU, parsed.
@@ -16,7 +16,7 @@ pub(crate) struct Reference {
     pub(crate) synthetic: Synthetic,
     pub(crate) tables: Tables,
     pub(crate) layers: Vec<LayerWeights>,
-    pub(crate) head: HeadWeights,
+    pub(crate) head: Linear,
     caches: Vec<LayerCache>,
 }
 
@@ -27,7 +27,7 @@ impl Reference {
         let layers = (0..config.layers)
             .map(|index| LayerWeights::from_bytes(&config, index, synthetic.blob(BlobRole::Layer(index))).unwrap())
             .collect();
-        let head = HeadWeights::from_bytes(&config, synthetic.blob(BlobRole::Head)).unwrap();
+        let head = Linear::vocabulary_from_bytes(&config, BlobRole::Head, synthetic.blob(BlobRole::Head)).unwrap();
         Self { synthetic, tables, layers, head, caches: vec![LayerCache::default(); config.layers as usize] }
     }
 
@@ -67,7 +67,7 @@ impl Reference {
         for (index, layer) in (0..).zip(&self.layers) {
             gpu.load_layer(index, layer).unwrap();
         }
-        gpu.load_head(&self.head).unwrap();
+        gpu.load_head(&self.tables.last_norm, &self.head).unwrap();
     }
 }
 
@@ -117,7 +117,8 @@ pub(crate) async fn batches_equal(gpu: &mut Gpu, reference: &mut Reference, seed
         same(&got, &expected, width, &format!("{config:?}, {batch} rows at {position}"));
 
         let last = &got[got.len() - width..];
-        let expected = cpu::Head::new(CpuPath::Scalar, reference.head.clone()).logits(&config, &reference.tables, last);
+        let head = cpu::Head::new(CpuPath::Scalar, reference.tables.last_norm.clone(), reference.head.clone());
+        let expected = head.logits(&config, &reference.tables, last);
         assert_eq!(gpu.head(last).await.unwrap(), expected, "head of {config:?} at {position}");
         position += u32::try_from(batch).unwrap();
     }
