@@ -51,18 +51,17 @@ impl CpuPath {
     /// Those that this processor has, the fastest first; the specification last.
     #[must_use]
     pub fn available() -> Vec<Self> {
-        let mut paths = Vec::new();
         #[cfg(target_arch = "x86_64")]
-        {
-            paths.extend(avx512::is_available().then_some(Self::Avx512));
-            paths.extend(avx2::is_available().then_some(Self::Avx2));
-        }
+        let fast = [avx512::is_available().then_some(Self::Avx512), avx2::is_available().then_some(Self::Avx2)]
+            .into_iter()
+            .flatten();
         #[cfg(target_arch = "aarch64")]
-        paths.push(Self::Neon);
+        let fast = [Self::Neon];
         #[cfg(target_arch = "wasm32")]
-        paths.push(Self::Simd128);
-        paths.push(Self::Scalar);
-        paths
+        let fast = [Self::Simd128];
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "wasm32")))]
+        let fast = [];
+        fast.into_iter().chain([Self::Scalar]).collect()
     }
 
     /// The fastest there is here.
