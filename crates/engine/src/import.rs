@@ -1,22 +1,60 @@
-//! From a Hugging Face folder to the exact package, once. Floats end here.
+//! From the files of a model to the exact package, once. Floats end here.
 //!
-//! Reads `config.json`, `model.safetensors` (F32, F16, BF16), `tokenizer.json`, `tokenizer_config.json` and `generation_config.json`; writes
-//! `blobs/<hash>` and `models/<name>.json`, each aside and renamed, so that a crash leaves no half model. The same folder gives the same
-//! bytes on every machine: rounding is written out, and sines and exponentials come from `libm`.
+//! Reads a Hugging Face folder (`config.json`, safetensors whole or in shards, `tokenizer.json`, ...) or a GGUF file; writes
+//! `blobs/<hash>` and `models/<name>.json`, each aside and renamed, so that a crash leaves no half model. Matrices are read a few rows at a
+//! time, so that no more than one layer and one matrix of floats are in memory. The same files give the same bytes on every machine:
+//! rounding is written out, and sines and exponentials come from `libm`.
 
+mod chat;
 mod quantise;
+mod rope;
 mod source;
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::package::{
-    BlobError, BlobHash, BlobRef, ChatFormat, Defaults, FORMAT, LayerWeights, MAX_POSITIONS, Manifest, ManifestError,
-    ModelConfig, NUMERICS,
+    BlobError, BlobHash, BlobRef, Defaults, FORMAT, Gain, LayerWeights, Linear, MAX_POSITIONS, Manifest, ManifestError,
+    ModelConfig, NUMERICS, is_name,
 };
 use source::Source;
 
-/// A folder could not be imported; no model was installed.
+#[doc(hidden)]
+pub use source::{read_gguf, read_safetensors};
+
+/// Positions unless asked otherwise: enough for long talks, and a key-value cache that small computers can hold.
+pub const DEFAULT_CONTEXT: u32 = 8192;
+/// Values that are read and quantised at once, 4 MB of floats.
+const CHUNK_VALUES: usize = 1 << 20;
+
+/// What to make of a model.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Bits of the layers' weights, 8 or 4.
+    pub weight_bits: u32,
+    /// Positions at most; a model made for fewer keeps its own number.
+    pub context: u32,
+    /// Its name here; the folder's or file's own if left out.
+    pub name: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { weight_bits: 8, context: DEFAULT_CONTEXT, name: None }
+    }
+}
+
+/// Bytes of weights read so far, and of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// So far.
+    pub read_bytes: u64,
+    /// In the files.
+    pub total_bytes: u64,
+}
+
+/// A model could not be imported; none was installed.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// A file could not be read or written.
@@ -25,7 +63,7 @@ pub enum ImportError {
         /// Which one.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A JSON file is not what it should be.
     #[error("{path} is not valid: {source}")]
@@ -35,8 +73,8 @@ pub enum ImportError {
         /// Why.
         source: serde_json::Error,
     },
-    /// The weights file is not one.
-    #[error("model.safetensors cannot be read: {0}")]
+    /// A file of weights is not one.
+    #[error("the weights cannot be read: {0}")]
     Weights(String),
     /// A tensor is missing, of another shape, or holds numbers that are none.
     #[error("tensor {name}: {problem}")]
@@ -49,10 +87,10 @@ pub enum ImportError {
     /// Something that this build does not compute.
     #[error("{what} is not supported; supported: {supported}")]
     Unsupported {
-        /// What the folder has.
+        /// What the files have.
         what: String,
         /// What could be done.
-        supported: &'static str,
+        supported: String,
     },
     /// The result is outside what the arithmetic is defined for.
     #[error(transparent)]
@@ -62,133 +100,235 @@ pub enum ImportError {
     Blob(#[from] BlobError),
 }
 
-/// Imports `source` into `destination`; returns the model's id, the BLAKE3 of its manifest.
+/// Imports the folder or GGUF file `source` into `destination`; returns the model's id, the BLAKE3 of its manifest.
 ///
 /// # Errors
 /// If a file is missing, unreadable or unsupported. No model is installed then, though blobs of it may be.
-pub fn import_folder(source: &Path, destination: &Path) -> Result<BlobHash, ImportError> {
-    let model = Source::open(source)?;
-    let mut config = model_config(&model)?;
-    config.check()?;
-    let (vocab, d_model) = (config.vocab as usize, config.d_model as usize);
-    let embedding = model.tensor("model.embed_tokens.weight", &[vocab, d_model])?;
-    config.residual_fraction_bits = quantise::residual_fraction_bits(&embedding);
-    let embedding = quantise::linear(&embedding, vocab, d_model);
-    let (chat, end_tokens) = (chat(&model)?, model.end_tokens()?);
-
-    let blobs = destination.join("blobs");
-    make_folder(&blobs)?;
-    make_folder(&destination.join("models"))?;
-    let put = |bytes: &[u8]| put_blob(&blobs, bytes);
-
-    let last_norm = quantise::gain(&model.tensor("model.norm.weight", &[d_model])?);
-    let tables = put(&quantise::tables(&config, model.config.theta(), last_norm).to_bytes())?;
-    let tokenizer = put(&model.tokenizer)?;
-    let embedding_blob = put(&embedding.to_bytes())?;
-    let mut layer_blobs = Vec::new();
-    for index in 0..config.layers {
-        layer_blobs.push(put(&layer(&model, &config, index)?.to_bytes(config.weight_bits))?);
+pub fn import(
+    source: &Path,
+    destination: &Path,
+    options: &Options,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<BlobHash, ImportError> {
+    let source = Source::open(source)?;
+    let name = options.name.clone().unwrap_or_else(|| source.name.clone());
+    if !is_name(&name) {
+        let supported = "letters, digits, '-', '_' and '.'; another one can be given".to_owned();
+        return Err(ImportError::Unsupported { what: format!("the model name {name:?}"), supported });
     }
-    let head = if model.config.tie_word_embeddings {
-        embedding_blob
-    } else {
-        put(&quantise::linear(&model.tensor("lm_head.weight", &[vocab, d_model])?, vocab, d_model).to_bytes())?
-    };
-    let manifest = Manifest {
-        format: FORMAT,
-        numerics: NUMERICS,
-        name: model.name.clone(),
-        architecture: "llama".to_owned(),
-        license: model.license.clone(),
-        config,
-        tables,
-        tokenizer,
-        embedding: embedding_blob,
-        layer_blobs,
-        head,
-        chat,
-        end_tokens,
-        defaults: Defaults {
-            temperature_milli: model.generation.temperature_milli(),
-            top_p_milli: model.generation.top_p_milli(),
-            top_k: model.generation.top_k(),
-            max_tokens: model.generation.max_new_tokens.unwrap_or(256).clamp(1, config.max_positions),
-        },
-    };
+    if source.end_tokens.is_empty() {
+        let supported = "eos_token_id in config.json or generation_config.json".to_owned();
+        return Err(ImportError::Unsupported { what: "a model without an end token".to_owned(), supported });
+    }
+    let config = model_config(&source, options);
+    config.check()?;
+    let chat = chat::format(&source.chat)?;
+    for (name, shape) in tensors_needed(&config, source.shape.tied) {
+        source.expect(&name, &shape)?;
+    }
+    let mut import = Import { source, config, blobs: destination.join("blobs"), progress };
+    make_folder(&import.blobs)?;
+    make_folder(&destination.join("models"))?;
+    let manifest = import.run(name, chat)?;
     let bytes = manifest.to_bytes()?;
     Manifest::from_bytes(&bytes)?;
-    let id = put(&bytes)?.hash;
+    let id = import.put(&bytes)?.hash;
     write_aside(&destination.join("models").join(format!("{}.json", manifest.name)), &bytes)?;
     Ok(id)
 }
 
-fn model_config(model: &Source) -> Result<ModelConfig, ImportError> {
-    let c = &model.config;
-    let heads = c.num_attention_heads;
-    let head_dim = c.head_dim.unwrap_or(c.hidden_size / heads.max(1));
-    let (eps_mantissa, eps_exponent) = quantise::eps(c.rms_norm_eps, c.hidden_size);
-    Ok(ModelConfig {
-        layers: c.num_hidden_layers,
-        d_model: c.hidden_size,
-        d_ff: c.intermediate_size,
-        heads,
-        kv_heads: c.num_key_value_heads.unwrap_or(heads),
-        head_dim,
-        vocab: c.vocab_size,
+/// [`import`] as it is usually wanted, of a folder or file whose name becomes the model's.
+///
+/// # Errors
+/// As [`import`].
+pub fn import_folder(source: &Path, destination: &Path) -> Result<BlobHash, ImportError> {
+    import(source, destination, &Options::default(), &mut |_| ())
+}
+
+fn model_config(source: &Source, options: &Options) -> ModelConfig {
+    let shape = &source.shape;
+    let eps = quantise::eps(shape.eps, shape.d_model);
+    ModelConfig {
+        layers: shape.layers,
+        d_model: shape.d_model,
+        d_ff: shape.d_ff,
+        heads: shape.heads,
+        kv_heads: shape.kv_heads,
+        head_dim: shape.head_dim,
+        vocab: shape.vocab,
         // A longer context is cut: the arithmetic's sums hold no more.
-        max_positions: c.max_position_embeddings.min(MAX_POSITIONS),
+        max_positions: shape.max_positions.min(options.context).min(MAX_POSITIONS),
         // Known once the embedding was read.
         residual_fraction_bits: quantise::MAX_FRACTION_BITS,
-        qk_scale: quantise::qk_scale(head_dim),
-        eps_mantissa,
-        eps_exponent,
-        weight_bits: 8,
-        qkv_bias: false,
-        qk_norm: None,
-    })
-}
-
-fn layer(model: &Source, config: &ModelConfig, index: u32) -> Result<LayerWeights, ImportError> {
-    let d_model = config.d_model as usize;
-    let name = |part: &str| format!("model.layers.{index}.{part}.weight");
-    let gain = |part: &str| Ok::<_, ImportError>(quantise::gain(&model.tensor(&name(part), &[d_model])?));
-    let [q, k, v, o, gate, up, down] = config.layer_shapes();
-    let linear = |part: &str, (rows, columns): (usize, usize)| {
-        Ok::<_, ImportError>(quantise::linear(&model.tensor(&name(part), &[rows, columns])?, rows, columns))
-    };
-    Ok(LayerWeights {
-        attention_norm: gain("input_layernorm")?,
-        mlp_norm: gain("post_attention_layernorm")?,
-        q: linear("self_attn.q_proj", q)?,
-        k: linear("self_attn.k_proj", k)?,
-        v: linear("self_attn.v_proj", v)?,
-        o: linear("self_attn.o_proj", o)?,
-        gate: linear("mlp.gate_proj", gate)?,
-        up: linear("mlp.up_proj", up)?,
-        down: linear("mlp.down_proj", down)?,
-        qkv_bias: None,
-        qk_norm: None,
-    })
-}
-
-/// Recognises ChatML, the one chat format so far.
-fn chat(model: &Source) -> Result<ChatFormat, ImportError> {
-    if model.chat_template.contains("<|im_start|>") && model.chat_template.contains("<|im_end|>") {
-        return Ok(ChatFormat {
-            prefix: "<|im_start|>user\n".to_owned(),
-            suffix: "<|im_end|>\n<|im_start|>assistant\n".to_owned(),
-        });
+        qk_scale: quantise::qk_scale(shape.head_dim),
+        eps_mantissa: eps.mantissa,
+        eps_exponent: eps.exponent,
+        weight_bits: options.weight_bits,
+        qkv_bias: shape.qkv_bias(),
+        qk_norm: shape.qk_norm().then(|| quantise::eps(shape.eps, shape.head_dim)),
     }
-    Err(ImportError::Unsupported { what: "this chat template".to_owned(), supported: "ChatML (<|im_start|>)" })
 }
 
-fn put_blob(folder: &Path, bytes: &[u8]) -> Result<BlobRef, ImportError> {
-    let hash = BlobHash(*blake3::hash(bytes).as_bytes());
-    let path = folder.join(hash.to_string());
-    if !path.exists() {
-        write_aside(&path, bytes)?;
+/// Names and shapes of all tensors that will be read: what is missing is missed now, not after an hour of work.
+fn tensors_needed(config: &ModelConfig, tied: bool) -> Vec<(String, Vec<usize>)> {
+    let (vocab, d_model, head_dim) = (config.vocab as usize, config.d_model as usize, config.head_dim as usize);
+    let shapes = config.layer_shapes();
+    let mut needed = vec![
+        ("model.embed_tokens.weight".to_owned(), vec![vocab, d_model]),
+        ("model.norm.weight".to_owned(), vec![d_model]),
+    ];
+    if !tied {
+        needed.push(("lm_head.weight".to_owned(), vec![vocab, d_model]));
     }
-    Ok(BlobRef { hash, size_bytes: bytes.len() as u64 })
+    for index in 0..config.layers {
+        let mut need = |part: &str, shape: &[usize]| {
+            needed.push((format!("model.layers.{index}.{part}"), shape.to_vec()));
+        };
+        for norm in ["input_layernorm", "post_attention_layernorm"] {
+            need(&format!("{norm}.weight"), &[d_model]);
+        }
+        for (part, (rows, columns)) in MATRICES.iter().zip(shapes) {
+            need(&format!("{part}.weight"), &[rows, columns]);
+        }
+        if config.qkv_bias {
+            for (part, (rows, _)) in MATRICES.iter().zip(shapes).take(3) {
+                need(&format!("{part}.bias"), &[rows]);
+            }
+        }
+        if config.qk_norm.is_some() {
+            for norm in ["q_norm", "k_norm"] {
+                need(&format!("self_attn.{norm}.weight"), &[head_dim]);
+            }
+        }
+    }
+    needed
+}
+
+/// A layer's matrices, in the order of [`ModelConfig::layer_shapes`].
+const MATRICES: [&str; 7] = [
+    "self_attn.q_proj",
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.o_proj",
+    "mlp.gate_proj",
+    "mlp.up_proj",
+    "mlp.down_proj",
+];
+
+/// An import under way.
+struct Import<'a> {
+    source: Source,
+    config: ModelConfig,
+    blobs: PathBuf,
+    progress: &'a mut dyn FnMut(Progress),
+}
+
+impl Import<'_> {
+    fn run(&mut self, name: String, chat: crate::package::ChatFormat) -> Result<Manifest, ImportError> {
+        let (vocab, d_model) = (self.config.vocab as usize, self.config.d_model as usize);
+        let (embedding, largest) =
+            self.linear("model.embed_tokens.weight", (vocab, d_model), quantise::VOCABULARY_BITS)?;
+        self.config.residual_fraction_bits = quantise::residual_fraction_bits(largest);
+        let embedding = self.put(&embedding.to_bytes())?;
+        let last_norm = self.gain("model.norm.weight", d_model)?;
+        let tables = quantise::tables(&self.config, &self.source.shape.frequencies, last_norm);
+        let tables = self.put(&tables.to_bytes())?;
+        let tokenizer = self.put(&self.source.tokenizer)?;
+        let mut layer_blobs = Vec::new();
+        for index in 0..self.config.layers {
+            let layer = self.layer(index)?;
+            layer_blobs.push(self.put(&layer.to_bytes(self.config.weight_bits))?);
+        }
+        let head = if self.source.shape.tied {
+            embedding
+        } else {
+            let (head, _) = self.linear("lm_head.weight", (vocab, d_model), quantise::VOCABULARY_BITS)?;
+            self.put(&head.to_bytes())?
+        };
+        let generation = &self.source.generation;
+        Ok(Manifest {
+            format: FORMAT,
+            numerics: NUMERICS,
+            name,
+            architecture: self.source.shape.architecture.to_owned(),
+            license: self.source.license.clone(),
+            config: self.config,
+            tables,
+            tokenizer,
+            embedding,
+            layer_blobs,
+            head,
+            chat,
+            end_tokens: self.source.end_tokens.clone(),
+            defaults: Defaults {
+                temperature_milli: generation.temperature_milli(),
+                top_p_milli: generation.top_p_milli(),
+                top_k: generation.top_k.unwrap_or(0),
+                max_tokens: generation.max_new_tokens.unwrap_or(256).clamp(1, self.config.max_positions),
+            },
+        })
+    }
+
+    fn layer(&mut self, index: u32) -> Result<LayerWeights, ImportError> {
+        let ModelConfig { d_model, head_dim, weight_bits, qkv_bias, qk_norm, .. } = self.config;
+        let shapes = self.config.layer_shapes();
+        let name = |part: &str| format!("model.layers.{index}.{part}");
+        let mut matrix = |at: usize| {
+            let name = name(&format!("{}.weight", MATRICES[at]));
+            Ok::<_, ImportError>(self.linear(&name, shapes[at], weight_bits)?.0)
+        };
+        let [q, k, v, o, gate, up, down] =
+            [matrix(0)?, matrix(1)?, matrix(2)?, matrix(3)?, matrix(4)?, matrix(5)?, matrix(6)?];
+        let mut gain = |part: &str, width: u32| self.gain(&name(part), width as usize);
+        let attention_norm = gain("input_layernorm.weight", d_model)?;
+        let mlp_norm = gain("post_attention_layernorm.weight", d_model)?;
+        let qk_norm = match qk_norm {
+            Some(_) => Some([gain("self_attn.q_norm.weight", head_dim)?, gain("self_attn.k_norm.weight", head_dim)?]),
+            None => None,
+        };
+        let mut bias = |at: usize| {
+            let values = self.vector(&name(&format!("{}.bias", MATRICES[at])), shapes[at].0)?;
+            Ok::<_, ImportError>(quantise::bias(&values))
+        };
+        let qkv_bias = if qkv_bias { Some([bias(0)?, bias(1)?, bias(2)?]) } else { None };
+        Ok(LayerWeights { attention_norm, mlp_norm, q, k, v, o, gate, up, down, qkv_bias, qk_norm })
+    }
+
+    fn linear(&mut self, name: &str, shape: (usize, usize), bits: u32) -> Result<(Linear, f64), ImportError> {
+        let (rows, columns) = shape;
+        let mut quantiser = quantise::Quantiser::new(rows, columns, bits);
+        let step = (CHUNK_VALUES / columns.max(1)).max(1);
+        for start in (0..rows).step_by(step) {
+            let end = (start + step).min(rows);
+            quantiser.push(&self.source.rows(name, &[rows, columns], start..end)?);
+            self.tell();
+        }
+        Ok(quantiser.finish())
+    }
+
+    fn gain(&mut self, name: &str, width: usize) -> Result<Gain, ImportError> {
+        Ok(quantise::gain(&self.vector(name, width)?))
+    }
+
+    fn vector(&mut self, name: &str, width: usize) -> Result<Vec<f32>, ImportError> {
+        let values = self.source.rows(name, &[width], 0..width)?;
+        self.tell();
+        Ok(values)
+    }
+
+    fn tell(&mut self) {
+        let (read_bytes, total_bytes) = self.source.progress();
+        (self.progress)(Progress { read_bytes, total_bytes });
+    }
+
+    fn put(&self, bytes: &[u8]) -> Result<BlobRef, ImportError> {
+        let hash = BlobHash(*blake3::hash(bytes).as_bytes());
+        let path = self.blobs.join(hash.to_string());
+        if !path.exists() {
+            write_aside(&path, bytes)?;
+        }
+        Ok(BlobRef { hash, size_bytes: bytes.len() as u64 })
+    }
 }
 
 fn make_folder(path: &Path) -> Result<(), ImportError> {
@@ -198,6 +338,10 @@ fn make_folder(path: &Path) -> Result<(), ImportError> {
 fn write_aside(path: &Path, bytes: &[u8]) -> Result<(), ImportError> {
     let failed = |source| ImportError::File { path: path.to_owned(), source };
     let aside = path.with_extension(format!("{}.part", std::process::id()));
-    fs::write(&aside, bytes).map_err(failed)?;
-    fs::rename(&aside, path).map_err(failed)
+    let written = fs::write(&aside, bytes).and_then(|()| fs::rename(&aside, path));
+    if written.is_err() {
+        // A full disk should not stay full of what nobody will use.
+        let _ = fs::remove_file(&aside);
+    }
+    written.map_err(failed)
 }

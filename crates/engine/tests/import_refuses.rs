@@ -57,10 +57,11 @@ impl Folder {
 fn what_the_arithmetic_does_not_cover_is_named() {
     let rope = json!({"rope_theta": 10_000.0, "rope_type": "yarn"});
     for (changes, named) in [
-        (json!({"architectures": ["Qwen2ForCausalLM"]}), "architecture Qwen2ForCausalLM"),
+        (json!({"architectures": ["GemmaForCausalLM"]}), "architecture \"GemmaForCausalLM\""),
         (json!({"architectures": []}), "architecture"),
         (json!({"hidden_act": "gelu"}), "activation gelu"),
-        (json!({"rope_scaling": {"type": "linear", "factor": 2.0}}), "rope_scaling"),
+        (json!({"rope_scaling": {"type": "linear", "factor": 2.0}}), "rope_type linear"),
+        (json!({"rope_scaling": {"rope_type": "llama3", "factor": 2.0}}), "leaves out one of its numbers"),
         (json!({"rope_parameters": rope}), "rope_type yarn"),
         (json!({"rope_theta": 0.0}), "rope_theta 0"),
         (json!({"partial_rotary_factor": 0.5}), "partial_rotary_factor"),
@@ -77,14 +78,13 @@ fn what_the_arithmetic_does_not_cover_is_named() {
 }
 
 #[test]
-fn an_unknown_chat_template_is_named() {
-    for template in ["", "{{ '[INST] ' + messages[0]['content'] + ' [/INST]' }}"] {
+fn a_chat_template_that_cannot_be_used_says_why() {
+    for (template, named) in
+        [("{{ messages", "syntax error"), ("Hello!", "0 times"), ("{{ raise_exception('tools only') }}", "tools only")]
+    {
         let (_, words) = Folder::with("tokenizer_config.json", &json!({"chat_template": template})).refusal();
-        assert!(words.contains("chat template") && words.contains("ChatML"), "{words}");
+        assert!(words.contains("chat template") && words.contains(named), "{words}");
     }
-    let folder = Folder::new();
-    fs::remove_file(folder.source.join("tokenizer_config.json")).unwrap();
-    assert!(folder.refusal().1.contains("chat template"));
 }
 
 #[test]
@@ -131,9 +131,18 @@ fn missing_and_broken_files_are_named() {
     let folder = Folder::new();
     fs::write(folder.source.join("model.safetensors"), [255; 100]).unwrap();
     assert!(matches!(folder.refusal().0, ImportError::Weights(_)));
-    let folder = Folder::new();
-    fs::write(folder.source.join("model.safetensors.index.json"), "{}").unwrap();
-    assert!(folder.refusal().1.contains("several files"));
+    for (index, named) in [
+        ("{}", "weight_map"),
+        (r#"{"weight_map": {}}"#, "0 shards"),
+        (r#"{"weight_map": {"a": "../a.safetensors"}}"#, "is not a shard's name"),
+        (r#"{"weight_map": {"a": "a.safetensors"}}"#, "a.safetensors"),
+    ] {
+        let folder = Folder::new();
+        fs::remove_file(folder.source.join("model.safetensors")).unwrap();
+        fs::write(folder.source.join("model.safetensors.index.json"), index).unwrap();
+        let words = folder.refusal().1;
+        assert!(words.contains(named), "{words}");
+    }
 }
 
 #[test]

@@ -1,38 +1,109 @@
 //! Floats to the integers of the package (`docs/numerics.md`, "Tables" and "Linear").
 
-use crate::package::{EXP2_ENTRIES, GROUP, Gain, Linear, ModelConfig, RSQRT_ENTRIES, SIGMOID_ENTRIES, Tables};
+use crate::package::{
+    Bias, EXP2_ENTRIES, Eps, GROUP, Gain, Linear, ModelConfig, RSQRT_ENTRIES, SIGMOID_ENTRIES, Tables,
+};
 
-/// Largest weight.
-const WEIGHT_MAX: f64 = 127.0;
+/// Bits of embedding and head, whose rows are few a token and matter most.
+pub(super) const VOCABULARY_BITS: u32 = 8;
 /// Largest group scale.
 const SCALE_MAX: f64 = 255.0;
 /// A row of zeros gets a scale that is not zero.
 const SMALLEST_SCALE: f64 = 1e-20;
+/// Scales that are tried for a group of four-bit weights, from the one that clips nothing downwards: clipping the largest a little often
+/// costs less than a coarser step for the other 31.
+const TRIED_SCALES: u32 = 8;
+/// The finest that is tried, as a part of the one that clips nothing.
+const FINEST_TRIED: f64 = 0.75;
 
-/// Quantises `[rows, columns]` values: 8-bit weights in groups of 32, an 8-bit integer scale a group, a 15-bit multiplier a row.
-pub(super) fn linear(values: &[f32], rows: usize, columns: usize) -> Linear {
-    let groups = columns / GROUP;
-    let mut row_scales = Vec::with_capacity(rows);
-    let mut weights = Vec::with_capacity(rows * columns);
-    let mut group_scales = Vec::with_capacity(rows * groups);
-    for row in values.chunks_exact(columns) {
-        let largest = |values: &[f32]| values.iter().fold(0.0_f64, |max, value| max.max(f64::from(*value).abs()));
-        let wanted: Vec<f64> = row.chunks_exact(GROUP).map(|group| largest(group) / WEIGHT_MAX).collect();
-        let row_scale = (wanted.iter().fold(0.0_f64, |max, scale| max.max(*scale)) / SCALE_MAX).max(SMALLEST_SCALE);
-        row_scales.push(row_scale);
-        for (group, scale) in row.chunks_exact(GROUP).zip(wanted) {
-            let scale = round(scale / row_scale).clamp(1, 255);
-            group_scales.push(narrow(scale));
-            for value in group {
-                weights.push(narrow(round(f64::from(*value) / (scale as f64 * row_scale)).clamp(-127, 127)));
-            }
+/// Quantises a matrix as its rows come: weights in groups of 32, an 8-bit integer scale a group, a 15-bit multiplier a row.
+pub(super) struct Quantiser {
+    columns: usize,
+    bits: u32,
+    row_scales: Vec<f64>,
+    weights: Vec<i8>,
+    group_scales: Vec<u8>,
+    largest: f64,
+}
+
+impl Quantiser {
+    /// For `rows` rows of `columns` values, in `bits` bits, 8 or 4.
+    pub(super) fn new(rows: usize, columns: usize, bits: u32) -> Self {
+        Self {
+            columns,
+            bits,
+            row_scales: Vec::with_capacity(rows),
+            weights: Vec::with_capacity(rows * columns),
+            group_scales: Vec::with_capacity(rows * columns / GROUP),
+            largest: 0.0,
         }
     }
-    let largest = row_scales.iter().fold(SMALLEST_SCALE, |max, scale| max.max(*scale));
-    let exponent = exponent_above(largest) - 15;
-    let row_multipliers =
-        row_scales.iter().map(|scale| narrow(round(scale / exp2(exponent)).clamp(1, 32_768))).collect();
-    Linear { rows, columns, weights, group_scales, row_multipliers, exponent }
+
+    /// The next rows.
+    pub(super) fn push(&mut self, values: &[f32]) {
+        for row in values.chunks_exact(self.columns) {
+            self.push_row(row);
+        }
+    }
+
+    fn push_row(&mut self, row: &[f32]) {
+        let (low, high) = if self.bits == 8 { (-127.0, 127.0) } else { (-8.0, 7.0) };
+        let largest = |values: &[f32]| f64::from(values.iter().fold(0.0_f32, |max, value| max.max(value.abs())));
+        let wanted: Vec<f64> = row.chunks_exact(GROUP).map(|group| largest(group) / high).collect();
+        let row_scale = (wanted.iter().fold(0.0_f64, |max, scale| max.max(*scale)) / SCALE_MAX).max(SMALLEST_SCALE);
+        self.row_scales.push(row_scale);
+        self.largest = self.largest.max(largest(row));
+        for (group, wanted) in row.chunks_exact(GROUP).zip(wanted) {
+            let whole = round(wanted / row_scale).clamp(1, 255);
+            let scale = if self.bits == 8 { whole } else { best_scale(group, row_scale, whole, (low, high)) };
+            self.group_scales.push(narrow(scale));
+            let step = scale as f64 * row_scale;
+            self.weights.extend(group.iter().map(|value| narrow::<i8>(weight(*value, step, (low, high)))));
+        }
+    }
+
+    /// The matrix, and the largest of all its values.
+    pub(super) fn finish(self) -> (Linear, f64) {
+        let Self { columns, row_scales, weights, group_scales, largest, .. } = self;
+        let rows = row_scales.len();
+        let coarsest = row_scales.iter().fold(SMALLEST_SCALE, |max, scale| max.max(*scale));
+        let exponent = exponent_above(coarsest) - 15;
+        let multiplier = |scale: &f64| narrow(round(scale / exp2(exponent)).clamp(1, 32_768));
+        let row_multipliers = row_scales.iter().map(multiplier).collect();
+        (Linear { rows, columns, weights, group_scales, row_multipliers, exponent }, largest)
+    }
+}
+
+/// The integer for a value.
+fn weight(value: f32, step: f64, (low, high): (f64, f64)) -> i64 {
+    round((f64::from(value) / step).clamp(low, high))
+}
+
+/// The group scale, at most `whole`, that loses least.
+fn best_scale(group: &[f32], row_scale: f64, whole: i64, range: (f64, f64)) -> i64 {
+    let loss = |scale: i64| {
+        let step = scale as f64 * row_scale;
+        let lost = group.iter().map(|value| f64::from(*value) - weight(*value, step, range) as f64 * step);
+        lost.map(|lost| lost * lost).sum::<f64>()
+    };
+    let mut best = (loss(whole), whole);
+    for tried in 1..=TRIED_SCALES {
+        let part = 1.0 - (1.0 - FINEST_TRIED) * f64::from(tried) / f64::from(TRIED_SCALES);
+        let scale = round(whole as f64 * part).max(1);
+        let lost = loss(scale);
+        if lost < best.0 {
+            best = (lost, scale);
+        }
+    }
+    best.1
+}
+
+/// Quantises a bias: 24 bits and a sign.
+pub(super) fn bias(values: &[f32]) -> Bias {
+    let largest = values.iter().fold(SMALLEST_SCALE, |max, value| max.max(f64::from(*value).abs()));
+    let exponent = exponent_above(largest) - 24;
+    let mantissa = |value: &f32| narrow(round(f64::from(*value) / exp2(exponent)).clamp(-(1 << 24), 1 << 24));
+    Bias { mantissas: values.iter().map(mantissa).collect(), exponent }
 }
 
 /// Quantises a norm's gain, times `sqrt(width)`.
@@ -46,7 +117,7 @@ pub(super) fn gain(values: &[f32]) -> Gain {
 }
 
 /// `eps * width` as a 24-bit mantissa and an exponent.
-pub(super) fn eps(eps: f64, width: u32) -> (u32, i32) {
+pub(super) fn eps(eps: f64, width: u32) -> Eps {
     let value = (eps * f64::from(width)).max(SMALLEST_SCALE);
     let mut exponent = exponent_above(value) - 24;
     let mut mantissa = round(value / exp2(exponent));
@@ -54,7 +125,7 @@ pub(super) fn eps(eps: f64, width: u32) -> (u32, i32) {
         exponent += 1;
         mantissa = 1 << 23;
     }
-    (narrow(mantissa), exponent)
+    Eps { mantissa: narrow(mantissa), exponent }
 }
 
 /// Fraction bits of the residual stream at most: more bring nothing, as blocks keep 14 bits of the largest value.
@@ -66,10 +137,9 @@ const RESCALE_BITS: i32 = 30;
 /// Bits of the residual that layers may add on top of the embedding's: real models are known for single channels of some thousands.
 const HEADROOM_BITS: i32 = 16;
 
-/// The residual's fraction bits: as many as leave the embedding its headroom.
-pub(super) fn residual_fraction_bits(embedding: &[f32]) -> u32 {
-    let largest = embedding.iter().fold(SMALLEST_SCALE, |max, value| max.max(f64::from(*value).abs()));
-    let bits = RESCALE_BITS - HEADROOM_BITS - exponent_above(largest);
+/// The residual's fraction bits: as many as leave the embedding, whose largest value is `largest`, its headroom.
+pub(super) fn residual_fraction_bits(largest: f64) -> u32 {
+    let bits = RESCALE_BITS - HEADROOM_BITS - exponent_above(largest.max(SMALLEST_SCALE));
     bits.clamp(MIN_FRACTION_BITS, MAX_FRACTION_BITS.cast_signed()).unsigned_abs()
 }
 
@@ -78,14 +148,12 @@ pub(super) fn qk_scale(head_dim: u32) -> u32 {
     narrow(round(core::f64::consts::LOG2_E / libm::sqrt(f64::from(head_dim)) * 32_768.0))
 }
 
-/// The tables of a model.
-pub(super) fn tables(config: &ModelConfig, theta: f64, last_norm: Gain) -> Tables {
-    let half = config.head_dim as usize / 2;
+/// The tables of a model whose pairs turn by `frequencies` radians a position.
+pub(super) fn tables(config: &ModelConfig, frequencies: &[f64], last_norm: Gain) -> Tables {
     let mut cos = Vec::new();
     let mut sin = Vec::new();
     for position in 0..config.max_positions {
-        for j in 0..half {
-            let frequency = libm::pow(theta, -2.0 * j as f64 / f64::from(config.head_dim));
+        for frequency in frequencies {
             let angle = f64::from(position) * frequency;
             cos.push(narrow(round(libm::cos(angle) * 16_384.0)));
             sin.push(narrow(round(libm::sin(angle) * 16_384.0)));
@@ -139,6 +207,42 @@ mod tests {
         f64::from(linear.weights[at]) * scale * exp2(linear.exponent)
     }
 
+    fn quantised(values: &[f32], columns: usize, bits: u32) -> Linear {
+        let mut quantiser = Quantiser::new(values.len() / columns, columns, bits);
+        // Row by row, as a file is read.
+        values.chunks_exact(columns).for_each(|row| quantiser.push(row));
+        quantiser.finish().0
+    }
+
+    #[test]
+    fn four_bits_lose_less_than_half_a_step_of_the_largest_on_the_whole() {
+        let mut random = Random::new(4);
+        // The sum of several is nearly normal, as weights are.
+        let values: Vec<f32> =
+            (0..4 * 256).map(|_| (0..6).map(|_| random.within(-1000, 1000)).sum::<i32>() as f32).collect();
+        let linear = quantised(&values, 256, 4);
+        assert!(linear.weights.iter().all(|weight| (-8..=7).contains(weight)));
+        let mut lost = [0.0, 0.0];
+        for (at, group) in values.chunks_exact(GROUP).enumerate() {
+            let step = group.iter().fold(0.0_f64, |max, value| max.max(f64::from(*value).abs())) / 7.0;
+            for (i, expected) in group.iter().map(|value| f64::from(*value)).enumerate() {
+                let at = at * GROUP + i;
+                lost[0] += (value(&linear, at / 256, at % 256) - expected).powi(2);
+                lost[1] += ((expected / step).round() * step - expected).powi(2);
+            }
+        }
+        assert!(lost[0] < lost[1], "{} against plain rounding's {}", lost[0], lost[1]);
+    }
+
+    #[test]
+    fn biases_keep_their_value() {
+        let values = [0.5, -3.25, 100.0, 0.0, 1e-3];
+        let bias = bias(&values);
+        for (mantissa, expected) in bias.mantissas.iter().zip(values) {
+            assert!((f64::from(*mantissa) * exp2(bias.exponent) - f64::from(expected)).abs() < 1e-5);
+        }
+    }
+
     #[test]
     #[expect(clippy::cast_possible_truncation, reason = "random numbers for a test")]
     fn a_weight_is_off_by_half_a_step_and_what_its_group_s_scale_was_rounded_by() {
@@ -152,7 +256,7 @@ mod tests {
             })
             .map(|value| value as f32)
             .collect();
-        let linear = linear(&values, rows, columns);
+        let linear = quantised(&values, columns, 8);
         let largest = |values: &[f32]| values.iter().fold(0.0_f64, |max, value| max.max(f64::from(*value).abs()));
         for (at, expected) in values.iter().enumerate() {
             let (row, column) = (at / columns, at % columns);
@@ -171,13 +275,14 @@ mod tests {
     fn rows_of_zeros_stay_zero_and_in_range() {
         let mut values = vec![0.0_f32; 3 * 64];
         values[64] = 1.0;
-        let linear = linear(&values, 3, 64);
+        let linear = quantised(&values, 64, 8);
         assert!(linear.group_scales.iter().all(|scale| *scale > 0));
         assert!(linear.row_multipliers.iter().all(|multiplier| (1..=32_768).contains(multiplier)));
         assert_eq!((value(&linear, 0, 5), value(&linear, 2, 63)), (0.0, 0.0));
         assert!((value(&linear, 1, 0) - 1.0).abs() < 1e-2);
-        let nothing = super::linear(&[0.0; 64], 1, 64);
-        assert_eq!(nothing.weights, [0; 64]);
+        for bits in [8, 4] {
+            assert_eq!(quantised(&[0.0; 64], 64, bits).weights, [0; 64]);
+        }
     }
 
     #[test]
@@ -190,7 +295,7 @@ mod tests {
     #[test]
     fn the_residual_gets_as_many_fraction_bits_as_the_embedding_leaves() {
         for (largest, expected) in [(0.0, 14), (0.02, 14), (1.0, 14), (1.5, 13), (40.0, 8), (1e6, 4), (1e30, 4)] {
-            assert_eq!(residual_fraction_bits(&[0.0, -largest, largest / 2.0]), expected, "{largest}");
+            assert_eq!(residual_fraction_bits(largest), expected, "{largest}");
         }
     }
 
@@ -201,17 +306,18 @@ mod tests {
             assert!((f64::from(*mantissa) * exp2(gain.exponent) - expected).abs() < 1e-4);
         }
         for (value, width) in [(1e-5, 192), (1e-6, 4096), (1e-5, 16_384), (1.0, 32)] {
-            let (mantissa, exponent) = eps(value, width);
+            let Eps { mantissa, exponent } = eps(value, width);
             assert!((1 << 23..1 << 24).contains(&mantissa));
             let got = f64::from(mantissa) * exp2(exponent);
             assert!((got / (value * f64::from(width)) - 1.0).abs() < 1e-6, "{value} * {width} as {got}");
         }
-        assert!((1 << 23..1 << 24).contains(&eps(0.0, 192).0));
+        assert!((1 << 23..1 << 24).contains(&eps(0.0, 192).mantissa));
     }
 
     #[test]
     fn tables_are_those_of_the_page() {
-        let tables = tables(&config(1, 32, 32, (1, 1, 32), 32, 8), 10_000.0, gain(&[1.0; 32]));
+        let frequencies = super::super::rope::frequencies(10_000.0, 32).unwrap();
+        let tables = tables(&config(1, 32, 32, (1, 1, 32), 32, 8), &frequencies, gain(&[1.0; 32]));
         // The sampler's own copy, which no package can change.
         assert_eq!(tables.exp2, EXP2);
         assert_eq!((tables.sigmoid[0], tables.sigmoid[1024], tables.sigmoid[2048]), (0, 16_384, 32_768));
