@@ -6,6 +6,7 @@
 //! rounding is written out, and sines and exponentials come from `libm`.
 
 mod chat;
+pub mod float;
 mod quantise;
 mod rope;
 mod source;

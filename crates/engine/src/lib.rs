@@ -6,7 +6,8 @@
 //! | module | what |
 //! |---|---|
 //! | [`package`] | the manifest and blobs of a model |
-//! | `import` | a Hugging Face folder into a package (feature `import`) |
+//! | `import` | a Hugging Face folder or a GGUF file into a package (feature `import`) |
+//! | `quality` | the integers beside the floats they were made from (feature `import`) |
 //! | [`kernels`] | each kernel's maths, its plain-loop specification, its SIMD and WGSL |
 //! | [`cpu`], `gpu` | layers on the CPU; on a GPU through wgpu (feature `gpu`) |
 //! | [`engine`] | parts and sessions on one backend |
@@ -23,6 +24,8 @@ pub mod import;
 pub mod kernels;
 pub mod kv_cache;
 pub mod package;
+#[cfg(feature = "import")]
+pub mod quality;
 pub mod sampler;
 pub mod synthetic;
 mod threads;

@@ -3,15 +3,16 @@
 #![cfg(not(target_arch = "wasm32"))]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-#[path = "support/float_llama.rs"]
-mod float_llama;
 mod support;
 
 use std::fs;
 
-use float_llama::{FloatCache, FloatLlama, softmax};
+use futures::executor::block_on;
 use potluck_engine::engine::BackendChoice;
+use potluck_engine::import::float::FloatModel;
 use potluck_engine::package::ChatFormat;
+use potluck_engine::quality::{QualityError, measure};
+use potluck_engine::sampler::Logits;
 use support::{Imported, count, logits, source_folder, source_json, tokens};
 
 /// Of all positions.
@@ -25,13 +26,10 @@ const LEAST_COSINE: f64 = 0.9995;
 
 #[test]
 fn the_yardstick_gives_the_logits_that_came_with_the_model() {
-    let float = FloatLlama::tiny();
+    let float = FloatModel::open(&source_folder()).unwrap();
     for case in source_json("golden.json")["cases"].as_array().unwrap() {
-        let mut cache = FloatCache::default();
-        let mut scores = Vec::new();
-        for token in tokens(&case["ids"]) {
-            scores = float.step(&mut cache, token);
-        }
+        let hidden = float.hidden(&tokens(&case["ids"])).unwrap();
+        let scores = float.logits(hidden.last().unwrap());
         for best in case["top5"].as_array().unwrap() {
             let id = usize::try_from(best["id"].as_u64().unwrap()).unwrap();
             let expected = best["logit"].as_f64().unwrap();
@@ -65,38 +63,21 @@ fn the_tokens_that_came_with_the_model_are_the_engine_s_own_choice() {
 
 #[test]
 fn perplexity_choices_and_logits_are_those_of_f64() {
-    let (model, float) = (Imported::tiny(), FloatLlama::tiny());
-    let (mut positions, mut same) = (0_usize, 0_usize);
-    let (mut exact_loss, mut float_loss) = (0.0, 0.0);
-    let (mut worst_top, mut worst_cosine) = (0.0_f64, 1.0_f64);
-    for text in texts(&model) {
-        let (mut engine, mut cache) = (model.whole(BackendChoice::Cpu), FloatCache::default());
-        for (position, pair) in (0..).zip(text.windows(2)) {
-            let next = pair[1] as usize;
-            let wanted = float.step(&mut cache, pair[0]);
-            let got = exact(&logits(&mut engine, position, &pair[..1]));
-            float_loss -= softmax(&wanted)[next].ln();
-            exact_loss -= softmax(&got)[next].ln();
-            let best = largest(&wanted);
-            same += usize::from(largest(&got) == best);
-            worst_top = worst_top.max((got[best] - wanted[best]).abs());
-            worst_cosine = worst_cosine.min(cosine(&got, &wanted));
-            positions += 1;
-        }
-    }
-    let [exact, float] = [exact_loss, float_loss].map(|loss: f64| (loss / positions as f64).exp());
-    let agreement = same as f64 / positions as f64;
-    println!(
-        "{positions} positions: perplexity {exact:.5} against {float:.5} ({:+.3} %), agreement {:.2} %, best logits differ by at most \
-         {worst_top:.4}, cosine at least {worst_cosine:.6}",
-        (exact / float - 1.0) * 100.0,
-        agreement * 100.0
-    );
-    assert!(positions > 1000, "{positions} positions");
-    assert!((exact / float - 1.0).abs() < MOST_PERPLEXITY_CHANGE, "perplexity {exact} against {float}");
-    assert!(agreement >= LEAST_AGREEMENT, "{agreement}");
-    assert!(worst_top < MOST_TOP_LOGIT_ERROR, "{worst_top}");
-    assert!(worst_cosine > LEAST_COSINE, "{worst_cosine}");
+    let (model, float) = (Imported::tiny(), FloatModel::open(&source_folder()).unwrap());
+    let mut engine = model.unopened(BackendChoice::Cpu);
+    let texts = texts(&model);
+    let mut told = 0;
+    let quality =
+        block_on(measure(&mut engine, model.manifest.config.layers, &float, &texts, &mut |done| told = done)).unwrap();
+    println!("{quality}");
+    assert!(quality.positions > 1000 && told == quality.positions, "{quality}");
+    assert!(quality.perplexity_change().abs() < MOST_PERPLEXITY_CHANGE, "{quality}");
+    assert!(quality.agreement >= LEAST_AGREEMENT, "{quality}");
+    assert!(quality.worst_top_logit < MOST_TOP_LOGIT_ERROR, "{quality}");
+    assert!(quality.least_cosine > LEAST_COSINE, "{quality}");
+    assert!(quality.saturated == 0 && (10..30).contains(&quality.residual_bits), "{quality}");
+    let nothing = block_on(measure(&mut engine, model.manifest.config.layers, &float, &[vec![1]], &mut |_| ()));
+    assert!(matches!(nothing, Err(QualityError::NoText)));
 }
 
 /// Conversations from the model's samples: the first stories, greedy and drawn, and the short answers at the end.
@@ -123,7 +104,7 @@ fn texts(model: &Imported) -> Vec<Vec<u32>> {
     texts
 }
 
-fn exact(logits: &potluck_engine::sampler::Logits) -> Vec<f64> {
+fn exact(logits: &Logits) -> Vec<f64> {
     let scale = f64::from(logits.exponent).exp2();
     logits.values.iter().map(|value| f64::from(*value) * scale).collect()
 }
@@ -136,15 +117,4 @@ fn largest(scores: &[f64]) -> usize {
         }
     }
     best
-}
-
-/// Of the two after their means are taken off.
-fn cosine(a: &[f64], b: &[f64]) -> f64 {
-    let centred = |x: &[f64]| {
-        let mean = x.iter().sum::<f64>() / x.len() as f64;
-        x.iter().map(|x| x - mean).collect::<Vec<f64>>()
-    };
-    let (a, b) = (centred(a), centred(b));
-    let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
-    dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt()
 }

@@ -4,12 +4,12 @@
 
 use std::fs;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::executor::block_on;
 use potluck_engine::engine::{BackendChoice, Engine, Input, Output};
-use potluck_engine::import::import_folder;
+use potluck_engine::import::{Options, import};
 use potluck_engine::package::{BlobHash, BlobRole, Manifest, verify_blob};
 use potluck_engine::sampler::Logits;
 use potluck_engine::tokenizer::Tokenizer;
@@ -41,11 +41,7 @@ pub struct Imported {
 impl Imported {
     /// The built-in model.
     pub fn tiny() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let id = import_folder(&source_folder(), folder.path()).unwrap();
-        let manifest = fs::read(folder.path().join("models/potluck-tiny.json")).unwrap();
-        let manifest = Arc::new(Manifest::from_bytes(&manifest).unwrap());
-        Self { folder, id, manifest }
+        Self::from(&source_folder(), &Options::default())
     }
 
     /// The bytes of a blob.
@@ -60,6 +56,23 @@ impl Imported {
     /// The model's input for a question.
     pub fn prompt(&self, question: &str) -> Vec<u32> {
         self.tokenizer().encode_chat(&self.manifest.chat, question).unwrap()
+    }
+
+    /// An imported folder or file.
+    pub fn from(source: &Path, options: &Options) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let id = import(source, folder.path(), options, &mut |_| ()).unwrap();
+        let models = fs::read_dir(folder.path().join("models")).unwrap();
+        let manifest = fs::read(models.last().unwrap().unwrap().path()).unwrap();
+        let manifest = Arc::new(Manifest::from_bytes(&manifest).unwrap());
+        Self { folder, id, manifest }
+    }
+
+    /// An engine that holds all of the model and has no session.
+    pub fn unopened(&self, choice: BackendChoice) -> Engine {
+        let mut engine = self.whole(choice);
+        engine.close_session(1);
+        engine
     }
 
     /// An engine that holds what `layers` need, nothing else, with session 1 open over them.
