@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use potluck_engine::import::DEFAULT_CONTEXT;
 
 /// Rendezvous server of a Potluck swarm.
 #[derive(Debug, Parser)]
@@ -30,14 +31,71 @@ pub enum Task {
 /// What to do with a model.
 #[derive(Debug, Subcommand)]
 pub enum ModelTask {
-    /// Import a Hugging Face folder into the exact format.
+    /// Import a model into the exact format.
     Add {
-        /// The folder.
-        folder: PathBuf,
+        /// A Hugging Face folder, a GGUF file, or a model of the Hub: hf:owner/name, hf:owner/name@revision, hf:owner/name/file.gguf.
+        source: String,
+        /// How the layers' weights are kept: q8 is as good as the original, q4 half as large and a little worse.
+        #[arg(long, default_value = "q8")]
+        weights: WeightFormat,
+        /// Positions at most; a model made for fewer keeps its own number.
+        #[arg(long, default_value_t = DEFAULT_CONTEXT)]
+        context: u32,
+        /// What to call it here; its folder's or file's name if left out.
+        #[arg(long)]
+        name: Option<String>,
         /// The server's data folder.
         #[arg(long, env = "POTLUCK_DATA_DIR", default_value = "potluck-data")]
         data_dir: PathBuf,
     },
+    /// List the installed models.
+    List {
+        /// The server's data folder.
+        #[arg(long, env = "POTLUCK_DATA_DIR", default_value = "potluck-data")]
+        data_dir: PathBuf,
+    },
+    /// Compare a model with the floats it was made from.
+    Check {
+        /// Its name.
+        model: String,
+        /// A text to measure on; some thousand words say much.
+        #[arg(long)]
+        text: PathBuf,
+        /// What to compare with; what it was imported from if left out.
+        #[arg(long)]
+        against: Option<String>,
+        /// The server's data folder.
+        #[arg(long, env = "POTLUCK_DATA_DIR", default_value = "potluck-data")]
+        data_dir: PathBuf,
+    },
+    /// Remove a model.
+    Remove {
+        /// Its name.
+        model: String,
+        /// The server's data folder.
+        #[arg(long, env = "POTLUCK_DATA_DIR", default_value = "potluck-data")]
+        data_dir: PathBuf,
+    },
+}
+
+/// How a layer's weights are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WeightFormat {
+    /// 8 bits.
+    Q8,
+    /// 4 bits.
+    Q4,
+}
+
+impl WeightFormat {
+    /// Bits a weight.
+    #[must_use]
+    pub fn bits(self) -> u32 {
+        match self {
+            Self::Q8 => 8,
+            Self::Q4 => 4,
+        }
+    }
 }
 
 /// Everything a server can be told.

@@ -1,9 +1,10 @@
-//! `potluck-server`: parses the arguments, then serves, or adds a model.
+//! `potluck-server`: parses the arguments, then serves, or manages models.
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use potluck_engine::import::Options;
 use potluck_server::config::{Arguments, Config, ModelTask, Task};
 use potluck_server::models;
 use potluck_server::server::Server;
@@ -14,7 +15,7 @@ fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("POTLUCK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let result = match arguments.task {
-        Some(Task::Model(ModelTask::Add { folder, data_dir })) => add_model(&folder, &data_dir),
+        Some(Task::Model(task)) => model(task),
         Some(Task::Serve(config)) => serve(config),
         None => serve(arguments.config),
     };
@@ -28,9 +29,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn add_model(folder: &std::path::Path, data_dir: &std::path::Path) -> anyhow::Result<()> {
-    let id = models::add(folder, data_dir)?;
-    writeln!(std::io::stdout(), "added {} as {id}", folder.display())?;
+fn model(task: ModelTask) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout();
+    match task {
+        ModelTask::Add { source, weights, context, name, data_dir } => {
+            let options = Options { weight_bits: weights.bits(), context, name };
+            let (name, id) = models::add(&source, &data_dir, &options)?;
+            writeln!(stdout, "added {name} as {id}")?;
+        }
+        ModelTask::List { data_dir } => write!(stdout, "{}", models::list(&data_dir)?)?,
+        ModelTask::Check { model, text, against, data_dir } => {
+            writeln!(stdout, "{}", models::check(&model, &text, against.as_deref(), &data_dir)?)?;
+        }
+        ModelTask::Remove { model, data_dir } => {
+            models::remove(&model, &data_dir)?;
+            writeln!(stdout, "removed {model}")?;
+        }
+    }
     Ok(())
 }
 

@@ -1,15 +1,19 @@
 //! The models in the data folder: the only place that knows the engine's package format.
 
+mod download;
+mod manage;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use potluck_engine::import::import_folder;
 use potluck_engine::package::{BlobRole, Manifest};
 use potluck_ledger::work::WorkModel;
 use potluck_protocol::id::ModelId;
 use potluck_protocol::server::ModelSummary;
+
+pub use manage::{add, check, list, remove};
 
 /// A model, as far as the server needs it.
 #[derive(Clone, Debug)]
@@ -51,20 +55,8 @@ impl Models {
     /// # Errors
     /// If a manifest cannot be read; the server does not start with a broken model.
     pub fn open(data_dir: &Path) -> anyhow::Result<Self> {
-        let folder = data_dir.join("models");
-        let mut paths: Vec<PathBuf> = Vec::new();
-        if folder.exists() {
-            for entry in std::fs::read_dir(&folder).with_context(|| format!("could not list {}", folder.display()))? {
-                let path = entry?.path();
-                if path.extension().is_some_and(|extension| extension == "json") {
-                    paths.push(path);
-                }
-            }
-        }
-        paths.sort();
         let mut models = Self::default();
-        for path in paths {
-            let bytes = std::fs::read(&path).with_context(|| format!("could not read {}", path.display()))?;
+        for (path, bytes) in manifests(data_dir)? {
             let manifest =
                 Manifest::from_bytes(&bytes).with_context(|| format!("{} is no manifest", path.display()))?;
             models.add(ModelInfo::new(ModelId(*blake3::hash(&bytes).as_bytes()), &manifest));
@@ -120,13 +112,22 @@ impl ModelInfo {
     }
 }
 
-/// Imports a Hugging Face folder into the data folder.
-///
-/// # Errors
-/// If the folder cannot be imported; nothing is installed then.
-pub fn add(folder: &Path, data_dir: &Path) -> anyhow::Result<ModelId> {
-    let hash = import_folder(folder, data_dir).with_context(|| format!("could not import {}", folder.display()))?;
-    Ok(ModelId(hash.0))
+/// Every `models/*.json` of the data folder with its bytes, in the order of their names.
+fn manifests(data_dir: &Path) -> anyhow::Result<Vec<(PathBuf, Vec<u8>)>> {
+    let folder = data_dir.join("models");
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(&folder).with_context(|| format!("could not list {}", folder.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            let bytes = std::fs::read(&path).with_context(|| format!("could not read {}", path.display()))?;
+            found.push((path, bytes));
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod build;
 mod command;
 mod count;
+mod fuzz;
 mod launch;
 mod setup;
 mod shrink;

@@ -5,6 +5,7 @@
 use crate::build::{self, same_artefacts};
 use crate::command::{Failure, Outcome, cargo, root, run, watch};
 use crate::count::{Count, closing_lines};
+use crate::fuzz;
 use crate::launch;
 use crate::setup::{self, Builders, TestPrograms};
 use crate::wasm_target::WASM_TARGET;
@@ -62,7 +63,7 @@ impl Prepared {
 }
 
 /// All steps, in order.
-pub(crate) const STEPS: [Step; 12] = [
+pub(crate) const STEPS: [Step; 13] = [
     Step { name: "format", heading: "Formatting", run: format },
     Step { name: "setup", heading: "Set-up", run: set_up },
     Step { name: "clippy", heading: "Lints, native", run: clippy },
@@ -72,6 +73,7 @@ pub(crate) const STEPS: [Step; 12] = [
     Step { name: "native", heading: "Native and whole-system tests", run: native_tests },
     Step { name: "doctest", heading: "Examples in the documentation", run: doc_tests },
     Step { name: "wasm", heading: "Tests in a browser", run: wasm_tests },
+    Step { name: "fuzz", heading: "A minute of hostile files", run: fuzz },
     Step { name: "doc", heading: "Documentation", run: documentation },
     Step { name: "size", heading: "Size of the page", run: size },
     Step { name: "licences", heading: "Licences", run: licences },
@@ -151,6 +153,13 @@ pub(crate) fn wasm_test_command(builders: &Builders, programs: &TestPrograms) ->
         // Seconds for a whole test binary; software WebGPU compiles its shaders slowly.
         .env("WASM_BINDGEN_TEST_TIMEOUT", "300");
     command
+}
+
+fn fuzz(_: &mut Prepared) -> Outcome<Report> {
+    if let Some(why) = fuzz::missing() {
+        return Ok(skipped(why));
+    }
+    fuzz::fuzz().map(|()| Report::default())
 }
 
 fn documentation(_: &mut Prepared) -> Outcome<Report> {

@@ -76,7 +76,8 @@ pub enum Output {
 /// Parts and sessions on one backend.
 #[derive(Debug)]
 pub struct Engine {
-    /// What was asked for.
+    /// What was asked for: a GPU that cannot do a model gives way to the processor only if that was left open.
+    #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "without GPUs there is nothing to give way"))]
     choice: BackendChoice,
     backend: Backend,
     info: BackendInfo,

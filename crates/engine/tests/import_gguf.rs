@@ -123,6 +123,9 @@ fn broken_files_are_refused_by_name() {
         (changed(|g| g.tensors.push(g.tensors[0].clone())), "is there twice"),
         (changed(|g| g.tensors[0].sizes = vec![huge_size(), huge_size()]), "a shape that no file can hold"),
         (changed(|g| g.tensors[0].sizes = vec![1; 9]), "9 dimensions"),
+        // Found by fuzzing: rows without end that take no room.
+        (changed(|g| g.tensors[0].sizes = vec![0, 1 << 50]), "holds nothing"),
+        (changed(|g| g.set("llama.attention.key_length", of_u32(u32::MAX))), "the heads' width 4294967295"),
         (changed(|g| g.tensors[0].name = "x".repeat(10_000)), "a text of 10000 bytes"),
         (
             changed(|g| {

@@ -68,6 +68,7 @@ fn what_the_arithmetic_does_not_cover_is_named() {
         (json!({"attention_bias": true}), "biases"),
         (json!({"mlp_bias": true}), "biases"),
         (json!({"num_attention_heads": 0}), "heads"),
+        (json!({"head_dim": 512}), "a head of width 512"),
         (json!({"rms_norm_eps": -1.0}), "rms_norm_eps"),
         (json!({"quantization_config": {"bits": 4}}), "quantized"),
     ] {
@@ -103,7 +104,6 @@ fn shapes_outside_the_limits_are_refused_before_weights_are_read() {
         (json!({"intermediate_size": 500}), "d_ff is 500"),
         (json!({"num_key_value_heads": 4}), "6 heads, 4 kv heads"),
         (json!({"num_key_value_heads": 0}), "kv_heads is 0"),
-        (json!({"head_dim": 512}), "head_dim is 512"),
         (json!({"vocab_size": 1}), "vocab is 1"),
     ] {
         let folder = Folder::with("config.json", &changes);

@@ -35,7 +35,11 @@ impl Running {
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let folder = TempDir::new()?;
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/potluck-tiny");
-        potluck_server::models::add(&model, folder.path())?;
+        potluck_server::models::add(
+            &model.display().to_string(),
+            folder.path(),
+            &potluck_engine::import::Options::default(),
+        )?;
         let data_dir = folder.path().display().to_string();
         let arguments = ["potluck-server", "--listen", "127.0.0.1:0", "--settle-ms", "50", "--data-dir", &data_dir];
         let server = Server::bind(Arguments::try_parse_from(arguments)?.config).await?;

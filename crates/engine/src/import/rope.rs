@@ -1,6 +1,7 @@
 //! How fast each pair of a head turns: plain frequencies, and the stretching that Llama 3.1 and later use for long contexts.
 
 use super::ImportError;
+use crate::package::MAX_HEAD_DIM;
 
 /// The four numbers of `rope_type: llama3`.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +20,10 @@ pub(super) struct Llama3 {
 pub(super) fn frequencies(theta: f64, head_dim: u32) -> Result<Vec<f64>, ImportError> {
     if !(theta.is_finite() && theta >= 1.0) {
         let (what, supported) = (format!("rope_theta {theta}"), "a base of 1 or more".to_owned());
+        return Err(ImportError::Unsupported { what, supported });
+    }
+    if head_dim > MAX_HEAD_DIM {
+        let (what, supported) = (format!("a head of width {head_dim}"), format!("up to {MAX_HEAD_DIM}"));
         return Err(ImportError::Unsupported { what, supported });
     }
     Ok((0..head_dim / 2).map(|j| libm::pow(theta, -2.0 * f64::from(j) / f64::from(head_dim))).collect())

@@ -63,6 +63,10 @@ impl Tensors {
         if self.stored.len() >= MAX_TENSORS {
             return Err(ImportError::Weights(format!("more than {MAX_TENSORS} tensors")));
         }
+        // Such as a billion rows of nothing, which take no room in the file and no end to read.
+        if stored.shape.contains(&0) {
+            return Err(tensor_error(&name, &format!("shape {:?} holds nothing", stored.shape)));
+        }
         match self.stored.insert(name.clone(), stored) {
             None => Ok(()),
             Some(_) => Err(tensor_error(&name, "is there twice")),
