@@ -3,10 +3,23 @@
 //! | module | what |
 //! |---|---|
 //! | [`shapes`] | the shapes of models that people use, for weights of random numbers |
-//! | `web` | the same for a page (in wasm) |
 //! | [`rate`] | how many tokens a second an engine decodes and takes in |
+//! | `web` | the same for a page (in wasm) |
+//! | `native`, `page` | our engine in this process, and in a browser |
+//! | `peers`, `gguf` | the others, and the shapes in the form that they read |
+//! | `tables` | what is measured beside what |
 
+#[cfg(not(target_arch = "wasm32"))]
+pub mod gguf;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod native;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod page;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod peers;
 pub mod rate;
 pub mod shapes;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod tables;
 #[cfg(target_arch = "wasm32")]
 pub mod web;

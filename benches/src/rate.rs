@@ -61,6 +61,12 @@ impl Subject {
         self.engine.backend().kind
     }
 
+    /// Its name.
+    #[must_use]
+    pub fn adapter(&self) -> &str {
+        &self.engine.backend().adapter
+    }
+
     /// Seconds for a text of `tokens` in a session of its own.
     ///
     /// # Errors

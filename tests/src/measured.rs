@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::median::median;
 use crate::table::layout;
 
 /// One measured number.
@@ -15,8 +16,11 @@ pub struct Measured {
     pub unit: &'static str,
     /// What it is compared with, in the same unit.
     pub peer: Option<f64>,
-    /// `value / peer`.
+    /// `value / peer`; where both were measured in turns, the median of each turn's ratio.
     pub ratio: Option<f64>,
+    /// What the ratio should be at least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio_aim: Option<f64>,
     /// What it should be: at least that for rates, at most that for times and sizes.
     pub aim: Option<f64>,
 }
@@ -25,7 +29,24 @@ impl Measured {
     /// A number by itself.
     #[must_use]
     pub fn new(name: &str, value: f64, unit: &'static str) -> Self {
-        Self { name: name.to_owned(), value, unit, peer: None, ratio: None, aim: None }
+        Self { name: name.to_owned(), value, unit, peer: None, ratio: None, ratio_aim: None, aim: None }
+    }
+
+    /// Two rates that were measured in turns, ours and a peer's: medians, and the median of the turns' ratios, which the machine's moods
+    /// move least.
+    #[must_use]
+    pub fn in_turns(name: &str, ours: &[f64], peers: &[f64], unit: &'static str) -> Self {
+        let ratios: Vec<f64> =
+            ours.iter().zip(peers).filter(|(_, peer)| **peer > 0.0).map(|(ours, peer)| ours / peer).collect();
+        let ratio = (!ratios.is_empty()).then(|| median(&ratios));
+        Self { peer: Some(median(peers)), ratio, ..Self::new(name, median(ours), unit) }
+    }
+
+    /// Sets what the ratio should be at least.
+    #[must_use]
+    pub fn aiming_at_ratio(mut self, aim: f64) -> Self {
+        self.ratio_aim = Some(aim);
+        self
     }
 
     /// Compares it with a peer's.
@@ -51,7 +72,10 @@ pub fn table(measured: &[Measured]) -> String {
     let rows: Vec<Vec<String>> = measured
         .iter()
         .map(|row| {
-            let [value, peer, ratio, aim] = [Some(row.value), row.peer, row.ratio, row.aim].map(number);
+            let [value, peer, ratio, aim, ratio_aim] =
+                [Some(row.value), row.peer, row.ratio, row.aim, row.ratio_aim].map(number);
+            // A row aims at one of the two.
+            let aim = if row.ratio_aim.is_some() { format!("{ratio_aim} x") } else { aim };
             vec![row.name.clone(), value, row.unit.to_owned(), peer, ratio, aim]
         })
         .collect();

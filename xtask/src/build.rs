@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::command::{Outcome, cargo, clean, root, run};
+use crate::command::{Failure, Outcome, cargo, clean, root, run};
 use crate::setup::Builders;
 use crate::shrink;
 use crate::wasm_target::WASM_TARGET;
@@ -35,6 +35,23 @@ pub(crate) fn page(builders: &Builders) -> Outcome {
     same_artefacts(&mut trunk);
     run(&mut trunk, "building the page failed", "read the first error above")?;
     shrink::page(&page_folder())
+}
+
+/// Builds the page that measures engines in a browser into `target/bench-page`.
+pub(crate) fn bench_page(builders: &Builders) -> Outcome {
+    let folder = root().join("target/bench-page");
+    let mut build = cargo(&["build", "--locked", "--release", "--target", WASM_TARGET, "-p", "potluck-bench", "--lib"]);
+    builders.apply(&mut build);
+    same_artefacts(&mut build);
+    run(&mut build, "building the benchmark's page failed", "read the first error above")?;
+    let mut bind = clean("wasm-bindgen");
+    builders.apply(&mut bind);
+    bind.args(["--target", "web", "--out-dir"]).arg(&folder);
+    bind.arg(root().join("target").join(WASM_TARGET).join("release/potluck_bench.wasm"));
+    run(&mut bind, "wasm-bindgen failed on the benchmark's page", "read the line above")?;
+    std::fs::copy(root().join("benches/page/index.html"), folder.join("index.html")).map(|_| ()).map_err(|error| {
+        Failure::new(format!("could not write into {}: {error}", folder.display()), "is the disk full?")
+    })
 }
 
 /// Sets what makes the page's build and the wasm tests share artefacts: `cargo test` ignores a profile's panic strategy, and

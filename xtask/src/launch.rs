@@ -1,4 +1,5 @@
-//! `cargo xtask demo` and `cargo xtask bench`: set-up, build, then the program of that name in crate `e2e`.
+//! `cargo xtask demo` and `cargo xtask bench`: set-up, build, then the program of that name in crate `e2e`; for `bench engine` and `bench
+//! peers` the one in `benches`.
 
 use std::env;
 use std::process::Command;
@@ -14,6 +15,16 @@ pub(crate) fn launch(program: &str, arguments: &[String]) -> Outcome {
     // Asking for help must not build the page.
     if !arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
         build::page(&setup::builders()?)?;
+    }
+    Err(become_program(command))
+}
+
+/// `bench engine` and `bench peers`: the programs, and the page that measures in a browser, into `target/bench-page`.
+pub(crate) fn bench_engine(arguments: &[String]) -> Outcome {
+    let mut command = built("potluck-bench")?;
+    command.args(arguments);
+    if !arguments.iter().any(|argument| matches!(argument.as_str(), "--help" | "-h" | "--no-pages")) {
+        build::bench_page(&setup::builders()?)?;
     }
     Err(become_program(command))
 }

@@ -28,11 +28,12 @@ usage: cargo xtask COMMAND [OPTIONS]
               Debian and Ubuntu (as root) Chromium, its driver and a software Vulkan adapter
   demo        build everything and run a swarm on this machine: a server, a native node, two browsers
   test        check everything: formatting, lints, tests, documentation, sizes, licences
-  bench       measure tokens a second, time to serve, time of a hop, sizes
+  bench       measure the swarm: tokens a second, time to serve, time of a hop, sizes; with \"engine\" the engine
+              alone, with \"peers\" beside llama.cpp and wllama
   build       build the native programs and the page (dist/)
   wasm-test   run only the tests that run in a browser; further arguments go to cargo test
 
-Options of demo and bench: `cargo xtask demo --help`, `cargo xtask bench --help`.
+Options of demo and bench: `cargo xtask demo --help`, `cargo xtask bench [engine | peers] --help`.
 Options of test: --only STEP, --skip STEP, each any number of times; ";
 
 fn main() -> ExitCode {
@@ -53,6 +54,7 @@ fn dispatch(arguments: &[String]) -> Outcome {
     };
     let wants_help = rest.iter().any(|argument| argument == "--help" || argument == "-h");
     match command.as_str() {
+        "bench" if rest.first().is_some_and(|what| what == "engine" || what == "peers") => launch::bench_engine(rest),
         "demo" | "bench" => launch::launch(command, rest),
         "help" | "--help" | "-h" => {
             help();

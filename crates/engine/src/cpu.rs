@@ -1,6 +1,6 @@
 //! Layers and head on the CPU: the specification's kernels in order, with the matrices on the fastest exact path.
 
-mod rows;
+pub(crate) mod rows;
 
 use crate::kernels::attention;
 use crate::kernels::linear::{CpuPath, Matrices};
@@ -128,11 +128,7 @@ impl Layer {
             let (token, head) = (part / heads, part % heads);
             rows::attend_head(config, tables, &tokens[token].0, cache, position + token + 1, head)
         });
-        let joined = parts.chunks_exact(heads).map(|parts| {
-            let (rows, exponents): (Vec<&[i32]>, Vec<i32>) = parts.iter().map(|(row, e)| (&row[..], *e)).unzip();
-            rows::join(rows.concat(), &exponents, head_dim)
-        });
-        Blocks::new(&joined.collect::<Vec<_>>())
+        Blocks::joined(&parts, heads, head_dim)
     }
 }
 
@@ -180,15 +176,25 @@ fn add(config: &ModelConfig, matrix: &Matrices, a: &Blocks, rows: &mut [i32]) {
 }
 
 /// One block a token.
-struct Blocks {
+#[derive(Debug)]
+pub(crate) struct Blocks {
     /// `[tokens, width]`.
-    mantissas: Vec<i32>,
+    pub(crate) mantissas: Vec<i32>,
     /// `[tokens]`.
-    exponents: Vec<i32>,
+    pub(crate) exponents: Vec<i32>,
 }
 
 impl Blocks {
-    fn new(tokens: &[(Vec<i32>, i32)]) -> Self {
+    /// Of tokens that have heads of their own exponents, `[tokens * heads]`.
+    pub(crate) fn joined(parts: &[(Vec<i32>, i32)], heads: usize, head_dim: usize) -> Self {
+        let joined = parts.chunks_exact(heads).map(|parts| {
+            let (rows, exponents): (Vec<&[i32]>, Vec<i32>) = parts.iter().map(|(row, e)| (&row[..], *e)).unzip();
+            rows::join(rows.concat(), &exponents, head_dim)
+        });
+        Self::new(&joined.collect::<Vec<_>>())
+    }
+
+    pub(crate) fn new(tokens: &[(Vec<i32>, i32)]) -> Self {
         let exponents = tokens.iter().map(|(_, exponent)| *exponent).collect();
         let mantissas: Vec<&[i32]> = tokens.iter().map(|(mantissas, _)| &mantissas[..]).collect();
         Self { mantissas: mantissas.concat(), exponents }

@@ -6,7 +6,9 @@
 //! rounding is written out, and sines and exponentials come from `libm`.
 
 mod chat;
+mod encoder;
 pub mod float;
+pub mod float_encoder;
 mod quantise;
 mod rope;
 mod source;
@@ -101,7 +103,8 @@ pub enum ImportError {
     Blob(#[from] BlobError),
 }
 
-/// Imports the folder or GGUF file `source` into `destination`; returns the model's id, the BLAKE3 of its manifest.
+/// Imports the folder or GGUF file `source` into `destination`; returns the model's id, the BLAKE3 of its manifest. An encoder's folder becomes
+/// `encoders/<name>.json` ([`crate::package::EncoderManifest`]), any other `models/<name>.json`.
 ///
 /// # Errors
 /// If a file is missing, unreadable or unsupported. No model is installed then, though blobs of it may be.
@@ -111,6 +114,9 @@ pub fn import(
     options: &Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<BlobHash, ImportError> {
+    if encoder::is_encoder(source) {
+        return encoder::import(source, destination, options, progress);
+    }
     let source = Source::open(source)?;
     let name = options.name.clone().unwrap_or_else(|| source.name.clone());
     if !is_name(&name) {
@@ -323,13 +329,17 @@ impl Import<'_> {
     }
 
     fn put(&self, bytes: &[u8]) -> Result<BlobRef, ImportError> {
-        let hash = BlobHash(*blake3::hash(bytes).as_bytes());
-        let path = self.blobs.join(hash.to_string());
-        if !path.exists() {
-            write_aside(&path, bytes)?;
-        }
-        Ok(BlobRef { hash, size_bytes: bytes.len() as u64 })
+        put_blob(&self.blobs, bytes)
     }
+}
+
+fn put_blob(folder: &Path, bytes: &[u8]) -> Result<BlobRef, ImportError> {
+    let hash = BlobHash(*blake3::hash(bytes).as_bytes());
+    let path = folder.join(hash.to_string());
+    if !path.exists() {
+        write_aside(&path, bytes)?;
+    }
+    Ok(BlobRef { hash, size_bytes: bytes.len() as u64 })
 }
 
 fn make_folder(path: &Path) -> Result<(), ImportError> {

@@ -11,20 +11,26 @@
 //! | layer | two gains; q, k, v, o, gate, up, down as [`Linear`]; with `qkv_bias` three biases; with `qk_norm` two gains of a head's width |
 //! | head | one [`Linear`] `[vocab, d_model]`; the embedding's very blob where they are tied |
 //!
+//! An encoder's package is of the same kind, with a manifest of its own ([`EncoderManifest`]).
+//!
 //! A `Linear` is `weights i8 [out, in]` (a layer's with `weight_bits` 4: `u8 [out, in / 32, 16]`, byte `j` of a group holding `w + 8` of
 //! places `j`, low, and `j + 16`, high), `group_scales u8 [out, in / 32]`, `row_multipliers u16 [out]`, `exponent i32`; a gain is
 //! `mantissas i16 [width]`, `exponent i32`; a bias `mantissas i32 [out]`, `exponent i32`.
 
 mod blob;
+mod encoder;
 mod manifest;
 
 pub use blob::{Bias, BlobError, Gain, LayerWeights, Linear, Tables, verify_blob};
+pub use encoder::{Biased, EncoderEmbedding, EncoderLayer, EncoderManifest, Norm, Pooling};
 pub use manifest::{
     ARCHITECTURES, BlobHash, BlobRef, BlobRole, ChatFormat, Defaults, Eps, FORMAT, MAX_D_FF, MAX_D_MODEL, MAX_HEAD_DIM,
     MAX_HEADS, MAX_LAYERS, MAX_MANIFEST_BYTES, MAX_NAME_BYTES, MAX_POSITIONS, MAX_TOKENIZER_BYTES, MAX_VOCAB, Manifest,
     ManifestError, ModelConfig, NUMERICS, ParseHashError,
 };
 
+#[cfg(feature = "import")]
+pub(crate) use encoder::layer_shapes as encoder_layer_shapes;
 #[cfg(feature = "import")]
 pub(crate) use manifest::is_name;
 

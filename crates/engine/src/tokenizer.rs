@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokenizers::Tokenizer as Inner;
 
-use crate::package::ChatFormat;
+use crate::package::{ChatFormat, EncoderManifest};
 
 /// A model's tokenizer.
 #[derive(Clone, Debug)]
@@ -71,6 +71,17 @@ impl Tokenizer {
         tokens.extend(asked);
         tokens.extend(encode(&self.inner, &chat.suffix)?);
         Ok(tokens)
+    }
+
+    /// An encoder's input for a text: its tokens, cut to what the encoder takes, between those that belong around them.
+    ///
+    /// # Errors
+    /// As [`Self::encode_chat`].
+    pub fn encode_text(&self, encoder: &EncoderManifest, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let encoding =
+            self.plain.encode_fast(text, false).map_err(|error| TokenizerError::Encode(error.to_string()))?;
+        let own = encoding.get_ids().iter().take(encoder.max_text_tokens());
+        Ok(encoder.prefix.iter().chain(own).chain(&encoder.suffix).copied().collect())
     }
 
     fn decode(&self, tokens: &[u32]) -> String {

@@ -5,7 +5,7 @@
 //! a 135M model's shape 1.3 times faster.
 
 use crate::kernels::rope::Heads;
-use crate::kernels::{attention, bias, block, mlp, rms_norm, rope};
+use crate::kernels::{attention, bias, block, gelu, layer_norm, mlp, rms_norm, rope};
 use crate::kv_cache::LayerCache;
 use crate::package::{Bias, Eps, Gain, ModelConfig, Tables};
 
@@ -13,7 +13,7 @@ use crate::package::{Bias, Eps, Gain, ModelConfig, Tables};
 macro_rules! compiled {
     ($(#[$meta:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? = $body:path) => {
         $(#[$meta])*
-        pub(super) fn $name($($argument: $type),*) $(-> $result)? {
+        pub(crate) fn $name($($argument: $type),*) $(-> $result)? {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx2")]
@@ -40,6 +40,21 @@ compiled! {
 compiled! {
     /// [`mlp::reference`].
     fn gated(tables: &Tables, gate: (&[i32], i32), up: (&[i32], i32)) -> (Vec<i32>, i32) = mlp::reference
+}
+
+compiled! {
+    /// [`layer_norm::reference`].
+    fn layer_norm(eps: Eps, tables: &Tables, norm: (&Gain, &Bias), x: &mut [i32], exponent: i32) = layer_norm::reference
+}
+
+compiled! {
+    /// [`gelu::reference`].
+    fn gelu(tables: &Tables, x: &[i32], exponent: i32) -> (Vec<i32>, i32) = gelu::reference
+}
+
+compiled! {
+    /// [`block::fit`].
+    fn fit(row: &mut [i32]) -> i32 = block::fit
 }
 
 compiled! {

@@ -18,7 +18,7 @@ pub struct FloatModel {
 }
 
 /// Rows of a text, one a token.
-type Rows = Vec<Vec<f64>>;
+pub(super) type Rows = Vec<Vec<f64>>;
 
 impl FloatModel {
     /// Opens a folder or a GGUF file.
@@ -156,7 +156,7 @@ impl FloatModel {
 }
 
 /// For every row of `weights`, its products with all of `x`.
-fn products(weights: &[f32], columns: usize, x: &[Vec<f64>]) -> Vec<Vec<f64>> {
+pub(super) fn products(weights: &[f32], columns: usize, x: &[Vec<f64>]) -> Vec<Vec<f64>> {
     threads::map(weights.len() / columns, columns * x.len(), |row| {
         let weights = &weights[row * columns..][..columns];
         x.iter().map(|x| dot(weights, x)).collect()
@@ -188,6 +188,6 @@ pub(crate) fn softmax(scores: &[f64]) -> Vec<f64> {
     weights.into_iter().map(|weight| weight / total).collect()
 }
 
-fn add(x: &mut [f64], y: &[f64]) {
+pub(super) fn add(x: &mut [f64], y: &[f64]) {
     x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
 }

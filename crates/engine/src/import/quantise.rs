@@ -148,6 +148,21 @@ pub(super) fn qk_scale(head_dim: u32) -> u32 {
     narrow(round(core::f64::consts::LOG2_E / libm::sqrt(f64::from(head_dim)) * 32_768.0))
 }
 
+/// The fraction bits with which values up to `largest` fit.
+pub(super) fn fraction_bits_below(largest: f64) -> u32 {
+    let bits = RESCALE_BITS - 1 - exponent_above(largest);
+    bits.clamp(MIN_FRACTION_BITS, MAX_FRACTION_BITS.cast_signed()).unsigned_abs()
+}
+
+/// The tables of an encoder.
+pub(super) fn encoder_tables() -> Tables {
+    let mut tables = tables_without_rotations(Gain { mantissas: Vec::new(), exponent: 0 });
+    let normal = |x: f64| 0.5 * libm::erfc(-x / core::f64::consts::SQRT_2);
+    tables.sigmoid =
+        (0..SIGMOID_ENTRIES).map(|i| narrow(round(32_768.0 * normal((i as f64 - 1024.0) / 64.0)))).collect();
+    tables
+}
+
 /// The tables of a model whose pairs turn by `frequencies` radians a position.
 pub(super) fn tables(config: &ModelConfig, frequencies: &[f64], last_norm: Gain) -> Tables {
     let mut cos = Vec::new();
@@ -159,6 +174,10 @@ pub(super) fn tables(config: &ModelConfig, frequencies: &[f64], last_norm: Gain)
             sin.push(narrow(round(libm::sin(angle) * 16_384.0)));
         }
     }
+    Tables { cos, sin, ..tables_without_rotations(last_norm) }
+}
+
+fn tables_without_rotations(last_norm: Gain) -> Tables {
     Tables {
         exp2: (0..EXP2_ENTRIES).map(|i| narrow(round(libm::exp2(-(i as f64) / 256.0) * 32_768.0))).collect(),
         sigmoid: (0..SIGMOID_ENTRIES)
@@ -167,8 +186,8 @@ pub(super) fn tables(config: &ModelConfig, frequencies: &[f64], last_norm: Gain)
         rsqrt: (0..RSQRT_ENTRIES)
             .map(|i| narrow(round(32_768.0 / libm::sqrt((i as f64 + 256.5) / 256.0)).min(32_767)))
             .collect(),
-        cos,
-        sin,
+        cos: Vec::new(),
+        sin: Vec::new(),
         last_norm,
     }
 }

@@ -2,7 +2,7 @@
 
 mod element;
 mod file;
-mod folder;
+pub(super) mod folder;
 mod gguf;
 mod gguf_tokenizer;
 mod safetensors;
@@ -13,7 +13,8 @@ use std::path::Path;
 
 use super::ImportError;
 
-use tensors::Tensors;
+pub(super) use safetensors::open as open_safetensors;
+pub(super) use tensors::Tensors;
 
 /// An opened model: everything small is read, its tensors wait in their files.
 #[derive(Debug)]

@@ -4,6 +4,8 @@ pub mod attention;
 pub mod bias;
 pub mod block;
 pub mod embedding;
+pub mod gelu;
+pub mod layer_norm;
 pub mod linear;
 pub mod mlp;
 pub mod rms_norm;

@@ -13,6 +13,15 @@ use super::block::{MANTISSA_BITS, MANTISSA_MAX, bits, fit, fit_shift, mul_shift,
 #[must_use]
 #[inline(always)]
 pub fn reference(eps: Eps, tables: &Tables, gain: &Gain, x: &[i32], exponent: i32) -> (Vec<i32>, i32) {
+    let (mut z, exponent) = wide(eps, tables, gain, x, exponent);
+    let n = fit(&mut z);
+    (z, exponent + n)
+}
+
+/// The same before it becomes a block: values of 24 bits.
+#[must_use]
+#[inline(always)]
+pub fn wide(eps: Eps, tables: &Tables, gain: &Gain, x: &[i32], exponent: i32) -> (Vec<i32>, i32) {
     let n = fit_shift(x);
     let mut squares = 0_u64;
     for value in x {
@@ -25,7 +34,7 @@ pub fn reference(eps: Eps, tables: &Tables, gain: &Gain, x: &[i32], exponent: i3
     let (r, re) = rsqrt(tables, (squares + eps).max(1));
 
     let k = bits(x.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0)) - WIDE_BITS;
-    let mut z: Vec<i32> = x
+    let z = x
         .iter()
         .zip(&gain.mantissas)
         .map(|(value, gain)| {
@@ -34,8 +43,7 @@ pub fn reference(eps: Eps, tables: &Tables, gain: &Gain, x: &[i32], exponent: i3
             if *gain < 0 { product.wrapping_neg() } else { product }
         })
         .collect();
-    let n2 = fit(&mut z);
-    (z, n2 + k - n + re + 30 + gain.exponent)
+    (z, k - n + re + 30 + gain.exponent)
 }
 
 /// Bits of a row between the norm and its gain.

@@ -43,7 +43,8 @@ pub struct Bias {
 pub struct Tables {
     /// `2^(-i/256)`, Q15, 257 entries, falling.
     pub exp2: Vec<u16>,
-    /// The logistic function, Q15, 2,049 entries, rising.
+    /// The function that gates the MLP, Q15, 2,049 entries, rising: the logistic function of SiLU; an encoder's GELU has the normal
+    /// distribution's.
     pub sigmoid: Vec<u16>,
     /// `1/sqrt`, Q15, 768 entries.
     pub rsqrt: Vec<u16>,
@@ -140,14 +141,47 @@ impl Tables {
             sin: planes.i16s(rope),
             last_norm: planes.gain(config.d_model as usize)?,
         };
+        tables.check(&planes)?;
+        Ok(tables)
+    }
+
+    fn check(&self, planes: &Planes<'_>) -> Result<(), BlobError> {
+        let tables = self;
         // The first entry is the weight of the best score: were it not one, a softmax could divide by zero.
         let falling = tables.exp2.windows(2).all(|pair| pair[0] >= pair[1]) && tables.exp2[0] == 1 << 15;
         let rising =
             tables.sigmoid.windows(2).all(|pair| pair[0] <= pair[1]) && tables.sigmoid[SIGMOID_ENTRIES - 1] <= 1 << 15;
         let small = tables.rsqrt.iter().all(|entry| (1 << 14..1 << 15).contains(entry));
         let unit = tables.cos.iter().chain(&tables.sin).all(|value| value.unsigned_abs() <= 1 << 14);
-        planes.check(falling && rising && small && unit)?;
+        planes.check(falling && rising && small && unit)
+    }
+
+    /// Reads an encoder's tables, which have no rotations and no last norm.
+    ///
+    /// # Errors
+    /// As [`Self::from_bytes`].
+    pub fn encoder_from_bytes(bytes: &[u8]) -> Result<Self, BlobError> {
+        let mut planes = Planes::sized(BlobRole::Tables, encoder_tables_bytes(), bytes)?;
+        let tables = Self {
+            exp2: planes.u16s(EXP2_ENTRIES),
+            sigmoid: planes.u16s(SIGMOID_ENTRIES),
+            rsqrt: planes.u16s(RSQRT_ENTRIES),
+            cos: Vec::new(),
+            sin: Vec::new(),
+            last_norm: Gain { mantissas: Vec::new(), exponent: 0 },
+        };
+        tables.check(&planes)?;
         Ok(tables)
+    }
+
+    /// The bytes of an encoder's tables.
+    #[must_use]
+    pub fn encoder_to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for table in [&self.exp2, &self.sigmoid, &self.rsqrt] {
+            write_plane(&mut bytes, table.iter().flat_map(|value| value.to_le_bytes()));
+        }
+        bytes
     }
 
     /// The blob's bytes.
@@ -237,7 +271,7 @@ impl Linear {
         bytes
     }
 
-    fn write(&self, bytes: &mut Vec<u8>, bits: u32) {
+    pub(super) fn write(&self, bytes: &mut Vec<u8>, bits: u32) {
         if bits == 4 {
             let nibble = |weight: i8| (weight + 8).cast_unsigned() & 15;
             let groups = self.weights.chunks_exact(GROUP).map(|group| group.split_at(GROUP / 2));
@@ -253,17 +287,22 @@ impl Linear {
 }
 
 impl Gain {
-    fn write(&self, bytes: &mut Vec<u8>) {
+    pub(super) fn write(&self, bytes: &mut Vec<u8>) {
         write_plane(bytes, self.mantissas.iter().flat_map(|value| value.to_le_bytes()));
         write_plane(bytes, self.exponent.to_le_bytes().into_iter());
     }
 }
 
 impl Bias {
-    fn write(&self, bytes: &mut Vec<u8>) {
+    pub(super) fn write(&self, bytes: &mut Vec<u8>) {
         write_plane(bytes, self.mantissas.iter().flat_map(|value| value.to_le_bytes()));
         write_plane(bytes, self.exponent.to_le_bytes().into_iter());
     }
+}
+
+/// Bytes of an encoder's tables.
+pub(super) fn encoder_tables_bytes() -> u64 {
+    [EXP2_ENTRIES, SIGMOID_ENTRIES, RSQRT_ENTRIES].into_iter().map(|entries| padded(entries * 2) as u64).sum()
 }
 
 fn write_plane(bytes: &mut Vec<u8>, plane: impl Iterator<Item = u8>) {
@@ -275,14 +314,19 @@ fn write_plane(bytes: &mut Vec<u8>, plane: impl Iterator<Item = u8>) {
 const MAX_EXPONENT: u32 = 256;
 
 /// A cursor over a blob whose whole length has been checked, so that no read can run out.
-struct Planes<'a> {
+pub(super) struct Planes<'a> {
     role: BlobRole,
     rest: &'a [u8],
 }
 
 impl<'a> Planes<'a> {
     fn new(config: &ModelConfig, role: BlobRole, bytes: &'a [u8]) -> Result<Self, BlobError> {
-        let (expected, got) = (config.blob_bytes(role), bytes.len() as u64);
+        Self::sized(role, config.blob_bytes(role), bytes)
+    }
+
+    /// Over a blob that must have `expected` bytes.
+    pub(super) fn sized(role: BlobRole, expected: u64, bytes: &'a [u8]) -> Result<Self, BlobError> {
+        let got = bytes.len() as u64;
         if expected != got {
             return Err(BlobError::Length { what: role.to_string(), expected, got });
         }
@@ -315,14 +359,14 @@ impl<'a> Planes<'a> {
         Ok(exponent)
     }
 
-    fn gain(&mut self, width: usize) -> Result<Gain, BlobError> {
+    pub(super) fn gain(&mut self, width: usize) -> Result<Gain, BlobError> {
         let mantissas = self.i16s(width);
         let exponent = self.exponent()?;
         self.check(mantissas.iter().all(|value| value.unsigned_abs() <= 1 << 14))?;
         Ok(Gain { mantissas, exponent })
     }
 
-    fn bias(&mut self, out: usize) -> Result<Bias, BlobError> {
+    pub(super) fn bias(&mut self, out: usize) -> Result<Bias, BlobError> {
         let bytes = self.bytes(out * 4).chunks_exact(4);
         let mantissas: Vec<i32> = bytes.map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         let exponent = self.exponent()?;
@@ -330,7 +374,7 @@ impl<'a> Planes<'a> {
         Ok(Bias { mantissas, exponent })
     }
 
-    fn linear(&mut self, (rows, columns): (usize, usize), bits: u32) -> Result<Linear, BlobError> {
+    pub(super) fn linear(&mut self, (rows, columns): (usize, usize), bits: u32) -> Result<Linear, BlobError> {
         let weights: Vec<i8> = if bits == 4 {
             let groups = self.bytes(rows * columns / 2).chunks_exact(GROUP / 2);
             let nibbles = |group: &'a [u8]| {

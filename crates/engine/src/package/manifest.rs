@@ -415,7 +415,7 @@ fn plane_bytes(bytes: u64) -> u64 {
     bytes.next_multiple_of(16)
 }
 
-fn linear_bytes((out, columns): (usize, usize), bits: u32) -> u64 {
+pub(super) fn linear_bytes((out, columns): (usize, usize), bits: u32) -> u64 {
     let (out, columns) = (out as u64, columns as u64);
     plane_bytes(out * columns * u64::from(bits) / 8)
         + plane_bytes(out * (columns / GROUP as u64))
@@ -423,11 +423,11 @@ fn linear_bytes((out, columns): (usize, usize), bits: u32) -> u64 {
         + plane_bytes(4)
 }
 
-fn bias_bytes(out: usize) -> u64 {
+pub(super) fn bias_bytes(out: usize) -> u64 {
     plane_bytes(out as u64 * 4) + plane_bytes(4)
 }
 
-fn gain_bytes(width: usize) -> u64 {
+pub(super) fn gain_bytes(width: usize) -> u64 {
     plane_bytes(width as u64 * 2) + plane_bytes(4)
 }
 

@@ -11,7 +11,7 @@ use super::super::rope::{self, Llama3};
 use super::{Chat, Generation, Shape, Source, Specials, safetensors};
 
 /// Bytes of a JSON file at most: the largest vocabularies with their merges have some 30 MB.
-pub(super) const MAX_JSON_BYTES: u64 = 64 << 20;
+const MAX_JSON_BYTES: u64 = 64 << 20;
 /// Llama's own, where the file says nothing.
 const DEFAULT_THETA: f64 = 10_000.0;
 /// Lines of a model card in which its licence is looked for.
@@ -118,23 +118,21 @@ impl Tokens {
 
 /// Opens a folder.
 pub(super) fn open(folder: &Path) -> Result<Source, ImportError> {
-    let config: Config = json(&folder.join("config.json"), MAX_JSON_BYTES)?;
+    let config: Config = json(&folder.join("config.json"))?;
     let shape = config.shape()?;
     let generation: GenerationConfig = optional_json(&folder.join("generation_config.json"))?;
     let tokenizer: TokenizerConfig = optional_json(&folder.join("tokenizer_config.json"))?;
-    let card = folder.join("README.md");
-    let card = if card.exists() { read(&card, MAX_JSON_BYTES)? } else { Vec::new() };
     let jinja = folder.join("chat_template.jinja");
     let template = if jinja.exists() {
-        Some(String::from_utf8_lossy(&read(&jinja, MAX_JSON_BYTES)?).into_owned())
+        Some(String::from_utf8_lossy(&read(&jinja)?).into_owned())
     } else {
         tokenizer.chat_template.and_then(Templates::usual)
     };
     Ok(Source {
         name: folder_name(folder)?,
-        license: license(&String::from_utf8_lossy(&card)),
+        license: license(folder)?,
         shape,
-        tokenizer: read(&folder.join("tokenizer.json"), MAX_JSON_BYTES)?,
+        tokenizer: read(&folder.join("tokenizer.json"))?,
         chat: Chat { template, specials: Specials { bos: text(tokenizer.bos_token), eos: text(tokenizer.eos_token) } },
         end_tokens: generation.eos_token_id.or(config.eos_token_id).map(Tokens::list).unwrap_or_default(),
         generation: Generation {
@@ -256,32 +254,37 @@ fn text(special: Option<Special>) -> String {
 }
 
 /// The folder's own name, until the caller has a better one.
-fn folder_name(folder: &Path) -> Result<String, ImportError> {
+pub(in super::super) fn folder_name(folder: &Path) -> Result<String, ImportError> {
     let failed = |source| ImportError::File { path: folder.to_owned(), source };
     let full = fs::canonicalize(folder).map_err(failed)?;
     Ok(full.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default())
 }
 
 /// The card's `license:` line.
-fn license(card: &str) -> String {
+pub(in super::super) fn license(folder: &Path) -> Result<String, ImportError> {
+    let card = folder.join("README.md");
+    let card = if card.exists() { read(&card)? } else { Vec::new() };
+    let card = String::from_utf8_lossy(&card);
     let line = card.lines().take(CARD_LINES).find_map(|line| line.strip_prefix("license:"));
-    line.map_or_else(|| "unknown".to_owned(), |text| text.trim().trim_matches(['[', ']']).chars().take(200).collect())
+    let text = line.map(|text| text.trim().trim_matches(['[', ']']).chars().take(200).collect());
+    Ok(text.unwrap_or_else(|| "unknown".to_owned()))
 }
 
-fn optional_json<T: DeserializeOwned + Default>(path: &Path) -> Result<T, ImportError> {
-    if path.exists() { json(path, MAX_JSON_BYTES) } else { Ok(T::default()) }
+/// The same, of a file that need not be there.
+pub(in super::super) fn optional_json<T: DeserializeOwned + Default>(path: &Path) -> Result<T, ImportError> {
+    if path.exists() { json(path) } else { Ok(T::default()) }
 }
 
-/// A JSON file of at most `limit` bytes.
-pub(super) fn json<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<T, ImportError> {
-    serde_json::from_slice(&read(path, limit)?).map_err(|source| ImportError::Json { path: path.to_owned(), source })
+/// A JSON file.
+pub(in super::super) fn json<T: DeserializeOwned>(path: &Path) -> Result<T, ImportError> {
+    serde_json::from_slice(&read(path)?).map_err(|source| ImportError::Json { path: path.to_owned(), source })
 }
 
-fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ImportError> {
+fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
     let failed = |source| ImportError::File { path: path.to_owned(), source };
     let length = fs::metadata(path).map_err(failed)?.len();
-    if length > limit {
-        let source = std::io::Error::other(format!("{length} bytes, at most {limit} are read"));
+    if length > MAX_JSON_BYTES {
+        let source = std::io::Error::other(format!("{length} bytes, at most {MAX_JSON_BYTES} are read"));
         return Err(failed(source));
     }
     fs::read(path).map_err(failed)

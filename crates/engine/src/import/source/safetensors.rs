@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::super::ImportError;
 use super::element::Element;
 use super::file::WeightsFile;
-use super::folder::{MAX_JSON_BYTES, json};
+use super::folder::json;
 use super::tensors::{MAX_DIMENSIONS, MAX_NAME_BYTES, Stored, Tensors, tensor_error};
 
 /// Bytes of a header at most, the `safetensors` crate's own limit.
@@ -34,12 +34,12 @@ struct Index {
 }
 
 /// Opens the weights of a folder.
-pub(super) fn open(folder: &Path) -> Result<Tensors, ImportError> {
+pub(in super::super) fn open(folder: &Path) -> Result<Tensors, ImportError> {
     let index = folder.join(INDEX);
     if !index.exists() || folder.join(WHOLE).exists() {
         return read(vec![WeightsFile::open(&folder.join(WHOLE))?]);
     }
-    let Index { weight_map } = json(&index, MAX_JSON_BYTES)?;
+    let Index { weight_map } = json(&index)?;
     let shards: BTreeSet<&String> = weight_map.values().collect();
     if shards.is_empty() || shards.len() > MAX_SHARDS {
         return Err(ImportError::Weights(format!("{INDEX}: {} shards, 1 to {MAX_SHARDS} are read", shards.len())));

@@ -20,7 +20,7 @@ pub(super) const MAX_DIMENSIONS: usize = 4;
 
 /// All tensors of a model.
 #[derive(Debug, Default)]
-pub(super) struct Tensors {
+pub(in super::super) struct Tensors {
     files: Vec<WeightsFile>,
     stored: BTreeMap<String, Stored>,
     read_bytes: AtomicU64,
@@ -73,7 +73,7 @@ impl Tensors {
         }
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(in super::super) fn has(&self, name: &str) -> bool {
         self.stored.contains_key(name)
     }
 
@@ -83,7 +83,7 @@ impl Tensors {
     }
 
     /// Bytes of all tensors, and those read so far.
-    pub(super) fn progress(&self) -> (u64, u64) {
+    pub(in super::super) fn progress(&self) -> (u64, u64) {
         let total = self.stored.values().filter_map(Stored::size_bytes).sum();
         (self.read_bytes.load(Ordering::Relaxed), total)
     }
@@ -110,6 +110,20 @@ impl Tensors {
             values.extend_from_slice(&interleaved[at * columns..][..columns]);
         }
         Ok(values)
+    }
+
+    /// A tensor, or as many of its first rows as `shape` has: models are not obliged to use all that their files hold.
+    pub(in super::super) fn first_rows(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ImportError> {
+        let mut stored = self.shape(name).unwrap_or_default().to_vec();
+        if let (Some(all), Some(wanted), true) = (stored.first_mut(), shape.first(), shape.len() > 1) {
+            *all = (*all).min(*wanted);
+        }
+        if stored != shape {
+            // Names what is wrong with it.
+            return self.rows(name, shape, 0..0);
+        }
+        let whole = self.shape(name).unwrap_or_default().to_vec();
+        self.rows(name, &whole, 0..shape[0])
     }
 
     /// Reads everything once, a few rows at a time.

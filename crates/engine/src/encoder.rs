@@ -1,0 +1,287 @@
+//! Encoders: a text's tokens to one vector, in exact arithmetic (`docs/numerics.md`, "Encoders").
+//!
+//! Every token sees every other, so a text goes through the layers at once and leaves no cache. Several texts go together: the matrices see
+//! one long list of rows, attention sees each text alone, so a vector does not depend on what it was computed beside.
+
+use std::sync::Arc;
+
+use crate::cpu::Blocks;
+use crate::cpu::rows;
+use crate::kernels::linear::{CpuPath, Matrices};
+use crate::kernels::rope::Heads;
+use crate::kernels::{attention, embedding, rms_norm};
+use crate::kv_cache::LayerCache;
+use crate::package::{
+    Bias, Biased, BlobError, BlobRole, EncoderEmbedding, EncoderLayer, EncoderManifest, Eps, Gain, ModelConfig, Norm,
+    Pooling, Tables,
+};
+use crate::threads;
+
+/// A loaded encoder.
+#[derive(Debug)]
+pub struct Encoder {
+    path: CpuPath,
+    manifest: Arc<EncoderManifest>,
+    tables: Tables,
+    embedding: EncoderEmbedding,
+    layers: Vec<Layer>,
+}
+
+/// A layer's weights, packed for one path.
+#[derive(Debug)]
+struct Layer {
+    qkv: Matrices,
+    o: Matrices,
+    up: Matrices,
+    down: Matrices,
+    /// In the order of the matrices.
+    biases: [Bias; 6],
+    attention_norm: Norm,
+    output_norm: Norm,
+}
+
+/// A text's vector: `mantissas * 2^exponent`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Embedding {
+    /// `[d_model]`.
+    pub mantissas: Vec<i32>,
+    /// One power of two for all.
+    pub exponent: i32,
+}
+
+/// A text cannot be turned into a vector.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// No token, or more than there are positions.
+    #[error("a text of {got} tokens; 1 to {most} are encoded")]
+    Length {
+        /// Positions.
+        most: u32,
+        /// Its tokens.
+        got: usize,
+    },
+    /// Not a token of the model.
+    #[error("token {got} of a vocabulary of {vocab}")]
+    Token {
+        /// Its size.
+        vocab: u32,
+        /// The token.
+        got: u32,
+    },
+}
+
+impl Encoder {
+    /// Loads an encoder on a path; `blob` gives the bytes of every part, whose hashes the caller has checked.
+    ///
+    /// # Errors
+    /// If a blob is not what the manifest's shapes need.
+    pub fn new<'a>(
+        path: CpuPath,
+        manifest: Arc<EncoderManifest>,
+        blob: impl Fn(BlobRole) -> std::borrow::Cow<'a, [u8]>,
+    ) -> Result<Self, BlobError> {
+        let config = &manifest.config;
+        let tables = Tables::encoder_from_bytes(&blob(BlobRole::Tables))?;
+        let embedding = EncoderEmbedding::from_bytes(config, &blob(BlobRole::Embedding))?;
+        let layers = (0..config.layers)
+            .map(|index| Ok(Layer::new(path, EncoderLayer::from_bytes(config, index, &blob(BlobRole::Layer(index)))?)))
+            .collect::<Result<_, BlobError>>()?;
+        Ok(Self { path, tables, embedding, layers, manifest })
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn manifest(&self) -> &EncoderManifest {
+        &self.manifest
+    }
+
+    /// The vectors of texts, each given with the tokens around it.
+    ///
+    /// # Errors
+    /// If a text is empty, too long, or has a token that the model has not.
+    pub fn encode(&self, texts: &[&[u32]]) -> Result<Vec<Embedding>, EncodeError> {
+        let ModelConfig { max_positions, vocab, d_model, .. } = self.manifest.config;
+        for text in texts {
+            if !(1..=max_positions as usize).contains(&text.len()) {
+                return Err(EncodeError::Length { most: max_positions, got: text.len() });
+            }
+            if let Some(got) = text.iter().copied().find(|token| *token >= vocab) {
+                return Err(EncodeError::Token { vocab, got });
+            }
+        }
+        let width = d_model as usize;
+        Ok(threads::enter(|| {
+            let mut rows = self.embed(texts);
+            for layer in &self.layers {
+                self.forward(layer, texts, &mut rows);
+            }
+            let mut rest = &rows[..];
+            let pooled = texts.iter().map(|text| {
+                let (own, others) = rest.split_at(text.len() * width);
+                rest = others;
+                self.pooled(own)
+            });
+            pooled.collect()
+        }))
+    }
+
+    fn residual_exponent(&self) -> i32 {
+        -self.manifest.config.residual_fraction_bits.cast_signed()
+    }
+
+    fn eps(&self) -> Eps {
+        self.manifest.config.eps()
+    }
+
+    /// `[rows, d_model]` of all texts, one after the other.
+    fn embed(&self, texts: &[&[u32]]) -> Vec<i32> {
+        let bits = -self.residual_exponent();
+        let mut rows = embedding::reference(&self.embedding.words, bits, &texts.concat());
+        let places: Vec<u32> = texts.iter().flat_map(|text| (0..).take(text.len())).collect();
+        let positions = embedding::reference(&self.embedding.positions, bits, &places);
+        rows::add(&mut rows, &positions, 0);
+        self.normalise(&self.embedding.norm, &mut rows);
+        rows
+    }
+
+    fn normalise(&self, norm: &Norm, rows: &mut [i32]) {
+        let (width, exponent) = (self.manifest.config.d_model as usize, self.residual_exponent());
+        threads::for_each_chunk(rows, width, 8 * width, |_, row| {
+            rows::layer_norm(self.eps(), &self.tables, (&norm.gain, &norm.bias), row, exponent);
+        });
+    }
+
+    fn forward(&self, layer: &Layer, texts: &[&[u32]], rows: &mut [i32]) {
+        let config = &self.manifest.config;
+        let width = config.d_model as usize;
+        let a = self.blocks(rows);
+        let products = layer.qkv.multiply(&a.mantissas);
+        let heads = threads::map(rows.len() / width, 8 * width, |token| {
+            let [mut q, k, v] = [0, 1, 2].map(|matrix| {
+                let mut row = products[matrix][token * width..][..width].to_vec();
+                let exponent = layer.qkv.output_exponent(matrix, a.exponents[token]);
+                let exponent = rows::add_bias(&layer.biases[matrix], &mut row, exponent);
+                rows::split(&row, exponent, config.head_dim as usize)
+            });
+            rows::scale_queries(config, &mut q);
+            (q, k, v)
+        });
+        let a = self.attend(texts, &heads);
+        self.add(&layer.o, &layer.biases[3], &a, rows);
+        self.normalise(&layer.attention_norm, rows);
+
+        let a = self.blocks(rows);
+        let d_ff = config.d_ff as usize;
+        let products = layer.up.multiply(&a.mantissas);
+        let a = Blocks::new(&threads::map(rows.len() / width, 8 * d_ff, |token| {
+            let mut row = products[0][token * d_ff..][..d_ff].to_vec();
+            let exponent = layer.up.output_exponent(0, a.exponents[token]);
+            let exponent = rows::add_bias(&layer.biases[4], &mut row, exponent);
+            rows::gelu(&self.tables, &row, exponent)
+        }));
+        self.add(&layer.down, &layer.biases[5], &a, rows);
+        self.normalise(&layer.output_norm, rows);
+    }
+
+    /// Rows of the residual stream as blocks.
+    fn blocks(&self, rows: &[i32]) -> Blocks {
+        let (width, exponent) = (self.manifest.config.d_model as usize, self.residual_exponent());
+        Blocks::new(&threads::map(rows.len() / width, 2 * width, |token| {
+            let mut row = rows[token * width..][..width].to_vec();
+            let n = rows::fit(&mut row);
+            (row, exponent + n)
+        }))
+    }
+
+    /// Attention of every token over all of its own text.
+    fn attend(&self, texts: &[&[u32]], tokens: &[(Heads, Heads, Heads)]) -> Blocks {
+        let config = &self.manifest.config;
+        let (heads, head_dim) = (config.heads as usize, config.head_dim as usize);
+        let mut caches = Vec::with_capacity(texts.len());
+        let mut text_of = Vec::with_capacity(tokens.len());
+        for (index, text) in texts.iter().enumerate() {
+            let mut cache = LayerCache::default();
+            for (_, k, v) in &tokens[text_of.len()..][..text.len()] {
+                cache.push(k, v);
+            }
+            caches.push(cache);
+            text_of.extend(std::iter::repeat_n(index, text.len()));
+        }
+        if self.path == CpuPath::Scalar {
+            let attend = |(token, text): (&(Heads, Heads, Heads), &usize)| {
+                attention::reference(config, &self.tables, &token.0, &caches[*text], texts[*text].len())
+            };
+            return Blocks::new(&tokens.iter().zip(&text_of).map(attend).collect::<Vec<_>>());
+        }
+        let longest = texts.iter().map(|text| text.len()).max().unwrap_or(0);
+        let parts = threads::map(tokens.len() * heads, 4 * longest * head_dim, |part| {
+            let (token, head) = (part / heads, part % heads);
+            let text = text_of[token];
+            rows::attend_head(config, &self.tables, &tokens[token].0, &caches[text], texts[text].len(), head)
+        });
+        Blocks::joined(&parts, heads, head_dim)
+    }
+
+    /// `x += rescale(W a + b, exponent + F)` for every token.
+    fn add(&self, matrix: &Matrices, bias: &Bias, a: &Blocks, rows: &mut [i32]) {
+        let width = self.manifest.config.d_model as usize;
+        let mut products = matrix.multiply(&a.mantissas);
+        let tokens = rows.chunks_exact_mut(width).zip(products[0].chunks_exact_mut(width));
+        for ((x, y), e) in tokens.zip(&a.exponents) {
+            let exponent = rows::add_bias(bias, y, matrix.output_exponent(0, *e));
+            rows::add(x, y, exponent - self.residual_exponent());
+        }
+    }
+
+    /// One vector of a text's rows.
+    fn pooled(&self, rows: &[i32]) -> Embedding {
+        let width = self.manifest.config.d_model as usize;
+        let pooled = match self.manifest.pooling {
+            Pooling::Cls => rows[..width].to_vec(),
+            Pooling::Mean => mean(rows, width),
+        };
+        if !self.manifest.normalised {
+            return Embedding { mantissas: pooled, exponent: self.residual_exponent() };
+        }
+        // What RMSNorm divides by is the length, once its gain is one instead of the root of the width.
+        let gain = Gain { mantissas: vec![1 << 14; width], exponent: -14 };
+        let nothing = Eps { mantissa: 1 << 23, exponent: -100 };
+        let (mantissas, exponent) = rms_norm::wide(nothing, &self.tables, &gain, &pooled, self.residual_exponent());
+        Embedding { mantissas, exponent }
+    }
+}
+
+/// The mean of rows, rounded half up. In 64 bits: pooling happens once a text, on the processor.
+fn mean(rows: &[i32], width: usize) -> Vec<i32> {
+    let count = i64::try_from(rows.len() / width).unwrap_or(i64::MAX);
+    let sum = |at: usize| rows[at..].iter().step_by(width).map(|value| i64::from(*value)).sum::<i64>();
+    let mean = |at: usize| (sum(at) + count / 2).div_euclid(count);
+    (0..width).map(|at| i32::try_from(mean(at)).unwrap_or_default()).collect()
+}
+
+impl Layer {
+    fn new(path: CpuPath, weights: EncoderLayer) -> Self {
+        let EncoderLayer { matrices: [q, k, v, o, up, down], attention_norm, output_norm } = weights;
+        let parts = |biased: Biased| (biased.weights, biased.bias);
+        let [(q, q_bias), (k, k_bias), (v, v_bias)] = [q, k, v].map(parts);
+        let [(o, o_bias), (up, up_bias), (down, down_bias)] = [o, up, down].map(parts);
+        Self {
+            qkv: Matrices::new(path, vec![q, k, v]),
+            o: Matrices::new(path, vec![o]),
+            up: Matrices::new(path, vec![up]),
+            down: Matrices::new(path, vec![down]),
+            biases: [q_bias, k_bias, v_bias, o_bias, up_bias, down_bias],
+            attention_norm,
+            output_norm,
+        }
+    }
+}
+
+impl Embedding {
+    /// As numbers.
+    #[must_use]
+    pub fn to_f64(&self) -> Vec<f64> {
+        let scale = f64::from(self.exponent).exp2();
+        self.mantissas.iter().map(|value| f64::from(*value) * scale).collect()
+    }
+}
