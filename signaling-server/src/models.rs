@@ -56,7 +56,7 @@ impl Models {
     /// If a manifest cannot be read; the server does not start with a broken model.
     pub fn open(data_dir: &Path) -> anyhow::Result<Self> {
         let mut models = Self::default();
-        for (path, bytes) in manifests(data_dir)? {
+        for (path, bytes) in manifests(&data_dir.join("models"))? {
             let manifest =
                 Manifest::from_bytes(&bytes).with_context(|| format!("{} is no manifest", path.display()))?;
             models.add(ModelInfo::new(ModelId(*blake3::hash(&bytes).as_bytes()), &manifest));
@@ -112,14 +112,13 @@ impl ModelInfo {
     }
 }
 
-/// Every `models/*.json` of the data folder with its bytes, in the order of their names.
-fn manifests(data_dir: &Path) -> anyhow::Result<Vec<(PathBuf, Vec<u8>)>> {
-    let folder = data_dir.join("models");
+/// Every `*.json` of a folder with its bytes, in the order of their names; none of a folder that is not there.
+fn manifests(folder: &Path) -> anyhow::Result<Vec<(PathBuf, Vec<u8>)>> {
     if !folder.exists() {
         return Ok(Vec::new());
     }
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(&folder).with_context(|| format!("could not list {}", folder.display()))? {
+    for entry in std::fs::read_dir(folder).with_context(|| format!("could not list {}", folder.display()))? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "json") {
             let bytes = std::fs::read(&path).with_context(|| format!("could not read {}", path.display()))?;

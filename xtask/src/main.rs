@@ -9,6 +9,7 @@ mod command;
 mod count;
 mod fuzz;
 mod launch;
+mod minilm;
 mod setup;
 mod shrink;
 mod steps;

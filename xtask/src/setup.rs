@@ -10,6 +10,7 @@ use std::process::Command;
 use xtask::programs::{self, Chromium};
 
 use crate::command::{Failure, Outcome, clean, run};
+use crate::minilm;
 use crate::tools::{self, Tools};
 use crate::wasm_target::{self, WasmToolchain};
 
@@ -40,6 +41,8 @@ pub(crate) struct TestPrograms {
     pub(crate) chromium: Chromium,
     /// The software Vulkan adapter's description; without it the GPU tests use what adapter there is, or say that they skip.
     pub(crate) lavapipe: Option<PathBuf>,
+    /// A real encoder; without it its tests say that they skip.
+    pub(crate) minilm: Option<PathBuf>,
 }
 
 impl TestPrograms {
@@ -49,6 +52,9 @@ impl TestPrograms {
             .env("CHROMEDRIVER", &self.chromium.driver)
             .env("POTLUCK_CHROMIUM", &self.chromium.browser)
             .env("POTLUCK_REQUIRE_BROWSER", "1");
+        if let Some(model) = &self.minilm {
+            command.env("POTLUCK_MINILM", model).env("POTLUCK_REQUIRE_MINILM", "1");
+        }
         if let Some(driver) = &self.lavapipe {
             command.env("POTLUCK_REQUIRE_GPU", "1");
             if env::var_os("VK_DRIVER_FILES").is_none() {
@@ -84,7 +90,7 @@ pub(crate) fn test_programs() -> Outcome<TestPrograms> {
             eprintln!("{failure}; GPU tests use what adapter there is");
         }
     }
-    Ok(TestPrograms { chromium, lavapipe: programs::lavapipe() })
+    Ok(TestPrograms { chromium, lavapipe: programs::lavapipe(), minilm: minilm::folder() })
 }
 
 /// `cargo xtask setup`.

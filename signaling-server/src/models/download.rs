@@ -18,7 +18,16 @@ const RETRIES: usize = 3;
 /// Files that every model has.
 const NEEDED: [&str; 2] = ["config.json", "tokenizer.json"];
 /// Files that are taken where they are.
-const WELCOME: [&str; 4] = ["generation_config.json", "tokenizer_config.json", "chat_template.jinja", "README.md"];
+const WELCOME: [&str; 7] = [
+    "generation_config.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "README.md",
+    // Of encoders: what becomes of their rows.
+    "modules.json",
+    "sentence_bert_config.json",
+    "1_Pooling/config.json",
+];
 /// Weights in one file.
 const WHOLE: &str = "model.safetensors";
 /// Weights in several: the list of them.

@@ -73,6 +73,10 @@ pub(super) struct EncoderSource {
     root: &'static str,
 }
 
+/// Places in [`MATRICES`].
+const VALUE: usize = 2;
+const UP: usize = 4;
+
 /// The tensors of a layer: matrices in the order of [`EncoderLayer::matrices`].
 pub(super) const MATRICES: [&str; 6] = [
     "attention.self.query",
@@ -181,14 +185,25 @@ impl EncoderSource {
     fn layer(&self, index: u32) -> Result<EncoderLayer, ImportError> {
         let shapes = crate::package::encoder_layer_shapes(&self.config);
         let name = |part: &str| format!("encoder.layer.{index}.{part}");
-        let biased = |at: usize| {
+        let weights = |at: usize| {
             let (rows, columns) = shapes[at];
-            let weights = self.tensor(&name(&format!("{}.weight", MATRICES[at])), &[rows, columns])?;
-            let bias = self.tensor(&name(&format!("{}.bias", MATRICES[at])), &[rows])?;
-            Ok::<_, ImportError>(Biased { weights: self.matrix(&weights, shapes[at]), bias: quantise::bias(&bias) })
+            self.tensor(&name(&format!("{}.weight", MATRICES[at])), &[rows, columns])
+        };
+        let biased = |at: usize| {
+            let bias = self.tensor(&name(&format!("{}.bias", MATRICES[at])), &[shapes[at].0])?;
+            Ok::<_, ImportError>(Biased {
+                weights: self.matrix(&weights(at)?, shapes[at]),
+                bias: quantise::bias(&bias),
+            })
+        };
+        let matrices = [biased(0)?, biased(1)?, biased(2)?, biased(3)?, biased(4)?, biased(5)?];
+        let rest = |at: usize| {
+            let rest = quantise::rest(&matrices[at].weights, &weights(at)?);
+            Ok::<_, ImportError>(self.matrix(&rest, shapes[at]))
         };
         Ok(EncoderLayer {
-            matrices: [biased(0)?, biased(1)?, biased(2)?, biased(3)?, biased(4)?, biased(5)?],
+            rests: [rest(VALUE)?, rest(UP)?],
+            matrices,
             attention_norm: self.norm(&name("attention.output.LayerNorm"))?,
             output_norm: self.norm(&name("output.LayerNorm"))?,
         })
@@ -252,8 +267,11 @@ pub(super) fn import(
     Ok(id)
 }
 
+/// A `tokenizer.json`, and the tokens before and after a text.
+type Around = (Vec<u8>, Vec<u32>, Vec<u32>);
+
 /// The tokenizer without its own padding and cutting, and the ids that it puts before and after a text.
-fn tokenizer(path: &Path) -> Result<(Vec<u8>, Vec<u32>, Vec<u32>), ImportError> {
+fn tokenizer(path: &Path) -> Result<Around, ImportError> {
     let mut json: Value = folder::json(path)?;
     for field in ["truncation", "padding"] {
         json[field] = Value::Null;

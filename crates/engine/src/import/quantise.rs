@@ -98,6 +98,16 @@ fn best_scale(group: &[f32], row_scale: f64, whole: i64, range: (f64, f64)) -> i
     best.1
 }
 
+/// What a matrix leaves of the values it was made from.
+pub(super) fn rest(linear: &Linear, values: &[f32]) -> Vec<f32> {
+    let value = |at: usize| {
+        let scale = f64::from(linear.group_scales[at / GROUP]) * f64::from(linear.row_multipliers[at / linear.columns]);
+        f64::from(linear.weights[at]) * scale * exp2(linear.exponent)
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "to the precision that the values had")]
+    values.iter().enumerate().map(|(at, wanted)| (f64::from(*wanted) - value(at)) as f32).collect()
+}
+
 /// Quantises a bias: 24 bits and a sign.
 pub(super) fn bias(values: &[f32]) -> Bias {
     let largest = values.iter().fold(SMALLEST_SCALE, |max, value| max.max(f64::from(*value).abs()));

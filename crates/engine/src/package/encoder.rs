@@ -4,7 +4,7 @@
 //! |---|---|
 //! | tables | `exp2`, the normal distribution function in the place of the logistic one, `rsqrt` |
 //! | embedding | words and positions as [`Linear`] `[vocab, d_model]`, `[max_positions, d_model]`; a norm |
-//! | layer | q, k, v, o, up, down, each a [`Linear`] and its bias; two norms |
+//! | layer | q, k, v, o, up, down, each a [`Linear`] and its bias; what eight bits leave of v and up, a [`Linear`] each; two norms |
 //!
 //! A norm is a gain and a bias. All weights have eight bits. The embedding of the one kind of text that is ever asked for (token type 0)
 //! is part of the positions.
@@ -104,6 +104,9 @@ pub struct EncoderEmbedding {
 pub struct EncoderLayer {
     /// Query, key, value and output projections, MLP up and down.
     pub matrices: [Biased; 6],
+    /// What eight bits leave of the value projection and of the MLP's first matrix, itself in eight bits: these two are the ones whose
+    /// rounding a vector feels most.
+    pub rests: [Linear; 2],
     /// After attention.
     pub attention_norm: Norm,
     /// After the MLP.
@@ -190,6 +193,12 @@ pub(crate) fn layer_shapes(config: &ModelConfig) -> [(usize, usize); 6] {
     [(d, d), (d, d), (d, d), (d, d), (ff, d), (d, ff)]
 }
 
+/// Shapes of what is kept of v and up beside their eight bits.
+fn rest_shapes(config: &ModelConfig) -> [(usize, usize); 2] {
+    let [_, _, value, _, up, _] = layer_shapes(config);
+    [value, up]
+}
+
 fn blob_bytes(config: &ModelConfig, role: BlobRole) -> u64 {
     let d = config.d_model as usize;
     let norm = gain_bytes(d) + bias_bytes(d);
@@ -201,7 +210,8 @@ fn blob_bytes(config: &ModelConfig, role: BlobRole) -> u64 {
         }
         BlobRole::Layer(_) => {
             let matrices = layer_shapes(config).map(|shape| linear_bytes(shape, WEIGHT_BITS) + bias_bytes(shape.0));
-            matrices.iter().sum::<u64>() + 2 * norm
+            let rests = rest_shapes(config).map(|shape| linear_bytes(shape, WEIGHT_BITS));
+            matrices.iter().chain(&rests).sum::<u64>() + 2 * norm
         }
         BlobRole::Head => 0,
     }
@@ -247,7 +257,14 @@ impl EncoderLayer {
         let [q, k, v, o, up, down] = layer_shapes(config);
         let matrices = [biased(q)?, biased(k)?, biased(v)?, biased(o)?, biased(up)?, biased(down)?];
         let d = config.d_model as usize;
-        Ok(Self { matrices, attention_norm: Norm::read(&mut planes, d)?, output_norm: Norm::read(&mut planes, d)? })
+        let [value, up] = rest_shapes(config);
+        let rests = [planes.linear(value, WEIGHT_BITS)?, planes.linear(up, WEIGHT_BITS)?];
+        Ok(Self {
+            matrices,
+            rests,
+            attention_norm: Norm::read(&mut planes, d)?,
+            output_norm: Norm::read(&mut planes, d)?,
+        })
     }
 
     /// The blob's bytes.
@@ -257,6 +274,9 @@ impl EncoderLayer {
         for Biased { weights, bias } in &self.matrices {
             weights.write(&mut bytes, WEIGHT_BITS);
             bias.write(&mut bytes);
+        }
+        for rest in &self.rests {
+            rest.write(&mut bytes, WEIGHT_BITS);
         }
         self.attention_norm.write(&mut bytes);
         self.output_norm.write(&mut bytes);
