@@ -76,7 +76,7 @@ pub enum Output {
 /// Parts and sessions on one backend.
 #[derive(Debug)]
 pub struct Engine {
-    /// What was asked for: a GPU that cannot do a model gives way to the processor only if that was left open.
+    /// What was asked for: a GPU that is too small for a model gives way to the processor only if that was left open.
     #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "without GPUs there is nothing to give way"))]
     choice: BackendChoice,
     backend: Backend,
@@ -189,14 +189,14 @@ impl Engine {
     /// Starts a model from its tables blob; parts and sessions of the one before are dropped.
     ///
     /// # Errors
-    /// If the blob is not this model's tables, or a GPU that was asked for cannot compute it.
+    /// If the blob is not this model's tables, or a GPU that was asked for is too small for it.
     pub fn set_model(&mut self, manifest: Arc<Manifest>, tables: &[u8]) -> Result<(), LoadError> {
         let tables = Tables::from_bytes(&manifest.config, tables)?;
         self.forget_model();
         #[cfg(feature = "gpu")]
         if let Backend::Gpu(gpu) = &mut self.backend {
             match gpu.set_model(&manifest, &tables) {
-                Err(error @ GpuError::Unsupported { .. }) if self.choice == BackendChoice::Auto => {
+                Err(error @ GpuError::Limit { .. }) if self.choice == BackendChoice::Auto => {
                     self.compute_on_cpu(&error.to_string());
                 }
                 outcome => outcome?,

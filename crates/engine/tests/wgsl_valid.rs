@@ -7,7 +7,7 @@ use std::mem::{offset_of, size_of};
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, GlobalVariable, Module, StorageAccess, TypeInner};
-use potluck_engine::gpu::uniforms::{Forward, GateUp, Linear, Model, Norm, Projections};
+use potluck_engine::gpu::uniforms::{Forward, GateUp, Heads, Linear, Model, Norm, Projections};
 use potluck_engine::gpu::{Access, KERNELS};
 
 /// Name to text of every file.
@@ -87,7 +87,11 @@ fn layout(name: &str) -> Option<(usize, Vec<(&'static str, usize)>)> {
         "Linear" => {
             of!(Linear: groups, out_rows, first_out, out_stride, exponent, residual_fraction_bits, add_to_residual)
         }
-        "Projections" => of!(Projections: query_exponent, key_exponent, value_exponent),
+        "Projections" => of!(Projections: query_exponent, key_exponent, value_exponent, exponents_a_row),
+        "Heads" => {
+            of!(Heads: query_exponent, key_exponent, value_exponent, query_bias_exponent, key_bias_exponent,
+                value_bias_exponent, query_gain_exponent, key_gain_exponent, eps_mantissa, eps_exponent, biased, normalised)
+        }
         "GateUp" => of!(GateUp: gate_exponent, up_exponent),
         _ => None,
     }
@@ -112,7 +116,7 @@ fn uniform_structs_lie_in_memory_as_on_the_host() {
             seen.insert(name);
         }
     }
-    assert_eq!(seen.len(), 6, "{seen:?}");
+    assert_eq!(seen.len(), 7, "{seen:?}");
 }
 
 /// Items (`fn name … }`, `struct name … }`) of a file: those that start a line, with their text.

@@ -34,12 +34,6 @@ pub enum GpuError {
         /// How much the adapter or the kernels allow.
         allowed: u64,
     },
-    /// The kernels do not compute something that the model needs.
-    #[error("the GPU kernels do not compute {what} yet")]
-    Unsupported {
-        /// What they lack.
-        what: &'static str,
-    },
     /// The device had no memory left.
     #[error("the device ran out of memory: {what}")]
     OutOfMemory {

@@ -1,4 +1,4 @@
-//! One layer's weights on the device and the ten dispatches that run it; the head's and its two. Everything bound here is
+//! One layer's weights on the device and the ten dispatches that run it (one more where a model has biases or normalised heads); the head's and its two. Everything bound here is
 //! made once, when the weights arrive.
 
 use super::matrix::{Destination, Ends, Matrix, storage, uniform};
@@ -27,6 +27,8 @@ pub(super) struct Maker<'a> {
 pub(super) struct Layer {
     attention_norm: wgpu::BindGroup,
     query_key_value: Matrix,
+    /// Of models with biases or normalised heads.
+    finish_heads: Option<wgpu::BindGroup>,
     rope: wgpu::BindGroup,
     attention_output: Matrix,
     mlp_norm: wgpu::BindGroup,
@@ -50,11 +52,23 @@ impl Layer {
             exponent: linear.exponent + LINEAR_EXPONENT,
             fraction_bits: model.config.residual_fraction_bits.cast_signed(),
         };
-        let projections = uniforms::Projections {
-            query_exponent: weights.q.exponent + LINEAR_EXPONENT,
-            key_exponent: weights.k.exponent + LINEAR_EXPONENT,
-            value_exponent: weights.v.exponent + LINEAR_EXPONENT,
+        let finish_heads = maker.finish_heads(weights);
+        let projections = match finish_heads {
+            Some(_) => uniforms::Projections {
+                query_exponent: 0,
+                key_exponent: 0,
+                value_exponent: 0,
+                exponents_a_row: model.config.heads + 2 * model.config.kv_heads,
+            },
+            None => uniforms::Projections {
+                query_exponent: weights.q.exponent + LINEAR_EXPONENT,
+                key_exponent: weights.k.exponent + LINEAR_EXPONENT,
+                value_exponent: weights.v.exponent + LINEAR_EXPONENT,
+                exponents_a_row: 1,
+            },
         };
+        let projected_exponents =
+            if finish_heads.is_some() { &buffers.projected_exponents } else { &buffers.norm_exponents };
         let gate_up = uniforms::GateUp {
             gate_exponent: weights.gate.exponent + LINEAR_EXPONENT,
             up_exponent: weights.up.exponent + LINEAR_EXPONENT,
@@ -66,6 +80,7 @@ impl Layer {
                 Destination::Stored,
                 from_norm(&buffers.projected),
             ),
+            finish_heads,
             rope: pipelines.rope.bind(
                 device,
                 &[
@@ -73,7 +88,7 @@ impl Layer {
                     &buffers.forward,
                     &uniform(device, queue, "projections", &projections),
                     &buffers.projected,
-                    &buffers.norm_exponents,
+                    projected_exponents,
                     &buffers.rotation,
                     &buffers.queries,
                     &buffers.query_exponents,
@@ -110,8 +125,12 @@ impl Layer {
         let config = &model.config;
         run(pass, &pipelines.rms_norm.pipeline, &self.attention_norm, (rows, 1));
         self.query_key_value.encode(pass, pipelines, rows);
+        let all_heads = config.heads + 2 * config.kv_heads;
+        if let Some(finish_heads) = &self.finish_heads {
+            run(pass, &pipelines.finish_heads.pipeline, finish_heads, (all_heads, rows));
+        }
         pass.set_bind_group(1, &cache.write, &[]);
-        run(pass, &pipelines.rope.pipeline, &self.rope, (config.heads + 2 * config.kv_heads, rows));
+        run(pass, &pipelines.rope.pipeline, &self.rope, (all_heads, rows));
         pass.set_bind_group(1, &cache.read, &[]);
         run(pass, &pipelines.attention.pipeline, &model.attention, (config.heads, rows));
         run(pass, &pipelines.merge_heads.pipeline, &model.merge_heads, (rows, 1));
@@ -187,6 +206,53 @@ impl Maker<'_> {
                 &buffers.norm_exponents,
             ],
         )
+    }
+
+    /// What adds biases to heads and normalises them, if the layer does either.
+    fn finish_heads(&self, weights: &LayerWeights) -> Option<wgpu::BindGroup> {
+        let Self { device, queue, pipelines, model, .. } = *self;
+        let (biases, gains) = (&weights.qkv_bias, &weights.qk_norm);
+        if biases.is_none() && gains.is_none() {
+            return None;
+        }
+        let bias_exponent = |at: usize| biases.as_ref().map_or(0, |biases| biases[at].exponent);
+        let gain_exponent = |at: usize| gains.as_ref().map_or(0, |gains| gains[at].exponent);
+        let eps = model.config.qk_norm.unwrap_or_else(|| model.config.eps());
+        let heads = uniforms::Heads {
+            query_exponent: weights.q.exponent + LINEAR_EXPONENT,
+            key_exponent: weights.k.exponent + LINEAR_EXPONENT,
+            value_exponent: weights.v.exponent + LINEAR_EXPONENT,
+            query_bias_exponent: bias_exponent(0),
+            key_bias_exponent: bias_exponent(1),
+            value_bias_exponent: bias_exponent(2),
+            query_gain_exponent: gain_exponent(0),
+            key_gain_exponent: gain_exponent(1),
+            eps_mantissa: eps.mantissa,
+            eps_exponent: eps.exponent,
+            biased: u32::from(biases.is_some()),
+            normalised: u32::from(gains.is_some()),
+        };
+        // A binding must have something in it, read or not.
+        let biases =
+            biases.as_ref().map_or_else(|| vec![0], |all| all.each_ref().map(|bias| &bias.mantissas[..]).concat());
+        let gains = gains.as_ref().map_or_else(
+            || vec![0],
+            |all| all.iter().flat_map(|gain| gain.mantissas.iter().map(|mantissa| i32::from(*mantissa))).collect(),
+        );
+        let buffers = &model.buffers;
+        Some(pipelines.finish_heads.bind(
+            device,
+            &[
+                &buffers.shape,
+                &uniform(device, queue, "heads", &heads),
+                &buffers.projected,
+                &buffers.norm_exponents,
+                &buffers.projected_exponents,
+                &storage(device, queue, "biases", bytemuck::cast_slice(&biases)),
+                &storage(device, queue, "head gains", bytemuck::cast_slice(&gains)),
+                &buffers.rsqrt,
+            ],
+        ))
     }
 
     fn matrix(&self, parts: &[&Linear], destination: Destination, ends: Ends<'_>) -> Matrix {

@@ -87,9 +87,6 @@ impl Gpu {
         self.layers.clear();
         self.head = None;
         self.model = None;
-        if manifest.config.qkv_bias || manifest.config.qk_norm.is_some() {
-            return Err(GpuError::Unsupported { what: "biases and normalised heads" });
-        }
         model::check_limits(&manifest.config, &self.device.limits)?;
         let pipelines = &self.pipelines;
         self.model =

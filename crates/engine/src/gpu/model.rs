@@ -46,6 +46,8 @@ pub(super) struct Buffers {
     pub(super) inner_exponents: wgpu::Buffer,
     /// Queries, keys and values, or gate and up, `[MAX_ROWS, widest of both]`.
     pub(super) projected: wgpu::Buffer,
+    /// Exponents of query, key and value heads, `[MAX_ROWS, heads + 2 * kv_heads]`, where biases or norms give them one each.
+    pub(super) projected_exponents: wgpu::Buffer,
     /// `[MAX_ROWS, heads, head_dim]`.
     pub(super) queries: wgpu::Buffer,
     /// `[MAX_ROWS, heads]`.
@@ -99,6 +101,7 @@ impl Model {
             norm_exponents: rows("norm exponents", 1),
             inner_exponents: rows("inner exponents", 1),
             projected: rows("projected", sizes.widest_projection),
+            projected_exponents: rows("projected exponents", u64::from(config.heads + 2 * config.kv_heads)),
             queries: rows("queries", sizes.query_width),
             query_exponents: rows("query exponents", u64::from(config.heads)),
             head_outputs: rows("head outputs", sizes.query_width),

@@ -50,6 +50,14 @@ const LINEAR_ONE: Kernel = Kernel {
     cache_bindings: &[],
 };
 const LINEAR_FOUR: Kernel = Kernel { entry_point: "linear_four", ..LINEAR_ONE };
+const FINISH_HEADS: Kernel = Kernel {
+    file: "heads.wgsl",
+    source: include_str!("../kernels/heads.wgsl"),
+    entry_point: "finish_heads",
+    workgroup_size: 64,
+    bindings: &[Uniform, Uniform, Write, Read, Write, Read, Read, Read],
+    cache_bindings: &[],
+};
 const ROPE: Kernel = Kernel {
     file: "rope.wgsl",
     source: include_str!("../kernels/rope.wgsl"),
@@ -83,7 +91,8 @@ const SILU_MUL: Kernel = Kernel {
 };
 
 /// Every kernel, for tests that read the files without a GPU.
-pub const KERNELS: [Kernel; 7] = [RMS_NORM, LINEAR_ONE, LINEAR_FOUR, ROPE, ATTENTION, MERGE_HEADS, SILU_MUL];
+pub const KERNELS: [Kernel; 8] =
+    [RMS_NORM, LINEAR_ONE, LINEAR_FOUR, FINISH_HEADS, ROPE, ATTENTION, MERGE_HEADS, SILU_MUL];
 
 /// A compiled kernel.
 #[derive(Debug)]
@@ -139,6 +148,7 @@ pub(super) struct Pipelines {
     pub(super) linear_one: Stage,
     /// Takes the same bind groups as `linear_one`.
     pub(super) linear_four: Stage,
+    pub(super) finish_heads: Stage,
     pub(super) rope: Stage,
     pub(super) attention: Stage,
     pub(super) merge_heads: Stage,
@@ -151,6 +161,7 @@ impl Pipelines {
             rms_norm: Stage::new(device, &RMS_NORM),
             linear_one: Stage::new(device, &LINEAR_ONE),
             linear_four: Stage::new(device, &LINEAR_FOUR),
+            finish_heads: Stage::new(device, &FINISH_HEADS),
             rope: Stage::new(device, &ROPE),
             attention: Stage::new(device, &ATTENTION),
             merge_heads: Stage::new(device, &MERGE_HEADS),

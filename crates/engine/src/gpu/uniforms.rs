@@ -65,7 +65,7 @@ pub struct Linear {
     pub add_to_residual: u32,
 }
 
-/// Exponents of a layer's query, key and value projections: weight exponent + 22 each.
+/// Exponents of a layer's query, key and value projections: weight exponent + 22 each, or 0 where every head has an exponent of its own.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 pub struct Projections {
@@ -75,6 +75,38 @@ pub struct Projections {
     pub key_exponent: i32,
     /// Of the values.
     pub value_exponent: i32,
+    /// 1: a row has one exponent, that of the projections' input; else one for every head.
+    pub exponents_a_row: u32,
+}
+
+/// Biases and norms of a layer's heads.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct Heads {
+    /// Weight exponent + 22, as the next two.
+    pub query_exponent: i32,
+    /// Of the keys.
+    pub key_exponent: i32,
+    /// Of the values.
+    pub value_exponent: i32,
+    /// Of the queries' bias.
+    pub query_bias_exponent: i32,
+    /// Of the keys' bias.
+    pub key_bias_exponent: i32,
+    /// Of the values' bias.
+    pub value_bias_exponent: i32,
+    /// Of the queries' gain.
+    pub query_gain_exponent: i32,
+    /// Of the keys' gain.
+    pub key_gain_exponent: i32,
+    /// `eps * head_dim = eps_mantissa * 2^eps_exponent`.
+    pub eps_mantissa: u32,
+    /// See `eps_mantissa`.
+    pub eps_exponent: i32,
+    /// 1: there are biases.
+    pub biased: u32,
+    /// 1: query and key heads are normalised.
+    pub normalised: u32,
 }
 
 /// Exponents of a layer's gate and up projections: weight exponent + 22 each.

@@ -27,13 +27,14 @@ struct Projections {
     query_exponent: i32, // each: weight exponent + 22
     key_exponent: i32,
     value_exponent: i32,
+    exponents_a_row: u32, // 1: of the projections' input; else one a head, which has its projection's in it
 }
 
 @group(0) @binding(0) var<uniform> model: Model;
 @group(0) @binding(1) var<uniform> forward: Forward;
 @group(0) @binding(2) var<uniform> projections: Projections;
 @group(0) @binding(3) var<storage, read> projected: array<i32>;               // [rows, (heads + 2 * kv_heads) * head_dim]: q, k, v
-@group(0) @binding(4) var<storage, read> exponents: array<i32>;               // [rows], of the projections' input
+@group(0) @binding(4) var<storage, read> exponents: array<i32>;               // [rows, exponents_a_row]
 @group(0) @binding(5) var<storage, read> rotation: array<u32>;                // [max_positions, head_dim / 2], cos in the low i16, sin in the high
 @group(0) @binding(6) var<storage, read_write> queries: array<i32>;           // [rows, heads, head_dim]
 @group(0) @binding(7) var<storage, read_write> query_exponents: array<i32>;   // [rows, heads]
@@ -116,7 +117,8 @@ fn rope(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     atomicMax(&largest_projected, largest);
     workgroupBarrier(); // the head's maximum is complete
     var n = fit_exponent(atomicLoad(&largest_projected));
-    var exponent = exponents[row] + n;
+    let own = select(0u, head, projections.exponents_a_row > 1u);
+    var exponent = exponents[row * projections.exponents_a_row + own] + n;
 
     if (head >= model.heads + model.kv_heads) {
         let kv_head = head - model.heads - model.kv_heads;

@@ -182,5 +182,14 @@ pub(crate) fn odd_shapes() -> Vec<ModelConfig> {
         config(1, 96, 1056, (16, 1, 130), 63, 20),
         // Wider than a workgroup in every dimension.
         config(1, 544, 800, (9, 3, 32), 300, 70),
+        // Biases; normalised heads, narrower and wider than a workgroup; both.
+        ModelConfig { qkv_bias: true, ..config(1, 64, 96, (4, 2, 16), 33, 40) },
+        normalised(config(1, 96, 64, (6, 3, 32), 40, 30)),
+        ModelConfig { qkv_bias: true, ..normalised(config(1, 64, 96, (2, 1, 144), 33, 20)) },
     ]
+}
+
+/// With norms of query and key heads.
+fn normalised(config: ModelConfig) -> ModelConfig {
+    ModelConfig { qk_norm: Some(config.eps()), ..config }
 }
