@@ -25,7 +25,7 @@ pub use error::{EngineError, ForwardError, LoadError, SessionError};
 mod error;
 
 /// Rows of one step at most: bounds working memory and the time a step holds a GPU.
-pub const MAX_ROWS: usize = 64;
+pub const MAX_ROWS: usize = 128;
 /// Sessions at once.
 pub const MAX_SESSIONS: usize = 64;
 

@@ -7,6 +7,7 @@ mod gpu_support;
 
 use futures::executor::block_on;
 use gpu_support::{Reference, batches_equal, going_back_equals, hidden, odd_shapes, same};
+use potluck_engine::engine::MAX_ROWS;
 use potluck_engine::gpu::{Gpu, GpuError};
 use potluck_engine::synthetic::{Random, config};
 
@@ -78,7 +79,7 @@ fn what_does_not_fit_is_refused() {
         assert!(matches!(gpu.forward_layers(2, 0, &[0; 32]).await, Err(GpuError::UnknownSession { id: 2 })));
         assert!(matches!(gpu.forward_layers(1, 1, &[0; 32]).await, Err(GpuError::Position { held: 0, .. })));
         assert!(matches!(gpu.forward_layers(1, 0, &[0; 10 * 32]).await, Err(GpuError::Position { rows: 10, .. })));
-        for wrong in [0, 31, 33, 65 * 32] {
+        for wrong in [0, 31, 33, (MAX_ROWS + 1) * 32] {
             let got = gpu.forward_layers(1, 0, &vec![0; wrong]).await;
             assert!(matches!(got, Err(GpuError::Shape { .. })), "{wrong} values: {got:?}");
         }

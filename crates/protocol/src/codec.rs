@@ -13,7 +13,7 @@ use crate::server::{FromServer, Session, Signal, ToServer};
 /// Bytes of a message between node and server: a session description is the largest thing in one.
 pub const MAX_SERVER_MESSAGE_BYTES: usize = 64 * 1024;
 /// Rows in one step. Bounds a stage's working memory and the time a step holds a GPU; longer prompts are sent in several.
-pub const MAX_ROWS: usize = 64;
+pub const MAX_ROWS: usize = 128;
 /// Width of the residual stream at most, values a row: four times the widest model in reach of a swarm.
 pub const MAX_D_MODEL: usize = 16_384;
 /// Bytes of a frame between nodes: [`MAX_ROWS`] rows of [`MAX_D_MODEL`] values at five bytes (the longest variable-length `i32`), and a header.

@@ -169,7 +169,7 @@ impl Gpu {
         self.sessions.remove(&id);
     }
 
-    /// Runs `rows` (`[1..=64 rows, d_model]`, the residual stream) through the session's layers, the first row at `position`,
+    /// Runs `rows` (`[1..=MAX_ROWS rows, d_model]`, the residual stream) through the session's layers, the first row at `position`,
     /// and returns them in the same shape. A `position` before the end of what the session holds goes back: later rows are
     /// forgotten and their places overwritten.
     ///

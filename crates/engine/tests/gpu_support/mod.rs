@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use potluck_engine::cpu;
+use potluck_engine::engine::MAX_ROWS;
 use potluck_engine::gpu::{Gpu, GpuError};
 use potluck_engine::kernels::linear::CpuPath;
 use potluck_engine::kv_cache::LayerCache;
@@ -106,7 +107,7 @@ pub(crate) async fn batches_equal(gpu: &mut Gpu, reference: &mut Reference, seed
     reference.restart();
     gpu.open_session(1, all.clone()).unwrap();
     let mut position = 0;
-    for batch in (1..=17).chain([64, 63]).cycle() {
+    for batch in (1..=17).chain([MAX_ROWS, MAX_ROWS - 1]).cycle() {
         let batch = batch.min((config.max_positions - position) as usize);
         if batch == 0 {
             break;
