@@ -104,7 +104,7 @@ fn clippy_wasm(prepared: &mut Prepared) -> Outcome<Report> {
         return Ok(skipped("the compiler that builds wasm here is the distribution's, which has no clippy"));
     }
     let mut command = cargo(&["clippy", "--locked", "--target", WASM_TARGET]);
-    for package in ["potluck-app", "potluck-worker", "potluck-net", "potluck-engine"] {
+    for package in ["potluck-app", "potluck-worker", "potluck-net", "potluck-engine", "potluck-bench"] {
         command.args(["-p", package]);
     }
     command.args(["--", "-D", "warnings"]).env("CLIPPY_CONF_DIR", root().join(WASM_LINTS));

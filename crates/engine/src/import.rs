@@ -95,6 +95,10 @@ pub enum ImportError {
         /// What could be done.
         supported: String,
     },
+    /// The tokenizer is not one.
+    #[cfg(feature = "tokenizer")]
+    #[error(transparent)]
+    Tokenizer(#[from] crate::tokenizer::TokenizerError),
     /// The result is outside what the arithmetic is defined for.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -129,6 +133,7 @@ pub fn import(
     }
     let config = model_config(&source, options);
     config.check()?;
+    check_tokenizer(&source.tokenizer)?;
     let chat = chat::format(&source.chat)?;
     for (name, shape) in tensors_needed(&config, source.shape.tied) {
         source.expect(&name, &shape)?;
@@ -174,6 +179,19 @@ fn model_config(source: &Source, options: &Options) -> ModelConfig {
         qkv_bias: shape.qkv_bias(),
         qk_norm: shape.qk_norm().then(|| quantise::eps(shape.eps, shape.head_dim)),
     }
+}
+
+/// Reads a tokenizer and forgets it: one that cannot be read would be missed by whoever asks first.
+#[cfg(feature = "tokenizer")]
+fn check_tokenizer(bytes: &[u8]) -> Result<(), ImportError> {
+    crate::tokenizer::Tokenizer::from_bytes(bytes)?;
+    Ok(())
+}
+
+/// Nothing: this build has no tokenizer.
+#[cfg(not(feature = "tokenizer"))]
+fn check_tokenizer(_bytes: &[u8]) -> Result<(), ImportError> {
+    Ok(())
 }
 
 /// Names and shapes of all tensors that will be read: what is missing is missed now, not after an hour of work.

@@ -128,6 +128,11 @@ fn missing_and_broken_files_are_named() {
         let (error, words) = folder.refusal();
         assert!(matches!(error, ImportError::Json { .. }) && words.contains(name), "{words}");
     }
+    for broken in ["{", r#"{"model": {"type": "Unheard"}}"#] {
+        let folder = Folder::new();
+        fs::write(folder.source.join("tokenizer.json"), broken).unwrap();
+        assert!(folder.refusal().1.contains("tokenizer cannot be read"));
+    }
     let folder = Folder::new();
     fs::write(folder.source.join("model.safetensors"), [255; 100]).unwrap();
     assert!(matches!(folder.refusal().0, ImportError::Weights(_)));

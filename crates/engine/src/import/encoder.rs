@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::source::{Tensors, folder, open_safetensors};
-use super::{ImportError, Options, Progress, make_folder, put_blob, quantise, write_aside};
+use super::{ImportError, Options, Progress, check_tokenizer, make_folder, put_blob, quantise, write_aside};
 use crate::package::{
     Biased, BlobHash, EncoderEmbedding, EncoderLayer, EncoderManifest, FORMAT, MAX_POSITIONS, ModelConfig, NUMERICS,
     Norm, Pooling, is_name,
@@ -223,6 +223,7 @@ pub(super) fn import(
         let supported = "letters, digits, '-', '_' and '.'; another one can be given".to_owned();
         return Err(ImportError::Unsupported { what: format!("the model name {name:?}"), supported });
     }
+    check_tokenizer(&source.tokenizer)?;
     let config = source.config;
     config.check()?;
     // Everything that may be missing is read before anything is written; an encoder is small.
