@@ -122,11 +122,7 @@ pub fn import(
         return encoder::import(source, destination, options, progress);
     }
     let source = Source::open(source)?;
-    let name = options.name.clone().unwrap_or_else(|| source.name.clone());
-    if !is_name(&name) {
-        let supported = "letters, digits, '-', '_' and '.'; another one can be given".to_owned();
-        return Err(ImportError::Unsupported { what: format!("the model name {name:?}"), supported });
-    }
+    let name = model_name(options, &source.name)?;
     if source.end_tokens.is_empty() {
         let supported = "eos_token_id in config.json or generation_config.json".to_owned();
         return Err(ImportError::Unsupported { what: "a model without an end token".to_owned(), supported });
@@ -144,8 +140,23 @@ pub fn import(
     let manifest = import.run(name, chat)?;
     let bytes = manifest.to_bytes()?;
     Manifest::from_bytes(&bytes)?;
-    let id = import.put(&bytes)?.hash;
-    write_aside(&destination.join("models").join(format!("{}.json", manifest.name)), &bytes)?;
+    install(destination, "models", &manifest.name, &bytes)
+}
+
+/// What a model is to be called: as the asker says, or as its own folder or file.
+fn model_name(options: &Options, own: &str) -> Result<String, ImportError> {
+    let name = options.name.as_deref().unwrap_or(own);
+    if is_name(name) {
+        return Ok(name.to_owned());
+    }
+    let supported = "letters, digits, '-', '_' and '.'; another one can be given".to_owned();
+    Err(ImportError::Unsupported { what: format!("the model name {name:?}"), supported })
+}
+
+/// Puts a manifest, which has been read back, where it is found: last of all, since from then on the model is there.
+fn install(destination: &Path, kind: &str, name: &str, manifest: &[u8]) -> Result<BlobHash, ImportError> {
+    let id = put_blob(&destination.join("blobs"), manifest)?.hash;
+    write_aside(&destination.join(kind).join(format!("{name}.json")), manifest)?;
     Ok(id)
 }
 

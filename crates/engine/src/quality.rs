@@ -10,7 +10,6 @@ use core::ops::Range;
 use crate::engine::{Engine, ForwardError, Input, Output, SessionError};
 use crate::import::ImportError;
 use crate::import::float::{FloatModel, softmax};
-use crate::sampler::Logits;
 
 /// What one value of the residual may be, up or down: what `rescale` gives out at most.
 const RESIDUAL_MAX: u32 = (1 << 30) - 1;
@@ -134,17 +133,11 @@ async fn step(
                 sums.largest = rows.iter().fold(sums.largest, |largest, value| largest.max(value.unsigned_abs()));
                 hidden = rows;
             }
-            Output::Logits(logits) => return Ok(values(&logits)),
+            Output::Logits(logits) => return Ok(logits.to_f64()),
             Output::None => {}
         }
     }
     Ok(Vec::new())
-}
-
-/// Logits as numbers.
-fn values(logits: &Logits) -> Vec<f64> {
-    let scale = f64::from(logits.exponent).exp2();
-    logits.values.iter().map(|value| f64::from(*value) * scale).collect()
 }
 
 #[derive(Default)]

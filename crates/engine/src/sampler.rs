@@ -11,6 +11,15 @@ pub struct Logits {
     pub exponent: i32,
 }
 
+impl Logits {
+    /// As numbers, for comparing with floats; draws stay in integers.
+    #[must_use]
+    pub fn to_f64(&self) -> Vec<f64> {
+        let scale = f64::from(self.exponent).exp2();
+        self.values.iter().map(|value| f64::from(*value) * scale).collect()
+    }
+}
+
 /// Parameters of a draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sampling {

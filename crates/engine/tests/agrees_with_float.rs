@@ -12,7 +12,6 @@ use potluck_engine::engine::BackendChoice;
 use potluck_engine::import::float::FloatModel;
 use potluck_engine::package::ChatFormat;
 use potluck_engine::quality::{QualityError, measure};
-use potluck_engine::sampler::Logits;
 use support::{Imported, count, logits, source_folder, source_json, tokens};
 
 /// Of all positions.
@@ -45,14 +44,14 @@ fn the_tokens_that_came_with_the_model_are_the_engine_s_own_choice() {
     for case in source_json("golden.json")["cases"].as_array().unwrap() {
         let mut engine = model.whole(BackendChoice::Cpu);
         let prompt = tokens(&case["ids"]);
-        let mut scores = exact(&logits(&mut engine, 0, &prompt));
+        let mut scores = logits(&mut engine, 0, &prompt).to_f64();
         let best = &case["top5"][0];
         let id = usize::try_from(best["id"].as_u64().unwrap()).unwrap();
         worst = worst.max((scores[id] - best["logit"].as_f64().unwrap()).abs());
         for (position, token) in (count(prompt.len())..).zip(tokens(&case["greedy"])) {
             positions += 1;
             same += usize::from(largest(&scores) == token as usize);
-            scores = exact(&logits(&mut engine, position, &[token]));
+            scores = logits(&mut engine, position, &[token]).to_f64();
         }
     }
     println!("{same} of {positions} greedy tokens agree; best logits differ by at most {worst:.4}");
@@ -102,11 +101,6 @@ fn texts(model: &Imported) -> Vec<Vec<u32>> {
     texts.truncate(6);
     texts.extend(short);
     texts
-}
-
-fn exact(logits: &Logits) -> Vec<f64> {
-    let scale = f64::from(logits.exponent).exp2();
-    logits.values.iter().map(|value| f64::from(*value) * scale).collect()
 }
 
 fn largest(scores: &[f64]) -> usize {

@@ -18,7 +18,7 @@ use potluck_engine::import::float_encoder::FloatEncoder;
 use potluck_engine::import::{Options, import};
 use potluck_engine::kernels::linear::CpuPath;
 use potluck_engine::package::{
-    BlobHash, BlobRole, ChatFormat, EncoderManifest, Manifest, ManifestError, ModelConfig, verify_blob,
+    BlobHash, BlobRef, BlobRole, ChatFormat, EncoderManifest, Manifest, ManifestError, ModelConfig, verify_blob,
 };
 use potluck_engine::quality;
 use potluck_engine::tokenizer::Tokenizer;
@@ -178,7 +178,7 @@ pub fn check(name: &str, text: &Path, against: Option<&str>, data_dir: &Path) ->
     }
     let (_, manifest) = find(&models, name)?;
     let float = FloatModel::open(&origin.fetch()?)?;
-    let tokenizer = Tokenizer::from_bytes(&read_blob(data_dir, manifest.tokenizer.hash)?)?;
+    let tokenizer = Tokenizer::from_bytes(&read_verified(data_dir, &manifest.tokenizer)?)?;
     let plain = ChatFormat { prefix: String::new(), suffix: String::new() };
     let tokens = tokenizer.encode_chat(&plain, &text)?;
     let window = WINDOW.min(manifest.config.max_positions as usize);
@@ -196,12 +196,10 @@ pub fn check(name: &str, text: &Path, against: Option<&str>, data_dir: &Path) ->
 
 fn check_encoder(manifest: &EncoderManifest, text: &str, origin: &Path, data_dir: &Path) -> anyhow::Result<String> {
     let float = FloatEncoder::open(origin)?;
-    let tokenizer = Tokenizer::from_bytes(&read_blob(data_dir, manifest.tokenizer.hash)?)?;
+    let tokenizer = Tokenizer::from_bytes(&read_verified(data_dir, &manifest.tokenizer)?)?;
     let mut parts = HashMap::new();
     for (role, blob) in manifest.blobs() {
-        let bytes = read_blob(data_dir, blob.hash)?;
-        verify_blob(&blob, &bytes)?;
-        parts.insert(role, bytes);
+        parts.insert(role, read_verified(data_dir, &blob)?);
     }
     // Every part of the manifest is in the map.
     let part = |role| Cow::Borrowed(parts.get(&role).map_or(&[][..], Vec::as_slice));
@@ -228,12 +226,10 @@ fn cosine(a: &[f64], b: &[f64]) -> f64 {
 /// An engine on this processor with all of a model in it.
 async fn whole_engine(manifest: &Manifest, data_dir: &Path) -> anyhow::Result<Engine> {
     let mut engine = Engine::new(BackendChoice::Cpu).await?;
-    engine.set_model(Arc::new(manifest.clone()), &read_blob(data_dir, manifest.tables.hash)?)?;
+    engine.set_model(Arc::new(manifest.clone()), &read_verified(data_dir, &manifest.tables)?)?;
     for (role, blob) in manifest.blobs_for(0..manifest.config.layers) {
-        let bytes = read_blob(data_dir, blob.hash)?;
-        verify_blob(&blob, &bytes)?;
         if role != BlobRole::Tables {
-            engine.load(role, &bytes)?;
+            engine.load(role, &read_verified(data_dir, &blob)?)?;
         }
     }
     Ok(engine)
@@ -278,14 +274,18 @@ fn names<'a>(known: impl Iterator<Item = &'a str>) -> String {
 
 /// A model's blobs and their bytes.
 fn used(id: BlobHash, manifest: &Manifest) -> BTreeMap<BlobHash, u64> {
-    let blobs = manifest.blobs_for(0..manifest.config.layers).into_iter().map(|(_, blob)| blob);
-    blobs.chain([manifest.tokenizer]).map(|blob| (blob.hash, blob.size_bytes)).chain([(id, 0)]).collect()
+    sized(id, manifest.blobs_for(0..manifest.config.layers), manifest.tokenizer)
 }
 
 /// An encoder's blobs and their bytes.
 fn used_by_encoder(id: BlobHash, manifest: &EncoderManifest) -> BTreeMap<BlobHash, u64> {
-    let blobs = manifest.blobs().into_iter().map(|(_, blob)| blob);
-    blobs.chain([manifest.tokenizer]).map(|blob| (blob.hash, blob.size_bytes)).chain([(id, 0)]).collect()
+    sized(id, manifest.blobs(), manifest.tokenizer)
+}
+
+/// Each blob once, the manifest among them; its own bytes do not count.
+fn sized(id: BlobHash, parts: Vec<(BlobRole, BlobRef)>, tokenizer: BlobRef) -> BTreeMap<BlobHash, u64> {
+    let blobs = parts.into_iter().map(|(_, blob)| blob).chain([tokenizer]);
+    blobs.map(|blob| (blob.hash, blob.size_bytes)).chain([(id, 0)]).collect()
 }
 
 fn held_bytes(blobs: BTreeMap<BlobHash, u64>) -> u64 {
@@ -296,9 +296,13 @@ fn blob_path(data_dir: &Path, hash: BlobHash) -> PathBuf {
     data_dir.join("blobs").join(hash.to_string())
 }
 
-fn read_blob(data_dir: &Path, hash: BlobHash) -> anyhow::Result<Vec<u8>> {
-    let path = blob_path(data_dir, hash);
-    fs::read(&path).with_context(|| format!("could not read {}; import the model again", path.display()))
+/// A blob's bytes, which are those that its manifest names.
+fn read_verified(data_dir: &Path, blob: &BlobRef) -> anyhow::Result<Vec<u8>> {
+    let path = blob_path(data_dir, blob.hash);
+    let again = || format!("could not read {}; import the model again", path.display());
+    let bytes = fs::read(&path).with_context(again)?;
+    verify_blob(blob, &bytes).with_context(again)?;
+    Ok(bytes)
 }
 
 /// Removes a file; one that is not there is removed already.

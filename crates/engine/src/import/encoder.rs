@@ -7,10 +7,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::source::{Tensors, folder, open_safetensors};
-use super::{ImportError, Options, Progress, check_tokenizer, make_folder, put_blob, quantise, write_aside};
+use super::{ImportError, Options, Progress, check_tokenizer, install, make_folder, model_name, put_blob, quantise};
 use crate::package::{
     Biased, BlobHash, EncoderEmbedding, EncoderLayer, EncoderManifest, FORMAT, MAX_POSITIONS, ModelConfig, NUMERICS,
-    Norm, Pooling, is_name,
+    Norm, Pooling,
 };
 
 /// What such a folder names as its architecture.
@@ -218,11 +218,7 @@ pub(super) fn import(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<BlobHash, ImportError> {
     let source = EncoderSource::open(path)?;
-    let name = options.name.clone().unwrap_or_else(|| source.name.clone());
-    if !is_name(&name) {
-        let supported = "letters, digits, '-', '_' and '.'; another one can be given".to_owned();
-        return Err(ImportError::Unsupported { what: format!("the model name {name:?}"), supported });
-    }
+    let name = model_name(options, &source.name)?;
     check_tokenizer(&source.tokenizer)?;
     let config = source.config;
     config.check()?;
@@ -263,9 +259,7 @@ pub(super) fn import(
     };
     let bytes = manifest.to_bytes()?;
     EncoderManifest::from_bytes(&bytes)?;
-    let id = put_blob(&blobs, &bytes)?.hash;
-    write_aside(&destination.join("encoders").join(format!("{}.json", manifest.name)), &bytes)?;
-    Ok(id)
+    install(destination, "encoders", &manifest.name, &bytes)
 }
 
 /// A `tokenizer.json`, and the tokens before and after a text.

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::blob::{Bias, BlobError, Gain, Linear, Planes, encoder_tables_bytes};
 use super::manifest::{
-    BlobRef, BlobRole, FORMAT, MAX_MANIFEST_BYTES, MAX_TOKENIZER_BYTES, ManifestError, ModelConfig, NUMERICS,
-    bias_bytes, gain_bytes, is_name, linear_bytes,
+    BlobRef, BlobRole, MAX_MANIFEST_BYTES, MAX_TOKENIZER_BYTES, ManifestError, ModelConfig, bias_bytes, check_versions,
+    gain_bytes, is_name, linear_bytes,
 };
 
 /// The one architecture of encoders.
@@ -142,11 +142,7 @@ impl EncoderManifest {
     }
 
     fn check(&self) -> Result<(), ManifestError> {
-        for (field, expected, got) in [("format", FORMAT, self.format), ("numerics", NUMERICS, self.numerics)] {
-            if got != expected {
-                return Err(ManifestError::Version { field, expected, got });
-            }
-        }
+        check_versions(self.format, self.numerics)?;
         if self.architecture != ARCHITECTURE {
             return Err(ManifestError::Architecture(self.architecture.chars().take(64).collect()));
         }

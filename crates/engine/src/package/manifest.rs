@@ -251,11 +251,7 @@ impl Manifest {
     }
 
     fn check(&self) -> Result<(), ManifestError> {
-        for (field, expected, got) in [("format", FORMAT, self.format), ("numerics", NUMERICS, self.numerics)] {
-            if got != expected {
-                return Err(ManifestError::Version { field, expected, got });
-            }
-        }
+        check_versions(self.format, self.numerics)?;
         if !ARCHITECTURES.contains(&self.architecture.as_str()) {
             return Err(ManifestError::Architecture(self.architecture.chars().take(64).collect()));
         }
@@ -396,6 +392,16 @@ impl ModelConfig {
         }
         Ok(())
     }
+}
+
+/// Whether this build knows a manifest's format and arithmetic.
+pub(super) fn check_versions(format: u32, numerics: u32) -> Result<(), ManifestError> {
+    for (field, expected, got) in [("format", FORMAT, format), ("numerics", NUMERICS, numerics)] {
+        if got != expected {
+            return Err(ManifestError::Version { field, expected, got });
+        }
+    }
+    Ok(())
 }
 
 fn range(field: &'static str, got: u32, low: u32, high: u32) -> Result<(), ManifestError> {
