@@ -54,6 +54,8 @@ struct Progress {
 
 /// Largest manifest: a few hundred layers at some hundred bytes each.
 const MAX_MANIFEST_BYTES: u64 = 1024 * 1024;
+/// What this machine's GPU was found to run fastest.
+const TUNING_NOTE: &str = "gpu-tuning.json";
 
 impl Machine {
     pub(crate) fn new(store: WeightStore) -> Self {
@@ -149,8 +151,13 @@ impl Machine {
             BackendPreference::Gpu => BackendChoice::Gpu,
         };
         self.engine = None;
-        match Engine::new(choice).await {
+        // A GPU is measured once, not at every start.
+        let known = if choice == BackendChoice::Cpu { None } else { self.store.note(TUNING_NOTE).await };
+        match Engine::with_tuning(choice, known.as_deref()).await {
             Ok(mut engine) => {
+                if let Some(tuning) = engine.tuning().filter(|tuning| Some(tuning) != known.as_ref()) {
+                    self.store.keep_note(TUNING_NOTE, &tuning).await;
+                }
                 let macs_per_ms = match measure(&mut engine).await {
                     Ok(speed) => speed,
                     Err(reason) => return MachineEvent::EngineFailed { reason },

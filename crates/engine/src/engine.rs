@@ -129,9 +129,18 @@ impl Engine {
     /// # Errors
     /// If a GPU was asked for and none can be used.
     pub async fn new(choice: BackendChoice) -> Result<Self, EngineError> {
+        Self::with_tuning(choice, None).await
+    }
+
+    /// The same with what an earlier engine on this machine [measured](Self::tuning), which saves measuring it again. What is of another
+    /// adapter or version, or not a tuning at all, counts as none.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub async fn with_tuning(choice: BackendChoice, tuning: Option<&str>) -> Result<Self, EngineError> {
         let note = match choice {
             BackendChoice::Cpu | BackendChoice::Scalar => None,
-            BackendChoice::Auto | BackendChoice::Gpu => match Self::with_gpu(choice).await {
+            BackendChoice::Auto | BackendChoice::Gpu => match Self::with_gpu(choice, tuning).await {
                 Ok(engine) => return Ok(engine),
                 Err(reason) if choice == BackendChoice::Gpu => return Err(EngineError::NoGpu(reason)),
                 Err(reason) => Some(format!("computing on the CPU: {reason}")),
@@ -152,13 +161,14 @@ impl Engine {
     }
 
     #[cfg(not(feature = "gpu"))]
-    async fn with_gpu(_choice: BackendChoice) -> Result<Self, String> {
+    async fn with_gpu(_choice: BackendChoice, _tuning: Option<&str>) -> Result<Self, String> {
         Err("this build has no GPU support".to_owned())
     }
 
     #[cfg(feature = "gpu")]
-    async fn with_gpu(choice: BackendChoice) -> Result<Self, String> {
-        let gpu = Gpu::new(choice == BackendChoice::Gpu).await.map_err(|error| error.to_string())?;
+    async fn with_gpu(choice: BackendChoice, tuning: Option<&str>) -> Result<Self, String> {
+        let tuning = tuning.and_then(|text| serde_json::from_str(text).ok());
+        let gpu = Gpu::new(choice == BackendChoice::Gpu, tuning.as_ref()).await.map_err(|error| error.to_string())?;
         let info = BackendInfo {
             kind: gpu.info().kind,
             adapter: gpu.info().adapter.clone(),
@@ -178,6 +188,16 @@ impl Engine {
     #[must_use]
     pub fn backend(&self) -> &BackendInfo {
         &self.info
+    }
+
+    /// What was found out about this machine's GPU, for the next [`Self::with_tuning`]; none on a CPU.
+    #[must_use]
+    pub fn tuning(&self) -> Option<String> {
+        match &self.backend {
+            Backend::Cpu(_) => None,
+            #[cfg(feature = "gpu")]
+            Backend::Gpu(gpu) => serde_json::to_string(gpu.tuning()).ok(),
+        }
     }
 
     /// Width of the residual stream; 0 before a model is set.

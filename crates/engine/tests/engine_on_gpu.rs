@@ -7,6 +7,7 @@ mod support;
 
 use futures::executor::block_on;
 use potluck_engine::engine::{BackendChoice, Engine, EngineError, ForwardError, Input, Output};
+use potluck_engine::gpu::Tuning;
 use potluck_engine::package::BlobRole;
 use support::{Imported, count, logits};
 
@@ -81,6 +82,25 @@ fn a_session_on_the_gpu_keeps_the_rules() {
     assert_eq!(block_on(gpu.forward(1, end + 1, Input::Tokens(&[7]), false)).unwrap(), Output::None);
     gpu.close_session(1);
     assert!(matches!(block_on(gpu.forward(1, 0, Input::Tokens(&[1]), true)), Err(ForwardError::NoSession)));
+}
+
+#[test]
+fn what_was_measured_is_not_measured_again() {
+    if !is_here() {
+        return;
+    }
+    let measured = block_on(Engine::new(BackendChoice::Gpu)).unwrap().tuning().unwrap();
+    let again =
+        |tuning: &str| block_on(Engine::with_tuning(BackendChoice::Gpu, Some(tuning))).unwrap().tuning().unwrap();
+    // Kernels that no measurement chose: they are only there if none was made.
+    let mut chosen: Tuning = serde_json::from_str(&measured).unwrap();
+    chosen.kernels.busy_invocations = 12_345;
+    let chosen = serde_json::to_string(&chosen).unwrap();
+    assert_eq!(again(&chosen), chosen);
+    // Another machine's, and no tuning at all: measured anew.
+    for other in [chosen.replace("adapter\":\"", "adapter\":\"another "), "{".to_owned(), String::new()] {
+        assert!(!again(&other).contains("12345"), "{other}");
+    }
 }
 
 #[test]

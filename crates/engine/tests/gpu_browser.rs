@@ -17,7 +17,7 @@ use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_config
 wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
 async fn any_gpu() -> Gpu {
-    let gpu = Gpu::new(true).await.expect("this browser offers WebGPU");
+    let gpu = Gpu::new(true, None).await.expect("this browser offers WebGPU");
     console_log!("adapter: {:?}", gpu.info());
     assert_eq!(gpu.info().kind, "webgpu");
     gpu

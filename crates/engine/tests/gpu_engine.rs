@@ -12,7 +12,7 @@ use potluck_engine::synthetic::{Synthetic, config};
 
 #[test]
 fn whole_answers_are_those_of_the_specification() {
-    if let Err(error @ GpuError::NoAdapter { .. }) = block_on(Gpu::new(true)) {
+    if let Err(error @ GpuError::NoAdapter { .. }) = block_on(Gpu::new(true, None)) {
         let required = std::env::var("POTLUCK_REQUIRE_GPU").is_ok_and(|value| value == "1");
         assert!(!required, "POTLUCK_REQUIRE_GPU=1, but: {error}");
         eprintln!("SKIPPED: no adapter ({error})");

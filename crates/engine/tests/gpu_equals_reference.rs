@@ -8,12 +8,12 @@ mod gpu_support;
 use futures::executor::block_on;
 use gpu_support::{Reference, batches_equal, going_back_equals, hidden, odd_shapes, same};
 use potluck_engine::engine::MAX_ROWS;
-use potluck_engine::gpu::{Gpu, GpuError};
+use potluck_engine::gpu::{Gpu, GpuError, LinearKernels};
 use potluck_engine::synthetic::{Random, config};
 
 /// An adapter, or a loud word that there is none.
 fn any_gpu() -> Option<Gpu> {
-    match block_on(Gpu::new(true)) {
+    match block_on(Gpu::new(true, None)) {
         Ok(gpu) => {
             eprintln!("adapter: {:?}", gpu.info());
             Some(gpu)
@@ -34,6 +34,21 @@ fn layers_and_head_equal_the_reference_on_odd_shapes() {
     for (seed, shape) in (1..).zip(odd_shapes()) {
         let mut reference = Reference::new(shape, seed);
         block_on(batches_equal(&mut gpu, &mut reference, seed + 100));
+    }
+}
+
+#[test]
+fn every_kernel_of_linear_equals_the_reference() {
+    if any_gpu().is_none() {
+        return;
+    }
+    for kernels in LinearKernels::all() {
+        let mut gpu = block_on(Gpu::with_kernels(kernels)).unwrap();
+        for (seed, shape) in (1..).zip(odd_shapes()) {
+            let mut reference = Reference::new(shape, seed);
+            block_on(batches_equal(&mut gpu, &mut reference, seed + 100));
+        }
+        eprintln!("equal: {kernels:?}");
     }
 }
 
@@ -96,7 +111,7 @@ fn a_gpu_and_its_calls_may_move_between_threads() {
         may_move(gpu);
         may_move(&gpu.forward_layers(0, 0, &[]));
         may_move(&gpu.head(&[]));
-        may_move(&Gpu::new(true));
+        may_move(&Gpu::new(true, None));
     }
     let _ = calls;
 }

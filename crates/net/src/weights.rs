@@ -21,6 +21,9 @@ use crate::platform::BlobCache;
 /// Bytes of a blob at most. A browser's 32-bit WebAssembly has 4 GiB in all, and parts of models are cut far smaller.
 pub const MAX_BLOB_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
+/// Bytes of a note at most: a line or two.
+const MAX_NOTE_BYTES: u64 = 4096;
+
 /// How a download is carried through a bad network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
@@ -150,6 +153,18 @@ impl WeightStore {
     /// As [`WeightStore::fetch`].
     pub async fn fetch_verified(&self, base_url: &str, hash: &[u8; 32], max_bytes: u64) -> Result<Vec<u8>, FetchError> {
         self.fetch_sized(base_url, hash, Size::AtMost(max_bytes), |_| {}).await
+    }
+
+    /// What [`WeightStore::keep_note`] kept under this name, if it is still there. Not verified.
+    pub async fn note(&self, name: &str) -> Option<String> {
+        String::from_utf8(self.cache.read(name, MAX_NOTE_BYTES).await?).ok()
+    }
+
+    /// Keeps a short text of this machine's beside the blobs, under a name that is no blob's; losing it must harm nobody.
+    pub async fn keep_note(&self, name: &str, text: &str) {
+        if let Err(error) = self.cache.write(name, text.as_bytes()).await {
+            tracing::warn!(note = name, error, "could not keep a note");
+        }
     }
 
     async fn fetch_sized(

@@ -28,3 +28,15 @@ async fn a_damaged_copy_is_fetched_anew() {
         assert!(std::fs::read(&copy).unwrap() == blob);
     }
 }
+
+#[tokio::test]
+async fn a_note_is_kept_beside_the_copies() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(store(folder.path()).note("about-this-machine").await, None);
+    for text in ["first", "second"] {
+        store(folder.path()).keep_note("about-this-machine", text).await;
+        assert_eq!(store(folder.path()).note("about-this-machine").await.as_deref(), Some(text));
+    }
+    std::fs::write(folder.path().join("about-this-machine"), [0xff, 0xfe]).unwrap();
+    assert_eq!(store(folder.path()).note("about-this-machine").await, None, "no text");
+}

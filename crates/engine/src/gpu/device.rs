@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use super::GpuError;
+use super::{GpuError, tune};
 
 /// What a GPU calls itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub(super) struct Device {
     pub(super) queue: wgpu::Queue,
     pub(super) limits: wgpu::Limits,
     pub(super) info: GpuInfo,
+    /// What the adapter's tuning is kept under.
+    pub(super) key: String,
     faults: Faults,
     /// Checks of earlier allocations that the platform has not answered yet (browsers answer through the event loop).
     /// Bounded: every asynchronous call settles them all.
@@ -75,6 +77,7 @@ impl Device {
             .await
             .map_err(|error| GpuError::NoAdapter { reason: explain(&error) })?;
         let info = describe(&adapter.get_info());
+        let key = tune::adapter_key(&adapter.get_info());
         if info.is_software && !accept_software {
             return Err(GpuError::OnlySoftware { adapter: info.adapter });
         }
@@ -94,7 +97,7 @@ impl Device {
         let refused = faults.clone();
         // Without a handler an error that no scope catches is a panic.
         handle.on_uncaptured_error(Arc::new(move |error| refused.refuse(&error)));
-        Ok(Self { handle, queue, limits, info, faults, unsettled: Vec::new() })
+        Ok(Self { handle, queue, limits, info, key, faults, unsettled: Vec::new() })
     }
 
     /// Runs `make`, which allocates, and fails if that ran out of memory or was refused.

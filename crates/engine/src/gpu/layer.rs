@@ -43,7 +43,7 @@ impl Layer {
         let buffers = &model.buffers;
         let from_norm = |outputs| Ends {
             forward: &buffers.forward,
-            mantissas: &buffers.mantissas,
+            block: &buffers.block,
             exponents: &buffers.norm_exponents,
             outputs,
         };
@@ -105,7 +105,7 @@ impl Layer {
                     &buffers.projected,
                     &buffers.norm_exponents,
                     &buffers.sigmoid,
-                    &buffers.mantissas,
+                    &buffers.block,
                     &buffers.inner_exponents,
                 ],
             ),
@@ -124,7 +124,7 @@ impl Layer {
     ) {
         let config = &model.config;
         run(pass, &pipelines.rms_norm.pipeline, &self.attention_norm, (rows, 1));
-        self.query_key_value.encode(pass, pipelines, rows);
+        self.query_key_value.encode(pass, &pipelines.linear, rows);
         let all_heads = config.heads + 2 * config.kv_heads;
         if let Some(finish_heads) = &self.finish_heads {
             run(pass, &pipelines.finish_heads.pipeline, finish_heads, (all_heads, rows));
@@ -134,11 +134,11 @@ impl Layer {
         pass.set_bind_group(1, &cache.read, &[]);
         run(pass, &pipelines.attention.pipeline, &model.attention, (config.heads, rows));
         run(pass, &pipelines.merge_heads.pipeline, &model.merge_heads, (rows, 1));
-        self.attention_output.encode(pass, pipelines, rows);
+        self.attention_output.encode(pass, &pipelines.linear, rows);
         run(pass, &pipelines.rms_norm.pipeline, &self.mlp_norm, (rows, 1));
-        self.gate_up.encode(pass, pipelines, rows);
+        self.gate_up.encode(pass, &pipelines.linear, rows);
         run(pass, &pipelines.silu_mul.pipeline, &self.silu_mul, (rows, 1));
-        self.down.encode(pass, pipelines, rows);
+        self.down.encode(pass, &pipelines.linear, rows);
     }
 }
 
@@ -159,7 +159,7 @@ impl Head {
         let logits = activation(maker.device, "logits", u64::from(maker.model.config.vocab) * 4);
         let ends = Ends {
             forward: &buffers.forward,
-            mantissas: &buffers.mantissas,
+            block: &buffers.block,
             exponents: &buffers.norm_exponents,
             outputs: &logits,
         };
@@ -174,7 +174,7 @@ impl Head {
     /// Runs the head over the residual stream's first row.
     pub(super) fn encode(&self, pass: &mut wgpu::ComputePass<'_>, pipelines: &Pipelines) {
         run(pass, &pipelines.rms_norm.pipeline, &self.norm, (1, 1));
-        self.output.encode(pass, pipelines, 1);
+        self.output.encode(pass, &pipelines.linear, 1);
     }
 }
 
@@ -202,7 +202,7 @@ impl Maker<'_> {
                 &buffers.rows,
                 &storage(device, queue, "gains", bytemuck::cast_slice(&mantissas)),
                 &buffers.rsqrt,
-                &buffers.mantissas,
+                &buffers.block,
                 &buffers.norm_exponents,
             ],
         )
@@ -257,6 +257,6 @@ impl Maker<'_> {
 
     fn matrix(&self, parts: &[&Linear], destination: Destination, ends: Ends<'_>) -> Matrix {
         let Self { device, queue, pipelines, piece_bytes, .. } = *self;
-        Matrix::new(device, queue, pipelines, piece_bytes, parts, destination, ends)
+        Matrix::new(device, queue, &pipelines.linear_layout, piece_bytes, parts, destination, ends)
     }
 }

@@ -2,7 +2,7 @@
 //! pieces of whole output rows so that none outgrows a binding. Several projections of the same input lie in one matrix.
 //! Does not compute: that is `kernels/linear.wgsl`.
 
-use super::pipelines::Pipelines;
+use super::pipelines::{LinearStages, bind};
 use super::uniforms;
 use crate::package::{GROUP, Linear};
 
@@ -24,8 +24,8 @@ pub(super) enum Destination {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ends<'a> {
     pub(super) forward: &'a wgpu::Buffer,
-    /// `[MAX_ROWS, inputs]`.
-    pub(super) mantissas: &'a wgpu::Buffer,
+    /// `[MAX_ROWS, inputs]`, as the arithmetic wants it.
+    pub(super) block: &'a wgpu::Buffer,
     /// `[MAX_ROWS]`.
     pub(super) exponents: &'a wgpu::Buffer,
     /// `[MAX_ROWS, outputs of all parts]`.
@@ -48,15 +48,12 @@ struct Piece {
 /// one 4 GiB address space) holds twice while a piece is interleaved.
 pub(super) const MAX_PIECE_BYTES: usize = 64 << 20;
 
-/// Invocations of a workgroup of `linear_*`: outputs a workgroup covers.
-const LINEAR_WORKGROUP: u32 = 64;
-
 impl Matrix {
     /// Uploads `parts`, of equally many columns, one below the other. `piece_bytes` bounds a piece's weights.
     pub(super) fn new(
         device: &wgpu::Device,
         queue: &wgpu::Queue,
-        pipelines: &Pipelines,
+        layout: &wgpu::BindGroupLayout,
         piece_bytes: usize,
         parts: &[&Linear],
         destination: Destination,
@@ -85,14 +82,14 @@ impl Matrix {
             let buffers = [
                 ends.forward,
                 &uniform(device, queue, "linear", &linear),
-                ends.mantissas,
+                ends.block,
                 ends.exponents,
                 &storage(device, queue, "weights", &planes.weights),
                 &storage(device, queue, "group scales", &planes.group_scales),
                 &storage(device, queue, "row multipliers", bytemuck::cast_slice(&planes.row_multipliers)),
                 ends.outputs,
             ];
-            pieces.push(Piece { bind_group: pipelines.linear_one.bind(device, &buffers), out_rows });
+            pieces.push(Piece { bind_group: bind(device, "linear", layout, &buffers), out_rows });
             // The queue keeps a copy of what was written until the next submission.
             queue.submit([]);
         }
@@ -100,13 +97,9 @@ impl Matrix {
     }
 
     /// Multiplies `rows` rows.
-    pub(super) fn encode(&self, pass: &mut wgpu::ComputePass<'_>, pipelines: &Pipelines, rows: u32) {
-        let (stage, row_tiles) =
-            if rows == 1 { (&pipelines.linear_one, 1) } else { (&pipelines.linear_four, rows.div_ceil(4)) };
-        pass.set_pipeline(&stage.pipeline);
+    pub(super) fn encode(&self, pass: &mut wgpu::ComputePass<'_>, stages: &LinearStages, rows: u32) {
         for piece in &self.pieces {
-            pass.set_bind_group(0, &piece.bind_group, &[]);
-            pass.dispatch_workgroups(piece.out_rows.div_ceil(LINEAR_WORKGROUP), row_tiles, 1);
+            stages.encode(pass, &piece.bind_group, piece.out_rows, rows);
         }
     }
 }

@@ -17,6 +17,7 @@ mod model;
 mod pipelines;
 mod read_back;
 mod session;
+mod tune;
 pub mod uniforms;
 
 use std::collections::{BTreeMap, HashMap};
@@ -25,6 +26,7 @@ use std::ops::Range;
 pub use device::GpuInfo;
 pub use error::GpuError;
 pub use pipelines::{Access, KERNELS, Kernel};
+pub use tune::{Arithmetic, LinearKernels, Many, TUNE_LIMIT, TUNING_VERSION, Tuning};
 
 use crate::engine::{MAX_ROWS, MAX_SESSIONS};
 use crate::package::{Gain, LayerWeights, Linear, Manifest, Tables};
@@ -48,18 +50,36 @@ pub struct Gpu {
     sessions: HashMap<u128, Session>,
     staging: Staging,
     piece_bytes: usize,
+    tuning: Tuning,
 }
 
 impl Gpu {
-    /// Opens the best adapter and compiles the kernels.
+    /// Opens the best adapter, finds its fastest kernels unless `tuning` is of this very adapter, and compiles them.
     ///
     /// # Errors
     /// If there is no adapter, or only one that computes in software and `accept_software` is false, or it refuses a kernel.
-    pub async fn new(accept_software: bool) -> Result<Self, GpuError> {
+    pub async fn new(accept_software: bool, tuning: Option<&Tuning>) -> Result<Self, GpuError> {
         let mut device = Device::open(accept_software).await?;
-        let pipelines = device.allocate(Part::Kernels, |device, _| Pipelines::new(device))?;
+        let kernels = match tune::kept(tuning, &device.key) {
+            Some(kernels) => kernels,
+            None => tune::tune(&mut device).await?,
+        };
+        Self::with_device(device, kernels).await
+    }
+
+    /// Opens the best adapter, software or not, with these kernels of Linear; for tests and measurements.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub async fn with_kernels(kernels: LinearKernels) -> Result<Self, GpuError> {
+        Self::with_device(Device::open(true).await?, kernels).await
+    }
+
+    async fn with_device(mut device: Device, kernels: LinearKernels) -> Result<Self, GpuError> {
+        let pipelines = device.allocate(Part::Kernels, |device, _| Pipelines::new(device, kernels))?;
         device.settle(|_| {}).await?;
         let bound = usize::try_from(device.limits.max_storage_buffer_binding_size).unwrap_or(usize::MAX);
+        let tuning = Tuning { version: TUNING_VERSION, adapter: device.key.clone(), kernels };
         Ok(Self {
             device,
             pipelines,
@@ -69,7 +89,14 @@ impl Gpu {
             sessions: HashMap::new(),
             staging: Staging::default(),
             piece_bytes: MAX_PIECE_BYTES.min(bound),
+            tuning,
         })
+    }
+
+    /// The kernels that run, for the next [`Self::new`] on this adapter.
+    #[must_use]
+    pub fn tuning(&self) -> &Tuning {
+        &self.tuning
     }
 
     /// What the GPU calls itself.
@@ -317,7 +344,7 @@ mod tests {
         let mut random = Random::new(12);
         let rows: Vec<i32> = (0..5 * 96).map(|_| random.within(-100_000, 100_000)).collect();
 
-        let mut gpu = block_on(Gpu::new(true))?;
+        let mut gpu = block_on(Gpu::new(true, None))?;
         gpu.piece_bytes = piece_bytes;
         gpu.set_model(&model.manifest, &tables)?;
         gpu.load_layer(0, &layer)?;
@@ -337,7 +364,7 @@ mod tests {
 
     #[test]
     fn a_lost_device_is_an_error_everywhere() {
-        let Some(mut gpu) = unless_no_adapter(block_on(Gpu::new(true))) else { return };
+        let Some(mut gpu) = unless_no_adapter(block_on(Gpu::new(true, None))) else { return };
         let config = config(1, 32, 32, (1, 1, 32), 9, 8);
         let model = Synthetic::new(config, 1);
         let tables = Tables::from_bytes(&config, model.blob(BlobRole::Tables)).unwrap();

@@ -38,8 +38,8 @@ pub(super) struct Buffers {
     pub(super) rotation: wgpu::Buffer,
     /// The residual stream, `[MAX_ROWS, d_model]`.
     pub(super) rows: wgpu::Buffer,
-    /// Mantissas of the block that the next Linear reads, `[MAX_ROWS, widest input]`.
-    pub(super) mantissas: wgpu::Buffer,
+    /// The block that the next Linear reads, as its arithmetic wants it: at most four bytes a mantissa, `[MAX_ROWS, widest input]`.
+    pub(super) block: wgpu::Buffer,
     /// Exponents of the block that a norm made, `[MAX_ROWS]`.
     pub(super) norm_exponents: wgpu::Buffer,
     /// Exponents of the block that `merge_heads` or `silu_mul` made, `[MAX_ROWS]`: they need the norm's at the same time.
@@ -97,7 +97,7 @@ impl Model {
             rsqrt: table("rsqrt", &tables.rsqrt),
             rotation: storage(device, queue, "rotation", bytemuck::cast_slice(&rotation)),
             rows: rows("rows", u64::from(config.d_model)),
-            mantissas: rows("mantissas", sizes.widest_input),
+            block: rows("block", sizes.widest_input),
             norm_exponents: rows("norm exponents", 1),
             inner_exponents: rows("inner exponents", 1),
             projected: rows("projected", sizes.widest_projection),
@@ -121,13 +121,7 @@ impl Model {
         );
         let merge_heads = pipelines.merge_heads.bind(
             device,
-            &[
-                &buffers.shape,
-                &buffers.head_outputs,
-                &buffers.head_exponents,
-                &buffers.mantissas,
-                &buffers.inner_exponents,
-            ],
+            &[&buffers.shape, &buffers.head_outputs, &buffers.head_exponents, &buffers.block, &buffers.inner_exponents],
         );
         Self { config: *config, buffers, attention, merge_heads }
     }
@@ -163,7 +157,7 @@ pub(super) fn check_limits(config: &ModelConfig, limits: &wgpu::Limits) -> Resul
         ("a head's width", head_dim, u64::from(MAX_HEAD_DIM)),
         ("the rotation table", max_positions * head_dim / 2 * 4, buffer),
         ("a layer's key cache", max_positions * kv_heads * head_dim * 2, buffer),
-        ("a call's mantissas", rows * sizes.widest_input * 4, buffer),
+        ("a call's block", rows * sizes.widest_input * 4, buffer),
         ("a call's projections", rows * sizes.widest_projection * 4, buffer),
         ("the logits", u64::from(config.vocab) * 4, buffer),
         ("storage buffers of a kernel", 8, u64::from(limits.max_storage_buffers_per_shader_stage)),

@@ -16,6 +16,8 @@ pub enum Access {
 
 use Access::{Read, Uniform, Write};
 
+use super::tune::{Arithmetic, LinearKernels, Many};
+
 /// One entry point of one `.wgsl` file.
 #[derive(Debug, Clone, Copy)]
 pub struct Kernel {
@@ -41,15 +43,21 @@ const RMS_NORM: Kernel = Kernel {
     bindings: &[Uniform, Uniform, Read, Read, Read, Write, Write],
     cache_bindings: &[],
 };
-const LINEAR_ONE: Kernel = Kernel {
+const ONE_FMA: Kernel = Kernel {
     file: "linear.wgsl",
     source: include_str!("../kernels/linear.wgsl"),
-    entry_point: "linear_one",
+    entry_point: "one_fma",
     workgroup_size: 64,
     bindings: &[Uniform, Uniform, Read, Read, Read, Read, Read, Write],
     cache_bindings: &[],
 };
-const LINEAR_FOUR: Kernel = Kernel { entry_point: "linear_four", ..LINEAR_ONE };
+const ONE_DOT: Kernel = Kernel { entry_point: "one_dot", ..ONE_FMA };
+const FOUR_FMA: Kernel = Kernel { entry_point: "four_fma", ..ONE_FMA };
+const FOUR_DOT: Kernel = Kernel { entry_point: "four_dot", ..ONE_FMA };
+const BLOCK_FMA: Kernel = Kernel { entry_point: "block_fma", ..ONE_FMA };
+const BLOCK_DOT: Kernel = Kernel { entry_point: "block_dot", ..ONE_FMA };
+const TILE_FMA: Kernel = Kernel { entry_point: "tile_fma", workgroup_size: 256, ..ONE_FMA };
+const TILE_DOT: Kernel = Kernel { entry_point: "tile_dot", ..TILE_FMA };
 const FINISH_HEADS: Kernel = Kernel {
     file: "heads.wgsl",
     source: include_str!("../kernels/heads.wgsl"),
@@ -86,13 +94,27 @@ const SILU_MUL: Kernel = Kernel {
     source: include_str!("../kernels/mlp.wgsl"),
     entry_point: "silu_mul",
     workgroup_size: 256,
-    bindings: &[Uniform, Uniform, Read, Read, Read, Write, Write],
+    bindings: &[Uniform, Uniform, Write, Read, Read, Write, Write],
     cache_bindings: &[],
 };
 
 /// Every kernel, for tests that read the files without a GPU.
-pub const KERNELS: [Kernel; 8] =
-    [RMS_NORM, LINEAR_ONE, LINEAR_FOUR, FINISH_HEADS, ROPE, ATTENTION, MERGE_HEADS, SILU_MUL];
+pub const KERNELS: [Kernel; 14] = [
+    RMS_NORM,
+    ONE_FMA,
+    ONE_DOT,
+    FOUR_FMA,
+    FOUR_DOT,
+    BLOCK_FMA,
+    BLOCK_DOT,
+    TILE_FMA,
+    TILE_DOT,
+    FINISH_HEADS,
+    ROPE,
+    ATTENTION,
+    MERGE_HEADS,
+    SILU_MUL,
+];
 
 /// A compiled kernel.
 #[derive(Debug)]
@@ -104,7 +126,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    fn new(device: &wgpu::Device, kernel: &Kernel) -> Self {
+    fn new(device: &wgpu::Device, kernel: &Kernel, constants: &[(&str, f64)]) -> Self {
         let label = kernel.entry_point;
         let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: Some(kernel.file),
@@ -124,7 +146,10 @@ impl Stage {
             layout: Some(&pipeline_layout),
             module: &module,
             entry_point: Some(kernel.entry_point),
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants,
+                ..wgpu::PipelineCompilationOptions::default()
+            },
             cache: None,
         });
         Self { pipeline, bindings, cache_bindings, label }
@@ -141,13 +166,106 @@ impl Stage {
     }
 }
 
+/// The compiled kernels of Linear that an adapter runs. All take bind groups of [`LinearStages::layout`].
+#[derive(Debug)]
+pub(super) struct LinearStages {
+    kernels: LinearKernels,
+    /// Of one row, by rising slices.
+    one: Vec<Sliced>,
+    /// Of up to four rows, likewise; empty: `many` takes them.
+    four: Vec<Sliced>,
+    many: Stage,
+}
+
+/// A kernel that spreads the inputs of an output over so many invocations.
+#[derive(Debug)]
+struct Sliced {
+    slices: u32,
+    stage: Stage,
+}
+
+/// Over how many invocations the inputs of an output can be spread.
+const SLICES: [u32; 3] = [1, 4, 16];
+
+/// Invocations of a workgroup of `one_`, `four_` and `block_`.
+const FEW: u32 = 64;
+/// Rows and outputs of a workgroup of `tile_`.
+const TILE: u32 = 64;
+/// Rows up to which four at a time are computed, whatever is best for many.
+const FEW_ROWS: u32 = 8;
+
+impl LinearStages {
+    /// Everything that a model needs.
+    pub(super) fn new(device: &wgpu::Device, kernels: LinearKernels) -> Self {
+        let four = Self::sliced(device, [&FOUR_FMA, &FOUR_DOT], kernels, &SLICES);
+        Self { four, ..Self::contender(device, kernels, &SLICES) }
+    }
+
+    /// What is needed to measure one row, with some slices only, and many.
+    pub(super) fn contender(device: &wgpu::Device, kernels: LinearKernels, slices: &[u32]) -> Self {
+        let many = match (kernels.many, kernels.arithmetic) {
+            (Many::Four, Arithmetic::Fma) => &FOUR_FMA,
+            (Many::Four, Arithmetic::Dot) => &FOUR_DOT,
+            (Many::Block, Arithmetic::Fma) => &BLOCK_FMA,
+            (Many::Block, Arithmetic::Dot) => &BLOCK_DOT,
+            (Many::Tile, Arithmetic::Fma) => &TILE_FMA,
+            (Many::Tile, Arithmetic::Dot) => &TILE_DOT,
+        };
+        let one = Self::sliced(device, [&ONE_FMA, &ONE_DOT], kernels, slices);
+        Self { kernels, one, four: Vec::new(), many: Stage::new(device, many, &[]) }
+    }
+
+    fn sliced(device: &wgpu::Device, [fma, dot]: [&Kernel; 2], kernels: LinearKernels, slices: &[u32]) -> Vec<Sliced> {
+        let kernel = if kernels.arithmetic == Arithmetic::Fma { fma } else { dot };
+        let stage = |slices| Stage::new(device, kernel, &[("SLICES", f64::from(slices))]);
+        slices.iter().map(|&slices| Sliced { slices, stage: stage(slices) }).collect()
+    }
+
+    /// What the bind groups of all of them look like.
+    pub(super) fn layout(device: &wgpu::Device) -> wgpu::BindGroupLayout {
+        layout(device, "linear", ONE_FMA.bindings)
+    }
+
+    pub(super) fn arithmetic(&self) -> Arithmetic {
+        self.kernels.arithmetic
+    }
+
+    /// Multiplies `rows` rows with a matrix of `out_rows` outputs.
+    pub(super) fn encode(&self, pass: &mut wgpu::ComputePass<'_>, group: &wgpu::BindGroup, out_rows: u32, rows: u32) {
+        let fours = rows.div_ceil(4);
+        let few = match rows {
+            1 => Some((&self.one, 1)),
+            2..=FEW_ROWS => Some((&self.four, fours)),
+            _ => None,
+        };
+        // Enough invocations that the adapter is busy, and no more slices than that takes.
+        let busy = self.kernels.busy_invocations;
+        let sliced = few.and_then(|(stages, tiles)| {
+            let enough = stages.iter().find(|sliced| out_rows * tiles * sliced.slices >= busy);
+            Some((enough.or_else(|| stages.last())?, tiles))
+        });
+        let (stage, workgroups) = if let Some((Sliced { slices, stage }, tiles)) = sliced {
+            (stage, (out_rows.div_ceil(FEW / slices), tiles))
+        } else {
+            let workgroups = match self.kernels.many {
+                Many::Four => (out_rows.div_ceil(FEW), fours),
+                Many::Block => (out_rows.div_ceil(FEW * 4), fours),
+                Many::Tile => (out_rows.div_ceil(TILE), rows.div_ceil(TILE)),
+            };
+            (&self.many, workgroups)
+        };
+        pass.set_pipeline(&stage.pipeline);
+        pass.set_bind_group(0, group, &[]);
+        pass.dispatch_workgroups(workgroups.0, workgroups.1, 1);
+    }
+}
+
 /// All compiled kernels.
 #[derive(Debug)]
 pub(super) struct Pipelines {
     pub(super) rms_norm: Stage,
-    pub(super) linear_one: Stage,
-    /// Takes the same bind groups as `linear_one`.
-    pub(super) linear_four: Stage,
+    pub(super) linear: LinearStages,
+    pub(super) linear_layout: wgpu::BindGroupLayout,
     pub(super) finish_heads: Stage,
     pub(super) rope: Stage,
     pub(super) attention: Stage,
@@ -156,16 +274,18 @@ pub(super) struct Pipelines {
 }
 
 impl Pipelines {
-    pub(super) fn new(device: &wgpu::Device) -> Self {
+    pub(super) fn new(device: &wgpu::Device, kernels: LinearKernels) -> Self {
+        // The kernels before Linear write what its arithmetic reads.
+        let packed = [("PACKED", if kernels.arithmetic == Arithmetic::Dot { 1.0 } else { 0.0 })];
         Self {
-            rms_norm: Stage::new(device, &RMS_NORM),
-            linear_one: Stage::new(device, &LINEAR_ONE),
-            linear_four: Stage::new(device, &LINEAR_FOUR),
-            finish_heads: Stage::new(device, &FINISH_HEADS),
-            rope: Stage::new(device, &ROPE),
-            attention: Stage::new(device, &ATTENTION),
-            merge_heads: Stage::new(device, &MERGE_HEADS),
-            silu_mul: Stage::new(device, &SILU_MUL),
+            rms_norm: Stage::new(device, &RMS_NORM, &packed),
+            linear: LinearStages::new(device, kernels),
+            linear_layout: LinearStages::layout(device),
+            finish_heads: Stage::new(device, &FINISH_HEADS, &[]),
+            rope: Stage::new(device, &ROPE, &[]),
+            attention: Stage::new(device, &ATTENTION, &[]),
+            merge_heads: Stage::new(device, &MERGE_HEADS, &packed),
+            silu_mul: Stage::new(device, &SILU_MUL, &packed),
         }
     }
 }
@@ -191,7 +311,8 @@ fn layout(device: &wgpu::Device, label: &str, accesses: &[Access]) -> wgpu::Bind
     device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries })
 }
 
-fn bind(
+/// Binds whole buffers, in binding order.
+pub(super) fn bind(
     device: &wgpu::Device,
     label: &str,
     layout: &wgpu::BindGroupLayout,

@@ -22,12 +22,7 @@ impl Staging {
     pub(super) fn take(&mut self, device: &wgpu::Device, size_bytes: u64) -> wgpu::Buffer {
         match self.buffer.take() {
             Some(buffer) if buffer.size() >= size_bytes => buffer,
-            _ => device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("read back"),
-                size: size_bytes,
-                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            }),
+            _ => staging(device, size_bytes),
         }
     }
 
@@ -35,6 +30,16 @@ impl Staging {
     pub(super) fn put_back(&mut self, buffer: wgpu::Buffer) {
         self.buffer = Some(buffer);
     }
+}
+
+/// A buffer for results.
+pub(super) fn staging(device: &wgpu::Device, size_bytes: u64) -> wgpu::Buffer {
+    device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("read back"),
+        size: size_bytes,
+        usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    })
 }
 
 /// Waits for what was submitted and returns the first `count` values of `buffer`, unmapped again.

@@ -41,8 +41,10 @@ struct Model {
 // `merge_heads` shares binding 0 and has its own from there on.
 @group(0) @binding(1) var<storage, read> head_outputs: array<i32>;             // [rows, heads, head_dim]
 @group(0) @binding(2) var<storage, read> head_exponents: array<i32>;           // [rows, heads]
-@group(0) @binding(3) var<storage, read_write> mantissas: array<i32>;          // [rows, heads * head_dim]
+@group(0) @binding(3) var<storage, read_write> block: array<u32>;              // [rows, heads * head_dim / 4] of four mantissas
 @group(0) @binding(4) var<storage, read_write> exponents: array<i32>;          // [rows]
+
+override PACKED: u32 = 0u; // of `merge_heads`, what `block` holds: 1: the planes of ..._dot; 0: the f32 of ..._fma
 
 const INVOCATIONS = 64u;
 const CHUNK = 256u;          // positions between two barriers
@@ -149,6 +151,22 @@ fn weighted_mean(high: i32, low: u32, total: u32) -> i32 {
     return mul_shift(scaled, 0x80000000u / (total >> right), 15u);
 }
 
+// Four mantissas as Linear reads them: f32 for ..._fma, the two planes (hi, lo) of m = 128 * hi + lo for ..._dot.
+fn store_quad(quad: u32, m: vec4<i32>) {
+    if (PACKED == 1u) {
+        let high = bitcast<vec4<u32>>(m >> vec4<u32>(7u)) & vec4<u32>(255u);
+        let low = bitcast<vec4<u32>>(m) & vec4<u32>(127u);
+        block[quad * 2u] = high.x | (high.y << 8u) | (high.z << 16u) | (high.w << 24u);
+        block[quad * 2u + 1u] = low.x | (low.y << 8u) | (low.z << 16u) | (low.w << 24u);
+    } else {
+        let floats = bitcast<vec4<u32>>(vec4<f32>(m));
+        block[quad * 4u] = floats.x;
+        block[quad * 4u + 1u] = floats.y;
+        block[quad * 4u + 2u] = floats.z;
+        block[quad * 4u + 3u] = floats.w;
+    }
+}
+
 @compute @workgroup_size(64)
 fn attention(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let head = workgroup.x;
@@ -225,6 +243,12 @@ fn attention(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocat
     }
 }
 
+// Element i of a row's heads side by side, with their shared exponent.
+fn aligned_output(row: u32, i: u32, shared_exponent: i32) -> i32 {
+    let shift = head_exponents[row * model.heads + i / model.head_dim] - shared_exponent;
+    return rescale(head_outputs[row * model.heads * model.head_dim + i], shift);
+}
+
 @compute @workgroup_size(256)
 fn merge_heads(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = workgroup.x;
@@ -238,16 +262,17 @@ fn merge_heads(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoc
     }
     var largest = 0u;
     for (var i = lane; i < width; i += MERGE_INVOCATIONS) {
-        let shift = head_exponents[row * model.heads + i / model.head_dim] - shared_exponent;
-        let value = rescale(head_outputs[start + i], shift);
-        mantissas[start + i] = value;
-        largest = max(largest, magnitude(value));
+        largest = max(largest, magnitude(aligned_output(row, i, shared_exponent)));
     }
     atomicMax(&largest_merged, largest);
-    workgroupBarrier(); // the row's maximum is complete; a value is only re-read by whoever wrote it
+    workgroupBarrier(); // the row's maximum is complete
     let n = fit_exponent(atomicLoad(&largest_merged));
-    for (var i = lane; i < width; i += MERGE_INVOCATIONS) {
-        mantissas[start + i] = fit_mantissa(mantissas[start + i], n);
+    for (var i = lane * 4u; i < width; i += MERGE_INVOCATIONS * 4u) {
+        var quad: vec4<i32>;
+        for (var j = 0u; j < 4u; j++) {
+            quad[j] = fit_mantissa(aligned_output(row, i + j, shared_exponent), n);
+        }
+        store_quad((start + i) / 4u, quad);
     }
     if (lane == 0u) {
         exponents[row] = shared_exponent + n;

@@ -5,9 +5,19 @@
 //   y(t, o)    = mul_shift(acc, multiplier[o], 15),  exponent = input exponent + weight exponent + 22
 // The second line equals floor(sum of a * w * g / 2^7) however the sum is cut, so the order of the loops is free.
 //
-// One invocation computes one output (`linear_one`) or the same output of four rows (`linear_four`), alone: no workgroup
-// memory and no barrier. Weights lie interleaved so that neighbouring invocations read neighbouring 16 bytes.
-// A big matrix comes in pieces of whole output rows; each piece has its own weights and its own `Linear`.
+// Every entry point computes the same bits; which is fastest is the adapter's, and `gpu/tune.rs` asks it.
+//   ..._fma  multiplies in f32. |w| <= 127 and |a| < 2^14, so eight products and all their partial sums stay below 2^24 and are exact,
+//            whatever the order or fusion; then they move on to i32. Mantissas arrive as f32.
+//   ..._dot  multiplies four signed bytes at once. Mantissas arrive in two planes, a = 128 * hi + lo, and S >> 7 = H + (L >> 7),
+//            S & 127 = L & 127 for H = sum of hi * w and L = sum of lo * w.
+//   one_, four_  one or four rows an output. SLICES invocations share an output's inputs, so that small matrices fill a big GPU too;
+//            with SLICES = 1 no barrier is reached.
+//   block_   four rows and four outputs an invocation, alone.
+//   tile_    64 rows and 64 outputs a workgroup, staged in workgroup memory; four by four an invocation.
+//
+// Weights lie interleaved so that neighbouring invocations read neighbouring 16 bytes. A big matrix comes in pieces of whole output rows;
+// each piece has its own weights and its own `Linear`. Rows past `forward.rows` (there is room for a multiple of 64) hold an earlier call's
+// numbers; they are computed and dropped.
 
 struct Forward {
     position: u32, // of the first row
@@ -26,12 +36,27 @@ struct Linear {
 
 @group(0) @binding(0) var<uniform> forward: Forward;
 @group(0) @binding(1) var<uniform> linear: Linear;
-@group(0) @binding(2) var<storage, read> mantissas: array<vec4<i32>>;    // [rows, groups * 8], 4 inputs a vec4
+@group(0) @binding(2) var<storage, read> mantissas: array<vec4<f32>>;    // of ..._fma: [rows, groups * 8], 4 inputs a vec4
+@group(0) @binding(2) var<storage, read> planes: array<vec2<u32>>;       // of ..._dot: [rows, groups * 8], 4 inputs a vec2: hi, lo
 @group(0) @binding(3) var<storage, read> exponents: array<i32>;          // [rows]
 @group(0) @binding(4) var<storage, read> weights: array<vec4<u32>>;      // [groups * 2, out_rows], 16 i8 weights of one row a vec4
 @group(0) @binding(5) var<storage, read> group_scales: array<u32>;       // [ceil(groups / 4), out_rows], 4 u8 scales of one row a word
 @group(0) @binding(6) var<storage, read> row_multipliers: array<u32>;    // [out_rows]
 @group(0) @binding(7) var<storage, read_write> outputs: array<i32>;      // [rows, out_stride]
+
+override SLICES: u32 = 1u; // of one_ and four_: a power of two, at most FEW
+
+const FEW = 64u;   // invocations of a workgroup of one_, four_ and block_
+const TILE = 64u;  // rows and outputs of a tile
+const LINE = 16u;  // invocations along each side of a tile
+const QUADS = 8u;  // inputs of a group / 4
+
+var<workgroup> shared_high: array<vec4<i32>, FEW>;
+var<workgroup> shared_low: array<vec4<u32>, FEW>;
+var<workgroup> tile_mantissas: array<vec4<f32>, 512>; // [QUADS, TILE rows]
+var<workgroup> tile_weights: array<vec4<f32>, 512>;   // [QUADS, TILE outputs]
+var<workgroup> tile_planes: array<vec2<u32>, 512>;    // [QUADS, TILE rows]
+var<workgroup> tile_words: array<u32, 512>;           // [QUADS, TILE outputs]
 
 fn bits(v: u32) -> u32 {
     return 32u - countLeadingZeros(v);
@@ -61,9 +86,11 @@ fn mul_shift(x: i32, m: u32, k: u32) -> i32 {
     return (x >> k) * bitcast<i32>(m) + bitcast<i32>((low * m) >> k);
 }
 
-// Four i8 of a word, lowest byte first. Shifts rather than `unpack4xI8`, which not every browser offers.
-fn signed_bytes(word: u32) -> vec4<i32> {
-    return bitcast<vec4<i32>>(vec4<u32>(word << 24u, word << 16u, word << 8u, word)) >> vec4<u32>(24u);
+// Four i8 of a word as f32, lowest byte first: the byte plus 128 becomes the last bits of 2^23. Exact, and cheaper than conversions.
+fn signed_floats(word: u32) -> vec4<f32> {
+    let biased = word ^ 0x80808080u;
+    let bytes = vec4<u32>(biased, biased >> 8u, biased >> 16u, biased >> 24u) & vec4<u32>(255u);
+    return bitcast<vec4<f32>>(bytes | vec4<u32>(0x4b000000u)) - vec4<f32>(8388736.0);
 }
 
 fn group_scale(group: u32, out: u32) -> u32 {
@@ -72,6 +99,10 @@ fn group_scale(group: u32, out: u32) -> u32 {
 }
 
 fn finish(row: u32, out: u32, high: i32, low: u32) {
+    // The last workgroup may reach past the matrix.
+    if (row >= forward.rows || out >= linear.out_rows) {
+        return;
+    }
     let y = mul_shift(high + bitcast<i32>(low >> 7u), row_multipliers[out], 15u);
     let index = row * linear.out_stride + linear.first_out + out;
     if (linear.add_to_residual == 1u) {
@@ -81,70 +112,471 @@ fn finish(row: u32, out: u32, high: i32, low: u32) {
     }
 }
 
+// Eight products as an integer.
+fn eight(weights: vec2<u32>, quad: u32) -> i32 {
+    return i32(dot(signed_floats(weights.x), mantissas[quad]) + dot(signed_floats(weights.y), mantissas[quad + 1u]));
+}
+
+// H and L of eight inputs, added to `sums`.
+fn eight_planes(sums: vec2<i32>, weights: vec2<u32>, quad: u32) -> vec2<i32> {
+    let first = planes[quad];
+    let second = planes[quad + 1u];
+    return sums + vec2<i32>(
+        dot4I8Packed(weights.x, first.x) + dot4I8Packed(weights.y, second.x),
+        dot4I8Packed(weights.x, first.y) + dot4I8Packed(weights.y, second.y),
+    );
+}
+
 @compute @workgroup_size(64)
-fn linear_one(@builtin(global_invocation_id) id: vec3<u32>) {
-    let out = id.x;
-    let row = id.y;
-    // The last workgroup may reach past the matrix.
-    if (out >= linear.out_rows || row >= forward.rows) {
-        return;
-    }
-    let row_start = row * linear.groups * 8u;
+fn one_fma(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let width = FEW / SLICES; // outputs of a workgroup
+    let out = workgroup.x * width + lane % width;
+    let here = min(out, linear.out_rows - 1u);
+    let row = workgroup.y;
     var high = 0i;
     var low = 0u;
-    for (var group = 0u; group < linear.groups; group++) {
-        let input = row_start + group * 8u;
-        let first = weights[(group * 2u) * linear.out_rows + out];
-        let second = weights[(group * 2u + 1u) * linear.out_rows + out];
-        var sum = dot(signed_bytes(first.x), mantissas[input]);
-        sum += dot(signed_bytes(first.y), mantissas[input + 1u]);
-        sum += dot(signed_bytes(first.z), mantissas[input + 2u]);
-        sum += dot(signed_bytes(first.w), mantissas[input + 3u]);
-        sum += dot(signed_bytes(second.x), mantissas[input + 4u]);
-        sum += dot(signed_bytes(second.y), mantissas[input + 5u]);
-        sum += dot(signed_bytes(second.z), mantissas[input + 6u]);
-        sum += dot(signed_bytes(second.w), mantissas[input + 7u]);
-        let scale = group_scale(group, out);
+    for (var group = lane / width; group < linear.groups; group += SLICES) {
+        let input = (row * linear.groups + group) * QUADS;
+        let first = weights[(group * 2u) * linear.out_rows + here];
+        let second = weights[(group * 2u + 1u) * linear.out_rows + here];
+        let scale = group_scale(group, here);
+        let sum = eight(first.xy, input) + eight(first.zw, input + 2u) + eight(second.xy, input + 4u) + eight(second.zw, input + 6u);
         high += bitcast<i32>(scale) * (sum >> 7u);
         low += scale * (bitcast<u32>(sum) & 127u);
+    }
+    if (SLICES > 1u) {
+        shared_high[lane].x = high;
+        shared_low[lane].x = low;
+        workgroupBarrier(); // every slice's sums are there
+        if (lane >= width) {
+            return;
+        }
+        for (var slice = lane + width; slice < FEW; slice += width) {
+            high += shared_high[slice].x;
+            low += shared_low[slice].x;
+        }
     }
     finish(row, out, high, low);
 }
 
-// Four rows share every weight that is read and unpacked: what a prompt costs is mostly that.
 @compute @workgroup_size(64)
-fn linear_four(@builtin(global_invocation_id) id: vec3<u32>) {
-    let out = id.x;
-    let row = id.y * 4u;
-    // The last workgroup may reach past the matrix.
-    if (out >= linear.out_rows || row >= forward.rows) {
-        return;
+fn one_dot(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let width = FEW / SLICES; // outputs of a workgroup
+    let out = workgroup.x * width + lane % width;
+    let here = min(out, linear.out_rows - 1u);
+    let row = workgroup.y;
+    var high = 0i;
+    var low = 0u;
+    for (var group = lane / width; group < linear.groups; group += SLICES) {
+        let input = (row * linear.groups + group) * QUADS;
+        let first = weights[(group * 2u) * linear.out_rows + here];
+        let second = weights[(group * 2u + 1u) * linear.out_rows + here];
+        let scale = group_scale(group, here);
+        var sums = eight_planes(vec2<i32>(0), first.xy, input);
+        sums = eight_planes(sums, first.zw, input + 2u);
+        sums = eight_planes(sums, second.xy, input + 4u);
+        sums = eight_planes(sums, second.zw, input + 6u);
+        high += bitcast<i32>(scale) * (sums.x + (sums.y >> 7u));
+        low += scale * (bitcast<u32>(sums.y) & 127u);
     }
-    // Rows past `forward.rows` hold an earlier call's numbers (the buffer has a multiple of four rows); they are computed and dropped.
-    let row_width = linear.groups * 8u;
-    let row_start = row * row_width;
+    if (SLICES > 1u) {
+        shared_high[lane].x = high;
+        shared_low[lane].x = low;
+        workgroupBarrier(); // every slice's sums are there
+        if (lane >= width) {
+            return;
+        }
+        for (var slice = lane + width; slice < FEW; slice += width) {
+            high += shared_high[slice].x;
+            low += shared_low[slice].x;
+        }
+    }
+    finish(row, out, high, low);
+}
+
+@compute @workgroup_size(64)
+fn four_fma(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let width = FEW / SLICES; // outputs of a workgroup
+    let out = workgroup.x * width + lane % width;
+    let here = min(out, linear.out_rows - 1u);
+    let row = workgroup.y * 4u;
+    let row_width = linear.groups * QUADS;
     var high = vec4<i32>(0);
     var low = vec4<u32>(0u);
-    for (var group = 0u; group < linear.groups; group++) {
+    for (var group = lane / width; group < linear.groups; group += SLICES) {
+        let input = row * row_width + group * QUADS;
+        let scale = group_scale(group, here);
         var sum = vec4<i32>(0);
         for (var part = 0u; part < 2u; part++) {
-            let words = weights[(group * 2u + part) * linear.out_rows + out];
-            for (var word = 0u; word < 4u; word++) {
-                let w = signed_bytes(words[word]);
-                let input = row_start + group * 8u + part * 4u + word;
-                sum += vec4<i32>(
-                    dot(w, mantissas[input]),
-                    dot(w, mantissas[input + row_width]),
-                    dot(w, mantissas[input + row_width * 2u]),
-                    dot(w, mantissas[input + row_width * 3u]),
-                );
+            let words = weights[(group * 2u + part) * linear.out_rows + here];
+            let quad = input + part * 4u;
+            let w0 = signed_floats(words.x);
+            let w1 = signed_floats(words.y);
+            let w2 = signed_floats(words.z);
+            let w3 = signed_floats(words.w);
+            for (var i = 0u; i < 4u; i++) {
+                let at = quad + i * row_width;
+                sum[i] += i32(dot(w0, mantissas[at]) + dot(w1, mantissas[at + 1u]))
+                    + i32(dot(w2, mantissas[at + 2u]) + dot(w3, mantissas[at + 3u]));
             }
         }
-        let scale = group_scale(group, out);
         high += bitcast<i32>(scale) * (sum >> vec4<u32>(7u));
         low += scale * (bitcast<vec4<u32>>(sum) & vec4<u32>(127u));
     }
-    for (var i = 0u; i < min(4u, forward.rows - row); i++) {
+    if (SLICES > 1u) {
+        shared_high[lane] = high;
+        shared_low[lane] = low;
+        workgroupBarrier(); // every slice's sums are there
+        if (lane >= width) {
+            return;
+        }
+        for (var slice = lane + width; slice < FEW; slice += width) {
+            high += shared_high[slice];
+            low += shared_low[slice];
+        }
+    }
+    for (var i = 0u; i < 4u; i++) {
         finish(row + i, out, high[i], low[i]);
+    }
+}
+
+@compute @workgroup_size(64)
+fn four_dot(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let width = FEW / SLICES; // outputs of a workgroup
+    let out = workgroup.x * width + lane % width;
+    let here = min(out, linear.out_rows - 1u);
+    let row = workgroup.y * 4u;
+    let row_width = linear.groups * QUADS;
+    var high = vec4<i32>(0);
+    var low = vec4<u32>(0u);
+    for (var group = lane / width; group < linear.groups; group += SLICES) {
+        let input = row * row_width + group * QUADS;
+        let scale = group_scale(group, here);
+        let first = weights[(group * 2u) * linear.out_rows + here];
+        let second = weights[(group * 2u + 1u) * linear.out_rows + here];
+        for (var i = 0u; i < 4u; i++) {
+            let quad = input + i * row_width;
+            var sums = eight_planes(vec2<i32>(0), first.xy, quad);
+            sums = eight_planes(sums, first.zw, quad + 2u);
+            sums = eight_planes(sums, second.xy, quad + 4u);
+            sums = eight_planes(sums, second.zw, quad + 6u);
+            high[i] += bitcast<i32>(scale) * (sums.x + (sums.y >> 7u));
+            low[i] += scale * (bitcast<u32>(sums.y) & 127u);
+        }
+    }
+    if (SLICES > 1u) {
+        shared_high[lane] = high;
+        shared_low[lane] = low;
+        workgroupBarrier(); // every slice's sums are there
+        if (lane >= width) {
+            return;
+        }
+        for (var slice = lane + width; slice < FEW; slice += width) {
+            high += shared_high[slice];
+            low += shared_low[slice];
+        }
+    }
+    for (var i = 0u; i < 4u; i++) {
+        finish(row + i, out, high[i], low[i]);
+    }
+}
+
+@compute @workgroup_size(64)
+fn block_fma(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let first_out = workgroup.x * FEW * 4u + lane;
+    let here = min(vec4<u32>(first_out) + vec4<u32>(0u, FEW, FEW * 2u, FEW * 3u), vec4<u32>(linear.out_rows - 1u));
+    let row = workgroup.y * 4u;
+    let row_width = linear.groups * QUADS;
+    var high0 = vec4<i32>(0);
+    var low0 = vec4<u32>(0u);
+    var high1 = vec4<i32>(0);
+    var low1 = vec4<u32>(0u);
+    var high2 = vec4<i32>(0);
+    var low2 = vec4<u32>(0u);
+    var high3 = vec4<i32>(0);
+    var low3 = vec4<u32>(0u);
+    for (var group = 0u; group < linear.groups; group++) {
+        let scale = vec4<u32>(group_scale(group, here.x), group_scale(group, here.y), group_scale(group, here.z), group_scale(group, here.w));
+        var sum0 = vec4<i32>(0);
+        var sum1 = vec4<i32>(0);
+        var sum2 = vec4<i32>(0);
+        var sum3 = vec4<i32>(0);
+        for (var part = 0u; part < 2u; part++) {
+            let place = (group * 2u + part) * linear.out_rows;
+            let words0 = weights[place + here.x];
+            let words1 = weights[place + here.y];
+            let words2 = weights[place + here.z];
+            let words3 = weights[place + here.w];
+            for (var pair = 0u; pair < 2u; pair++) {
+                let quad = row * row_width + group * QUADS + part * 4u + pair * 2u;
+                let pair0 = select(words0.xy, words0.zw, pair == 1u);
+                let pair1 = select(words1.xy, words1.zw, pair == 1u);
+                let pair2 = select(words2.xy, words2.zw, pair == 1u);
+                let pair3 = select(words3.xy, words3.zw, pair == 1u);
+                let v0 = signed_floats(pair0.x);
+                let w0 = signed_floats(pair0.y);
+                let v1 = signed_floats(pair1.x);
+                let w1 = signed_floats(pair1.y);
+                let v2 = signed_floats(pair2.x);
+                let w2 = signed_floats(pair2.y);
+                let v3 = signed_floats(pair3.x);
+                let w3 = signed_floats(pair3.y);
+                let a0 = mantissas[quad];
+                let b0 = mantissas[quad + 1u];
+                sum0 += vec4<i32>(vec4<f32>(dot(v0, a0), dot(v1, a0), dot(v2, a0), dot(v3, a0)) + vec4<f32>(dot(w0, b0), dot(w1, b0), dot(w2, b0), dot(w3, b0)));
+                let a1 = mantissas[quad + row_width];
+                let b1 = mantissas[quad + row_width + 1u];
+                sum1 += vec4<i32>(vec4<f32>(dot(v0, a1), dot(v1, a1), dot(v2, a1), dot(v3, a1)) + vec4<f32>(dot(w0, b1), dot(w1, b1), dot(w2, b1), dot(w3, b1)));
+                let a2 = mantissas[quad + row_width * 2u];
+                let b2 = mantissas[quad + row_width * 2u + 1u];
+                sum2 += vec4<i32>(vec4<f32>(dot(v0, a2), dot(v1, a2), dot(v2, a2), dot(v3, a2)) + vec4<f32>(dot(w0, b2), dot(w1, b2), dot(w2, b2), dot(w3, b2)));
+                let a3 = mantissas[quad + row_width * 3u];
+                let b3 = mantissas[quad + row_width * 3u + 1u];
+                sum3 += vec4<i32>(vec4<f32>(dot(v0, a3), dot(v1, a3), dot(v2, a3), dot(v3, a3)) + vec4<f32>(dot(w0, b3), dot(w1, b3), dot(w2, b3), dot(w3, b3)));
+            }
+        }
+        high0 += bitcast<vec4<i32>>(scale) * (sum0 >> vec4<u32>(7u));
+        low0 += scale * (bitcast<vec4<u32>>(sum0) & vec4<u32>(127u));
+        high1 += bitcast<vec4<i32>>(scale) * (sum1 >> vec4<u32>(7u));
+        low1 += scale * (bitcast<vec4<u32>>(sum1) & vec4<u32>(127u));
+        high2 += bitcast<vec4<i32>>(scale) * (sum2 >> vec4<u32>(7u));
+        low2 += scale * (bitcast<vec4<u32>>(sum2) & vec4<u32>(127u));
+        high3 += bitcast<vec4<i32>>(scale) * (sum3 >> vec4<u32>(7u));
+        low3 += scale * (bitcast<vec4<u32>>(sum3) & vec4<u32>(127u));
+    }
+    for (var i = 0u; i < 4u; i++) {
+        let out = first_out + i * FEW;
+        finish(row, out, high0[i], low0[i]);
+        finish(row + 1u, out, high1[i], low1[i]);
+        finish(row + 2u, out, high2[i], low2[i]);
+        finish(row + 3u, out, high3[i], low3[i]);
+    }
+}
+
+@compute @workgroup_size(64)
+fn block_dot(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let first_out = workgroup.x * FEW * 4u + lane;
+    let here = min(vec4<u32>(first_out) + vec4<u32>(0u, FEW, FEW * 2u, FEW * 3u), vec4<u32>(linear.out_rows - 1u));
+    let row = workgroup.y * 4u;
+    let row_width = linear.groups * QUADS;
+    var high0 = vec4<i32>(0);
+    var low0 = vec4<u32>(0u);
+    var high1 = vec4<i32>(0);
+    var low1 = vec4<u32>(0u);
+    var high2 = vec4<i32>(0);
+    var low2 = vec4<u32>(0u);
+    var high3 = vec4<i32>(0);
+    var low3 = vec4<u32>(0u);
+    for (var group = 0u; group < linear.groups; group++) {
+        let scale = vec4<u32>(group_scale(group, here.x), group_scale(group, here.y), group_scale(group, here.z), group_scale(group, here.w));
+        var upper0 = vec4<i32>(0);
+        var lower0 = vec4<i32>(0);
+        var upper1 = vec4<i32>(0);
+        var lower1 = vec4<i32>(0);
+        var upper2 = vec4<i32>(0);
+        var lower2 = vec4<i32>(0);
+        var upper3 = vec4<i32>(0);
+        var lower3 = vec4<i32>(0);
+        for (var part = 0u; part < 2u; part++) {
+            let place = (group * 2u + part) * linear.out_rows;
+            let words0 = weights[place + here.x];
+            let words1 = weights[place + here.y];
+            let words2 = weights[place + here.z];
+            let words3 = weights[place + here.w];
+            for (var word = 0u; word < 4u; word++) {
+                let w0 = words0[word];
+                let w1 = words1[word];
+                let w2 = words2[word];
+                let w3 = words3[word];
+                let quad = row * row_width + group * QUADS + part * 4u + word;
+                let a0 = planes[quad];
+                upper0 += vec4<i32>(dot4I8Packed(w0, a0.x), dot4I8Packed(w1, a0.x), dot4I8Packed(w2, a0.x), dot4I8Packed(w3, a0.x));
+                lower0 += vec4<i32>(dot4I8Packed(w0, a0.y), dot4I8Packed(w1, a0.y), dot4I8Packed(w2, a0.y), dot4I8Packed(w3, a0.y));
+                let a1 = planes[quad + row_width];
+                upper1 += vec4<i32>(dot4I8Packed(w0, a1.x), dot4I8Packed(w1, a1.x), dot4I8Packed(w2, a1.x), dot4I8Packed(w3, a1.x));
+                lower1 += vec4<i32>(dot4I8Packed(w0, a1.y), dot4I8Packed(w1, a1.y), dot4I8Packed(w2, a1.y), dot4I8Packed(w3, a1.y));
+                let a2 = planes[quad + row_width * 2u];
+                upper2 += vec4<i32>(dot4I8Packed(w0, a2.x), dot4I8Packed(w1, a2.x), dot4I8Packed(w2, a2.x), dot4I8Packed(w3, a2.x));
+                lower2 += vec4<i32>(dot4I8Packed(w0, a2.y), dot4I8Packed(w1, a2.y), dot4I8Packed(w2, a2.y), dot4I8Packed(w3, a2.y));
+                let a3 = planes[quad + row_width * 3u];
+                upper3 += vec4<i32>(dot4I8Packed(w0, a3.x), dot4I8Packed(w1, a3.x), dot4I8Packed(w2, a3.x), dot4I8Packed(w3, a3.x));
+                lower3 += vec4<i32>(dot4I8Packed(w0, a3.y), dot4I8Packed(w1, a3.y), dot4I8Packed(w2, a3.y), dot4I8Packed(w3, a3.y));
+            }
+        }
+        high0 += bitcast<vec4<i32>>(scale) * (upper0 + (lower0 >> vec4<u32>(7u)));
+        low0 += scale * (bitcast<vec4<u32>>(lower0) & vec4<u32>(127u));
+        high1 += bitcast<vec4<i32>>(scale) * (upper1 + (lower1 >> vec4<u32>(7u)));
+        low1 += scale * (bitcast<vec4<u32>>(lower1) & vec4<u32>(127u));
+        high2 += bitcast<vec4<i32>>(scale) * (upper2 + (lower2 >> vec4<u32>(7u)));
+        low2 += scale * (bitcast<vec4<u32>>(lower2) & vec4<u32>(127u));
+        high3 += bitcast<vec4<i32>>(scale) * (upper3 + (lower3 >> vec4<u32>(7u)));
+        low3 += scale * (bitcast<vec4<u32>>(lower3) & vec4<u32>(127u));
+    }
+    for (var i = 0u; i < 4u; i++) {
+        let out = first_out + i * FEW;
+        finish(row, out, high0[i], low0[i]);
+        finish(row + 1u, out, high1[i], low1[i]);
+        finish(row + 2u, out, high2[i], low2[i]);
+        finish(row + 3u, out, high3[i], low3[i]);
+    }
+}
+
+@compute @workgroup_size(256)
+fn tile_fma(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let first_out = workgroup.x * TILE;
+    let first_row = workgroup.y * TILE;
+    // Strided by LINE: neighbours read neighbouring places of the workgroup's memory.
+    let column = lane % LINE;
+    let line = lane / LINE;
+    let row_width = linear.groups * QUADS;
+    let last = vec4<u32>(linear.out_rows - 1u);
+    let here = min(vec4<u32>(first_out + column) + vec4<u32>(0u, LINE, LINE * 2u, LINE * 3u), last);
+    var high0 = vec4<i32>(0);
+    var low0 = vec4<u32>(0u);
+    var high1 = vec4<i32>(0);
+    var low1 = vec4<u32>(0u);
+    var high2 = vec4<i32>(0);
+    var low2 = vec4<u32>(0u);
+    var high3 = vec4<i32>(0);
+    var low3 = vec4<u32>(0u);
+    for (var group = 0u; group < linear.groups; group++) {
+        workgroupBarrier(); // the group before has been read by all
+        for (var i = lane; i < TILE * QUADS; i += LINE * LINE) {
+            tile_mantissas[(i % QUADS) * TILE + i / QUADS] = mantissas[(first_row + i / QUADS) * row_width + group * QUADS + i % QUADS];
+        }
+        if (lane < TILE * 2u) {
+            let part = lane / TILE;
+            let out = lane % TILE;
+            let words = weights[(group * 2u + part) * linear.out_rows + min(first_out + out, last.x)];
+            let place = part * 4u * TILE + out;
+            tile_weights[place] = signed_floats(words.x);
+            tile_weights[place + TILE] = signed_floats(words.y);
+            tile_weights[place + TILE * 2u] = signed_floats(words.z);
+            tile_weights[place + TILE * 3u] = signed_floats(words.w);
+        }
+        workgroupBarrier(); // the group is staged
+        let scale = vec4<u32>(group_scale(group, here.x), group_scale(group, here.y), group_scale(group, here.z), group_scale(group, here.w));
+        var sum0 = vec4<i32>(0);
+        var sum1 = vec4<i32>(0);
+        var sum2 = vec4<i32>(0);
+        var sum3 = vec4<i32>(0);
+        for (var pair = 0u; pair < QUADS; pair += 2u) {
+            let v0 = tile_weights[pair * TILE + column];
+            let v1 = tile_weights[pair * TILE + column + LINE];
+            let v2 = tile_weights[pair * TILE + column + LINE * 2u];
+            let v3 = tile_weights[pair * TILE + column + LINE * 3u];
+            let w0 = tile_weights[(pair + 1u) * TILE + column];
+            let w1 = tile_weights[(pair + 1u) * TILE + column + LINE];
+            let w2 = tile_weights[(pair + 1u) * TILE + column + LINE * 2u];
+            let w3 = tile_weights[(pair + 1u) * TILE + column + LINE * 3u];
+            let a0 = tile_mantissas[pair * TILE + line];
+            let b0 = tile_mantissas[(pair + 1u) * TILE + line];
+            sum0 += vec4<i32>(vec4<f32>(dot(v0, a0), dot(v1, a0), dot(v2, a0), dot(v3, a0)) + vec4<f32>(dot(w0, b0), dot(w1, b0), dot(w2, b0), dot(w3, b0)));
+            let a1 = tile_mantissas[pair * TILE + line + LINE];
+            let b1 = tile_mantissas[(pair + 1u) * TILE + line + LINE];
+            sum1 += vec4<i32>(vec4<f32>(dot(v0, a1), dot(v1, a1), dot(v2, a1), dot(v3, a1)) + vec4<f32>(dot(w0, b1), dot(w1, b1), dot(w2, b1), dot(w3, b1)));
+            let a2 = tile_mantissas[pair * TILE + line + LINE * 2u];
+            let b2 = tile_mantissas[(pair + 1u) * TILE + line + LINE * 2u];
+            sum2 += vec4<i32>(vec4<f32>(dot(v0, a2), dot(v1, a2), dot(v2, a2), dot(v3, a2)) + vec4<f32>(dot(w0, b2), dot(w1, b2), dot(w2, b2), dot(w3, b2)));
+            let a3 = tile_mantissas[pair * TILE + line + LINE * 3u];
+            let b3 = tile_mantissas[(pair + 1u) * TILE + line + LINE * 3u];
+            sum3 += vec4<i32>(vec4<f32>(dot(v0, a3), dot(v1, a3), dot(v2, a3), dot(v3, a3)) + vec4<f32>(dot(w0, b3), dot(w1, b3), dot(w2, b3), dot(w3, b3)));
+        }
+        high0 += bitcast<vec4<i32>>(scale) * (sum0 >> vec4<u32>(7u));
+        low0 += scale * (bitcast<vec4<u32>>(sum0) & vec4<u32>(127u));
+        high1 += bitcast<vec4<i32>>(scale) * (sum1 >> vec4<u32>(7u));
+        low1 += scale * (bitcast<vec4<u32>>(sum1) & vec4<u32>(127u));
+        high2 += bitcast<vec4<i32>>(scale) * (sum2 >> vec4<u32>(7u));
+        low2 += scale * (bitcast<vec4<u32>>(sum2) & vec4<u32>(127u));
+        high3 += bitcast<vec4<i32>>(scale) * (sum3 >> vec4<u32>(7u));
+        low3 += scale * (bitcast<vec4<u32>>(sum3) & vec4<u32>(127u));
+    }
+    for (var i = 0u; i < 4u; i++) {
+        let row = first_row + line;
+        let out = first_out + column + i * LINE;
+        finish(row, out, high0[i], low0[i]);
+        finish(row + LINE, out, high1[i], low1[i]);
+        finish(row + LINE * 2u, out, high2[i], low2[i]);
+        finish(row + LINE * 3u, out, high3[i], low3[i]);
+    }
+}
+
+@compute @workgroup_size(256)
+fn tile_dot(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let first_out = workgroup.x * TILE;
+    let first_row = workgroup.y * TILE;
+    // Strided by LINE: neighbours read neighbouring places of the workgroup's memory.
+    let column = lane % LINE;
+    let line = lane / LINE;
+    let row_width = linear.groups * QUADS;
+    let last = vec4<u32>(linear.out_rows - 1u);
+    let here = min(vec4<u32>(first_out + column) + vec4<u32>(0u, LINE, LINE * 2u, LINE * 3u), last);
+    var high0 = vec4<i32>(0);
+    var low0 = vec4<u32>(0u);
+    var high1 = vec4<i32>(0);
+    var low1 = vec4<u32>(0u);
+    var high2 = vec4<i32>(0);
+    var low2 = vec4<u32>(0u);
+    var high3 = vec4<i32>(0);
+    var low3 = vec4<u32>(0u);
+    for (var group = 0u; group < linear.groups; group++) {
+        workgroupBarrier(); // the group before has been read by all
+        for (var i = lane; i < TILE * QUADS; i += LINE * LINE) {
+            tile_planes[(i % QUADS) * TILE + i / QUADS] = planes[(first_row + i / QUADS) * row_width + group * QUADS + i % QUADS];
+        }
+        if (lane < TILE * 2u) {
+            let part = lane / TILE;
+            let out = lane % TILE;
+            let words = weights[(group * 2u + part) * linear.out_rows + min(first_out + out, last.x)];
+            let place = part * 4u * TILE + out;
+            tile_words[place] = words.x;
+            tile_words[place + TILE] = words.y;
+            tile_words[place + TILE * 2u] = words.z;
+            tile_words[place + TILE * 3u] = words.w;
+        }
+        workgroupBarrier(); // the group is staged
+        let scale = vec4<u32>(group_scale(group, here.x), group_scale(group, here.y), group_scale(group, here.z), group_scale(group, here.w));
+        var upper0 = vec4<i32>(0);
+        var lower0 = vec4<i32>(0);
+        var upper1 = vec4<i32>(0);
+        var lower1 = vec4<i32>(0);
+        var upper2 = vec4<i32>(0);
+        var lower2 = vec4<i32>(0);
+        var upper3 = vec4<i32>(0);
+        var lower3 = vec4<i32>(0);
+        for (var quad = 0u; quad < QUADS; quad++) {
+            let w0 = tile_words[quad * TILE + column];
+            let w1 = tile_words[quad * TILE + column + LINE];
+            let w2 = tile_words[quad * TILE + column + LINE * 2u];
+            let w3 = tile_words[quad * TILE + column + LINE * 3u];
+            let a0 = tile_planes[quad * TILE + line];
+            upper0 += vec4<i32>(dot4I8Packed(w0, a0.x), dot4I8Packed(w1, a0.x), dot4I8Packed(w2, a0.x), dot4I8Packed(w3, a0.x));
+            lower0 += vec4<i32>(dot4I8Packed(w0, a0.y), dot4I8Packed(w1, a0.y), dot4I8Packed(w2, a0.y), dot4I8Packed(w3, a0.y));
+            let a1 = tile_planes[quad * TILE + line + LINE];
+            upper1 += vec4<i32>(dot4I8Packed(w0, a1.x), dot4I8Packed(w1, a1.x), dot4I8Packed(w2, a1.x), dot4I8Packed(w3, a1.x));
+            lower1 += vec4<i32>(dot4I8Packed(w0, a1.y), dot4I8Packed(w1, a1.y), dot4I8Packed(w2, a1.y), dot4I8Packed(w3, a1.y));
+            let a2 = tile_planes[quad * TILE + line + LINE * 2u];
+            upper2 += vec4<i32>(dot4I8Packed(w0, a2.x), dot4I8Packed(w1, a2.x), dot4I8Packed(w2, a2.x), dot4I8Packed(w3, a2.x));
+            lower2 += vec4<i32>(dot4I8Packed(w0, a2.y), dot4I8Packed(w1, a2.y), dot4I8Packed(w2, a2.y), dot4I8Packed(w3, a2.y));
+            let a3 = tile_planes[quad * TILE + line + LINE * 3u];
+            upper3 += vec4<i32>(dot4I8Packed(w0, a3.x), dot4I8Packed(w1, a3.x), dot4I8Packed(w2, a3.x), dot4I8Packed(w3, a3.x));
+            lower3 += vec4<i32>(dot4I8Packed(w0, a3.y), dot4I8Packed(w1, a3.y), dot4I8Packed(w2, a3.y), dot4I8Packed(w3, a3.y));
+        }
+        high0 += bitcast<vec4<i32>>(scale) * (upper0 + (lower0 >> vec4<u32>(7u)));
+        low0 += scale * (bitcast<vec4<u32>>(lower0) & vec4<u32>(127u));
+        high1 += bitcast<vec4<i32>>(scale) * (upper1 + (lower1 >> vec4<u32>(7u)));
+        low1 += scale * (bitcast<vec4<u32>>(lower1) & vec4<u32>(127u));
+        high2 += bitcast<vec4<i32>>(scale) * (upper2 + (lower2 >> vec4<u32>(7u)));
+        low2 += scale * (bitcast<vec4<u32>>(lower2) & vec4<u32>(127u));
+        high3 += bitcast<vec4<i32>>(scale) * (upper3 + (lower3 >> vec4<u32>(7u)));
+        low3 += scale * (bitcast<vec4<u32>>(lower3) & vec4<u32>(127u));
+    }
+    for (var i = 0u; i < 4u; i++) {
+        let row = first_row + line;
+        let out = first_out + column + i * LINE;
+        finish(row, out, high0[i], low0[i]);
+        finish(row + LINE, out, high1[i], low1[i]);
+        finish(row + LINE * 2u, out, high2[i], low2[i]);
+        finish(row + LINE * 3u, out, high3[i], low3[i]);
     }
 }

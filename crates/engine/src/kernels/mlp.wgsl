@@ -24,11 +24,13 @@ struct GateUp {
 
 @group(0) @binding(0) var<uniform> model: Model;
 @group(0) @binding(1) var<uniform> gate_up: GateUp;
-@group(0) @binding(2) var<storage, read> projected: array<i32>;              // [rows, 2 * d_ff]: gate, up
+@group(0) @binding(2) var<storage, read_write> projected: array<i32>;        // [rows, 2 * d_ff]: gate (then the products), up
 @group(0) @binding(3) var<storage, read> input_exponents: array<i32>;        // [rows], of the projections' input
 @group(0) @binding(4) var<storage, read> sigmoid_table: array<u32>;          // [2049]
-@group(0) @binding(5) var<storage, read_write> mantissas: array<i32>;        // [rows, d_ff]
+@group(0) @binding(5) var<storage, read_write> block: array<u32>;            // [rows, d_ff / 4] of four mantissas
 @group(0) @binding(6) var<storage, read_write> exponents: array<i32>;        // [rows]
+
+override PACKED: u32 = 0u; // what `block` holds: 1: the planes of ..._dot; 0: the f32 of ..._fma
 
 const INVOCATIONS = 256u;
 
@@ -77,6 +79,22 @@ fn sigmoid(x: i32) -> i32 {
     return below + (((above - below) * bitcast<i32>(y & 63u)) >> 6u);
 }
 
+// Four mantissas as Linear reads them: f32 for ..._fma, the two planes (hi, lo) of m = 128 * hi + lo for ..._dot.
+fn store_quad(quad: u32, m: vec4<i32>) {
+    if (PACKED == 1u) {
+        let high = bitcast<vec4<u32>>(m >> vec4<u32>(7u)) & vec4<u32>(255u);
+        let low = bitcast<vec4<u32>>(m) & vec4<u32>(127u);
+        block[quad * 2u] = high.x | (high.y << 8u) | (high.z << 16u) | (high.w << 24u);
+        block[quad * 2u + 1u] = low.x | (low.y << 8u) | (low.z << 16u) | (low.w << 24u);
+    } else {
+        let floats = bitcast<vec4<u32>>(vec4<f32>(m));
+        block[quad * 4u] = floats.x;
+        block[quad * 4u + 1u] = floats.y;
+        block[quad * 4u + 2u] = floats.z;
+        block[quad * 4u + 3u] = floats.w;
+    }
+}
+
 @compute @workgroup_size(256)
 fn silu_mul(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = workgroup.x;
@@ -99,19 +117,25 @@ fn silu_mul(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocati
     let up_n = fit_exponent(atomicLoad(&largest_up));
 
     var largest = 0u;
-    for (var i = lane; i < model.d_ff; i += INVOCATIONS) {
-        let gate = projected[gate_start + i];
-        let s = sigmoid(clamp(rescale(gate, gate_exponent + 12), -1048576, 1048576));
-        let silu = (fit_mantissa(gate, gate_n) * s) >> 15u;
-        let product = silu * fit_mantissa(projected[up_start + i], up_n);
-        mantissas[start + i] = product;
-        largest = max(largest, magnitude(product));
+    for (var i = lane * 4u; i < model.d_ff; i += INVOCATIONS * 4u) {
+        for (var j = i; j < i + 4u; j++) {
+            let gate = projected[gate_start + j];
+            let s = sigmoid(clamp(rescale(gate, gate_exponent + 12), -1048576, 1048576));
+            let silu = (fit_mantissa(gate, gate_n) * s) >> 15u;
+            let product = silu * fit_mantissa(projected[up_start + j], up_n);
+            projected[gate_start + j] = product;
+            largest = max(largest, magnitude(product));
+        }
     }
     atomicMax(&largest_product, largest);
     workgroupBarrier(); // the product's maximum is complete; a product is only re-read by whoever wrote it
     let n = fit_exponent(atomicLoad(&largest_product));
-    for (var i = lane; i < model.d_ff; i += INVOCATIONS) {
-        mantissas[start + i] = fit_mantissa(mantissas[start + i], n);
+    for (var i = lane * 4u; i < model.d_ff; i += INVOCATIONS * 4u) {
+        var quad: vec4<i32>;
+        for (var j = 0u; j < 4u; j++) {
+            quad[j] = fit_mantissa(projected[gate_start + i + j], n);
+        }
+        store_quad((start + i) / 4u, quad);
     }
     if (lane == 0u) {
         exponents[row] = gate_exponent + gate_n + up_exponent + up_n + n;

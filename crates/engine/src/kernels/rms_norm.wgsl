@@ -28,8 +28,10 @@ struct Norm {
 @group(0) @binding(2) var<storage, read> rows: array<i32>;              // [rows, d_model], residual_fraction_bits fraction bits
 @group(0) @binding(3) var<storage, read> gains: array<i32>;             // [d_model], |gain| <= 16384
 @group(0) @binding(4) var<storage, read> rsqrt_table: array<u32>;       // [768]
-@group(0) @binding(5) var<storage, read_write> mantissas: array<i32>;   // [rows, d_model]
+@group(0) @binding(5) var<storage, read_write> block: array<u32>;       // [rows, d_model / 4] of four mantissas
 @group(0) @binding(6) var<storage, read_write> exponents: array<i32>;   // [rows]
+
+override PACKED: u32 = 0u; // what `block` holds: 1: the planes of ..._dot; 0: the f32 of ..._fma
 
 const INVOCATIONS = 256u;
 
@@ -136,6 +138,29 @@ fn reciprocal_root(s: vec2<u32>) -> ReciprocalRoot {
     return ReciprocalRoot(min((first * factor) >> 15u, 65535u), -16 - (b - 2) / 2);
 }
 
+// z of one element, from the row's 2^k and reciprocal root.
+fn normalise(x: i32, gain: i32, k: i32, root: u32) -> i32 {
+    let wide = clamp(rescale(x, -k), -16777215, 16777215);
+    let unsigned = mul_shift(mul_shift(wide, root, 16u), magnitude(gain), 14u);
+    return select(unsigned, -unsigned, gain < 0);
+}
+
+// Four mantissas as Linear reads them: f32 for ..._fma, the two planes (hi, lo) of m = 128 * hi + lo for ..._dot.
+fn store_quad(quad: u32, m: vec4<i32>) {
+    if (PACKED == 1u) {
+        let high = bitcast<vec4<u32>>(m >> vec4<u32>(7u)) & vec4<u32>(255u);
+        let low = bitcast<vec4<u32>>(m) & vec4<u32>(127u);
+        block[quad * 2u] = high.x | (high.y << 8u) | (high.z << 16u) | (high.w << 24u);
+        block[quad * 2u + 1u] = low.x | (low.y << 8u) | (low.z << 16u) | (low.w << 24u);
+    } else {
+        let floats = bitcast<vec4<u32>>(vec4<f32>(m));
+        block[quad * 4u] = floats.x;
+        block[quad * 4u + 1u] = floats.y;
+        block[quad * 4u + 2u] = floats.z;
+        block[quad * 4u + 3u] = floats.w;
+    }
+}
+
 @compute @workgroup_size(256)
 fn rms_norm(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = workgroup.x;
@@ -174,19 +199,17 @@ fn rms_norm(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocati
     let k = i32(bits(largest)) - 24;
     largest = 0u;
     for (var i = lane; i < model.d_model; i += INVOCATIONS) {
-        let wide = clamp(rescale(rows[start + i], -k), -16777215, 16777215);
-        let y = mul_shift(wide, root.mantissa, 16u);
-        let gain = gains[i];
-        let unsigned = mul_shift(y, magnitude(gain), 14u);
-        let z = select(unsigned, -unsigned, gain < 0);
-        mantissas[start + i] = z;
-        largest = max(largest, magnitude(z));
+        largest = max(largest, magnitude(normalise(rows[start + i], gains[i], k, root.mantissa)));
     }
     atomicMax(&largest_output, largest);
-    workgroupBarrier(); // the maximum of z is complete; z itself is only re-read by whoever wrote it
+    workgroupBarrier(); // the maximum of z is complete; z is computed again rather than kept
     let n2 = fit_exponent(atomicLoad(&largest_output));
-    for (var i = lane; i < model.d_model; i += INVOCATIONS) {
-        mantissas[start + i] = fit_mantissa(mantissas[start + i], n2);
+    for (var i = lane * 4u; i < model.d_model; i += INVOCATIONS * 4u) {
+        var quad: vec4<i32>;
+        for (var j = 0u; j < 4u; j++) {
+            quad[j] = fit_mantissa(normalise(rows[start + i + j], gains[i + j], k, root.mantissa), n2);
+        }
+        store_quad((start + i) / 4u, quad);
     }
     if (lane == 0u) {
         exponents[row] = n2 + k - n + root.exponent + 30 + norm.gain_exponent;

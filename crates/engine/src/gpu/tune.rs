@@ -1,0 +1,299 @@
+//! Which of the bit-equal kernels of Linear an adapter runs fastest. A start-up measures it in at most [`TUNE_LIMIT`], on random numbers,
+//! and the caller may keep the answer: it holds for as long as [`Tuning::adapter`] and [`TUNING_VERSION`] do. A kernel that differs from
+//! the specification on this adapter is out of the race. Everything else about a GPU stays as it is, whatever wins.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use web_time::Instant;
+
+use super::device::{Device, Part};
+use super::matrix::{Destination, Ends, Matrix, storage, uniform};
+use super::model::activation;
+use super::pipelines::LinearStages;
+use super::{GpuError, read_back, uniforms};
+use crate::kernels::linear;
+use crate::synthetic::{self, Random};
+
+/// How Linear multiplies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arithmetic {
+    /// Exact sums of eight products in `f32`.
+    Fma,
+    /// Four signed bytes at once (`dot4I8Packed`), in two planes.
+    Dot,
+}
+
+/// How Linear takes many rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Many {
+    /// Four rows and one output an invocation.
+    Four,
+    /// Four rows and four outputs an invocation, without a barrier.
+    Block,
+    /// Tiles in workgroup memory.
+    Tile,
+}
+
+/// Which kernels of Linear run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinearKernels {
+    /// Of all of them.
+    pub arithmetic: Arithmetic,
+    /// For more than a few rows.
+    pub many: Many,
+    /// Invocations that keep the adapter busy: for few rows, the inputs of an output are spread until there are so many.
+    pub busy_invocations: u32,
+}
+
+impl LinearKernels {
+    /// Every arithmetic with every way to take many rows; of the spreads, one of each kind.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let spread = [(Many::Tile, 0), (Many::Block, 1 << 10), (Many::Four, u32::MAX)];
+        let with = |arithmetic| spread.map(|(many, busy_invocations)| Self { arithmetic, many, busy_invocations });
+        [with(Arithmetic::Fma), with(Arithmetic::Dot)].concat()
+    }
+}
+
+/// What an adapter was found to run fastest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tuning {
+    /// [`TUNING_VERSION`] of whoever measured.
+    pub version: u32,
+    /// The adapter and its driver.
+    pub adapter: String,
+    /// The fastest.
+    pub kernels: LinearKernels,
+}
+
+/// Raised when kernels or the way to measure them change.
+pub const TUNING_VERSION: u32 = 1;
+
+/// Measuring stops here and the best so far is taken: a visitor waits for it.
+pub const TUNE_LIMIT: Duration = Duration::from_millis(200);
+
+/// A measurement as long as this is precise enough.
+const LONG_ENOUGH: Duration = Duration::from_millis(3);
+
+/// Rows of the measurements of many.
+const MANY_ROWS: u32 = 64;
+
+/// Sizes, `[outputs, inputs]`: one that a software adapter computes in milliseconds, and one that a real GPU is busy with.
+const SMALL: (usize, usize) = (256, 256);
+const LARGE: (usize, usize) = (2048, 1024);
+
+/// Slices that a matrix of few outputs is measured with, and for how many invocations they speak if they are fastest: for no more than it
+/// has outputs, for a small GPU, for a large one (an H200 runs 270,000 at once).
+const SPREADS: [(u32, u32); 3] = [(1, 0), (4, 1 << 14), (16, 1 << 17)];
+
+/// Finds the fastest kernels.
+///
+/// # Errors
+/// If the device fails, or no kernel computes rightly on it.
+pub(super) async fn tune(device: &mut Device) -> Result<LinearKernels, GpuError> {
+    let begun = Instant::now();
+    let late = || begun.elapsed() > TUNE_LIMIT;
+    let small = Problem::new(device, SMALL).await?;
+    let mut large = None;
+    let mut best: Option<(f64, LinearKernels)> = None;
+    // A software adapter takes its time to compile: what suits it best comes first.
+    for many in [Many::Block, Many::Tile, Many::Four] {
+        for arithmetic in [Arithmetic::Fma, Arithmetic::Dot] {
+            if best.is_some() && late() {
+                break;
+            }
+            let kernels = LinearKernels { arithmetic, many, busy_invocations: 0 };
+            let stages = device.allocate(Part::Kernels, |device, _| LinearStages::contender(device, kernels, &[1]))?;
+            device.settle(|_| {}).await?;
+            if !small.is_right(device, &stages).await? {
+                continue;
+            }
+            if best.is_none() && small.seconds(device, &stages, MANY_ROWS).await? < LONG_ENOUGH.as_secs_f64() {
+                large = Some(Problem::new(device, LARGE).await?);
+            }
+            // All are measured on what suits the first. An answer is as many steps of one row as its question had rows, roughly.
+            let problem = large.as_ref().unwrap_or(&small);
+            let seconds = problem.seconds(device, &stages, MANY_ROWS).await?
+                + f64::from(MANY_ROWS) * problem.seconds(device, &stages, 1).await?;
+            if best.is_none_or(|(least, _)| seconds < least) {
+                best = Some((seconds, kernels));
+            }
+        }
+    }
+    let wrong = || GpuError::Refused { reason: "no kernel computes rightly".to_owned() };
+    let (_, mut kernels) = best.ok_or_else(wrong)?;
+    let mut least = f64::INFINITY;
+    for (slices, busy_invocations) in SPREADS {
+        if late() {
+            break;
+        }
+        let stages = device.allocate(Part::Kernels, |device, _| LinearStages::contender(device, kernels, &[slices]))?;
+        device.settle(|_| {}).await?;
+        let seconds = small.seconds(device, &stages, 1).await?;
+        if seconds < least {
+            (least, kernels.busy_invocations) = (seconds, busy_invocations);
+        }
+    }
+    Ok(kernels)
+}
+
+/// A matrix, and rows to multiply it with.
+struct Problem {
+    /// On the device, reading what each arithmetic wants.
+    fma: Matrix,
+    dot: Matrix,
+    forward: wgpu::Buffer,
+    outputs: wgpu::Buffer,
+    /// What every row gives.
+    expected: Vec<i32>,
+}
+
+impl Problem {
+    async fn new(device: &mut Device, (rows, columns): (usize, usize)) -> Result<Self, GpuError> {
+        let mut random = Random::new(1);
+        let weights = synthetic::linear(&mut random, rows, columns, 0);
+        let row: Vec<i32> = (0..columns).map(|_| random.within(-16_383, 16_383)).collect();
+        let expected = linear::reference(&weights, &row);
+        let problem = device.allocate(Part::Kernels, |device, queue| {
+            let outputs = activation(device, "tuned outputs", u64::from(MANY_ROWS) * rows as u64 * 4);
+            let forward = uniform(device, queue, "forward", &uniforms::Forward { position: 0, rows: 0 });
+            let exponents = storage(device, queue, "exponents", &[0; 4]);
+            let layout = LinearStages::layout(device);
+            let matrix = |arithmetic| {
+                let rows = pack(arithmetic, &row).repeat(MANY_ROWS as usize);
+                let block = storage(device, queue, "block", bytemuck::cast_slice(&rows));
+                let ends = Ends { forward: &forward, block: &block, exponents: &exponents, outputs: &outputs };
+                Matrix::new(device, queue, &layout, usize::MAX, &[&weights], Destination::Stored, ends)
+            };
+            let (fma, dot) = (matrix(Arithmetic::Fma), matrix(Arithmetic::Dot));
+            Self { fma, dot, forward, outputs, expected }
+        })?;
+        device.settle(|_| {}).await?;
+        Ok(problem)
+    }
+
+    /// Whether every row of every kernel is as the specification has it.
+    async fn is_right(&self, device: &mut Device, stages: &LinearStages) -> Result<bool, GpuError> {
+        for rows in [1, MANY_ROWS] {
+            let values = rows as usize * self.expected.len();
+            let mut encoder = device.handle.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            self.encode(device, stages, &mut encoder, rows, 1);
+            let staging = read_back::staging(&device.handle, values as u64 * 4);
+            encoder.copy_buffer_to_buffer(&self.outputs, 0, &staging, 0, values as u64 * 4);
+            device.queue.submit([encoder.finish()]);
+            let got = read_back::read(&device.handle, &staging, values).await;
+            device.check()?;
+            if got?.chunks_exact(self.expected.len()).any(|row| row != self.expected) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Seconds of one multiplication of `rows` rows, when it is not the first.
+    async fn seconds(&self, device: &mut Device, stages: &LinearStages, rows: u32) -> Result<f64, GpuError> {
+        let once = self.time(device, stages, rows, 1).await?;
+        // Waiting for the device takes its time too; many in one submission hide it.
+        let repeats = (LONG_ENOUGH.as_secs_f64() / once.max(1e-6)).clamp(1.0, 64.0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 1 to 64")]
+        let repeats = repeats as u32;
+        if repeats == 1 {
+            return Ok(once);
+        }
+        Ok(self.time(device, stages, rows, repeats).await? / f64::from(repeats))
+    }
+
+    async fn time(&self, device: &mut Device, stages: &LinearStages, rows: u32, repeats: u32) -> Result<f64, GpuError> {
+        let begun = Instant::now();
+        let mut encoder = device.handle.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        self.encode(device, stages, &mut encoder, rows, repeats);
+        let staging = read_back::staging(&device.handle, 4);
+        encoder.copy_buffer_to_buffer(&self.outputs, 0, &staging, 0, 4);
+        device.queue.submit([encoder.finish()]);
+        let read = read_back::read(&device.handle, &staging, 1).await;
+        device.check()?;
+        read?;
+        Ok(begun.elapsed().as_secs_f64())
+    }
+
+    fn encode(
+        &self,
+        device: &Device,
+        stages: &LinearStages,
+        encoder: &mut wgpu::CommandEncoder,
+        rows: u32,
+        repeats: u32,
+    ) {
+        let forward = uniforms::Forward { position: 0, rows };
+        device.queue.write_buffer(&self.forward, 0, bytemuck::bytes_of(&forward));
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        let matrix = match stages.arithmetic() {
+            Arithmetic::Fma => &self.fma,
+            Arithmetic::Dot => &self.dot,
+        };
+        for _ in 0..repeats {
+            matrix.encode(&mut pass, stages, rows);
+        }
+    }
+}
+
+/// Mantissas as `store_quad` of the kernels before Linear writes them.
+fn pack(arithmetic: Arithmetic, mantissas: &[i32]) -> Vec<u32> {
+    match arithmetic {
+        Arithmetic::Fma => mantissas.iter().map(|mantissa| exact_f32(*mantissa).to_bits()).collect(),
+        Arithmetic::Dot => mantissas
+            .chunks_exact(4)
+            .flat_map(|four| {
+                let word = |byte: fn(i32) -> u8| {
+                    four.iter().rev().fold(0, |word, mantissa| word << 8 | u32::from(byte(*mantissa)))
+                };
+                [word(|mantissa| (mantissa >> 7).to_le_bytes()[0]), word(|mantissa| (mantissa & 127).to_le_bytes()[0])]
+            })
+            .collect(),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a mantissa has 15 bits")]
+fn exact_f32(mantissa: i32) -> f32 {
+    mantissa as f32
+}
+
+/// What a tuning is kept under: a driver's update may change what is fastest.
+pub(super) fn adapter_key(info: &wgpu::AdapterInfo) -> String {
+    format!("{:?} {} {} {}", info.backend, info.name, info.driver, info.driver_info)
+}
+
+/// The measured kernels, if they are still those of this adapter and version.
+pub(super) fn kept(tuning: Option<&Tuning>, adapter: &str) -> Option<LinearKernels> {
+    tuning.filter(|tuning| tuning.version == TUNING_VERSION && tuning.adapter == adapter).map(|tuning| tuning.kernels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packed_mantissas_are_f32_or_two_planes_of_four_bytes() {
+        let mantissas = [-16_383, -1, 129, 16_383];
+        let floats: Vec<f32> = pack(Arithmetic::Fma, &mantissas).into_iter().map(f32::from_bits).collect();
+        assert_eq!(floats, [-16_383.0, -1.0, 129.0, 16_383.0]);
+        let planes = pack(Arithmetic::Dot, &mantissas);
+        let bytes: Vec<[u8; 4]> = planes.iter().map(|word| word.to_le_bytes()).collect();
+        for (at, mantissa) in mantissas.into_iter().enumerate() {
+            assert_eq!(i32::from(bytes[0][at].cast_signed()) * 128 + i32::from(bytes[1][at]), mantissa);
+        }
+    }
+
+    #[test]
+    fn a_tuning_of_another_adapter_or_version_is_not_kept() {
+        let kernels = LinearKernels { arithmetic: Arithmetic::Dot, many: Many::Block, busy_invocations: 7 };
+        let tuning = Tuning { version: TUNING_VERSION, adapter: "a".to_owned(), kernels };
+        assert_eq!(kept(Some(&tuning), "a"), Some(kernels));
+        assert_eq!(kept(Some(&tuning), "b"), None);
+        assert_eq!(kept(Some(&Tuning { version: 0, ..tuning }), "a"), None);
+        assert_eq!(kept(None, "a"), None);
+    }
+}
