@@ -7,8 +7,11 @@
 //! | `web` | the same for a page (in wasm) |
 //! | `native`, `page` | our engine in this process, and in a browser |
 //! | `peers`, `gguf` | the others, and the shapes in the form that they read |
+//! | `encoders` | an encoder with its real weights, ours and as ONNX |
 //! | `tables` | what is measured beside what |
 
+#[cfg(not(target_arch = "wasm32"))]
+pub mod encoders;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod gguf;
 #[cfg(not(target_arch = "wasm32"))]

@@ -39,6 +39,7 @@ mod command_line {
     use clap::{Parser, ValueEnum};
     use e2e::measured::Measured;
     use e2e::programs::root;
+    use potluck_bench::native::obey;
     use potluck_bench::shapes::{SHAPES, Shape};
     use potluck_bench::tables::{Plan, beside_peers, engine};
 
@@ -48,7 +49,7 @@ mod command_line {
     pub(crate) struct Options {
         /// Alone, or beside peers.
         what: What,
-        /// Only this shape; all of them if left out.
+        /// Only this shape (or `MiniLM`, an encoder); all of them if left out.
         #[arg(long)]
         shape: Option<String>,
         /// Turns of each measurement; the median counts.
@@ -72,25 +73,38 @@ mod command_line {
     enum What {
         /// The engine on every backend of this machine.
         Engine,
-        /// Beside llama.cpp and wllama, which are installed into target/peers.
+        /// Beside llama.cpp, wllama and onnxruntime-web, which are installed into target/peers.
         Peers,
+        /// Obey a measuring process: a GPU's engine of one shape.
+        #[value(hide = true)]
+        Drive,
     }
+
+    /// The encoder's name among the shapes.
+    const ENCODER: &str = "MiniLM";
 
     impl Options {
         pub(crate) async fn measure(&self) -> anyhow::Result<Vec<Measured>> {
             let names = || SHAPES.map(|shape| shape.name).join(", ");
-            let shapes: Vec<Shape> = match &self.shape {
+            let shapes: Vec<Shape> = match self.shape.as_deref() {
                 None => SHAPES.to_vec(),
+                Some(ENCODER) => Vec::new(),
                 Some(name) => {
-                    vec![Shape::named(name).with_context(|| format!("no shape {name}; there are {}", names()))?]
+                    let unknown = || format!("no shape {name}; there are {}, {ENCODER}", names());
+                    vec![Shape::named(name).with_context(unknown)?]
                 }
             };
+            let encoder = self.shape.as_deref().is_none_or(|shape| shape == ENCODER);
             let Self { runs, prefill, decode, .. } = *self;
-            let plan = Plan { runs, prefill, decode, pages: !self.no_pages };
+            let plan = Plan { runs, prefill, decode, pages: !self.no_pages, encoder };
             let pages = root().join("target/bench-page");
             match self.what {
                 What::Engine => engine(plan, &shapes, &pages).await,
                 What::Peers => beside_peers(plan, &shapes, &pages).await,
+                What::Drive => {
+                    let shape = shapes.first().context("which shape?")?;
+                    obey(shape, std::io::stdin().lock(), std::io::stdout().lock()).map(|()| Vec::new())
+                }
             }
         }
     }

@@ -1,10 +1,15 @@
 //! Our engine in this process, on as many cores as wanted.
 
+use std::io::{BufRead, Write};
 use std::num::NonZeroUsize;
 
 use anyhow::Context as _;
+use e2e::median::median;
 use futures::executor::block_on;
 use potluck_engine::engine::BackendChoice;
+use potluck_engine::gpu::Gpu;
+use potluck_engine::package::{BlobRole, LayerWeights, Tables};
+use potluck_engine::synthetic::{self, Synthetic};
 
 use crate::rate::Subject;
 use crate::shapes::Shape;
@@ -70,4 +75,49 @@ impl Native {
 #[must_use]
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+/// Milliseconds that the processor is busy handing one decode step of so many layers to a GPU: the median of many. It does not depend on
+/// the layers' size, so they are small. None where there is no adapter.
+///
+/// # Errors
+/// If a step fails.
+pub fn handing_over(layers: u32) -> anyhow::Result<Option<f64>> {
+    const STEPS: u32 = 200;
+    let Ok(mut gpu) = block_on(Gpu::new(true, None)) else { return Ok(None) };
+    let config = synthetic::config(layers, 64, 64, (2, 1, 32), 32, STEPS);
+    let model = Synthetic::new(config, 1);
+    gpu.set_model(&model.manifest, &Tables::from_bytes(&config, model.blob(BlobRole::Tables))?)?;
+    for index in 0..layers {
+        gpu.load_layer(index, &LayerWeights::from_bytes(&config, index, model.blob(BlobRole::Layer(index)))?)?;
+    }
+    gpu.open_session(1, 0..layers)?;
+    let row = vec![1 << 12; 64];
+    let mut milliseconds = Vec::new();
+    for position in 0..STEPS {
+        block_on(gpu.forward_layers(1, position, &row))?;
+        milliseconds.push(gpu.handing_over().as_secs_f64() * 1e3);
+    }
+    Ok(Some(median(&milliseconds)))
+}
+
+/// Obeys [`crate::peers::Driven`] on a GPU until stdin ends.
+///
+/// # Errors
+/// If there is none, a step fails, or a line is no command.
+pub fn obey(shape: &Shape, input: impl BufRead, mut output: impl Write) -> anyhow::Result<()> {
+    let mut native = Native::gpu(shape).with_context(|| format!("no adapter for {}", shape.name))?;
+    writeln!(output, "ready")?;
+    for line in input.lines() {
+        let line = line?;
+        let (what, tokens) = line.split_once(' ').with_context(|| format!("{line:?} is no command"))?;
+        let tokens: u32 = tokens.parse()?;
+        let rate = match what {
+            "prefill" => native.prefill(tokens)?,
+            "decode" => native.decode(tokens)?,
+            other => anyhow::bail!("{other:?} cannot be measured"),
+        };
+        writeln!(output, "{}", f64::from(tokens) / rate)?;
+    }
+    Ok(())
 }

@@ -63,15 +63,35 @@ impl Page {
     /// # Errors
     /// If there is no browser, or an engine does not load.
     pub async fn open(server: SocketAddr, work: Work<'_>) -> anyhow::Result<Self> {
-        let profile = tempfile::tempdir()?;
-        let log = artifacts("bench")?.join("chromedriver.log");
-        let browser = Browser::start(profile.path(), &log, Graphics::Software).await?;
         let Work { shape, prefill, decode, gpu, peers } = work;
         let (gpu, peers) = (u8::from(gpu), u8::from(peers));
         let query = format!("shape={shape}&prefill={prefill}&decode={decode}&gpu={gpu}&peers={peers}");
-        browser.open(&format!("http://{server}/?{query}")).await?;
+        Self::at(&format!("http://{server}/?{query}")).await
+    }
+
+    /// Opens the page of encoders and waits until they are loaded; `gpu`: on WebGPU.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn encoder(server: SocketAddr, gpu: bool) -> anyhow::Result<Self> {
+        Self::at(&format!("http://{server}/encoder.html?gpu={}", u8::from(gpu))).await
+    }
+
+    /// Opens the page that streams layers of a shape into WebGPU.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn streaming(server: SocketAddr, shape: &str) -> anyhow::Result<Self> {
+        Self::at(&format!("http://{server}/stream.html?shape={shape}")).await
+    }
+
+    async fn at(address: &str) -> anyhow::Result<Self> {
+        let profile = tempfile::tempdir()?;
+        let log = artifacts("bench")?.join("chromedriver.log");
+        let browser = Browser::start(profile.path(), &log, Graphics::Software).await?;
+        browser.open(address).await?;
         let state = browser.wait_for_text("state", |state| state != "loading").await?;
-        let Some(backend) = state.strip_prefix("ready ") else { bail!("the page does not load {shape}: {state}") };
+        let Some(backend) = state.strip_prefix("ready ") else { bail!("{address} does not load: {state}") };
         Ok(Self { backend: backend.to_owned(), browser, _profile: profile })
     }
 

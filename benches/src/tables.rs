@@ -2,13 +2,17 @@
 
 use std::path::Path;
 
+use anyhow::{bail, ensure};
 use e2e::measured::Measured;
 use e2e::median::median;
 
-use crate::native::{Native, cores};
+use crate::encoders;
+use crate::native::{Native, cores, handing_over};
 use crate::page::{Page, Work, serve};
-use crate::peers::{self, LlamaCpp};
+use crate::peers;
 use crate::shapes::Shape;
+use potluck_engine::package::BlobRole;
+use potluck_engine::synthetic::Synthetic;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +25,8 @@ pub struct Plan {
     pub decode: u32,
     /// Whether pages are measured too.
     pub pages: bool,
+    /// Whether the encoder is measured too.
+    pub encoder: bool,
 }
 
 const RATE: &str = "tokens/s";
@@ -29,6 +35,19 @@ const WLLAMA_DECODE_AIM: f64 = 4.0;
 const WLLAMA_PREFILL_AIM: f64 = 2.5;
 const LLAMA_CPP_DECODE_AIM: f64 = 1.3;
 const LLAMA_CPP_PREFILL_AIM: f64 = 1.0;
+/// Layers of a step whose cost on the processor is measured, and what it may be.
+const STEP_LAYERS: u32 = 16;
+const STEP_AIM_MS: f64 = 0.6;
+/// Tokens of a measurement on a software adapter.
+const SOFTWARE_TOKENS: u32 = 16;
+/// What a browser may cost at most.
+const WEBGPU_AIM: f64 = 0.9;
+/// A model of about a gigabyte, and what of it may be in a page's memory at a time.
+const STREAMED_SHAPE: &str = "Llama-3.2-1B";
+const STREAMING_AIM_MB: f64 = 200.0;
+/// And onnxruntime-web, whose vectors ours must be.
+const ONNXRUNTIME_AIM: f64 = 1.5;
+const LEAST_COSINE: f64 = 0.9998;
 /// Pages hold weights in one wasm memory beside the file they came from: only the smallest shape.
 const PAGE_SHAPE: &str = "SmolLM2-135M";
 
@@ -38,6 +57,10 @@ const PAGE_SHAPE: &str = "SmolLM2-135M";
 /// If one fails.
 pub async fn engine(plan: Plan, shapes: &[Shape], pages: &Path) -> anyhow::Result<Vec<Measured>> {
     let mut table = Vec::new();
+    if let Some(milliseconds) = handing_over(STEP_LAYERS)? {
+        let name = format!("one decode step of {STEP_LAYERS} layers handed to a GPU, processor time");
+        table.push(Measured::new(&name, milliseconds, "ms").aiming_at(STEP_AIM_MS));
+    }
     for shape in shapes {
         for threads in counts() {
             let mut native = Native::cpu(shape, threads)?;
@@ -50,6 +73,10 @@ pub async fn engine(plan: Plan, shapes: &[Shape], pages: &Path) -> anyhow::Resul
         }
         if plan.pages && shape.name == PAGE_SHAPE {
             in_a_page(plan, shape, pages, &mut table).await?;
+            on_webgpu(plan, shape, pages, &mut table).await?;
+        }
+        if plan.pages && shape.name == STREAMED_SHAPE {
+            streamed(shape, pages, &mut table).await?;
         }
     }
     Ok(table)
@@ -81,6 +108,47 @@ async fn in_a_page(plan: Plan, shape: &Shape, pages: &Path, table: &mut Vec<Meas
     Ok(())
 }
 
+/// WebGPU in a page beside the same kernels in a native program, both on the software adapter that the browser brings.
+async fn on_webgpu(plan: Plan, shape: &Shape, pages: &Path, table: &mut Vec<Measured>) -> anyhow::Result<()> {
+    let Some(mut native) = peers::swiftshader(shape)? else {
+        eprintln!("SKIPPED: WebGPU in a page: the browser brings no software adapter that a program could load");
+        return Ok(());
+    };
+    let server = serve(pages, peers::folder(), peers::folder()).await?;
+    // It is slow: a few tokens are measured precisely enough.
+    let (prefill, decode) = (plan.prefill.min(SOFTWARE_TOKENS), plan.decode.min(SOFTWARE_TOKENS));
+    let page = Page::open(server, Work { shape: shape.name, prefill, decode, gpu: true, peers: false }).await?;
+    let mut rates = [(); 4].map(|()| Vec::new());
+    for _ in 0..plan.runs {
+        rates[0].extend(page.measure("ours-prefill").await?);
+        rates[1].push(native.prefill(prefill)?);
+        rates[2].extend(page.measure("ours-decode").await?);
+        rates[3].push(native.decode(decode)?);
+    }
+    let [prefill, native_prefill, decode, native_decode] = &rates;
+    let row = |what: &str, ours: &[f64], theirs: &[f64]| {
+        let name = format!("{}, WebGPU in a page (SwiftShader), {what}; peer: the same natively", shape.name);
+        Measured::in_turns(&name, ours, theirs, RATE)
+    };
+    table.push(row("prefill", prefill, native_prefill));
+    table.push(row("decode", decode, native_decode).aiming_at_ratio(WEBGPU_AIM));
+    Ok(())
+}
+
+/// The memory of a page's wasm while a model's layers go through it into the GPU.
+async fn streamed(shape: &Shape, pages: &Path, table: &mut Vec<Measured>) -> anyhow::Result<()> {
+    let shapes = peers::folder().join("shapes");
+    std::fs::create_dir_all(&shapes)?;
+    // One layer stands for all: every one has the same size.
+    std::fs::write(shapes.join("layer.blob"), Synthetic::part(&shape.config(), 1, BlobRole::Layer(0)))?;
+    let server = serve(pages, peers::folder(), shapes).await?;
+    let page = Page::streaming(server, shape.name).await?;
+    let [model, heap] = page.measure("stream").await?[..] else { bail!("streaming gives other numbers than it did") };
+    let name = format!("{}, {model:.0} MB of layers into WebGPU, wasm heap at most", shape.name);
+    table.push(Measured::new(&name, heap, "MB").aiming_at(STREAMING_AIM_MB));
+    Ok(())
+}
+
 /// Ours and theirs in turns, on the same shapes.
 ///
 /// # Errors
@@ -90,7 +158,7 @@ pub async fn beside_peers(plan: Plan, shapes: &[Shape], pages: &Path) -> anyhow:
     for shape in shapes {
         let weights = peers::weights(shape)?;
         for threads in counts() {
-            let (mut ours, mut theirs) = (Native::cpu(shape, threads)?, LlamaCpp::load(&weights, threads)?);
+            let (mut ours, mut theirs) = (Native::cpu(shape, threads)?, peers::llama_cpp(&weights, threads)?);
             let heading = format!("{}, native, {}", shape.name, plural(threads));
             let mut rates = [(); 4].map(|()| Vec::new());
             for _ in 0..plan.runs {
@@ -110,7 +178,35 @@ pub async fn beside_peers(plan: Plan, shapes: &[Shape], pages: &Path) -> anyhow:
             beside_wllama(plan, shape, pages, &mut table).await?;
         }
     }
+    if plan.pages && plan.encoder {
+        beside_onnxruntime(plan, pages, &mut table).await?;
+    }
     Ok(table)
+}
+
+async fn beside_onnxruntime(plan: Plan, pages: &Path, table: &mut Vec<Measured>) -> anyhow::Result<()> {
+    let shapes = peers::folder().join("shapes");
+    if encoders::prepare(&shapes)?.is_none() {
+        eprintln!("SKIPPED: the encoder, which was not downloaded (POTLUCK_MINILM)");
+        return Ok(());
+    }
+    let server = serve(pages, peers::npm_packages()?, shapes).await?;
+    let page = Page::encoder(server, false).await?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    // The first of each also warms up.
+    for turn in 0..=plan.runs {
+        for (hook, rates) in [("ours-encode", &mut ours), ("onnxruntime", &mut theirs)] {
+            let [rate, cosine] = page.measure(hook).await?[..] else { bail!("{hook} gives other numbers than it did") };
+            ensure!(cosine >= LEAST_COSINE, "the encoders compute different things: cosine {cosine}");
+            if turn > 0 {
+                rates.push(rate);
+            }
+        }
+    }
+    let name =
+        format!("MiniLM, {} texts, {} in a page, 1 thread; peer: onnxruntime-web f32", encoders::BATCH, page.backend());
+    table.push(Measured::in_turns(&name, &ours, &theirs, "texts/s").aiming_at_ratio(ONNXRUNTIME_AIM));
+    Ok(())
 }
 
 async fn beside_wllama(plan: Plan, shape: &Shape, pages: &Path, table: &mut Vec<Measured>) -> anyhow::Result<()> {
@@ -122,7 +218,7 @@ async fn beside_wllama(plan: Plan, shape: &Shape, pages: &Path, table: &mut Vec<
         rates[0].extend(page.measure("ours-prefill").await?);
         rates[2].extend(page.measure("ours-decode").await?);
         let [their_prefill, their_decode] = page.measure("wllama").await?[..] else {
-            anyhow::bail!("wllama gives other numbers than it did");
+            bail!("wllama gives other numbers than it did");
         };
         rates[1].push(their_prefill);
         rates[3].push(their_decode);

@@ -49,9 +49,12 @@ pub(crate) fn bench_page(builders: &Builders) -> Outcome {
     bind.args(["--target", "web", "--out-dir"]).arg(&folder);
     bind.arg(root().join("target").join(WASM_TARGET).join("release/potluck_bench.wasm"));
     run(&mut bind, "wasm-bindgen failed on the benchmark's page", "read the line above")?;
-    std::fs::copy(root().join("benches/page/index.html"), folder.join("index.html")).map(|_| ()).map_err(|error| {
-        Failure::new(format!("could not write into {}: {error}", folder.display()), "is the disk full?")
-    })
+    for page in ["index.html", "encoder.html", "stream.html"] {
+        std::fs::copy(root().join("benches/page").join(page), folder.join(page)).map_err(|error| {
+            Failure::new(format!("could not write into {}: {error}", folder.display()), "is the disk full?")
+        })?;
+    }
+    Ok(())
 }
 
 /// Sets what makes the page's build and the wasm tests share artefacts: `cargo test` ignores a profile's panic strategy, and

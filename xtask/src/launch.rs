@@ -6,6 +6,7 @@ use std::process::Command;
 
 use crate::build;
 use crate::command::{Failure, Outcome};
+use crate::minilm;
 use crate::setup;
 
 /// Builds what the program needs and becomes it.
@@ -25,6 +26,7 @@ pub(crate) fn bench_engine(arguments: &[String]) -> Outcome {
     command.args(arguments);
     if !arguments.iter().any(|argument| matches!(argument.as_str(), "--help" | "-h" | "--no-pages")) {
         build::bench_page(&setup::builders()?)?;
+        command.envs(minilm::folder().map(|folder| ("POTLUCK_MINILM", folder)));
     }
     Err(become_program(command))
 }

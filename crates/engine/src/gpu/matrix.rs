@@ -2,6 +2,8 @@
 //! pieces of whole output rows so that none outgrows a binding. Several projections of the same input lie in one matrix.
 //! Does not compute: that is `kernels/linear.wgsl`.
 
+use std::ops::Range;
+
 use super::pipelines::{LinearStages, bind};
 use super::uniforms;
 use crate::package::{GROUP, Linear};
@@ -44,9 +46,11 @@ struct Piece {
     out_rows: u32,
 }
 
-/// Most bytes of weights in one piece: far below the 128 MiB that every adapter binds, and what a browser's worker (with its
-/// one 4 GiB address space) holds twice while a piece is interleaved.
+/// Most bytes of weights in one piece: far below the 128 MiB that every adapter binds.
 pub(super) const MAX_PIECE_BYTES: usize = 64 << 20;
+
+/// Bytes of weights that are interleaved and written at a time: what a browser's worker, whose memory never shrinks, holds twice.
+const SLICE_BYTES: usize = 4 << 20;
 
 impl Matrix {
     /// Uploads `parts`, of equally many columns, one below the other. `piece_bytes` bounds a piece's weights.
@@ -64,7 +68,8 @@ impl Matrix {
         let rows_a_piece = (piece_bytes / inputs).max(1);
         let mut pieces = Vec::new();
         for first in (0..outputs).step_by(rows_a_piece) {
-            let planes = interleave(inputs, parts, first..outputs.min(first + rows_a_piece));
+            let range = first..outputs.min(first + rows_a_piece);
+            let planes = interleave_scales(inputs, parts, range.clone());
             let out_rows = count(planes.row_multipliers.len());
             let (exponent, residual_fraction_bits, add_to_residual) = match destination {
                 Destination::Stored => (0, 0, 0),
@@ -79,19 +84,27 @@ impl Matrix {
                 residual_fraction_bits,
                 add_to_residual,
             };
+            let size_bytes = inputs * range.len();
+            let weights = empty(device, "weights", size_bytes, wgpu::BufferUsages::STORAGE);
+            let chunks_a_slice = (SLICE_BYTES / (CHUNK * range.len())).max(1);
+            for first in (0..inputs / CHUNK).step_by(chunks_a_slice) {
+                let chunks = first..(inputs / CHUNK).min(first + chunks_a_slice);
+                let slice = interleave_weights(inputs, parts, range.clone(), chunks);
+                queue.write_buffer(&weights, (first * CHUNK * range.len()) as u64, &slice);
+                // The queue keeps a copy of what was written until the next submission.
+                queue.submit([]);
+            }
             let buffers = [
                 ends.forward,
                 &uniform(device, queue, "linear", &linear),
                 ends.block,
                 ends.exponents,
-                &storage(device, queue, "weights", &planes.weights),
+                &weights,
                 &storage(device, queue, "group scales", &planes.group_scales),
                 &storage(device, queue, "row multipliers", bytemuck::cast_slice(&planes.row_multipliers)),
                 ends.outputs,
             ];
             pieces.push(Piece { bind_group: bind(device, "linear", layout, &buffers), out_rows });
-            // The queue keeps a copy of what was written until the next submission.
-            queue.submit([]);
         }
         Self { pieces }
     }
@@ -104,33 +117,38 @@ impl Matrix {
     }
 }
 
-/// The planes of a piece in the order of `kernels/linear.wgsl`.
-struct Planes {
-    /// `[inputs / 16, rows]` of 16 bytes.
-    weights: Vec<u8>,
+/// Weights of one row that lie side by side.
+const CHUNK: usize = 16;
+
+/// Weights of `chunks` of the rows `range`, in the order of `kernels/linear.wgsl`: `[chunks, rows]` of 16 bytes.
+fn interleave_weights(inputs: usize, parts: &[&Linear], range: Range<usize>, chunks: Range<usize>) -> Vec<u8> {
+    let rows = range.len();
+    let mut interleaved = vec![0; chunks.len() * rows * CHUNK];
+    let all_rows = parts.iter().flat_map(|part| bytemuck::cast_slice::<i8, u8>(&part.weights).chunks_exact(inputs));
+    for (row, weights) in all_rows.skip(range.start).take(rows).enumerate() {
+        for (chunk, sixteen) in weights.chunks_exact(CHUNK).skip(chunks.start).take(chunks.len()).enumerate() {
+            let at = (chunk * rows + row) * CHUNK;
+            interleaved[at..at + CHUNK].copy_from_slice(sixteen);
+        }
+    }
+    interleaved
+}
+
+/// The scales of a piece in the order of `kernels/linear.wgsl`.
+struct Scales {
     /// `[ceil(groups / 4), rows]` of 4 bytes.
     group_scales: Vec<u8>,
     /// `[rows]`.
     row_multipliers: Vec<u32>,
 }
 
-fn interleave(inputs: usize, parts: &[&Linear], range: std::ops::Range<usize>) -> Planes {
+fn interleave_scales(inputs: usize, parts: &[&Linear], range: Range<usize>) -> Scales {
     let rows = range.len();
     let groups = inputs / GROUP;
-    let mut planes = Planes {
-        weights: vec![0; inputs * rows],
-        group_scales: vec![0; groups.div_ceil(4) * rows * 4],
-        row_multipliers: Vec::with_capacity(rows),
-    };
-    let all_rows = parts.iter().flat_map(|part| {
-        let weights = bytemuck::cast_slice::<i8, u8>(&part.weights).chunks_exact(inputs);
-        weights.zip(part.group_scales.chunks_exact(groups)).zip(&part.row_multipliers)
-    });
-    for (row, ((weights, scales), multiplier)) in all_rows.skip(range.start).take(rows).enumerate() {
-        for (chunk, sixteen) in weights.chunks_exact(16).enumerate() {
-            let at = (chunk * rows + row) * 16;
-            planes.weights[at..at + 16].copy_from_slice(sixteen);
-        }
+    let mut planes =
+        Scales { group_scales: vec![0; groups.div_ceil(4) * rows * 4], row_multipliers: Vec::with_capacity(rows) };
+    let all_rows = parts.iter().flat_map(|part| part.group_scales.chunks_exact(groups).zip(&part.row_multipliers));
+    for (row, (scales, multiplier)) in all_rows.skip(range.start).take(rows).enumerate() {
         for (word, four) in scales.chunks(4).enumerate() {
             let at = (word * rows + row) * 4;
             planes.group_scales[at..at + four.len()].copy_from_slice(four);
@@ -162,14 +180,18 @@ fn filled(
     bytes: &[u8],
     usage: wgpu::BufferUsages,
 ) -> wgpu::Buffer {
-    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some(label),
-        size: bytes.len() as u64,
-        usage: usage | wgpu::BufferUsages::COPY_DST,
-        mapped_at_creation: false,
-    });
+    let buffer = empty(device, label, bytes.len(), usage);
     queue.write_buffer(&buffer, 0, bytes);
     buffer
+}
+
+fn empty(device: &wgpu::Device, label: &str, size_bytes: usize, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+    device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some(label),
+        size: size_bytes as u64,
+        usage: usage | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    })
 }
 
 /// A count of the model, all of which the manifest bounds far below `u32::MAX`.
@@ -196,15 +218,18 @@ mod tests {
             exponent: 0,
         };
         let (upper, lower) = (part(0..2), part(2..5));
-        let planes = interleave(inputs, &[&upper, &lower], 1..4);
-        assert_eq!(planes.row_multipliers, [101, 102, 103]);
+        let parts = [&upper, &lower];
+        let scales = interleave_scales(inputs, &parts, 1..4);
+        assert_eq!(scales.row_multipliers, [101, 102, 103]);
+        // Ten chunks a row, in slices of four, four and two.
+        let weights = [0..4, 4..8, 8..10].map(|chunks| interleave_weights(inputs, &parts, 1..4, chunks)).concat();
         for row in 0..3 {
             for k in 0..inputs {
-                let byte = planes.weights[(k / 16 * 3 + row) * 16 + k % 16];
+                let byte = weights[(k / 16 * 3 + row) * 16 + k % 16];
                 assert_eq!(byte.cast_signed(), weight(row + 1, k), "row {row}, input {k}");
             }
             for group in 0..5 {
-                assert_eq!(planes.group_scales[(group / 4 * 3 + row) * 4 + group % 4], scale(row + 1, group));
+                assert_eq!(scales.group_scales[(group / 4 * 3 + row) * 4 + group % 4], scale(row + 1, group));
             }
         }
     }

@@ -22,6 +22,7 @@ pub mod uniforms;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+use std::time::Duration;
 
 pub use device::GpuInfo;
 pub use error::GpuError;
@@ -38,6 +39,7 @@ use model::Model;
 use pipelines::Pipelines;
 use read_back::Staging;
 use session::{Caches, Session};
+use web_time::Instant;
 
 /// A GPU with a model's parts and sessions on it.
 #[derive(Debug)]
@@ -51,6 +53,7 @@ pub struct Gpu {
     staging: Staging,
     piece_bytes: usize,
     tuning: Tuning,
+    handing_over: Duration,
 }
 
 impl Gpu {
@@ -90,6 +93,7 @@ impl Gpu {
             staging: Staging::default(),
             piece_bytes: MAX_PIECE_BYTES.min(bound),
             tuning,
+            handing_over: Duration::ZERO,
         })
     }
 
@@ -103,6 +107,12 @@ impl Gpu {
     #[must_use]
     pub fn info(&self) -> &GpuInfo {
         &self.device.info
+    }
+
+    /// How long the last [`Self::forward_layers`] kept the processor busy until the device had everything: input, commands, submission.
+    #[must_use]
+    pub fn handing_over(&self) -> Duration {
+        self.handing_over
     }
 
     /// Starts a model; parts and sessions of the one before are dropped.
@@ -222,6 +232,7 @@ impl Gpu {
             return Err(GpuError::Position { position, rows: row_count, held, max_positions });
         }
         session.held = position;
+        let begun = Instant::now();
         let mut layers = Vec::with_capacity(session.layers.len());
         for index in session.layers.clone() {
             layers.push(self.layers.get(&index).ok_or(GpuError::LayerMissing { index })?);
@@ -255,6 +266,7 @@ impl Gpu {
         let staging = self.staging.take(&self.device.handle, size_bytes);
         encoder.copy_buffer_to_buffer(&buffers.rows, 0, &staging, 0, size_bytes);
         queue.submit([encoder.finish()]);
+        self.handing_over = begun.elapsed();
         let result = read_back::read(&self.device.handle, &staging, rows.len()).await;
         // Why the device failed says more than that the map did.
         self.device.check()?;

@@ -37,7 +37,7 @@ struct Linear {
 @group(0) @binding(0) var<uniform> forward: Forward;
 @group(0) @binding(1) var<uniform> linear: Linear;
 @group(0) @binding(2) var<storage, read> mantissas: array<vec4<f32>>;    // of ..._fma: [rows, groups * 8], 4 inputs a vec4
-@group(0) @binding(2) var<storage, read> planes: array<vec2<u32>>;       // of ..._dot: [rows, groups * 8], 4 inputs a vec2: hi, lo
+@group(0) @binding(2) var<storage, read> planes: array<vec4<u32>>;       // of ..._dot: [rows, groups * 4], 8 inputs a vec4: hi, lo, hi, lo
 @group(0) @binding(3) var<storage, read> exponents: array<i32>;          // [rows]
 @group(0) @binding(4) var<storage, read> weights: array<vec4<u32>>;      // [groups * 2, out_rows], 16 i8 weights of one row a vec4
 @group(0) @binding(5) var<storage, read> group_scales: array<u32>;       // [ceil(groups / 4), out_rows], 4 u8 scales of one row a word
@@ -117,13 +117,12 @@ fn eight(weights: vec2<u32>, quad: u32) -> i32 {
     return i32(dot(signed_floats(weights.x), mantissas[quad]) + dot(signed_floats(weights.y), mantissas[quad + 1u]));
 }
 
-// H and L of eight inputs, added to `sums`.
+// H and L of eight inputs from an even quad on, added to `sums`.
 fn eight_planes(sums: vec2<i32>, weights: vec2<u32>, quad: u32) -> vec2<i32> {
-    let first = planes[quad];
-    let second = planes[quad + 1u];
+    let inputs = planes[quad / 2u];
     return sums + vec2<i32>(
-        dot4I8Packed(weights.x, first.x) + dot4I8Packed(weights.y, second.x),
-        dot4I8Packed(weights.x, first.y) + dot4I8Packed(weights.y, second.y),
+        dot4I8Packed(weights.x, inputs.x) + dot4I8Packed(weights.y, inputs.z),
+        dot4I8Packed(weights.x, inputs.y) + dot4I8Packed(weights.y, inputs.w),
     );
 }
 
@@ -383,24 +382,32 @@ fn block_dot(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocat
             let words1 = weights[place + here.y];
             let words2 = weights[place + here.z];
             let words3 = weights[place + here.w];
-            for (var word = 0u; word < 4u; word++) {
-                let w0 = words0[word];
-                let w1 = words1[word];
-                let w2 = words2[word];
-                let w3 = words3[word];
-                let quad = row * row_width + group * QUADS + part * 4u + word;
-                let a0 = planes[quad];
-                upper0 += vec4<i32>(dot4I8Packed(w0, a0.x), dot4I8Packed(w1, a0.x), dot4I8Packed(w2, a0.x), dot4I8Packed(w3, a0.x));
-                lower0 += vec4<i32>(dot4I8Packed(w0, a0.y), dot4I8Packed(w1, a0.y), dot4I8Packed(w2, a0.y), dot4I8Packed(w3, a0.y));
-                let a1 = planes[quad + row_width];
-                upper1 += vec4<i32>(dot4I8Packed(w0, a1.x), dot4I8Packed(w1, a1.x), dot4I8Packed(w2, a1.x), dot4I8Packed(w3, a1.x));
-                lower1 += vec4<i32>(dot4I8Packed(w0, a1.y), dot4I8Packed(w1, a1.y), dot4I8Packed(w2, a1.y), dot4I8Packed(w3, a1.y));
-                let a2 = planes[quad + row_width * 2u];
-                upper2 += vec4<i32>(dot4I8Packed(w0, a2.x), dot4I8Packed(w1, a2.x), dot4I8Packed(w2, a2.x), dot4I8Packed(w3, a2.x));
-                lower2 += vec4<i32>(dot4I8Packed(w0, a2.y), dot4I8Packed(w1, a2.y), dot4I8Packed(w2, a2.y), dot4I8Packed(w3, a2.y));
-                let a3 = planes[quad + row_width * 3u];
-                upper3 += vec4<i32>(dot4I8Packed(w0, a3.x), dot4I8Packed(w1, a3.x), dot4I8Packed(w2, a3.x), dot4I8Packed(w3, a3.x));
-                lower3 += vec4<i32>(dot4I8Packed(w0, a3.y), dot4I8Packed(w1, a3.y), dot4I8Packed(w2, a3.y), dot4I8Packed(w3, a3.y));
+            for (var pair = 0u; pair < 2u; pair++) {
+                let pair0 = select(words0.xy, words0.zw, pair == 1u);
+                let pair1 = select(words1.xy, words1.zw, pair == 1u);
+                let pair2 = select(words2.xy, words2.zw, pair == 1u);
+                let pair3 = select(words3.xy, words3.zw, pair == 1u);
+                let eighth = (row * row_width + group * QUADS + part * 4u) / 2u + pair;
+                let a0 = planes[eighth];
+                upper0 += vec4<i32>(dot4I8Packed(pair0.x, a0.x), dot4I8Packed(pair1.x, a0.x), dot4I8Packed(pair2.x, a0.x), dot4I8Packed(pair3.x, a0.x))
+                    + vec4<i32>(dot4I8Packed(pair0.y, a0.z), dot4I8Packed(pair1.y, a0.z), dot4I8Packed(pair2.y, a0.z), dot4I8Packed(pair3.y, a0.z));
+                lower0 += vec4<i32>(dot4I8Packed(pair0.x, a0.y), dot4I8Packed(pair1.x, a0.y), dot4I8Packed(pair2.x, a0.y), dot4I8Packed(pair3.x, a0.y))
+                    + vec4<i32>(dot4I8Packed(pair0.y, a0.w), dot4I8Packed(pair1.y, a0.w), dot4I8Packed(pair2.y, a0.w), dot4I8Packed(pair3.y, a0.w));
+                let a1 = planes[eighth + row_width / 2u];
+                upper1 += vec4<i32>(dot4I8Packed(pair0.x, a1.x), dot4I8Packed(pair1.x, a1.x), dot4I8Packed(pair2.x, a1.x), dot4I8Packed(pair3.x, a1.x))
+                    + vec4<i32>(dot4I8Packed(pair0.y, a1.z), dot4I8Packed(pair1.y, a1.z), dot4I8Packed(pair2.y, a1.z), dot4I8Packed(pair3.y, a1.z));
+                lower1 += vec4<i32>(dot4I8Packed(pair0.x, a1.y), dot4I8Packed(pair1.x, a1.y), dot4I8Packed(pair2.x, a1.y), dot4I8Packed(pair3.x, a1.y))
+                    + vec4<i32>(dot4I8Packed(pair0.y, a1.w), dot4I8Packed(pair1.y, a1.w), dot4I8Packed(pair2.y, a1.w), dot4I8Packed(pair3.y, a1.w));
+                let a2 = planes[eighth + row_width / 2u * 2u];
+                upper2 += vec4<i32>(dot4I8Packed(pair0.x, a2.x), dot4I8Packed(pair1.x, a2.x), dot4I8Packed(pair2.x, a2.x), dot4I8Packed(pair3.x, a2.x))
+                    + vec4<i32>(dot4I8Packed(pair0.y, a2.z), dot4I8Packed(pair1.y, a2.z), dot4I8Packed(pair2.y, a2.z), dot4I8Packed(pair3.y, a2.z));
+                lower2 += vec4<i32>(dot4I8Packed(pair0.x, a2.y), dot4I8Packed(pair1.x, a2.y), dot4I8Packed(pair2.x, a2.y), dot4I8Packed(pair3.x, a2.y))
+                    + vec4<i32>(dot4I8Packed(pair0.y, a2.w), dot4I8Packed(pair1.y, a2.w), dot4I8Packed(pair2.y, a2.w), dot4I8Packed(pair3.y, a2.w));
+                let a3 = planes[eighth + row_width / 2u * 3u];
+                upper3 += vec4<i32>(dot4I8Packed(pair0.x, a3.x), dot4I8Packed(pair1.x, a3.x), dot4I8Packed(pair2.x, a3.x), dot4I8Packed(pair3.x, a3.x))
+                    + vec4<i32>(dot4I8Packed(pair0.y, a3.z), dot4I8Packed(pair1.y, a3.z), dot4I8Packed(pair2.y, a3.z), dot4I8Packed(pair3.y, a3.z));
+                lower3 += vec4<i32>(dot4I8Packed(pair0.x, a3.y), dot4I8Packed(pair1.x, a3.y), dot4I8Packed(pair2.x, a3.y), dot4I8Packed(pair3.x, a3.y))
+                    + vec4<i32>(dot4I8Packed(pair0.y, a3.w), dot4I8Packed(pair1.y, a3.w), dot4I8Packed(pair2.y, a3.w), dot4I8Packed(pair3.y, a3.w));
             }
         }
         high0 += bitcast<vec4<i32>>(scale) * (upper0 + (lower0 >> vec4<u32>(7u)));
@@ -521,9 +528,10 @@ fn tile_dot(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocati
     var low3 = vec4<u32>(0u);
     for (var group = 0u; group < linear.groups; group++) {
         workgroupBarrier(); // the group before has been read by all
-        for (var i = lane; i < TILE * QUADS; i += LINE * LINE) {
-            tile_planes[(i % QUADS) * TILE + i / QUADS] = planes[(first_row + i / QUADS) * row_width + group * QUADS + i % QUADS];
-        }
+        // As many as there are invocations: one each.
+        let inputs = planes[((first_row + lane / 4u) * row_width + group * QUADS) / 2u + lane % 4u];
+        tile_planes[(lane % 4u) * 2u * TILE + lane / 4u] = inputs.xy;
+        tile_planes[((lane % 4u) * 2u + 1u) * TILE + lane / 4u] = inputs.zw;
         if (lane < TILE * 2u) {
             let part = lane / TILE;
             let out = lane % TILE;
