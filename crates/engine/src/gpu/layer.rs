@@ -1,9 +1,9 @@
-//! One layer's weights on the device and the ten dispatches that run it (one more where a model has biases or normalised heads); the head's and its two. Everything bound here is
-//! made once, when the weights arrive.
+//! One layer's weights on the device and the dispatches that run it: eight for one row, ten for more (one more where a model has biases or
+//! normalised heads); the head's and its two. Everything bound here is made once, when the weights arrive.
 
-use super::matrix::{Destination, Ends, Matrix, storage, uniform};
+use super::matrix::{Destination, Ends, Matrix, Merged, storage, uniform};
 use super::model::{Model, activation};
-use super::pipelines::Pipelines;
+use super::pipelines::{Pipelines, run};
 use super::session::Cache;
 use super::uniforms;
 use crate::package::{Gain, LayerWeights, Linear};
@@ -30,6 +30,7 @@ pub(super) struct Layer {
     /// Of models with biases or normalised heads.
     finish_heads: Option<wgpu::BindGroup>,
     rope: wgpu::BindGroup,
+    attention_one: wgpu::BindGroup,
     attention_output: Matrix,
     mlp_norm: wgpu::BindGroup,
     gate_up: Matrix,
@@ -46,8 +47,15 @@ impl Layer {
             block: &buffers.block,
             exponents: &buffers.norm_exponents,
             outputs,
+            merged: None,
         };
         let to_residual = Ends { exponents: &buffers.inner_exponents, ..from_norm(&buffers.rows) };
+        let merged = Merged {
+            layout: &pipelines.merged_layout,
+            shape: &buffers.shape,
+            head_outputs: &buffers.head_outputs,
+            head_exponents: &buffers.head_exponents,
+        };
         let residual = |linear: &Linear| Destination::Residual {
             exponent: linear.exponent + LINEAR_EXPONENT,
             fraction_bits: model.config.residual_fraction_bits.cast_signed(),
@@ -69,6 +77,7 @@ impl Layer {
         };
         let projected_exponents =
             if finish_heads.is_some() { &buffers.projected_exponents } else { &buffers.norm_exponents };
+        let projections = uniform(device, queue, "projections", &projections);
         let gate_up = uniforms::GateUp {
             gate_exponent: weights.gate.exponent + LINEAR_EXPONENT,
             up_exponent: weights.up.exponent + LINEAR_EXPONENT,
@@ -86,7 +95,7 @@ impl Layer {
                 &[
                     &buffers.shape,
                     &buffers.forward,
-                    &uniform(device, queue, "projections", &projections),
+                    &projections,
                     &buffers.projected,
                     projected_exponents,
                     &buffers.rotation,
@@ -94,7 +103,25 @@ impl Layer {
                     &buffers.query_exponents,
                 ],
             ),
-            attention_output: maker.matrix(&[&weights.o], residual(&weights.o), to_residual),
+            attention_one: pipelines.attention_one.bind(
+                device,
+                &[
+                    &buffers.shape,
+                    &buffers.forward,
+                    &buffers.projected,
+                    projected_exponents,
+                    &buffers.exp2,
+                    &buffers.head_outputs,
+                    &buffers.head_exponents,
+                    &buffers.rotation,
+                    &projections,
+                ],
+            ),
+            attention_output: maker.matrix(
+                &[&weights.o],
+                residual(&weights.o),
+                Ends { merged: Some(merged), ..to_residual },
+            ),
             mlp_norm: maker.norm(&weights.mlp_norm),
             gate_up: maker.matrix(&[&weights.gate, &weights.up], Destination::Stored, from_norm(&buffers.projected)),
             silu_mul: pipelines.silu_mul.bind(
@@ -129,12 +156,16 @@ impl Layer {
         if let Some(finish_heads) = &self.finish_heads {
             run(pass, &pipelines.finish_heads.pipeline, finish_heads, (all_heads, rows));
         }
-        pass.set_bind_group(1, &cache.write, &[]);
-        run(pass, &pipelines.rope.pipeline, &self.rope, (all_heads, rows));
-        pass.set_bind_group(1, &cache.read, &[]);
-        run(pass, &pipelines.attention.pipeline, &model.attention, (config.heads, rows));
-        run(pass, &pipelines.merge_heads.pipeline, &model.merge_heads, (rows, 1));
-        self.attention_output.encode(pass, &pipelines.linear, rows);
+        pass.set_bind_group(1, &cache.group, &[]);
+        if rows == 1 {
+            run(pass, &pipelines.attention_one.pipeline, &self.attention_one, (config.heads, 1));
+            self.attention_output.encode_merged(pass, &pipelines.linear);
+        } else {
+            run(pass, &pipelines.rope.pipeline, &self.rope, (all_heads, rows));
+            run(pass, &pipelines.attention.pipeline, &model.attention, (config.heads, rows));
+            run(pass, &pipelines.merge_heads.pipeline, &model.merge_heads, (rows, 1));
+            self.attention_output.encode(pass, &pipelines.linear, rows);
+        }
         run(pass, &pipelines.rms_norm.pipeline, &self.mlp_norm, (rows, 1));
         self.gate_up.encode(pass, &pipelines.linear, rows);
         run(pass, &pipelines.silu_mul.pipeline, &self.silu_mul, (rows, 1));
@@ -162,6 +193,7 @@ impl Head {
             block: &buffers.block,
             exponents: &buffers.norm_exponents,
             outputs: &logits,
+            merged: None,
         };
         Self {
             norm: maker.norm(norm),
@@ -176,17 +208,6 @@ impl Head {
         run(pass, &pipelines.rms_norm.pipeline, &self.norm, (1, 1));
         self.output.encode(pass, &pipelines.linear, 1);
     }
-}
-
-fn run(
-    pass: &mut wgpu::ComputePass<'_>,
-    pipeline: &wgpu::ComputePipeline,
-    group: &wgpu::BindGroup,
-    (x, y): (u32, u32),
-) {
-    pass.set_pipeline(pipeline);
-    pass.set_bind_group(0, group, &[]);
-    pass.dispatch_workgroups(x, y, 1);
 }
 
 impl Maker<'_> {

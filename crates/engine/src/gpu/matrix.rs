@@ -32,6 +32,20 @@ pub(super) struct Ends<'a> {
     pub(super) exponents: &'a wgpu::Buffer,
     /// `[MAX_ROWS, outputs of all parts]`.
     pub(super) outputs: &'a wgpu::Buffer,
+    /// Of the matrix that attention's outputs go through.
+    pub(super) merged: Option<Merged<'a>>,
+}
+
+/// What such a matrix reads a single row from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Merged<'a> {
+    pub(super) layout: &'a wgpu::BindGroupLayout,
+    /// The `Model`.
+    pub(super) shape: &'a wgpu::Buffer,
+    /// `[MAX_ROWS, heads, head_dim]`.
+    pub(super) head_outputs: &'a wgpu::Buffer,
+    /// `[MAX_ROWS, heads]`.
+    pub(super) head_exponents: &'a wgpu::Buffer,
 }
 
 /// A matrix on the device.
@@ -43,6 +57,8 @@ pub(super) struct Matrix {
 #[derive(Debug)]
 struct Piece {
     bind_group: wgpu::BindGroup,
+    /// Where a single row comes from attention's heads.
+    merged: Option<wgpu::BindGroup>,
     out_rows: u32,
 }
 
@@ -104,7 +120,12 @@ impl Matrix {
                 &storage(device, queue, "row multipliers", bytemuck::cast_slice(&planes.row_multipliers)),
                 ends.outputs,
             ];
-            pieces.push(Piece { bind_group: bind(device, "linear", layout, &buffers), out_rows });
+            let merged = ends.merged.map(|merged| {
+                let [_, linear, _, _, rest @ ..] = buffers;
+                let from = [merged.shape, linear, merged.head_outputs, merged.head_exponents];
+                bind(device, "merged", merged.layout, &[&from[..], &rest].concat())
+            });
+            pieces.push(Piece { bind_group: bind(device, "linear", layout, &buffers), merged, out_rows });
         }
         Self { pieces }
     }
@@ -113,6 +134,15 @@ impl Matrix {
     pub(super) fn encode(&self, pass: &mut wgpu::ComputePass<'_>, stages: &LinearStages, rows: u32) {
         for piece in &self.pieces {
             stages.encode(pass, &piece.bind_group, piece.out_rows, rows);
+        }
+    }
+
+    /// Multiplies the one row that attention left in heads.
+    pub(super) fn encode_merged(&self, pass: &mut wgpu::ComputePass<'_>, stages: &LinearStages) {
+        for piece in &self.pieces {
+            if let Some(merged) = &piece.merged {
+                stages.encode_merged(pass, merged, piece.out_rows);
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! set_model  tables, activations ──┐
-//! load_layer weights, bind groups ─┤   forward_layers: write rows ─▶ one pass, ten dispatches a layer ─▶ copy ─▶ map
+//! load_layer weights, bind groups ─┤   forward_layers: write rows ─▶ one pass, eight dispatches a layer ─▶ copy ─▶ map
 //! open_session  KV caches ─────────┘   head:           write row  ─▶ one pass                         ─▶ copy ─▶ map
 //! ```
 //! Every call is one encoder, one compute pass, one submission and one map; nothing is made for it but the encoder. The

@@ -28,8 +28,8 @@ pub(super) struct Buffers {
     pub(super) forward: wgpu::Buffer,
     /// The `Model`.
     pub(super) shape: wgpu::Buffer,
-    /// `EXP2`, `[257]`.
-    exp2: wgpu::Buffer,
+    /// `EXP2`, `[257]`, and three more that fill its last vector.
+    pub(super) exp2: wgpu::Buffer,
     /// `SIGMOID`, `[2049]`.
     pub(super) sigmoid: wgpu::Buffer,
     /// `RSQRT`, `[768]`.
@@ -53,9 +53,9 @@ pub(super) struct Buffers {
     /// `[MAX_ROWS, heads]`.
     pub(super) query_exponents: wgpu::Buffer,
     /// `[MAX_ROWS, heads, head_dim]`.
-    head_outputs: wgpu::Buffer,
+    pub(super) head_outputs: wgpu::Buffer,
     /// `[MAX_ROWS, heads]`.
-    head_exponents: wgpu::Buffer,
+    pub(super) head_exponents: wgpu::Buffer,
 }
 
 impl Model {
@@ -84,6 +84,10 @@ impl Model {
             .zip(&tables.sin)
             .map(|(cos, sin)| u32::from(cos.cast_unsigned()) | u32::from(sin.cast_unsigned()) << 16)
             .collect();
+        let mut exp2 = uniforms::Exp2 { entries: [[0; 4]; 65] };
+        for (word, entry) in exp2.entries.as_flattened_mut().iter_mut().zip(&tables.exp2) {
+            *word = u32::from(*entry);
+        }
         let table = |label, entries: &[u16]| {
             let words: Vec<u32> = entries.iter().map(|&entry| u32::from(entry)).collect();
             storage(device, queue, label, bytemuck::cast_slice(&words))
@@ -92,7 +96,7 @@ impl Model {
         let buffers = Buffers {
             forward: uniform(device, queue, "forward", &uniforms::Forward { position: 0, rows: 0 }),
             shape: uniform(device, queue, "model", &shape),
-            exp2: table("exp2", &tables.exp2),
+            exp2: uniform(device, queue, "exp2", &exp2),
             sigmoid: table("sigmoid", &tables.sigmoid),
             rsqrt: table("rsqrt", &tables.rsqrt),
             rotation: storage(device, queue, "rotation", bytemuck::cast_slice(&rotation)),

@@ -79,8 +79,21 @@ const ATTENTION: Kernel = Kernel {
     source: include_str!("../kernels/attention.wgsl"),
     entry_point: "attention",
     workgroup_size: 64,
-    bindings: &[Uniform, Uniform, Read, Read, Read, Write, Write],
-    cache_bindings: &[Read, Read, Read],
+    bindings: &[Uniform, Uniform, Read, Read, Uniform, Write, Write],
+    cache_bindings: &[Write, Write, Write],
+};
+const ATTENTION_ONE: Kernel = Kernel {
+    entry_point: "attention_one",
+    bindings: &[Uniform, Uniform, Read, Read, Uniform, Write, Write, Read, Uniform],
+    ..ATTENTION
+};
+const MERGED: Kernel = Kernel {
+    file: "merged.wgsl",
+    source: include_str!("../kernels/merged.wgsl"),
+    entry_point: "merged",
+    workgroup_size: 64,
+    bindings: &[Uniform, Uniform, Read, Read, Read, Read, Read, Write],
+    cache_bindings: &[],
 };
 const MERGE_HEADS: Kernel = Kernel {
     entry_point: "merge_heads",
@@ -99,7 +112,7 @@ const SILU_MUL: Kernel = Kernel {
 };
 
 /// Every kernel, for tests that read the files without a GPU.
-pub const KERNELS: [Kernel; 14] = [
+pub const KERNELS: [Kernel; 16] = [
     RMS_NORM,
     ONE_FMA,
     ONE_DOT,
@@ -112,7 +125,9 @@ pub const KERNELS: [Kernel; 14] = [
     FINISH_HEADS,
     ROPE,
     ATTENTION,
+    ATTENTION_ONE,
     MERGE_HEADS,
+    MERGED,
     SILU_MUL,
 ];
 
@@ -174,6 +189,8 @@ pub(super) struct LinearStages {
     one: Vec<Sliced>,
     /// Of up to four rows, likewise; empty: `many` takes them.
     four: Vec<Sliced>,
+    /// Of one row that attention left in heads, likewise.
+    merged: Vec<Sliced>,
     many: Stage,
 }
 
@@ -198,7 +215,8 @@ impl LinearStages {
     /// Everything that a model needs.
     pub(super) fn new(device: &wgpu::Device, kernels: LinearKernels) -> Self {
         let four = Self::sliced(device, [&FOUR_FMA, &FOUR_DOT], kernels, &SLICES);
-        Self { four, ..Self::contender(device, kernels, &SLICES) }
+        let merged = Self::sliced(device, [&MERGED; 2], kernels, &SLICES);
+        Self { four, merged, ..Self::contender(device, kernels, &SLICES) }
     }
 
     /// What is needed to measure one row, with some slices only, and many.
@@ -212,7 +230,7 @@ impl LinearStages {
             (Many::Tile, Arithmetic::Dot) => &TILE_DOT,
         };
         let one = Self::sliced(device, [&ONE_FMA, &ONE_DOT], kernels, slices);
-        Self { kernels, one, four: Vec::new(), many: Stage::new(device, many, &[]) }
+        Self { kernels, one, four: Vec::new(), merged: Vec::new(), many: Stage::new(device, many, &[]) }
     }
 
     fn sliced(device: &wgpu::Device, [fma, dot]: [&Kernel; 2], kernels: LinearKernels, slices: &[u32]) -> Vec<Sliced> {
@@ -238,12 +256,7 @@ impl LinearStages {
             2..=FEW_ROWS => Some((&self.four, fours)),
             _ => None,
         };
-        // Enough invocations that the adapter is busy, and no more slices than that takes.
-        let busy = self.kernels.busy_invocations;
-        let sliced = few.and_then(|(stages, tiles)| {
-            let enough = stages.iter().find(|sliced| out_rows * tiles * sliced.slices >= busy);
-            Some((enough.or_else(|| stages.last())?, tiles))
-        });
+        let sliced = few.and_then(|(stages, tiles)| Some((self.busy(stages, out_rows * tiles)?, tiles)));
         let (stage, workgroups) = if let Some((Sliced { slices, stage }, tiles)) = sliced {
             (stage, (out_rows.div_ceil(FEW / slices), tiles))
         } else {
@@ -254,10 +267,39 @@ impl LinearStages {
             };
             (&self.many, workgroups)
         };
-        pass.set_pipeline(&stage.pipeline);
-        pass.set_bind_group(0, group, &[]);
-        pass.dispatch_workgroups(workgroups.0, workgroups.1, 1);
+        run(pass, &stage.pipeline, group, workgroups);
     }
+}
+
+impl LinearStages {
+    /// Multiplies the one row that attention left in heads; takes bind groups of [`LinearStages::merged_layout`].
+    pub(super) fn encode_merged(&self, pass: &mut wgpu::ComputePass<'_>, group: &wgpu::BindGroup, out_rows: u32) {
+        let Some(Sliced { slices, stage }) = self.busy(&self.merged, out_rows) else { return };
+        run(pass, &stage.pipeline, group, (out_rows.div_ceil(FEW / slices), 1));
+    }
+
+    /// What the bind groups of [`LinearStages::encode_merged`] look like.
+    pub(super) fn merged_layout(device: &wgpu::Device) -> wgpu::BindGroupLayout {
+        layout(device, "merged", MERGED.bindings)
+    }
+
+    /// Enough invocations that the adapter is busy, and no more slices than that takes.
+    fn busy<'a>(&self, stages: &'a [Sliced], outputs: u32) -> Option<&'a Sliced> {
+        let enough = |sliced: &&Sliced| outputs * sliced.slices >= self.kernels.busy_invocations;
+        stages.iter().find(enough).or_else(|| stages.last())
+    }
+}
+
+/// One dispatch.
+pub(super) fn run(
+    pass: &mut wgpu::ComputePass<'_>,
+    pipeline: &wgpu::ComputePipeline,
+    group: &wgpu::BindGroup,
+    (x, y): (u32, u32),
+) {
+    pass.set_pipeline(pipeline);
+    pass.set_bind_group(0, group, &[]);
+    pass.dispatch_workgroups(x, y, 1);
 }
 
 /// All compiled kernels.
@@ -266,9 +308,11 @@ pub(super) struct Pipelines {
     pub(super) rms_norm: Stage,
     pub(super) linear: LinearStages,
     pub(super) linear_layout: wgpu::BindGroupLayout,
+    pub(super) merged_layout: wgpu::BindGroupLayout,
     pub(super) finish_heads: Stage,
     pub(super) rope: Stage,
     pub(super) attention: Stage,
+    pub(super) attention_one: Stage,
     pub(super) merge_heads: Stage,
     pub(super) silu_mul: Stage,
 }
@@ -281,9 +325,11 @@ impl Pipelines {
             rms_norm: Stage::new(device, &RMS_NORM, &packed),
             linear: LinearStages::new(device, kernels),
             linear_layout: LinearStages::layout(device),
+            merged_layout: LinearStages::merged_layout(device),
             finish_heads: Stage::new(device, &FINISH_HEADS, &[]),
             rope: Stage::new(device, &ROPE, &[]),
             attention: Stage::new(device, &ATTENTION, &[]),
+            attention_one: Stage::new(device, &ATTENTION_ONE, &[]),
             merge_heads: Stage::new(device, &MERGE_HEADS, &packed),
             silu_mul: Stage::new(device, &SILU_MUL, &packed),
         }

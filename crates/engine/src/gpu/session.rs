@@ -35,10 +35,8 @@ pub(super) struct Caches {
 pub(super) struct Cache {
     /// Keys and values `[capacity, kv_heads, head_dim / 2]` of two `i16`, exponents `[capacity, 2, kv_heads]`.
     planes: [wgpu::Buffer; 3],
-    /// Group 1 of `rope`.
-    pub(super) write: wgpu::BindGroup,
-    /// Group 1 of `attention`.
-    pub(super) read: wgpu::BindGroup,
+    /// Group 1 of `rope`, `attention` and `attention_one`.
+    pub(super) group: wgpu::BindGroup,
 }
 
 impl Caches {
@@ -64,11 +62,7 @@ impl Caches {
                     activation(device, "cache exponents", positions * 2 * kv_heads * 4),
                 ];
                 let buffers = planes.each_ref();
-                Cache {
-                    write: pipelines.rope.bind_cache(device, &buffers),
-                    read: pipelines.attention.bind_cache(device, &buffers),
-                    planes,
-                }
+                Cache { group: pipelines.rope.bind_cache(device, &buffers), planes }
             })
             .collect();
         Self { capacity, layers }

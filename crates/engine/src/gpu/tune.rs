@@ -165,7 +165,8 @@ impl Problem {
             let matrix = |arithmetic| {
                 let rows = pack(arithmetic, &row).repeat(MANY_ROWS as usize);
                 let block = storage(device, queue, "block", bytemuck::cast_slice(&rows));
-                let ends = Ends { forward: &forward, block: &block, exponents: &exponents, outputs: &outputs };
+                let ends =
+                    Ends { forward: &forward, block: &block, exponents: &exponents, outputs: &outputs, merged: None };
                 Matrix::new(device, queue, &layout, usize::MAX, &[&weights], Destination::Stored, ends)
             };
             let (fma, dot) = (matrix(Arithmetic::Fma), matrix(Arithmetic::Dot));

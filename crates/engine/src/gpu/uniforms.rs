@@ -118,3 +118,11 @@ pub struct GateUp {
     /// Of the up projection.
     pub up_exponent: i32,
 }
+
+/// The table `EXP2`: a uniform, as WebGPU promises no more than eight storage buffers to a kernel.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct Exp2 {
+    /// `[257]`, and three that fill the last vector.
+    pub entries: [[u32; 4]; 65],
+}

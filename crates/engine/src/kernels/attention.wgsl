@@ -27,16 +27,33 @@ struct Model {
     eps_exponent: i32,
 }
 
+struct Projections {
+    query_exponent: i32, // each: weight exponent + 22
+    key_exponent: i32,
+    value_exponent: i32,
+    exponents_a_row: u32, // 1: of the projections' input; else one a head, which has its projection's in it
+}
+
+struct Exp2 {
+    entries: array<vec4<u32>, 65>, // [257], four a vec4
+}
+
 @group(0) @binding(0) var<uniform> model: Model;
 @group(0) @binding(1) var<uniform> forward: Forward;
 @group(0) @binding(2) var<storage, read> queries: array<i32>;                  // [rows, heads, head_dim]
 @group(0) @binding(3) var<storage, read> query_exponents: array<i32>;          // [rows, heads]
-@group(0) @binding(4) var<storage, read> exp2_table: array<u32>;               // [257]
+@group(0) @binding(4) var<uniform> exp2_table: Exp2;
 @group(0) @binding(5) var<storage, read_write> outputs: array<i32>;            // [rows, heads, head_dim]
 @group(0) @binding(6) var<storage, read_write> output_exponents: array<i32>;   // [rows, heads]
-@group(1) @binding(0) var<storage, read> keys: array<u32>;                     // [capacity, kv_heads, head_dim / 2], i16 pairs (j, j + head_dim / 2)
-@group(1) @binding(1) var<storage, read> values: array<u32>;                   // [capacity, kv_heads, head_dim / 2], likewise
-@group(1) @binding(2) var<storage, read> cache_exponents: array<i32>;          // [capacity, 2, kv_heads]: keys, then values
+@group(1) @binding(0) var<storage, read_write> keys: array<u32>;                   // [capacity, kv_heads, head_dim / 2], i16 pairs (j, j + head_dim / 2)
+@group(1) @binding(1) var<storage, read_write> values: array<u32>;                 // [capacity, kv_heads, head_dim / 2], likewise
+@group(1) @binding(2) var<storage, read_write> cache_exponents: array<i32>;        // [capacity, 2, kv_heads]: keys, then values
+
+// `attention_one` has these instead of queries and tables.
+@group(0) @binding(2) var<storage, read> projected: array<i32>;                // [1, (heads + 2 * kv_heads) * head_dim]: q, k, v
+@group(0) @binding(3) var<storage, read> projected_exponents: array<i32>;      // [1, exponents_a_row]
+@group(0) @binding(7) var<storage, read> rotation: array<u32>;                 // [max_positions, head_dim / 2], cos in the low i16, sin in the high
+@group(0) @binding(8) var<uniform> projections: Projections;
 
 // `merge_heads` shares binding 0 and has its own from there on.
 @group(0) @binding(1) var<storage, read> head_outputs: array<i32>;             // [rows, heads, head_dim]
@@ -49,17 +66,31 @@ override PACKED: u32 = 0u; // of `merge_heads`, what `block` holds: 1: the plane
 const INVOCATIONS = 64u;
 const CHUNK = 256u;          // positions between two barriers
 const MAX_HEAD_DIM = 256u;   // checked when a model is set
-const PAIRS_A_LANE = 2u;     // MAX_HEAD_DIM / 2 / INVOCATIONS
+const MAX_PAIRS = 128u;      // MAX_HEAD_DIM / 2
+const PAIRS_A_LANE = 2u;     // MAX_PAIRS / INVOCATIONS
 const MERGE_INVOCATIONS = 256u;
 
 var<workgroup> query: array<i32, MAX_HEAD_DIM>;
 var<workgroup> probabilities: array<u32, CHUNK>;
 var<workgroup> value_shifts: array<i32, CHUNK>; // ve_j - E
+// Of `attention_one`: the row's own pairs; a slot of the first three is touched by one invocation only.
+var<workgroup> query_pairs: array<vec2<i32>, MAX_PAIRS>;
+var<workgroup> key_pairs: array<vec2<i32>, MAX_PAIRS>;
+var<workgroup> value_pairs: array<vec2<i32>, MAX_PAIRS>;
+var<workgroup> own_key: array<u32, MAX_PAIRS>;
+var<workgroup> own_value: array<u32, MAX_PAIRS>;
+// Its position, key exponent and value exponent. `attention` finds all positions in the cache.
+var<private> own_position: u32 = 0xffffffffu;
+var<private> own_key_exponent: i32;
+var<private> own_value_exponent: i32;
 // Workgroup memory starts as zero: the identity of a sum, and of a maximum of `ordered` numbers or magnitudes.
 var<workgroup> largest_score: atomic<u32>;
 var<workgroup> largest_value_exponent: atomic<u32>;
 var<workgroup> probability_sum: atomic<u32>;
 var<workgroup> largest_merged: atomic<u32>;
+var<workgroup> largest_query: array<atomic<u32>, 3>; // as projected, rotated, scaled
+var<workgroup> largest_key: array<atomic<u32>, 2>;   // as projected, rotated
+var<workgroup> largest_value: atomic<u32>;
 
 fn bits(v: u32) -> u32 {
     return 32u - countLeadingZeros(v);
@@ -115,25 +146,63 @@ fn unordered(v: u32) -> i32 {
 fn exp2_neg(distance: u32) -> u32 {
     let d = min(distance, 31u << 16u);
     let index = (d >> 8u) & 255u;
-    let upper = exp2_table[index];
-    let lower = exp2_table[index + 1u];
+    let upper = exp2_table.entries[index >> 2u][index & 3u];
+    let lower = exp2_table.entries[(index + 1u) >> 2u][(index + 1u) & 3u];
     return (upper - (((upper - lower) * (d & 255u)) >> 8u)) >> (d >> 16u);
+}
+
+fn pair_magnitude(pair: vec2<i32>) -> u32 {
+    return max(magnitude(pair.x), magnitude(pair.y));
+}
+
+fn fit_pair(pair: vec2<i32>, n: i32) -> vec2<i32> {
+    return vec2<i32>(fit_mantissa(pair.x, n), fit_mantissa(pair.y, n));
+}
+
+fn pack_pair(pair: vec2<i32>) -> u32 {
+    return (bitcast<u32>(pair.x) & 0xffffu) | (bitcast<u32>(pair.y) << 16u);
+}
+
+fn key_word(position: u32, kv_head: u32, j: u32) -> u32 {
+    if (position == own_position) {
+        return own_key[j];
+    }
+    return keys[(position * model.kv_heads + kv_head) * (model.head_dim / 2u) + j];
+}
+
+fn value_word(position: u32, kv_head: u32, j: u32) -> u32 {
+    if (position == own_position) {
+        return own_value[j];
+    }
+    return values[(position * model.kv_heads + kv_head) * (model.head_dim / 2u) + j];
+}
+
+fn key_exponent_at(position: u32, kv_head: u32) -> i32 {
+    if (position == own_position) {
+        return own_key_exponent;
+    }
+    return cache_exponents[position * 2u * model.kv_heads + kv_head];
+}
+
+fn value_exponent_at(position: u32, kv_head: u32) -> i32 {
+    if (position == own_position) {
+        return own_value_exponent;
+    }
+    return cache_exponents[(position * 2u + 1u) * model.kv_heads + kv_head];
 }
 
 fn score(position: u32, kv_head: u32, query_exponent: i32) -> i32 {
     let half = model.head_dim / 2u;
-    let start = (position * model.kv_heads + kv_head) * half;
     var high = 0i;
     var low = 0i;
     for (var j = 0u; j < half; j++) {
-        let key = unpack_pair(keys[start + j]);
+        let key = unpack_pair(key_word(position, kv_head, j));
         let first = query[j];
         let second = query[half + j];
         high += (first >> 7u) * key.x + (second >> 7u) * key.y;
         low += (first & 127) * key.x + (second & 127) * key.y;
     }
-    let key_exponent = cache_exponents[position * 2u * model.kv_heads + kv_head];
-    return rescale(high + (low >> 7u), query_exponent + key_exponent + 23);
+    return rescale(high + (low >> 7u), query_exponent + key_exponent_at(position, kv_head) + 23);
 }
 
 // O / P with 16 more bits, from the two words of O = high * 2^16 + low.
@@ -167,27 +236,17 @@ fn store_quad(quad: u32, m: vec4<i32>) {
     }
 }
 
-@compute @workgroup_size(64)
-fn attention(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let head = workgroup.x;
-    let row = workgroup.y;
+// What `query` (with its exponent) sees of the first `count` positions, into `outputs` at a row and head.
+fn attend(row: u32, head: u32, kv_head: u32, count: u32, query_exponent: i32, lane: u32) {
     let half = model.head_dim / 2u;
-    let kv_head = head / (model.heads / model.kv_heads);
-    let count = forward.position + row + 1u; // a token sees itself and what came before
     let query_start = (row * model.heads + head) * model.head_dim;
-    let query_exponent = query_exponents[row * model.heads + head];
-
-    for (var j = lane; j < model.head_dim; j += INVOCATIONS) {
-        query[j] = queries[query_start + j];
-    }
-    workgroupBarrier(); // every invocation reads the whole query
 
     // i32::MIN starts both maxima; position 0 replaces it.
     var best = 0u;
     var exponent = 0u;
     for (var position = lane; position < count; position += INVOCATIONS) {
         best = max(best, ordered(score(position, kv_head, query_exponent)));
-        exponent = max(exponent, ordered(cache_exponents[(position * 2u + 1u) * model.kv_heads + kv_head]));
+        exponent = max(exponent, ordered(value_exponent_at(position, kv_head)));
     }
     atomicMax(&largest_score, best);
     atomicMax(&largest_value_exponent, exponent);
@@ -206,7 +265,7 @@ fn attention(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocat
             let distance = bitcast<u32>(top_score - score(position, kv_head, query_exponent));
             let probability = exp2_neg(distance);
             probabilities[i] = probability;
-            value_shifts[i] = cache_exponents[(position * 2u + 1u) * model.kv_heads + kv_head] - value_exponent;
+            value_shifts[i] = value_exponent_at(position, kv_head) - value_exponent;
             sum += probability;
         }
         workgroupBarrier(); // the chunk is written
@@ -216,7 +275,7 @@ fn attention(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocat
                 var slot_high = high[slot];
                 var slot_low = low[slot];
                 for (var i = 0u; i < here; i++) {
-                    let value = unpack_pair(values[((base + i) * model.kv_heads + kv_head) * half + j]);
+                    let value = unpack_pair(value_word(base + i, kv_head, j));
                     let aligned = vec2<i32>(rescale(value.x, value_shifts[i]), rescale(value.y, value_shifts[i]));
                     let product = aligned * bitcast<i32>(probabilities[i]);
                     slot_high += product >> vec2<u32>(16u);
@@ -241,6 +300,106 @@ fn attention(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocat
     if (lane == 0u) {
         output_exponents[row * model.heads + head] = value_exponent - 16;
     }
+}
+
+@compute @workgroup_size(64)
+fn attention(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let head = workgroup.x;
+    let row = workgroup.y;
+    let query_start = (row * model.heads + head) * model.head_dim;
+    for (var j = lane; j < model.head_dim; j += INVOCATIONS) {
+        query[j] = queries[query_start + j];
+    }
+    workgroupBarrier(); // every invocation reads the whole query
+
+    // A token sees itself and what came before.
+    let count = forward.position + row + 1u;
+    attend(row, head, head / (model.heads / model.kv_heads), count, query_exponents[row * model.heads + head], lane);
+}
+
+// Of a single row: what rope.wgsl does, without a dispatch of its own. Every head rotates its query, and its group's key and value again,
+// which is little beside reading the cache; the group's first head puts them into the cache, where only later steps look for them.
+@compute @workgroup_size(64)
+fn attention_one(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let head = workgroup.x;
+    let half = model.head_dim / 2u;
+    let group = model.heads / model.kv_heads;
+    let kv_head = head / group;
+    let heads_at = vec3<u32>(head, model.heads + kv_head, model.heads + model.kv_heads + kv_head); // query, key, value
+    let starts = heads_at * model.head_dim;
+
+    var largest = vec3<u32>(0u);
+    for (var j = lane; j < half; j += INVOCATIONS) {
+        let query_pair = vec2<i32>(projected[starts.x + j], projected[starts.x + half + j]);
+        let key_pair = vec2<i32>(projected[starts.y + j], projected[starts.y + half + j]);
+        let value_pair = vec2<i32>(projected[starts.z + j], projected[starts.z + half + j]);
+        query_pairs[j] = query_pair;
+        key_pairs[j] = key_pair;
+        value_pairs[j] = value_pair;
+        largest = max(largest, vec3<u32>(pair_magnitude(query_pair), pair_magnitude(key_pair), pair_magnitude(value_pair)));
+    }
+    atomicMax(&largest_query[0], largest.x);
+    atomicMax(&largest_key[0], largest.y);
+    atomicMax(&largest_value, largest.z);
+    workgroupBarrier(); // the heads' maxima are complete
+    var query_n = fit_exponent(atomicLoad(&largest_query[0]));
+    var key_n = fit_exponent(atomicLoad(&largest_key[0]));
+    let value_n = fit_exponent(atomicLoad(&largest_value));
+    let own = select(vec3<u32>(0u), heads_at, projections.exponents_a_row > 1u);
+    var query_exponent = projected_exponents[own.x] + projections.query_exponent + query_n;
+    own_key_exponent = projected_exponents[own.y] + projections.key_exponent + key_n;
+    own_value_exponent = projected_exponents[own.z] + projections.value_exponent + value_n;
+
+    largest = vec3<u32>(0u);
+    for (var j = lane; j < half; j += INVOCATIONS) {
+        let turn = unpack_pair(rotation[forward.position * half + j]);
+        let query_pair = fit_pair(query_pairs[j], query_n);
+        let key_pair = fit_pair(key_pairs[j], key_n);
+        let turned_query = vec2<i32>(query_pair.x * turn.x - query_pair.y * turn.y, query_pair.y * turn.x + query_pair.x * turn.y);
+        let turned_key = vec2<i32>(key_pair.x * turn.x - key_pair.y * turn.y, key_pair.y * turn.x + key_pair.x * turn.y);
+        query_pairs[j] = turned_query;
+        key_pairs[j] = turned_key;
+        own_value[j] = pack_pair(fit_pair(value_pairs[j], value_n));
+        largest = max(largest, vec3<u32>(pair_magnitude(turned_query), pair_magnitude(turned_key), 0u));
+    }
+    atomicMax(&largest_query[1], largest.x);
+    atomicMax(&largest_key[1], largest.y);
+    workgroupBarrier(); // the rotated heads' maxima are complete
+    query_n = fit_exponent(atomicLoad(&largest_query[1]));
+    key_n = fit_exponent(atomicLoad(&largest_key[1]));
+    query_exponent += query_n - 14;
+    own_key_exponent += key_n - 14;
+
+    var largest_scaled = 0u;
+    for (var j = lane; j < half; j += INVOCATIONS) {
+        let scaled = fit_pair(query_pairs[j], query_n) * bitcast<i32>(model.qk_scale);
+        query_pairs[j] = scaled;
+        own_key[j] = pack_pair(fit_pair(key_pairs[j], key_n));
+        largest_scaled = max(largest_scaled, pair_magnitude(scaled));
+    }
+    atomicMax(&largest_query[2], largest_scaled);
+    workgroupBarrier(); // the scaled query's maximum is complete
+    query_n = fit_exponent(atomicLoad(&largest_query[2]));
+    query_exponent += query_n - 15;
+    for (var j = lane; j < half; j += INVOCATIONS) {
+        let pair = fit_pair(query_pairs[j], query_n);
+        query[j] = pair.x;
+        query[half + j] = pair.y;
+    }
+    if (head % group == 0u) {
+        let start = (forward.position * model.kv_heads + kv_head) * half;
+        for (var j = lane; j < half; j += INVOCATIONS) {
+            keys[start + j] = own_key[j];
+            values[start + j] = own_value[j];
+        }
+        if (lane == 0u) {
+            cache_exponents[forward.position * 2u * model.kv_heads + kv_head] = own_key_exponent;
+            cache_exponents[(forward.position * 2u + 1u) * model.kv_heads + kv_head] = own_value_exponent;
+        }
+    }
+    own_position = forward.position;
+    workgroupBarrier(); // every invocation reads the whole query, key and value
+    attend(0u, head, kv_head, forward.position + 1u, query_exponent, lane);
 }
 
 // Element i of a row's heads side by side, with their shared exponent.

@@ -97,7 +97,7 @@ pub(crate) fn hidden(random: &mut Random, rows: usize, width: usize) -> Vec<i32>
     values
 }
 
-/// Batches of every size up to 17 and the largest allowed, until the context is full; after each, the head on the last row.
+/// Batches of every size up to 17 and the largest allowed, single rows between them, until the context is full; after each, the head on the last row.
 pub(crate) async fn batches_equal(gpu: &mut Gpu, reference: &mut Reference, seed: u64) {
     let config = *reference.config();
     let all = 0..config.layers;
@@ -107,11 +107,14 @@ pub(crate) async fn batches_equal(gpu: &mut Gpu, reference: &mut Reference, seed
     reference.restart();
     gpu.open_session(1, all.clone()).unwrap();
     let mut position = 0;
-    for batch in (1..=17).chain([MAX_ROWS, MAX_ROWS - 1]).cycle() {
-        let batch = batch.min((config.max_positions - position) as usize);
-        if batch == 0 {
-            break;
-        }
+    let batches = (1..=17).chain([MAX_ROWS, MAX_ROWS - 1]);
+    // A single row goes another way than many: after every batch, and where the context ends.
+    for batch in batches.flat_map(|batch| [batch, 1]).cycle() {
+        let batch = match (config.max_positions - position) as usize {
+            0 => break,
+            1..=3 => 1,
+            left => batch.min(left - 3),
+        };
         let rows = hidden(&mut random, batch, width);
         let expected = reference.forward(all.clone(), position, &rows);
         let got = gpu.forward_layers(1, position, &rows).await.unwrap();
