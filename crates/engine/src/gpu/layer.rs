@@ -1,4 +1,4 @@
-//! One layer's weights on the device and the dispatches that run it: eight for one row, ten for more (one more where a model has biases or
+//! One layer's weights on the device and the dispatches that run it: eight for one row (where kernels are fused), ten for more (one more where a model has biases or
 //! normalised heads); the head's and its two. Everything bound here is made once, when the weights arrive.
 
 use super::matrix::{Destination, Ends, Matrix, Merged, storage, uniform};
@@ -157,7 +157,7 @@ impl Layer {
             run(pass, &pipelines.finish_heads.pipeline, finish_heads, (all_heads, rows));
         }
         pass.set_bind_group(1, &cache.group, &[]);
-        if rows == 1 {
+        if rows == 1 && pipelines.linear.fused() {
             run(pass, &pipelines.attention_one.pipeline, &self.attention_one, (config.heads, 1));
             self.attention_output.encode_merged(pass, &pipelines.linear);
         } else {

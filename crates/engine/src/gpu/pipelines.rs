@@ -248,6 +248,10 @@ impl LinearStages {
         self.kernels.arithmetic
     }
 
+    pub(super) fn fused(&self) -> bool {
+        self.kernels.fused
+    }
+
     /// Multiplies `rows` rows with a matrix of `out_rows` outputs.
     pub(super) fn encode(&self, pass: &mut wgpu::ComputePass<'_>, group: &wgpu::BindGroup, out_rows: u32, rows: u32) {
         let fours = rows.div_ceil(4);
