@@ -1,5 +1,5 @@
-//! One layer's weights on the device and the dispatches that run it: eight for one row (where kernels are fused), ten for more (one more where a model has biases or
-//! normalised heads); the head's and its two. Everything bound here is made once, when the weights arrive.
+//! One layer's weights on the device and the dispatches that run it: eight for one row where kernels are fused, else ten (one more where a
+//! model has biases or normalised heads); the head's and its two. Everything bound here is made once, when the weights arrive.
 
 use super::matrix::{Destination, Ends, Matrix, Merged, storage, uniform};
 use super::model::{Model, activation};

@@ -138,6 +138,9 @@ pub(super) async fn tune(device: &mut Device) -> Result<LinearKernels, GpuError>
         }
         let stages = device.allocate(Part::Kernels, |device, _| LinearStages::contender(device, kernels, &[slices]))?;
         device.settle(|_| {}).await?;
+        if !small.is_right(device, &stages).await? {
+            continue;
+        }
         let seconds = small.seconds(device, &stages, 1).await?;
         if seconds < least {
             (least, kernels.busy_invocations) = (seconds, busy_invocations);
