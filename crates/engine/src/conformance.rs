@@ -1,8 +1,8 @@
 //! A fixed computation that every backend must reproduce before it may compute for others.
 //!
 //! One synthetic layer and head, a prompt of nine rows, a step of one, a step of three (GPUs take each another way), logits: it touches
-//! every kernel. Its hash is pinned; a driver
-//! that gets it wrong is not used. It takes well under a second on anything, and doubles as the measure of speed: see [`MACS`].
+//! every kernel. Its hash is pinned; a driver that gets it wrong is not used. It takes well under a second on anything, and doubles as the
+//! measure of speed: see [`MACS`].
 
 use std::ops::Range;
 use std::sync::Arc;
