@@ -16,12 +16,12 @@ pub const BATCH: usize = 16;
 /// Sentences of our own, one a line.
 const SENTENCES: &str = include_str!("../../crates/engine/tests/support/sentences.txt");
 
-/// Writes everything that the page fetches into `shapes`; none where the model was not downloaded (`POTLUCK_MINILM` names its folder).
+/// Writes everything that the page fetches into `shapes`; false where the model was not downloaded (`POTLUCK_MINILM` names its folder).
 ///
 /// # Errors
 /// If it does not import, or Python cannot write ONNX.
-pub fn prepare(shapes: &Path) -> anyhow::Result<Option<()>> {
-    let Some(source) = std::env::var_os("POTLUCK_MINILM").map(PathBuf::from) else { return Ok(None) };
+pub fn prepare(shapes: &Path) -> anyhow::Result<bool> {
+    let Some(source) = std::env::var_os("POTLUCK_MINILM").map(PathBuf::from) else { return Ok(false) };
     let folder = shapes.join(NAME);
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder)?;
@@ -35,5 +35,5 @@ pub fn prepare(shapes: &Path) -> anyhow::Result<Option<()>> {
     ensure!(tokens.len() == BATCH, "too few sentences");
     std::fs::write(folder.join("tokens.json"), serde_json::to_vec(&tokens)?)?;
     peers::export_onnx(&source, &folder.join("model.onnx"))?;
-    Ok(Some(()))
+    Ok(true)
 }

@@ -186,12 +186,12 @@ pub async fn beside_peers(plan: Plan, shapes: &[Shape], pages: &Path) -> anyhow:
 
 async fn beside_onnxruntime(plan: Plan, pages: &Path, table: &mut Vec<Measured>) -> anyhow::Result<()> {
     let shapes = peers::folder().join("shapes");
-    if encoders::prepare(&shapes)?.is_none() {
+    if !encoders::prepare(&shapes)? {
         eprintln!("SKIPPED: the encoder, which was not downloaded (POTLUCK_MINILM)");
         return Ok(());
     }
     let server = serve(pages, peers::npm_packages()?, shapes).await?;
-    let page = Page::encoder(server, false).await?;
+    let page = Page::encoder(server).await?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     // The first of each also warms up.
     for turn in 0..=plan.runs {

@@ -214,27 +214,23 @@ const FEW_ROWS: u32 = 8;
 impl LinearStages {
     /// Everything that a model needs.
     pub(super) fn new(device: &wgpu::Device, kernels: LinearKernels) -> Self {
-        let four = Self::sliced(device, [&FOUR_FMA, &FOUR_DOT], kernels, &SLICES);
-        let merged = Self::sliced(device, [&MERGED; 2], kernels, &SLICES);
+        let four = Self::sliced(device, kernels.arithmetic.of(&FOUR_FMA, &FOUR_DOT), &SLICES);
+        let merged = Self::sliced(device, &MERGED, &SLICES);
         Self { four, merged, ..Self::contender(device, kernels, &SLICES) }
     }
 
     /// What is needed to measure one row, with some slices only, and many.
     pub(super) fn contender(device: &wgpu::Device, kernels: LinearKernels, slices: &[u32]) -> Self {
-        let many = match (kernels.many, kernels.arithmetic) {
-            (Many::Four, Arithmetic::Fma) => &FOUR_FMA,
-            (Many::Four, Arithmetic::Dot) => &FOUR_DOT,
-            (Many::Block, Arithmetic::Fma) => &BLOCK_FMA,
-            (Many::Block, Arithmetic::Dot) => &BLOCK_DOT,
-            (Many::Tile, Arithmetic::Fma) => &TILE_FMA,
-            (Many::Tile, Arithmetic::Dot) => &TILE_DOT,
+        let many = match kernels.many {
+            Many::Four => kernels.arithmetic.of(&FOUR_FMA, &FOUR_DOT),
+            Many::Block => kernels.arithmetic.of(&BLOCK_FMA, &BLOCK_DOT),
+            Many::Tile => kernels.arithmetic.of(&TILE_FMA, &TILE_DOT),
         };
-        let one = Self::sliced(device, [&ONE_FMA, &ONE_DOT], kernels, slices);
+        let one = Self::sliced(device, kernels.arithmetic.of(&ONE_FMA, &ONE_DOT), slices);
         Self { kernels, one, four: Vec::new(), merged: Vec::new(), many: Stage::new(device, many, &[]) }
     }
 
-    fn sliced(device: &wgpu::Device, [fma, dot]: [&Kernel; 2], kernels: LinearKernels, slices: &[u32]) -> Vec<Sliced> {
-        let kernel = if kernels.arithmetic == Arithmetic::Fma { fma } else { dot };
+    fn sliced(device: &wgpu::Device, kernel: &Kernel, slices: &[u32]) -> Vec<Sliced> {
         let stage = |slices| Stage::new(device, kernel, &[("SLICES", f64::from(slices))]);
         slices.iter().map(|&slices| Sliced { slices, stage: stage(slices) }).collect()
     }
@@ -324,7 +320,7 @@ pub(super) struct Pipelines {
 impl Pipelines {
     pub(super) fn new(device: &wgpu::Device, kernels: LinearKernels) -> Self {
         // The kernels before Linear write what its arithmetic reads.
-        let packed = [("PACKED", if kernels.arithmetic == Arithmetic::Dot { 1.0 } else { 0.0 })];
+        let packed = [("PACKED", kernels.arithmetic.of(0.0, 1.0))];
         Self {
             rms_norm: Stage::new(device, &RMS_NORM, &packed),
             linear: LinearStages::new(device, kernels),

@@ -13,6 +13,7 @@ use super::model::activation;
 use super::pipelines::LinearStages;
 use super::{GpuError, read_back, uniforms};
 use crate::kernels::linear;
+use crate::package::Linear;
 use crate::synthetic::{self, Random};
 
 /// How Linear multiplies.
@@ -23,6 +24,16 @@ pub enum Arithmetic {
     Fma,
     /// Four signed bytes at once (`dot4I8Packed`), in two planes.
     Dot,
+}
+
+impl Arithmetic {
+    /// The one of two that is its own.
+    pub(super) fn of<T>(self, fma: T, dot: T) -> T {
+        match self {
+            Self::Fma => fma,
+            Self::Dot => dot,
+        }
+    }
 }
 
 /// How Linear takes many rows.
@@ -100,7 +111,9 @@ const SPREADS: [(u32, u32); 3] = [(1, 0), (4, 1 << 14), (16, 1 << 17)];
 pub(super) async fn tune(device: &mut Device) -> Result<LinearKernels, GpuError> {
     let begun = Instant::now();
     let late = || begun.elapsed() > TUNE_LIMIT;
-    let small = Problem::new(device, SMALL).await?;
+    let (weights, row) = numbers(SMALL);
+    let expected = linear::reference(&weights, &row);
+    let small = Problem::new(device, &weights, &row).await?;
     let mut large = None;
     let mut best: Option<(f64, LinearKernels)> = None;
     // A software adapter takes its time to compile: what suits it best comes first.
@@ -114,11 +127,12 @@ pub(super) async fn tune(device: &mut Device) -> Result<LinearKernels, GpuError>
             let kernels = LinearKernels { arithmetic, many, busy_invocations: 0, fused };
             let stages = device.allocate(Part::Kernels, |device, _| LinearStages::contender(device, kernels, &[1]))?;
             device.settle(|_| {}).await?;
-            if !small.is_right(device, &stages).await? {
+            if !small.is_right(device, &stages, &expected).await? {
                 continue;
             }
             if best.is_none() && small.seconds(device, &stages, MANY_ROWS).await? < LONG_ENOUGH.as_secs_f64() {
-                large = Some(Problem::new(device, LARGE).await?);
+                let (weights, row) = numbers(LARGE);
+                large = Some(Problem::new(device, &weights, &row).await?);
             }
             // All are measured on what suits the first. An answer is as many steps of one row as its question had rows, roughly.
             let problem = large.as_ref().unwrap_or(&small);
@@ -138,7 +152,7 @@ pub(super) async fn tune(device: &mut Device) -> Result<LinearKernels, GpuError>
         }
         let stages = device.allocate(Part::Kernels, |device, _| LinearStages::contender(device, kernels, &[slices]))?;
         device.settle(|_| {}).await?;
-        if !small.is_right(device, &stages).await? {
+        if !small.is_right(device, &stages, &expected).await? {
             continue;
         }
         let seconds = small.seconds(device, &stages, 1).await?;
@@ -149,54 +163,49 @@ pub(super) async fn tune(device: &mut Device) -> Result<LinearKernels, GpuError>
     Ok(kernels)
 }
 
-/// A matrix, and rows to multiply it with.
+/// A random matrix and a row of mantissas for it.
+fn numbers((rows, columns): (usize, usize)) -> (Linear, Vec<i32>) {
+    let mut random = Random::new(1);
+    let weights = synthetic::linear(&mut random, rows, columns, 0);
+    let row = (0..columns).map(|_| random.within(-16_383, 16_383)).collect();
+    (weights, row)
+}
+
+/// A matrix on the device, and the same row many times to multiply it with.
 struct Problem {
     /// On the device, reading what each arithmetic wants.
     fma: Matrix,
     dot: Matrix,
     forward: wgpu::Buffer,
     outputs: wgpu::Buffer,
-    /// What every row gives.
-    expected: Vec<i32>,
 }
 
 impl Problem {
-    async fn new(device: &mut Device, (rows, columns): (usize, usize)) -> Result<Self, GpuError> {
-        let mut random = Random::new(1);
-        let weights = synthetic::linear(&mut random, rows, columns, 0);
-        let row: Vec<i32> = (0..columns).map(|_| random.within(-16_383, 16_383)).collect();
-        let expected = linear::reference(&weights, &row);
+    async fn new(device: &mut Device, weights: &Linear, row: &[i32]) -> Result<Self, GpuError> {
         let problem = device.allocate(Part::Kernels, |device, queue| {
-            let outputs = activation(device, "tuned outputs", u64::from(MANY_ROWS) * rows as u64 * 4);
+            let outputs = activation(device, "tuned outputs", u64::from(MANY_ROWS) * weights.rows as u64 * 4);
             let forward = uniform(device, queue, "forward", &uniforms::Forward { position: 0, rows: 0 });
             let exponents = storage(device, queue, "exponents", &[0; 4]);
             let layout = LinearStages::layout(device);
             let matrix = |arithmetic| {
-                let rows = pack(arithmetic, &row).repeat(MANY_ROWS as usize);
+                let rows = pack(arithmetic, row).repeat(MANY_ROWS as usize);
                 let block = storage(device, queue, "block", bytemuck::cast_slice(&rows));
                 let ends =
                     Ends { forward: &forward, block: &block, exponents: &exponents, outputs: &outputs, merged: None };
-                Matrix::new(device, queue, &layout, usize::MAX, &[&weights], Destination::Stored, ends)
+                Matrix::new(device, queue, &layout, usize::MAX, &[weights], Destination::Stored, ends)
             };
             let (fma, dot) = (matrix(Arithmetic::Fma), matrix(Arithmetic::Dot));
-            Self { fma, dot, forward, outputs, expected }
+            Self { fma, dot, forward, outputs }
         })?;
         device.settle(|_| {}).await?;
         Ok(problem)
     }
 
     /// Whether every row of every kernel is as the specification has it.
-    async fn is_right(&self, device: &mut Device, stages: &LinearStages) -> Result<bool, GpuError> {
+    async fn is_right(&self, device: &mut Device, stages: &LinearStages, expected: &[i32]) -> Result<bool, GpuError> {
         for rows in [1, MANY_ROWS] {
-            let values = rows as usize * self.expected.len();
-            let mut encoder = device.handle.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            self.encode(device, stages, &mut encoder, rows, 1);
-            let staging = read_back::staging(&device.handle, values as u64 * 4);
-            encoder.copy_buffer_to_buffer(&self.outputs, 0, &staging, 0, values as u64 * 4);
-            device.queue.submit([encoder.finish()]);
-            let got = read_back::read(&device.handle, &staging, values).await;
-            device.check()?;
-            if got?.chunks_exact(self.expected.len()).any(|row| row != self.expected) {
+            let got = self.run(device, stages, (rows, 1), rows as usize * expected.len()).await?;
+            if got.chunks_exact(expected.len()).any(|row| row != expected) {
                 return Ok(false);
             }
         }
@@ -218,35 +227,36 @@ impl Problem {
 
     async fn time(&self, device: &mut Device, stages: &LinearStages, rows: u32, repeats: u32) -> Result<f64, GpuError> {
         let begun = Instant::now();
-        let mut encoder = device.handle.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        self.encode(device, stages, &mut encoder, rows, repeats);
-        let staging = read_back::staging(&device.handle, 4);
-        encoder.copy_buffer_to_buffer(&self.outputs, 0, &staging, 0, 4);
-        device.queue.submit([encoder.finish()]);
-        let read = read_back::read(&device.handle, &staging, 1).await;
-        device.check()?;
-        read?;
+        self.run(device, stages, (rows, repeats), 1).await?;
         Ok(begun.elapsed().as_secs_f64())
     }
 
-    fn encode(
+    /// Multiplies `rows` rows, `repeats` times, in one submission, and reads the first `values` outputs.
+    async fn run(
         &self,
-        device: &Device,
+        device: &mut Device,
         stages: &LinearStages,
-        encoder: &mut wgpu::CommandEncoder,
-        rows: u32,
-        repeats: u32,
-    ) {
+        (rows, repeats): (u32, u32),
+        values: usize,
+    ) -> Result<Vec<i32>, GpuError> {
         let forward = uniforms::Forward { position: 0, rows };
         device.queue.write_buffer(&self.forward, 0, bytemuck::bytes_of(&forward));
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        let matrix = match stages.arithmetic() {
-            Arithmetic::Fma => &self.fma,
-            Arithmetic::Dot => &self.dot,
-        };
-        for _ in 0..repeats {
-            matrix.encode(&mut pass, stages, rows);
+        let mut encoder = device.handle.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            let matrix = stages.arithmetic().of(&self.fma, &self.dot);
+            for _ in 0..repeats {
+                matrix.encode(&mut pass, stages, rows);
+            }
         }
+        let size_bytes = values as u64 * 4;
+        let staging = read_back::staging(&device.handle, size_bytes);
+        encoder.copy_buffer_to_buffer(&self.outputs, 0, &staging, 0, size_bytes);
+        device.queue.submit([encoder.finish()]);
+        let read = read_back::read(&device.handle, &staging, values).await;
+        // Why the device failed says more than that the map did.
+        device.check()?;
+        read
     }
 }
 
