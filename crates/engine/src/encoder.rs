@@ -30,10 +30,9 @@ pub struct Encoder {
 /// A layer's weights, packed for one path.
 #[derive(Debug)]
 struct Layer {
-    /// Query, key, value, and what is left of value.
-    qkv: Matrices,
+    query_key: Matrices,
+    value: Matrices,
     o: Matrices,
-    /// The MLP's first, and what is left of it.
     up: Matrices,
     down: Matrices,
     /// In the order of the matrices.
@@ -41,12 +40,6 @@ struct Layer {
     attention_norm: Norm,
     output_norm: Norm,
 }
-
-/// Places in `qkv`.
-const VALUE: usize = 2;
-const VALUE_REST: usize = 3;
-/// Place in `up`.
-const UP_REST: usize = 1;
 
 /// A text's vector: `mantissas * 2^exponent`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,17 +156,19 @@ impl Encoder {
         let config = &self.manifest.config;
         let width = config.d_model as usize;
         let a = self.blocks(rows);
-        let products = layer.qkv.multiply(&a.mantissas);
+        let query_key = layer.query_key.multiply(&a.mantissas);
+        let value = layer.value.multiply(&a.mantissas);
         let heads = threads::map(rows.len() / width, 8 * width, |token| {
-            let [mut q, k, v] = [0, 1, 2].map(|matrix| {
-                let mut row = products[matrix][token * width..][..width].to_vec();
-                let exponent = layer.qkv.output_exponent(matrix, a.exponents[token]);
-                if matrix == VALUE {
-                    add_rest(&layer.qkv, VALUE_REST, &products, (token, &mut row), (a.exponents[token], exponent));
-                }
-                let exponent = rows::add_bias(&layer.biases[matrix], &mut row, exponent);
+            let head_rows = |products: &[i32], exponent: i32, bias: &Bias| {
+                let mut row = products[token * width..][..width].to_vec();
+                let exponent = rows::add_bias(bias, &mut row, exponent);
                 rows::split(&row, exponent, config.head_dim as usize)
+            };
+            let e = a.exponents[token];
+            let [mut q, k] = [0, 1].map(|matrix| {
+                head_rows(&query_key[matrix], layer.query_key.output_exponent(matrix, e), &layer.biases[matrix])
             });
+            let v = head_rows(&value[0], layer.value.output_exponent(0, e), &layer.biases[2]);
             rows::scale_queries(config, &mut q);
             (q, k, v)
         });
@@ -187,7 +182,6 @@ impl Encoder {
         let a = Blocks::new(&threads::map(rows.len() / width, 8 * d_ff, |token| {
             let mut row = products[0][token * d_ff..][..d_ff].to_vec();
             let exponent = layer.up.output_exponent(0, a.exponents[token]);
-            add_rest(&layer.up, UP_REST, &products, (token, &mut row), (a.exponents[token], exponent));
             let exponent = rows::add_bias(&layer.biases[4], &mut row, exponent);
             rows::gelu(&self.tables, &row, exponent)
         }));
@@ -263,18 +257,6 @@ impl Encoder {
     }
 }
 
-/// Adds to a token's row, of exponent `own`, what another matrix, of what eight bits left, made of the same input.
-fn add_rest(
-    matrices: &Matrices,
-    rest: usize,
-    products: &[Vec<i32>],
-    (token, row): (usize, &mut [i32]),
-    (input, own): (i32, i32),
-) {
-    let products = &products[rest][token * row.len()..][..row.len()];
-    rows::add(row, products, matrices.output_exponent(rest, input) - own);
-}
-
 /// The mean of rows, rounded half up. In 64 bits: pooling happens once a text, on the processor.
 fn mean(rows: &[i32], width: usize) -> Vec<i32> {
     let count = i64::try_from(rows.len() / width).unwrap_or(i64::MAX);
@@ -285,19 +267,15 @@ fn mean(rows: &[i32], width: usize) -> Vec<i32> {
 
 impl Layer {
     fn new(path: CpuPath, weights: EncoderLayer) -> Self {
-        let EncoderLayer {
-            matrices: [q, k, v, o, up, down],
-            rests: [value_rest, up_rest],
-            attention_norm,
-            output_norm,
-        } = weights;
+        let EncoderLayer { matrices: [q, k, v, o, up, down], attention_norm, output_norm } = weights;
         let parts = |biased: Biased| (biased.weights, biased.bias);
         let [(q, q_bias), (k, k_bias), (v, v_bias)] = [q, k, v].map(parts);
         let [(o, o_bias), (up, up_bias), (down, down_bias)] = [o, up, down].map(parts);
         Self {
-            qkv: Matrices::new(path, vec![q, k, v, value_rest]),
+            query_key: Matrices::new(path, vec![q, k]),
+            value: Matrices::new(path, vec![v]),
             o: Matrices::new(path, vec![o]),
-            up: Matrices::new(path, vec![up, up_rest]),
+            up: Matrices::new(path, vec![up]),
             down: Matrices::new(path, vec![down]),
             biases: [q_bias, k_bias, v_bias, o_bias, up_bias, down_bias],
             attention_norm,

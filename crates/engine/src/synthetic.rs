@@ -4,8 +4,9 @@
 //! of real ones.
 
 use crate::package::{
-    Bias, BlobHash, BlobRef, BlobRole, ChatFormat, Defaults, FORMAT, GROUP, Gain, LayerWeights, Linear, Manifest,
-    ModelConfig, NUMERICS, RSQRT_ENTRIES, SIGMOID_ENTRIES, Tables,
+    Bias, Biased, BlobHash, BlobRef, BlobRole, ChatFormat, Defaults, ENCODER_LAYER_WEIGHT_BITS, EncoderEmbedding,
+    EncoderLayer, EncoderManifest, FORMAT, GROUP, Gain, LayerWeights, Linear, Manifest, ModelConfig, NUMERICS, Norm,
+    Pooling, RSQRT_ENTRIES, SIGMOID_ENTRIES, Tables, encoder_layer_shapes,
 };
 use crate::sampler::EXP2;
 
@@ -14,6 +15,15 @@ use crate::sampler::EXP2;
 pub struct Synthetic {
     /// Its manifest; the tokenizer it names does not exist.
     pub manifest: Manifest,
+    /// Every blob.
+    pub blobs: Vec<(BlobRole, Vec<u8>)>,
+}
+
+/// A synthetic encoder: manifest and blobs.
+#[derive(Clone, Debug)]
+pub struct SyntheticEncoder {
+    /// Its manifest; the tokenizer it names does not exist.
+    pub manifest: EncoderManifest,
     /// Every blob.
     pub blobs: Vec<(BlobRole, Vec<u8>)>,
 }
@@ -122,15 +132,65 @@ impl Synthetic {
     /// The bytes of a part.
     #[must_use]
     pub fn blob(&self, role: BlobRole) -> &[u8] {
-        self.blobs.iter().find(|(of, _)| *of == role).map_or(&[], |(_, bytes)| bytes)
+        part_of(&self.blobs, role)
     }
 }
 
+impl SyntheticEncoder {
+    /// An encoder of shape `config`, whose `kv_heads` are its `heads`, from `seed`.
+    #[must_use]
+    pub fn new(config: ModelConfig, pooling: Pooling, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let width = config.d_model as usize;
+        let tables = Tables { cos: Vec::new(), sin: Vec::new(), ..tables(&config, &mut random) };
+        let embedding = EncoderEmbedding {
+            words: linear(&mut random, config.vocab as usize, width, -30),
+            positions: linear(&mut random, config.max_positions as usize, width, -30),
+            norm: norm(&mut random, width),
+        };
+        let mut blobs =
+            vec![(BlobRole::Tables, tables.encoder_to_bytes()), (BlobRole::Embedding, embedding.to_bytes())];
+        for index in 0..config.layers {
+            blobs.push((BlobRole::Layer(index), encoder_layer(&mut random, &config).to_bytes()));
+        }
+        let named = |role| named(&blobs, role);
+        let manifest = EncoderManifest {
+            format: FORMAT,
+            numerics: NUMERICS,
+            name: "synthetic".to_owned(),
+            architecture: "bert".to_owned(),
+            license: "none".to_owned(),
+            config,
+            pooling,
+            normalised: true,
+            prefix: Vec::new(),
+            suffix: Vec::new(),
+            tables: named(BlobRole::Tables),
+            tokenizer: BlobRef { hash: BlobHash([0; 32]), size_bytes: 0 },
+            embedding: named(BlobRole::Embedding),
+            layer_blobs: (0..config.layers).map(|index| named(BlobRole::Layer(index))).collect(),
+        };
+        Self { manifest, blobs }
+    }
+
+    /// The bytes of a part.
+    #[must_use]
+    pub fn blob(&self, role: BlobRole) -> &[u8] {
+        part_of(&self.blobs, role)
+    }
+}
+
+fn part_of(blobs: &[(BlobRole, Vec<u8>)], role: BlobRole) -> &[u8] {
+    blobs.iter().find(|(of, _)| *of == role).map_or(&[], |(_, bytes)| bytes)
+}
+
+fn named(blobs: &[(BlobRole, Vec<u8>)], role: BlobRole) -> BlobRef {
+    let bytes = part_of(blobs, role);
+    BlobRef { hash: BlobHash(*blake3::hash(bytes).as_bytes()), size_bytes: bytes.len() as u64 }
+}
+
 fn manifest(config: ModelConfig, blobs: &[(BlobRole, Vec<u8>)]) -> Manifest {
-    let named = |role| {
-        let bytes = blobs.iter().find(|(of, _)| *of == role).map_or(&[][..], |(_, bytes)| bytes);
-        BlobRef { hash: BlobHash(*blake3::hash(bytes).as_bytes()), size_bytes: bytes.len() as u64 }
-    };
+    let named = |role| named(blobs, role);
     Manifest {
         format: FORMAT,
         numerics: NUMERICS,
@@ -156,10 +216,19 @@ pub fn linear(random: &mut Random, rows: usize, columns: usize, exponent: i32) -
         rows,
         columns,
         weights: (0..rows * columns).map(|_| narrow(random.within(-127, 127))).collect(),
+        lower_bits: None,
         group_scales: (0..rows * (columns / GROUP)).map(|_| narrow(random.within(1, 255))).collect(),
         row_multipliers: (0..rows).map(|_| narrow(random.within(16_384, 32_768))).collect(),
         exponent,
     }
+}
+
+/// [`linear`] with four more bits a weight, whose exponent is as much lower.
+#[must_use]
+pub fn twelve_bits(random: &mut Random, rows: usize, columns: usize, exponent: i32) -> Linear {
+    let mut matrix = linear(random, rows, columns, exponent - 4);
+    matrix.lower_bits = Some((0..rows * columns).map(|_| narrow(random.within(0, 15))).collect());
+    matrix
 }
 
 fn gain(random: &mut Random, width: usize) -> Gain {
@@ -179,6 +248,21 @@ fn layer(random: &mut Random, config: &ModelConfig) -> LayerWeights {
     let qkv_bias = config.qkv_bias.then(|| [q.rows, k.rows, v.rows].map(|rows| bias(random, rows)));
     let qk_norm = config.qk_norm.map(|_| [0; 2].map(|_| gain(random, config.head_dim as usize)));
     LayerWeights { attention_norm, mlp_norm, q, k, v, o, gate, up, down, qkv_bias, qk_norm }
+}
+
+fn encoder_layer(random: &mut Random, config: &ModelConfig) -> EncoderLayer {
+    let width = config.d_model as usize;
+    let shapes = encoder_layer_shapes(config);
+    let matrices = core::array::from_fn(|at| {
+        let (rows, columns) = shapes[at];
+        let matrix = if ENCODER_LAYER_WEIGHT_BITS[at] == 12 { twelve_bits } else { linear };
+        Biased { weights: matrix(random, rows, columns, -32), bias: bias(random, rows) }
+    });
+    EncoderLayer { matrices, attention_norm: norm(random, width), output_norm: norm(random, width) }
+}
+
+fn norm(random: &mut Random, width: usize) -> Norm {
+    Norm { gain: gain(random, width), bias: bias(random, width) }
 }
 
 fn bias(random: &mut Random, rows: usize) -> Bias {

@@ -3,13 +3,15 @@
 #![cfg(target_arch = "wasm32")]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use potluck_engine::conformance::{EXPECTED, run};
+use potluck_engine::encoder::Encoder;
 use potluck_engine::engine::{BackendChoice, Engine, Input, Output};
 use potluck_engine::kernels::linear::{CpuPath, Matrices, reference};
-use potluck_engine::package::{BlobRole, GROUP, Linear};
-use potluck_engine::synthetic::{self, Random, Synthetic, config};
+use potluck_engine::package::{BlobRole, GROUP, Linear, Pooling};
+use potluck_engine::synthetic::{self, Random, Synthetic, SyntheticEncoder, config};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 #[wasm_bindgen_test]
@@ -25,32 +27,66 @@ async fn the_conformance_vector_is_the_pinned_one_on_both_paths() {
 fn matrices_of_odd_shapes_are_equal() {
     let mut random = Random::new(11);
     for (rows, columns, tokens) in [(1, 32, 1), (3, 64, 2), (17, 96, 4), (5, 1024, 5), (33, 160, 17), (2, 65_536, 3)] {
-        let weights = synthetic::linear(&mut random, rows, columns, -30);
-        let a: Vec<i32> = (0..tokens * columns).map(|_| random.within(-16_383, 16_383)).collect();
-        let expected: Vec<i32> = a.chunks_exact(columns).flat_map(|token| reference(&weights, token)).collect();
-        let products = Matrices::new(CpuPath::Simd128, vec![weights]).multiply(&a);
-        assert_eq!(products, [expected], "{rows}x{columns}, {tokens} tokens");
+        let eight = synthetic::linear(&mut random, rows, columns, -30);
+        let mut twelve = synthetic::twelve_bits(&mut random, rows, columns.min(8192), -30);
+        twelve.weights[0] = i8::MIN;
+        twelve.lower_bits.as_mut().unwrap()[0] = 1;
+        for weights in [eight, twelve] {
+            let columns = weights.columns;
+            let a: Vec<i32> = (0..tokens * columns).map(|_| random.within(-16_383, 16_383)).collect();
+            let expected: Vec<i32> = a.chunks_exact(columns).flat_map(|token| reference(&weights, token)).collect();
+            let products = Matrices::new(CpuPath::Simd128, vec![weights]).multiply(&a);
+            assert_eq!(products, [expected], "{rows}x{columns}, {tokens} tokens");
+        }
     }
+}
+
+/// Five equal tokens of one value.
+fn equal_for(weights: Linear, value: i32) {
+    let (columns, weight) = (weights.columns, weights.weight(0));
+    let a = vec![value; 5 * columns];
+    let expected = reference(&weights, &a[..columns]).repeat(5);
+    let products = Matrices::new(CpuPath::Simd128, vec![weights]).multiply(&a);
+    assert_eq!(products, [expected], "{weight} {value} {columns}");
 }
 
 #[wasm_bindgen_test]
 fn matrices_at_the_ends_of_every_range_are_equal() {
-    for columns in [32, 1024, 65_536] {
+    for columns in [32, 1024, 8192, 65_536] {
         for (weight, value) in [(127, 16_383), (-127, 16_383), (127, -16_383), (-127, -16_383)] {
             let weights = Linear {
                 rows: 2,
                 columns,
                 weights: vec![weight; 2 * columns],
+                lower_bits: None,
                 group_scales: vec![255; 2 * columns / GROUP],
                 row_multipliers: vec![32_768, 1],
                 exponent: 0,
             };
-            let a = vec![value; 5 * columns];
-            let expected = reference(&weights, &a[..columns]).repeat(5);
-            let products = Matrices::new(CpuPath::Simd128, vec![weights]).multiply(&a);
-            assert_eq!(products, [expected], "{weight} {value} {columns}");
+            equal_for(weights.clone(), value);
+            // Twelve bits: as far as inputs of such matrices go.
+            if columns <= 8192 {
+                let (upper, lower) = if weight > 0 { (127, 15) } else { (-128, 1) };
+                let (upper, lower_bits) = (vec![upper; 2 * columns], Some(vec![lower; 2 * columns]));
+                equal_for(Linear { weights: upper, lower_bits, ..weights }, value);
+            }
         }
     }
+}
+
+#[wasm_bindgen_test]
+fn encoders_are_equal() {
+    let mut shape = config(2, 96, 160, (6, 6, 16), 48, 40);
+    shape.qkv_bias = true;
+    let model = SyntheticEncoder::new(shape, Pooling::Mean, 3);
+    let texts: [&[u32]; 3] = [&[1, 2, 3], &[47], &[9; 40]];
+    let vectors = CpuPath::available().into_iter().map(|path| {
+        let encoder = Encoder::new(path, Arc::new(model.manifest.clone()), |role| Cow::Borrowed(model.blob(role)));
+        encoder.unwrap().encode(&texts).unwrap()
+    });
+    let vectors: Vec<_> = vectors.collect();
+    assert_eq!(vectors.len(), 2);
+    assert_eq!(vectors[0], vectors[1]);
 }
 
 #[wasm_bindgen_test]

@@ -243,6 +243,7 @@ mod tests {
             rows: rows.len(),
             columns: inputs,
             weights: rows.clone().flat_map(|row| (0..inputs).map(move |k| weight(row, k))).collect(),
+            lower_bits: None,
             group_scales: rows.clone().flat_map(|row| (0..5).map(move |group| scale(row, group))).collect(),
             row_multipliers: rows.map(|row| u16::try_from(100 + row).unwrap()).collect(),
             exponent: 0,

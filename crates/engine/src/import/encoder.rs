@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::source::{Tensors, folder, open_safetensors};
 use super::{ImportError, Options, Progress, check_tokenizer, install, make_folder, model_name, put_blob, quantise};
 use crate::package::{
-    Biased, BlobHash, EncoderEmbedding, EncoderLayer, EncoderManifest, FORMAT, MAX_POSITIONS, ModelConfig, NUMERICS,
-    Norm, Pooling,
+    Biased, BlobHash, ENCODER_LAYER_WEIGHT_BITS, EncoderEmbedding, EncoderLayer, EncoderManifest, FORMAT, Linear,
+    MAX_POSITIONS, ModelConfig, NUMERICS, Norm, Pooling,
 };
 
 /// What such a folder names as its architecture.
@@ -72,10 +72,6 @@ pub(super) struct EncoderSource {
     /// What stands before every tensor's name in some files.
     root: &'static str,
 }
-
-/// Places in [`MATRICES`].
-const VALUE: usize = 2;
-const UP: usize = 4;
 
 /// The tensors of a layer: matrices in the order of [`EncoderLayer::matrices`].
 pub(super) const MATRICES: [&str; 6] = [
@@ -176,12 +172,6 @@ impl EncoderSource {
         })
     }
 
-    fn matrix(&self, values: &[f32], shape: (usize, usize)) -> crate::package::Linear {
-        let mut quantiser = quantise::Quantiser::new(shape.0, shape.1, self.config.weight_bits);
-        quantiser.push(values);
-        quantiser.finish().0
-    }
-
     fn layer(&self, index: u32) -> Result<EncoderLayer, ImportError> {
         let shapes = crate::package::encoder_layer_shapes(&self.config);
         let name = |part: &str| format!("encoder.layer.{index}.{part}");
@@ -192,22 +182,23 @@ impl EncoderSource {
         let biased = |at: usize| {
             let bias = self.tensor(&name(&format!("{}.bias", MATRICES[at])), &[shapes[at].0])?;
             Ok::<_, ImportError>(Biased {
-                weights: self.matrix(&weights(at)?, shapes[at]),
+                weights: matrix(&weights(at)?, shapes[at], ENCODER_LAYER_WEIGHT_BITS[at]),
                 bias: quantise::bias(&bias),
             })
         };
         let matrices = [biased(0)?, biased(1)?, biased(2)?, biased(3)?, biased(4)?, biased(5)?];
-        let rest = |at: usize| {
-            let rest = quantise::rest(&matrices[at].weights, &weights(at)?);
-            Ok::<_, ImportError>(self.matrix(&rest, shapes[at]))
-        };
         Ok(EncoderLayer {
-            rests: [rest(VALUE)?, rest(UP)?],
             matrices,
             attention_norm: self.norm(&name("attention.output.LayerNorm"))?,
             output_norm: self.norm(&name("output.LayerNorm"))?,
         })
     }
+}
+
+fn matrix(values: &[f32], (rows, columns): (usize, usize), bits: u32) -> Linear {
+    let mut quantiser = quantise::Quantiser::new(rows, columns, bits);
+    quantiser.push(values);
+    quantiser.finish().0
 }
 
 /// Imports the folder of an encoder into `destination`, as `encoders/<name>.json`; returns its id.
@@ -227,8 +218,8 @@ pub(super) fn import(
     let words = source.tensor("embeddings.word_embeddings.weight", &[vocab, width])?;
     let positions = source.positions()?;
     let embedding = EncoderEmbedding {
-        words: source.matrix(&words, (vocab, width)),
-        positions: source.matrix(&positions, (config.max_positions as usize, width)),
+        words: matrix(&words, (vocab, width), config.weight_bits),
+        positions: matrix(&positions, (config.max_positions as usize, width), config.weight_bits),
         norm: source.norm("embeddings.LayerNorm")?,
     };
     let mut layers = Vec::new();

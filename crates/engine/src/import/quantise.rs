@@ -22,18 +22,20 @@ pub(super) struct Quantiser {
     bits: u32,
     row_scales: Vec<f64>,
     weights: Vec<i8>,
+    lower_bits: Option<Vec<u8>>,
     group_scales: Vec<u8>,
     largest: f64,
 }
 
 impl Quantiser {
-    /// For `rows` rows of `columns` values, in `bits` bits, 8 or 4.
+    /// For `rows` rows of `columns` values, in `bits` bits, 12, 8 or 4.
     pub(super) fn new(rows: usize, columns: usize, bits: u32) -> Self {
         Self {
             columns,
             bits,
             row_scales: Vec::with_capacity(rows),
             weights: Vec::with_capacity(rows * columns),
+            lower_bits: (bits == 12).then(|| Vec::with_capacity(rows * columns)),
             group_scales: Vec::with_capacity(rows * columns / GROUP),
             largest: 0.0,
         }
@@ -47,7 +49,11 @@ impl Quantiser {
     }
 
     fn push_row(&mut self, row: &[f32]) {
-        let (low, high) = if self.bits == 8 { (-127.0, 127.0) } else { (-8.0, 7.0) };
+        let (low, high) = match self.bits {
+            12 => (-2047.0, 2047.0),
+            8 => (-127.0, 127.0),
+            _ => (-8.0, 7.0),
+        };
         let largest = |values: &[f32]| f64::from(values.iter().fold(0.0_f32, |max, value| max.max(value.abs())));
         let wanted: Vec<f64> = row.chunks_exact(GROUP).map(|group| largest(group) / high).collect();
         let row_scale = (wanted.iter().fold(0.0_f64, |max, scale| max.max(*scale)) / SCALE_MAX).max(SMALLEST_SCALE);
@@ -55,22 +61,33 @@ impl Quantiser {
         self.largest = self.largest.max(largest(row));
         for (group, wanted) in row.chunks_exact(GROUP).zip(wanted) {
             let whole = round(wanted / row_scale).clamp(1, 255);
-            let scale = if self.bits == 8 { whole } else { best_scale(group, row_scale, whole, (low, high)) };
+            let scale = match self.bits {
+                // What a scale that was rounded down clips is many steps of so many bits.
+                12 => round(libm::ceil(wanted / row_scale)).clamp(1, 255),
+                8 => whole,
+                _ => best_scale(group, row_scale, whole, (low, high)),
+            };
             self.group_scales.push(narrow(scale));
             let step = scale as f64 * row_scale;
-            self.weights.extend(group.iter().map(|value| narrow::<i8>(weight(*value, step, (low, high)))));
+            let weights = group.iter().map(|value| weight(*value, step, (low, high)));
+            if let Some(lower_bits) = &mut self.lower_bits {
+                lower_bits.extend(weights.clone().map(|weight| narrow::<u8>(weight & 15)));
+                self.weights.extend(weights.map(|weight| narrow::<i8>(weight >> 4)));
+            } else {
+                self.weights.extend(weights.map(narrow::<i8>));
+            }
         }
     }
 
     /// The matrix, and the largest of all its values.
     pub(super) fn finish(self) -> (Linear, f64) {
-        let Self { columns, row_scales, weights, group_scales, largest, .. } = self;
+        let Self { columns, row_scales, weights, lower_bits, group_scales, largest, .. } = self;
         let rows = row_scales.len();
         let coarsest = row_scales.iter().fold(SMALLEST_SCALE, |max, scale| max.max(*scale));
         let exponent = exponent_above(coarsest) - 15;
         let multiplier = |scale: &f64| narrow(round(scale / exp2(exponent)).clamp(1, 32_768));
         let row_multipliers = row_scales.iter().map(multiplier).collect();
-        (Linear { rows, columns, weights, group_scales, row_multipliers, exponent }, largest)
+        (Linear { rows, columns, weights, lower_bits, group_scales, row_multipliers, exponent }, largest)
     }
 }
 
@@ -96,16 +113,6 @@ fn best_scale(group: &[f32], row_scale: f64, whole: i64, range: (f64, f64)) -> i
         }
     }
     best.1
-}
-
-/// What a matrix leaves of the values it was made from.
-pub(super) fn rest(linear: &Linear, values: &[f32]) -> Vec<f32> {
-    let value = |at: usize| {
-        let scale = f64::from(linear.group_scales[at / GROUP]) * f64::from(linear.row_multipliers[at / linear.columns]);
-        f64::from(linear.weights[at]) * scale * exp2(linear.exponent)
-    };
-    #[expect(clippy::cast_possible_truncation, reason = "to the precision that the values had")]
-    values.iter().enumerate().map(|(at, wanted)| (f64::from(*wanted) - value(at)) as f32).collect()
 }
 
 /// Quantises a bias: 24 bits and a sign.
@@ -233,7 +240,7 @@ mod tests {
     fn value(linear: &Linear, row: usize, column: usize) -> f64 {
         let at = row * linear.columns + column;
         let scale = f64::from(linear.group_scales[at / GROUP]) * f64::from(linear.row_multipliers[row]);
-        f64::from(linear.weights[at]) * scale * exp2(linear.exponent)
+        f64::from(linear.weight(at)) * scale * exp2(linear.exponent)
     }
 
     fn quantised(values: &[f32], columns: usize, bits: u32) -> Linear {
@@ -301,6 +308,20 @@ mod tests {
     }
 
     #[test]
+    fn twelve_bits_are_a_sixteenth_as_far_off() {
+        let mut random = Random::new(2);
+        let values: Vec<f32> = (0..4 * 256).map(|_| random.within(-10_000, 10_000) as f32 / 3.0).collect();
+        let lost = |linear: &Linear| {
+            let lost =
+                values.iter().enumerate().map(|(at, wanted)| value(linear, at / 256, at % 256) - f64::from(*wanted));
+            libm::sqrt(lost.map(|lost| lost * lost).sum::<f64>())
+        };
+        let [eight, twelve] = [8, 12].map(|bits| quantised(&values, 256, bits));
+        assert!((0..values.len()).all(|at| (-2047..=2047).contains(&twelve.weight(at))));
+        assert!(lost(&twelve) < lost(&eight) / 12.0, "{} against {}", lost(&twelve), lost(&eight));
+    }
+
+    #[test]
     fn rows_of_zeros_stay_zero_and_in_range() {
         let mut values = vec![0.0_f32; 3 * 64];
         values[64] = 1.0;
@@ -309,7 +330,7 @@ mod tests {
         assert!(linear.row_multipliers.iter().all(|multiplier| (1..=32_768).contains(multiplier)));
         assert_eq!((value(&linear, 0, 5), value(&linear, 2, 63)), (0.0, 0.0));
         assert!((value(&linear, 1, 0) - 1.0).abs() < 1e-2);
-        for bits in [8, 4] {
+        for bits in [12, 8, 4] {
             assert_eq!(quantised(&[0.0; 64], 64, bits).weights, [0; 64]);
         }
     }

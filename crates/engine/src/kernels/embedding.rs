@@ -13,7 +13,7 @@ pub fn reference(weights: &Linear, fraction_bits: i32, tokens: &[u32]) -> Vec<i3
         let row = *token as usize;
         let multiplier = i32::from(weights.row_multipliers[row]);
         for k in 0..weights.columns {
-            let weight = i32::from(weights.weights[row * weights.columns + k]);
+            let weight = weights.weight(row * weights.columns + k);
             let scale = i32::from(weights.group_scales[row * groups + k / GROUP]);
             rows.push(rescale(weight * scale * multiplier, weights.exponent + fraction_bits));
         }

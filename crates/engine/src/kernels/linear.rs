@@ -1,17 +1,19 @@
 //! `y = W a` for integer weights and a block of activations (`docs/numerics.md`, "Linear").
 //!
 //! ```text
-//! acc_r = floor( Σ_k a_k · w_rk · g_r(k/32) / 2^7 )   (mod 2^32)
-//! y_r   = floor( acc_r · m_r / 2^15 ),  exponent e + we + 22
+//! acc_r = floor( Σ_k a_k · w_rk · g_r(k/32) / 2^(7+x) )   (mod 2^32)
+//! y_r   = floor( acc_r · m_r / 2^15 ),  exponent e + we + 22 + x
 //! ```
+//! with `x` the bits that a weight has beyond eight, 0 or 4.
 //! | value | shape |
 //! |---|---|
 //! | `a` | `[in]` mantissas within ±16,383 |
 //! | `W` | [`Linear`] `[out, in]` |
 //! | `y` | `[out]` `i32` |
 //!
-//! The sum over a group, `S`, has 26 bits; times the scale it has 34. Hence `g·S / 2^7 = 2^4 · g·(S >> 11) + g·(S & 2047) / 2^7`: both parts
-//! of `S` fit `i16`, the first sum is a whole number, and only the second is cut.
+//! The sum over a group, `S`, has 26 bits and `x`; times the scale it has eight more. Hence
+//! `g·S / 2^(7+x) = 2^4 · g·(S >> (11+x)) + g·(S mod 2^(11+x)) / 2^(7+x)`: both parts of `S` fit `i16`, the first sum is a whole number, and
+//! only the second is cut. Twelve bits cost as much to multiply as eight where a kernel widens weights to `i16`, and eight more would not fit.
 //!
 //! [`reference()`] is the specification. [`Matrices`] holds weights as a path's kernel reads them: rows interleaved, so that a register has
 //! one lane a row and no sum ever crosses lanes.
@@ -86,11 +88,14 @@ impl CpuPath {
 /// The exponent of the output for an input block of exponent `e`.
 #[must_use]
 pub fn output_exponent(weights: &Linear, e: i32) -> i32 {
-    e + weights.exponent + EXPONENT_STEP
+    e + weights.exponent + (sum_bits(weights) + MULTIPLIER_BITS).cast_signed()
 }
 
-/// What an output's exponent has beyond those of the input and the weights: the bits that the sum and the multiplier are cut by.
-const EXPONENT_STEP: i32 = 7 + MULTIPLIER_BITS.cast_signed();
+/// Bits that the sum is cut by.
+fn sum_bits(weights: &Linear) -> u32 {
+    7 + weights.extra_bits()
+}
+
 /// Bits of a row's multiplier.
 const MULTIPLIER_BITS: u32 = 15;
 
@@ -106,11 +111,11 @@ pub fn reference(weights: &Linear, a: &[i32]) -> Vec<i32> {
         .map(|row| {
             let mut sum = 0_i64;
             for (k, value) in a.iter().enumerate() {
-                let weight = i64::from(weights.weights[row * weights.columns + k]);
+                let weight = i64::from(weights.weight(row * weights.columns + k));
                 let scale = i64::from(weights.group_scales[row * groups + k / GROUP]);
                 sum = sum.wrapping_add(i64::from(*value) * weight * scale);
             }
-            mul_shift(wrap(sum >> 7), u32::from(weights.row_multipliers[row]), MULTIPLIER_BITS)
+            mul_shift(wrap(sum >> sum_bits(weights)), u32::from(weights.row_multipliers[row]), MULTIPLIER_BITS)
         })
         .collect()
 }
@@ -143,6 +148,7 @@ mod tests {
             rows: 2,
             columns: 64,
             weights,
+            lower_bits: None,
             group_scales: vec![5, 7, 5, 7],
             row_multipliers: vec![32_768, 16_384],
             exponent: -9,

@@ -3,15 +3,18 @@
 use super::manifest::{BlobRef, BlobRole, ModelConfig, padded};
 use super::{EXP2_ENTRIES, GROUP, RSQRT_ENTRIES, SIGMOID_ENTRIES};
 
-/// A matrix `[rows, columns]`: weight = `weights * group_scales * row_multipliers * 2^exponent`.
+/// A matrix `[rows, columns]`: weight = `weights * group_scales * row_multipliers * 2^exponent`, where a weight of twelve bits is
+/// `16 * weights + lower_bits`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Linear {
     /// Outputs.
     pub rows: usize,
     /// Inputs, a multiple of 32.
     pub columns: usize,
-    /// `[rows, columns]`, each within ±127.
+    /// `[rows, columns]`, each within ±127; those of twelve bits are their upper eight, from -128.
     pub weights: Vec<i8>,
+    /// `[rows, columns]`, the lower four of twelve bits, 0 to 15; none where weights have eight.
+    pub lower_bits: Option<Vec<u8>>,
     /// `[rows, columns / 32]`, none zero.
     pub group_scales: Vec<u8>,
     /// `[rows]`, each in 1..=32,768.
@@ -254,6 +257,19 @@ impl LayerWeights {
 }
 
 impl Linear {
+    /// Bits that weights have beyond eight.
+    #[must_use]
+    pub fn extra_bits(&self) -> u32 {
+        if self.lower_bits.is_some() { 4 } else { 0 }
+    }
+
+    /// A weight, by its place in `[rows, columns]`.
+    #[must_use]
+    pub fn weight(&self, at: usize) -> i32 {
+        let upper = i32::from(self.weights[at]);
+        self.lower_bits.as_ref().map_or(upper, |lower| upper << 4 | i32::from(lower[at]))
+    }
+
     /// Reads the embedding's or the head's blob, `[vocab, d_model]`.
     ///
     /// # Errors
@@ -279,6 +295,10 @@ impl Linear {
             write_plane(bytes, pairs.map(|(low, high)| nibble(*low) | nibble(*high) << 4));
         } else {
             write_plane(bytes, self.weights.iter().map(|weight| weight.cast_unsigned()));
+        }
+        if let Some(lower_bits) = &self.lower_bits {
+            let groups = lower_bits.chunks_exact(GROUP).map(|group| group.split_at(GROUP / 2));
+            write_plane(bytes, groups.flat_map(|(low, high)| low.iter().zip(high).map(|(low, high)| low | high << 4)));
         }
         write_plane(bytes, self.group_scales.iter().copied());
         write_plane(bytes, self.row_multipliers.iter().flat_map(|value| value.to_le_bytes()));
@@ -376,21 +396,27 @@ impl<'a> Planes<'a> {
 
     pub(super) fn linear(&mut self, (rows, columns): (usize, usize), bits: u32) -> Result<Linear, BlobError> {
         let weights: Vec<i8> = if bits == 4 {
-            let groups = self.bytes(rows * columns / 2).chunks_exact(GROUP / 2);
-            let nibbles = |group: &'a [u8]| {
-                let (low, high) = (group.iter().map(|byte| byte & 15), group.iter().map(|byte| byte >> 4));
-                low.chain(high).map(|nibble| nibble.cast_signed() - 8)
-            };
-            groups.flat_map(nibbles).collect()
+            self.nibbles(rows * columns).map(|nibble| nibble.cast_signed() - 8).collect()
         } else {
             self.bytes(rows * columns).iter().map(|byte| byte.cast_signed()).collect()
         };
+        let lower_bits: Option<Vec<u8>> = (bits == 12).then(|| self.nibbles(rows * columns).collect());
         let group_scales = self.bytes(rows * (columns / GROUP)).to_vec();
         let row_multipliers = self.u16s(rows);
         let exponent = self.exponent()?;
         let multipliers = row_multipliers.iter().all(|value| (1..=1 << 15).contains(value));
         let scales = group_scales.iter().all(|scale| *scale > 0);
-        self.check(multipliers && scales && weights.iter().all(|weight| *weight != i8::MIN))?;
-        Ok(Linear { rows, columns, weights, group_scales, row_multipliers, exponent })
+        let above_least = |at: usize| lower_bits.as_ref().is_some_and(|lower| lower[at] > 0);
+        let weights_are = weights.iter().enumerate().all(|(at, weight)| *weight != i8::MIN || above_least(at));
+        self.check(multipliers && scales && weights_are)?;
+        Ok(Linear { rows, columns, weights, lower_bits, group_scales, row_multipliers, exponent })
+    }
+
+    /// Half bytes: of a group of 32, the first 16 are the lower halves of 16 bytes.
+    fn nibbles(&mut self, count: usize) -> impl Iterator<Item = u8> + use<'a> {
+        self.bytes(count / 2).chunks_exact(GROUP / 2).flat_map(|group| {
+            let (low, high) = (group.iter().map(|byte| byte & 15), group.iter().map(|byte| byte >> 4));
+            low.chain(high)
+        })
     }
 }

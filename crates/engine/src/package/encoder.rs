@@ -4,10 +4,10 @@
 //! |---|---|
 //! | tables | `exp2`, the normal distribution function in the place of the logistic one, `rsqrt` |
 //! | embedding | words and positions as [`Linear`] `[vocab, d_model]`, `[max_positions, d_model]`; a norm |
-//! | layer | q, k, v, o, up, down, each a [`Linear`] and its bias; what eight bits leave of v and up, a [`Linear`] each; two norms |
+//! | layer | q, k, v, o, up, down, each a [`Linear`] and its bias; two norms |
 //!
-//! A norm is a gain and a bias. All weights have eight bits. The embedding of the one kind of text that is ever asked for (token type 0)
-//! is part of the positions.
+//! A norm is a gain and a bias. Weights have eight bits, v's and up's twelve: these are the two whose rounding a vector feels most. The
+//! embedding of the one kind of text that is ever asked for (token type 0) is part of the positions.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,8 +23,12 @@ pub(crate) const ARCHITECTURE: &str = "bert";
 const MAX_AROUND: usize = 8;
 /// Bytes of a licence's name, at most.
 const MAX_LICENSE_BYTES: usize = 4096;
-/// Bits of a weight.
+/// Bits of a weight, where nothing else is said.
 const WEIGHT_BITS: u32 = 8;
+/// Bits of a layer's weights, in the order of [`EncoderLayer::matrices`].
+pub(crate) const LAYER_WEIGHT_BITS: [u32; 6] = [8, 8, 12, 8, 12, 8];
+/// Inputs of a matrix of twelve bits, at most: a lane's sum of the lower parts of its groups must fit 31 bits.
+const MAX_TWELVE_BIT_INPUTS: u32 = 8192;
 
 /// What becomes of a text's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,9 +108,6 @@ pub struct EncoderEmbedding {
 pub struct EncoderLayer {
     /// Query, key, value and output projections, MLP up and down.
     pub matrices: [Biased; 6],
-    /// What eight bits leave of the value projection and of the MLP's first matrix, itself in eight bits: these two are the ones whose
-    /// rounding a vector feels most.
-    pub rests: [Linear; 2],
     /// After attention.
     pub attention_norm: Norm,
     /// After the MLP.
@@ -154,6 +155,9 @@ impl EncoderManifest {
                 "an encoder has as many key heads as query heads, as wide as its rows, and 8-bit weights",
             );
         }
+        if self.config.d_model > MAX_TWELVE_BIT_INPUTS {
+            return inconsistent(&format!("an encoder's d_model is at most {MAX_TWELVE_BIT_INPUTS}"));
+        }
         let around = || self.prefix.iter().chain(&self.suffix);
         if around().count() > MAX_AROUND || around().any(|token| *token >= vocab) || self.max_text_tokens() == 0 {
             return inconsistent("tokens around a text that are too many, or none of the vocabulary's");
@@ -189,12 +193,6 @@ pub(crate) fn layer_shapes(config: &ModelConfig) -> [(usize, usize); 6] {
     [(d, d), (d, d), (d, d), (d, d), (ff, d), (d, ff)]
 }
 
-/// Shapes of what is kept of v and up beside their eight bits.
-fn rest_shapes(config: &ModelConfig) -> [(usize, usize); 2] {
-    let [_, _, value, _, up, _] = layer_shapes(config);
-    [value, up]
-}
-
 fn blob_bytes(config: &ModelConfig, role: BlobRole) -> u64 {
     let d = config.d_model as usize;
     let norm = gain_bytes(d) + bias_bytes(d);
@@ -205,9 +203,8 @@ fn blob_bytes(config: &ModelConfig, role: BlobRole) -> u64 {
             tables.iter().sum::<u64>() + norm
         }
         BlobRole::Layer(_) => {
-            let matrices = layer_shapes(config).map(|shape| linear_bytes(shape, WEIGHT_BITS) + bias_bytes(shape.0));
-            let rests = rest_shapes(config).map(|shape| linear_bytes(shape, WEIGHT_BITS));
-            matrices.iter().chain(&rests).sum::<u64>() + 2 * norm
+            let shapes = layer_shapes(config).into_iter().zip(LAYER_WEIGHT_BITS);
+            shapes.map(|(shape, bits)| linear_bytes(shape, bits) + bias_bytes(shape.0)).sum::<u64>() + 2 * norm
         }
         BlobRole::Head => 0,
     }
@@ -247,32 +244,23 @@ impl EncoderLayer {
     pub fn from_bytes(config: &ModelConfig, index: u32, bytes: &[u8]) -> Result<Self, BlobError> {
         let role = BlobRole::Layer(index);
         let mut planes = Planes::sized(role, blob_bytes(config, role), bytes)?;
-        let mut biased = |shape: (usize, usize)| {
-            Ok::<_, BlobError>(Biased { weights: planes.linear(shape, WEIGHT_BITS)?, bias: planes.bias(shape.0)? })
+        let shapes = layer_shapes(config);
+        let mut biased = |at: usize| {
+            let weights = planes.linear(shapes[at], LAYER_WEIGHT_BITS[at])?;
+            Ok::<_, BlobError>(Biased { weights, bias: planes.bias(shapes[at].0)? })
         };
-        let [q, k, v, o, up, down] = layer_shapes(config);
-        let matrices = [biased(q)?, biased(k)?, biased(v)?, biased(o)?, biased(up)?, biased(down)?];
+        let matrices = [biased(0)?, biased(1)?, biased(2)?, biased(3)?, biased(4)?, biased(5)?];
         let d = config.d_model as usize;
-        let [value, up] = rest_shapes(config);
-        let rests = [planes.linear(value, WEIGHT_BITS)?, planes.linear(up, WEIGHT_BITS)?];
-        Ok(Self {
-            matrices,
-            rests,
-            attention_norm: Norm::read(&mut planes, d)?,
-            output_norm: Norm::read(&mut planes, d)?,
-        })
+        Ok(Self { matrices, attention_norm: Norm::read(&mut planes, d)?, output_norm: Norm::read(&mut planes, d)? })
     }
 
     /// The blob's bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for Biased { weights, bias } in &self.matrices {
-            weights.write(&mut bytes, WEIGHT_BITS);
+        for (Biased { weights, bias }, bits) in self.matrices.iter().zip(LAYER_WEIGHT_BITS) {
+            weights.write(&mut bytes, bits);
             bias.write(&mut bytes);
-        }
-        for rest in &self.rests {
-            rest.write(&mut bytes, WEIGHT_BITS);
         }
         self.attention_norm.write(&mut bytes);
         self.output_norm.write(&mut bytes);

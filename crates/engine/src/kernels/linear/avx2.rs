@@ -1,16 +1,17 @@
-//! The matrix kernel on AVX2: two weights of each of 8 rows widened to `i16`, multiplied and paired by `vpmaddwd`.
+//! The matrix kernel on AVX2: two weights of each of 8 rows, as `i16`, multiplied and paired by `vpmaddwd`.
 //!
 //! The same instruction applies the scale to both parts of a group's sum (`super`'s doc), where a 32-bit multiplication would take two. A block is two
 //! registers of rows, so that one broadcast of two activations serves both.
 
+use core::marker::PhantomData;
 use std::arch::x86_64::{
-    __m256i, _MM_HINT_T0, _mm_loadl_epi64, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi32, _mm256_and_si256,
-    _mm256_cvtepi8_epi16, _mm256_cvtepu8_epi32, _mm256_madd_epi16, _mm256_set1_epi32, _mm256_setzero_si256,
-    _mm256_slli_epi32, _mm256_srai_epi32, _mm256_storeu_si256,
+    __m128i, __m256i, _MM_HINT_T0, _mm_cvtsi32_si128, _mm_loadl_epi64, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi32,
+    _mm256_and_si256, _mm256_cvtepi8_epi16, _mm256_cvtepu8_epi32, _mm256_loadu_si256, _mm256_madd_epi16,
+    _mm256_set1_epi32, _mm256_setzero_si256, _mm256_slli_epi32, _mm256_sra_epi32, _mm256_storeu_si256,
 };
 
 use super::finish;
-use super::packed::{Block, Kernel};
+use super::packed::{Block, Eight, Kernel, Twelve, Width};
 use crate::package::GROUP;
 
 /// Whether this processor can run this path.
@@ -20,41 +21,87 @@ pub(super) fn is_available() -> bool {
 
 /// The kernel; its methods may be called where [`is_available`] says so.
 #[derive(Debug)]
-pub(super) enum Avx2 {}
+pub(super) struct Avx2<W>(PhantomData<W>);
+
+/// How 16 weights become `i16`.
+pub(super) trait Load: Width {
+    type Weight: Copy + core::fmt::Debug + Send + Sync;
+
+    fn weight(weight: i32) -> Self::Weight;
+
+    /// Inlined where AVX2 is.
+    fn load(weights: &[Self::Weight; 16]) -> __m256i;
+}
+
+impl Load for Eight {
+    type Weight = i8;
+
+    #[expect(clippy::cast_possible_truncation, reason = "a weight of eight bits")]
+    fn weight(weight: i32) -> i8 {
+        weight as i8
+    }
+
+    #[expect(unsafe_code, reason = "a load from an array of its size")]
+    #[inline(always)]
+    fn load(weights: &[i8; 16]) -> __m256i {
+        // SAFETY: called by `tile` alone, which has AVX2; the array holds exactly the 16 bytes that are read, in any alignment.
+        unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(weights.as_ptr().cast())) }
+    }
+}
+
+impl Load for Twelve {
+    type Weight = i16;
+
+    #[expect(clippy::cast_possible_truncation, reason = "a weight of twelve bits")]
+    fn weight(weight: i32) -> i16 {
+        weight as i16
+    }
+
+    #[expect(unsafe_code, reason = "a load from an array of its size")]
+    #[inline(always)]
+    fn load(weights: &[i16; 16]) -> __m256i {
+        // SAFETY: called by `tile` alone, which has AVX2; the array holds exactly the 32 bytes that are read, in any alignment.
+        unsafe { _mm256_loadu_si256(weights.as_ptr().cast()) }
+    }
+}
 
 /// A group of activations as `i16`, two neighbours in a word.
 type Group = [i32; GROUP / 2];
 
 const LANES: usize = 16;
-const GROUP_BYTES: usize = LANES * GROUP;
+const GROUP_WEIGHTS: usize = LANES * GROUP;
 /// How far ahead weights are asked for.
 const PREFETCH_BYTES: usize = 4096;
 
-impl Kernel for Avx2 {
+impl<W: Load> Kernel for Avx2<W> {
     const LANES: usize = LANES;
     const DEPTH: usize = 2;
-    const OFFSET: u8 = 0;
     const TOGETHER: usize = 3;
+    type Weight = W::Weight;
     type Group = Group;
+
+    fn weight(weight: i32) -> W::Weight {
+        W::weight(weight)
+    }
 
     fn group(a: &[i32]) -> Group {
         core::array::from_fn(|at| (a[2 * at] & 0xffff) | (a[2 * at + 1] << 16))
     }
 
     #[expect(unsafe_code, reason = "calls a function that is compiled for AVX2, on a path that was checked")]
-    fn tile<const TOKENS: usize>(block: Block<'_>, tokens: &[Group], y: &mut [i32]) {
+    fn tile<const TOKENS: usize>(block: Block<'_, W::Weight>, tokens: &[Group], y: &mut [i32]) {
         // SAFETY: nothing is packed for this kernel unless AVX2 was found.
-        unsafe { tile::<TOKENS>(block, tokens, y.as_chunks_mut().0) }
+        unsafe { tile::<TOKENS, W>(block, tokens, y.as_chunks_mut().0) }
     }
 }
 
 /// The `y` of a block for `TOKENS` tokens, `[TOKENS, groups]`.
 #[target_feature(enable = "avx2")]
-fn tile<const TOKENS: usize>(block: Block<'_>, tokens: &[Group], y: &mut [[i32; LANES]]) {
-    let (weights, scales) = (block.weights.as_chunks::<GROUP_BYTES>().0, block.scales.as_chunks::<LANES>().0);
+fn tile<const TOKENS: usize, W: Load>(block: Block<'_, W::Weight>, tokens: &[Group], y: &mut [[i32; LANES]]) {
+    let (weights, scales) = (block.weights.as_chunks::<GROUP_WEIGHTS>().0, block.scales.as_chunks::<LANES>().0);
     let groups = weights.len();
     let tokens: [&[Group]; TOKENS] = core::array::from_fn(|t| &tokens[t * groups..][..groups]);
-    let mask = _mm256_set1_epi32(2047);
+    let (mask, split, cut_by) = (_mm256_set1_epi32((1 << W::SPLIT) - 1), count(W::SPLIT), count(W::CUT));
     let mut whole = [[_mm256_setzero_si256(); 2]; TOKENS];
     let mut cut = [[_mm256_setzero_si256(); 2]; TOKENS];
     for (group, (weights, scales)) in weights.iter().zip(scales).enumerate() {
@@ -65,7 +112,7 @@ fn tile<const TOKENS: usize>(block: Block<'_>, tokens: &[Group], y: &mut [[i32; 
                 prefetch(weights);
             }
             let w = weights.as_chunks::<16>().0;
-            let w = [widen(&w[0]), widen(&w[1])];
+            let w = [W::load(&w[0]), W::load(&w[1])];
             for t in 0..TOKENS {
                 let a = _mm256_set1_epi32(a[t][at]);
                 sums[t][0] = _mm256_add_epi32(sums[t][0], _mm256_madd_epi16(w[0], a));
@@ -75,7 +122,7 @@ fn tile<const TOKENS: usize>(block: Block<'_>, tokens: &[Group], y: &mut [[i32; 
         for (half, scales) in scales.as_chunks::<8>().0.iter().enumerate() {
             let scales = widen_scales(scales);
             for t in 0..TOKENS {
-                let (high, low) = (_mm256_srai_epi32::<11>(sums[t][half]), _mm256_and_si256(sums[t][half], mask));
+                let (high, low) = (_mm256_sra_epi32(sums[t][half], split), _mm256_and_si256(sums[t][half], mask));
                 whole[t][half] = _mm256_add_epi32(whole[t][half], _mm256_madd_epi16(high, scales));
                 cut[t][half] = _mm256_add_epi32(cut[t][half], _mm256_madd_epi16(low, scales));
             }
@@ -83,18 +130,17 @@ fn tile<const TOKENS: usize>(block: Block<'_>, tokens: &[Group], y: &mut [[i32; 
     }
     for (t, y) in y.iter_mut().enumerate() {
         for (half, acc) in y.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            let (whole, cut) = (_mm256_slli_epi32::<4>(whole[t][half]), _mm256_srai_epi32::<7>(cut[t][half]));
+            let (whole, cut) = (_mm256_slli_epi32::<4>(whole[t][half]), _mm256_sra_epi32(cut[t][half], cut_by));
             store(acc, _mm256_add_epi32(whole, cut));
         }
         finish(y, block.multipliers);
     }
 }
 
+/// A shift's count, which the compiler knows.
 #[target_feature(enable = "avx2")]
-#[expect(unsafe_code, reason = "a load from an array of its size")]
-fn widen(weights: &[u8; 16]) -> __m256i {
-    // SAFETY: the array holds exactly the 16 bytes that are read; the load needs no alignment.
-    _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(weights.as_ptr().cast()) })
+fn count(bits: u32) -> __m128i {
+    _mm_cvtsi32_si128(bits.cast_signed())
 }
 
 /// The scale in the lower half of each lane; the upper half of what it meets is only sign.
@@ -113,7 +159,7 @@ fn store(acc: &mut [i32; 8], value: __m256i) {
 }
 
 #[expect(unsafe_code, reason = "a prefetch, which reads nothing")]
-fn prefetch(weights: &[u8; 32]) {
+fn prefetch<W>(weights: &[W; 32]) {
     // SAFETY: a prefetch has no effect but on caches, whatever the address.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(weights.as_ptr().wrapping_add(PREFETCH_BYTES).cast()) }
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(weights.as_ptr().wrapping_byte_add(PREFETCH_BYTES).cast()) }
 }

@@ -4,57 +4,72 @@ use crate::package::Linear;
 
 #[cfg(target_arch = "aarch64")]
 use super::neon::Neon;
-use super::packed::Packed;
+use super::packed::{Eight, Packed, Twelve};
 #[cfg(target_arch = "wasm32")]
 use super::simd128::Simd128;
-use super::{CpuPath, EXPONENT_STEP, reference};
+use super::{CpuPath, output_exponent, reference};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2::Avx2, avx512::Avx512};
 
-/// Matrices of one width, ready for one path.
+/// Matrices of one width and as many bits, ready for one path.
 #[derive(Debug)]
 pub struct Matrices {
     columns: usize,
+    /// Of each one's output for an input of exponent 0.
     exponents: Vec<i32>,
-    form: Form,
+    form: Box<dyn Multiply>,
 }
 
-#[derive(Debug)]
-enum Form {
-    Plain(Vec<Linear>),
-    #[cfg(target_arch = "x86_64")]
-    Avx2(Packed<Avx2>),
-    #[cfg(target_arch = "x86_64")]
-    Avx512(Packed<Avx512>),
-    #[cfg(target_arch = "aarch64")]
-    Neon(Packed<Neon>),
-    #[cfg(target_arch = "wasm32")]
-    Simd128(Packed<Simd128>),
+/// Matrices in some form.
+pub(super) trait Multiply: core::fmt::Debug + Send + Sync {
+    /// Every token of `a`, `[tokens, in]`, with every matrix: a `[tokens, out]` for each.
+    fn multiply(&self, a: &[i32]) -> Vec<Vec<i32>>;
+}
+
+/// The specification's form: as they are.
+impl Multiply for Vec<Linear> {
+    fn multiply(&self, a: &[i32]) -> Vec<Vec<i32>> {
+        let tokens =
+            |matrix: &Linear| a.chunks_exact(matrix.columns).flat_map(|token| reference(matrix, token)).collect();
+        self.iter().map(tokens).collect()
+    }
 }
 
 impl Matrices {
-    /// Repacks matrices, all of the same width, for a path.
+    /// Repacks matrices, all of the same width and as many bits, for a path.
     ///
     /// # Panics
-    /// If `path` is not one of this processor's, there is no matrix or their widths differ, which are bugs of the caller.
+    /// If `path` is not one of this processor's, there is no matrix or they differ so, which are bugs of the caller.
     #[must_use]
     pub fn new(path: CpuPath, matrices: Vec<Linear>) -> Self {
-        let columns = matrices[0].columns;
-        assert!(matrices.iter().all(|matrix| matrix.columns == columns), "matrices that take the same input");
+        let like = |matrix: &Linear| (matrix.columns, matrix.extra_bits());
+        let (columns, extra_bits) = like(&matrices[0]);
+        assert!(
+            matrices.iter().all(|matrix| like(matrix) == (columns, extra_bits)),
+            "matrices that take the same input"
+        );
         assert!(CpuPath::available().contains(&path), "{} is not a path of this processor", path.name());
         Self {
             columns,
-            exponents: matrices.iter().map(|matrix| matrix.exponent).collect(),
-            form: match path {
+            exponents: matrices.iter().map(|matrix| output_exponent(matrix, 0)).collect(),
+            form: match (path, extra_bits) {
                 #[cfg(target_arch = "x86_64")]
-                CpuPath::Avx2 => Form::Avx2(Packed::new(&matrices)),
+                (CpuPath::Avx2, 0) => Box::new(Packed::<Avx2<Eight>>::new(&matrices)),
                 #[cfg(target_arch = "x86_64")]
-                CpuPath::Avx512 => Form::Avx512(Packed::new(&matrices)),
+                (CpuPath::Avx2, _) => Box::new(Packed::<Avx2<Twelve>>::new(&matrices)),
+                #[cfg(target_arch = "x86_64")]
+                (CpuPath::Avx512, 0) => Box::new(Packed::<Avx512<Eight>>::new(&matrices)),
+                #[cfg(target_arch = "x86_64")]
+                (CpuPath::Avx512, _) => Box::new(Packed::<Avx512<Twelve>>::new(&matrices)),
                 #[cfg(target_arch = "aarch64")]
-                CpuPath::Neon => Form::Neon(Packed::new(&matrices)),
+                (CpuPath::Neon, 0) => Box::new(Packed::<Neon<Eight>>::new(&matrices)),
+                #[cfg(target_arch = "aarch64")]
+                (CpuPath::Neon, _) => Box::new(Packed::<Neon<Twelve>>::new(&matrices)),
                 #[cfg(target_arch = "wasm32")]
-                CpuPath::Simd128 => Form::Simd128(Packed::new(&matrices)),
-                _ => Form::Plain(matrices),
+                (CpuPath::Simd128, 0) => Box::new(Packed::<Simd128<Eight>>::new(&matrices)),
+                #[cfg(target_arch = "wasm32")]
+                (CpuPath::Simd128, _) => Box::new(Packed::<Simd128<Twelve>>::new(&matrices)),
+                _ => Box::new(matrices),
             },
         }
     }
@@ -66,25 +81,12 @@ impl Matrices {
     #[must_use]
     pub fn multiply(&self, a: &[i32]) -> Vec<Vec<i32>> {
         assert_eq!(a.len() % self.columns, 0, "tokens as wide as the matrices");
-        match &self.form {
-            Form::Plain(matrices) => matrices
-                .iter()
-                .map(|matrix| a.chunks_exact(self.columns).flat_map(|token| reference(matrix, token)).collect())
-                .collect(),
-            #[cfg(target_arch = "x86_64")]
-            Form::Avx2(packed) => packed.multiply(a),
-            #[cfg(target_arch = "x86_64")]
-            Form::Avx512(packed) => packed.multiply(a),
-            #[cfg(target_arch = "aarch64")]
-            Form::Neon(packed) => packed.multiply(a),
-            #[cfg(target_arch = "wasm32")]
-            Form::Simd128(packed) => packed.multiply(a),
-        }
+        self.form.multiply(a)
     }
 
     /// The exponent of a matrix's output for an input block of exponent `e`.
     #[must_use]
     pub fn output_exponent(&self, matrix: usize, e: i32) -> i32 {
-        e + self.exponents[matrix] + EXPONENT_STEP
+        e + self.exponents[matrix]
     }
 }

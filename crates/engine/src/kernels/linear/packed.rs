@@ -1,42 +1,72 @@
 //! The packed form: blocks of rows, interleaved as a [`Kernel`] reads them, and the walk over blocks and tokens.
 //!
-//! A block is [`Kernel::LANES`] rows. Its weights lie as `[groups, 32 / DEPTH, LANES, DEPTH]`, so that one load gives every row its next
-//! `DEPTH` columns; its scales as `[groups, LANES]`. Rows that a matrix lacks are zeros. All blocks of all matrices form one list, which
+//! A block is [`Kernel::LANES`] rows. Its weights, each in one byte or two, lie as `[groups, 32 / DEPTH, LANES, DEPTH]`, so that one load gives
+//! every row its next `DEPTH` columns; its scales as `[groups, LANES]`. Rows that a matrix lacks are zeros. All blocks of all matrices form one list, which
 //! threads share where there are threads.
 
 use core::marker::PhantomData;
 
 use crate::package::{GROUP, Linear};
-
 use crate::threads;
+
+use super::matrices::Multiply;
+
+/// Bits of a matrix's weights.
+pub(super) trait Width: core::fmt::Debug + Send + Sync {
+    /// Bits beyond eight.
+    const EXTRA_BITS: u32;
+    /// Where a group's sum is split (`super`'s doc).
+    const SPLIT: u32 = 11 + Self::EXTRA_BITS;
+    /// What the lower part's sum is cut by.
+    const CUT: u32 = 7 + Self::EXTRA_BITS;
+}
+
+/// Eight bits a weight.
+#[derive(Debug)]
+pub(super) enum Eight {}
+
+/// Twelve bits a weight.
+#[derive(Debug)]
+pub(super) enum Twelve {}
+
+impl Width for Eight {
+    const EXTRA_BITS: u32 = 0;
+}
+
+impl Width for Twelve {
+    const EXTRA_BITS: u32 = 4;
+}
 
 /// One way of computing blocks.
 ///
 /// A kernel takes a token's activations a group at a time, in a form of its own.
-pub(super) trait Kernel: Sync {
+pub(super) trait Kernel: core::fmt::Debug + Send + Sync {
     /// Rows of a block.
     const LANES: usize;
     /// Columns of a row that lie together.
     const DEPTH: usize;
-    /// What is added to a weight, modulo 256, for kernels that want it unsigned.
-    const OFFSET: u8;
     /// Tokens that go through a block at once, so that each weight is loaded once for all of them: what registers allow, 3 or 4.
     const TOGETHER: usize;
+    /// A weight.
+    type Weight: Copy + core::fmt::Debug + Send + Sync;
     /// A group of activations.
     type Group: Send + Sync;
+
+    /// Converts a weight.
+    fn weight(weight: i32) -> Self::Weight;
 
     /// Converts a group of activations, `[32]`.
     fn group(a: &[i32]) -> Self::Group;
 
     /// Computes `y`, `[TOKENS, LANES]`, of a block for `tokens`, `[TOKENS, groups]`.
-    fn tile<const TOKENS: usize>(block: Block<'_>, tokens: &[Self::Group], y: &mut [i32]);
+    fn tile<const TOKENS: usize>(block: Block<'_, Self::Weight>, tokens: &[Self::Group], y: &mut [i32]);
 }
 
 /// A block's part of every plane.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Block<'a> {
+pub(super) struct Block<'a, W> {
     /// `[groups, 32 / DEPTH, LANES, DEPTH]`.
-    pub(super) weights: &'a [u8],
+    pub(super) weights: &'a [W],
     /// `[groups, LANES]`.
     pub(super) scales: &'a [u8],
     /// `[LANES]`.
@@ -45,12 +75,12 @@ pub(super) struct Block<'a> {
 
 /// Matrices of one width for the kernel `K`.
 #[derive(Debug)]
-pub(super) struct Packed<K> {
+pub(super) struct Packed<K: Kernel> {
     columns: usize,
     /// Rows of each matrix.
     rows: Vec<usize>,
     /// `[blocks, LANES * columns]`.
-    weights: Vec<u8>,
+    weights: Vec<K::Weight>,
     /// `[blocks, groups * LANES]`.
     scales: Vec<u8>,
     /// `[blocks, LANES]`.
@@ -88,29 +118,14 @@ impl<K: Kernel> Packed<K> {
             for column in (group * GROUP..(group + 1) * GROUP).step_by(K::DEPTH) {
                 for row in rows.clone() {
                     let at = row * self.columns + column;
-                    let together = matrix.weights.get(at..at + K::DEPTH);
-                    self.weights.extend((0..K::DEPTH).map(|depth| {
-                        let weight = together.map_or(0, |together| together[depth]);
-                        weight.cast_unsigned().wrapping_add(K::OFFSET)
-                    }));
+                    let weight = |at| if row < matrix.rows { matrix.weight(at) } else { 0 };
+                    self.weights.extend((at..at + K::DEPTH).map(|at| K::weight(weight(at))));
                 }
             }
             let scale = |row: usize| matrix.group_scales.get(row * groups + group).copied().unwrap_or(1);
             self.scales.extend(rows.clone().map(scale));
         }
         self.multipliers.extend(rows.map(|row| matrix.row_multipliers.get(row).copied().unwrap_or(1)));
-    }
-
-    pub(super) fn multiply(&self, a: &[i32]) -> Vec<Vec<i32>> {
-        let tokens = a.len() / self.columns;
-        let groups = self.columns / GROUP;
-        let together = (BYTES_OF_TOKENS / (groups * size_of::<K::Group>())).max(1);
-        let mut outputs: Vec<Vec<i32>> = self.rows.iter().map(|rows| Vec::with_capacity(tokens * rows)).collect();
-        for chunk in a.chunks(together * self.columns) {
-            let converted: Vec<K::Group> = chunk.chunks_exact(GROUP).map(K::group).collect();
-            self.multiply_chunk(&converted, chunk.len() / self.columns, &mut outputs);
-        }
-        outputs
     }
 
     /// Appends the products of a few tokens, `[tokens, groups]`.
@@ -141,8 +156,22 @@ impl<K: Kernel> Packed<K> {
     }
 }
 
+impl<K: Kernel> Multiply for Packed<K> {
+    fn multiply(&self, a: &[i32]) -> Vec<Vec<i32>> {
+        let tokens = a.len() / self.columns;
+        let groups = self.columns / GROUP;
+        let together = (BYTES_OF_TOKENS / (groups * size_of::<K::Group>())).max(1);
+        let mut outputs: Vec<Vec<i32>> = self.rows.iter().map(|rows| Vec::with_capacity(tokens * rows)).collect();
+        for chunk in a.chunks(together * self.columns) {
+            let converted: Vec<K::Group> = chunk.chunks_exact(GROUP).map(K::group).collect();
+            self.multiply_chunk(&converted, chunk.len() / self.columns, &mut outputs);
+        }
+        outputs
+    }
+}
+
 /// Computes `y`, `[tokens, LANES]`, of a block.
-fn multiply_block<K: Kernel>(block: Block<'_>, tokens: &[K::Group], y: &mut [i32]) {
+fn multiply_block<K: Kernel>(block: Block<'_, K::Weight>, tokens: &[K::Group], y: &mut [i32]) {
     let groups = block.scales.len() / K::LANES;
     let mut tiles = y.chunks_exact_mut(K::TOGETHER * K::LANES);
     let mut rest = tokens;
