@@ -21,10 +21,16 @@ use crate::threads;
 #[derive(Debug)]
 pub struct Encoder {
     path: CpuPath,
-    manifest: Arc<EncoderManifest>,
-    tables: Tables,
-    embedding: EncoderEmbedding,
+    frame: Frame,
     layers: Vec<Layer>,
+}
+
+/// What is around an encoder's layers, the same on every device: texts to rows, and rows to vectors.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub(crate) manifest: Arc<EncoderManifest>,
+    pub(crate) tables: Tables,
+    embedding: EncoderEmbedding,
 }
 
 /// A layer's weights, packed for one path.
@@ -82,18 +88,16 @@ impl Encoder {
         blob: impl Fn(BlobRole) -> std::borrow::Cow<'a, [u8]>,
     ) -> Result<Self, BlobError> {
         let config = &manifest.config;
-        let tables = Tables::encoder_from_bytes(&blob(BlobRole::Tables))?;
-        let embedding = EncoderEmbedding::from_bytes(config, &blob(BlobRole::Embedding))?;
         let layers = (0..config.layers)
             .map(|index| Ok(Layer::new(path, EncoderLayer::from_bytes(config, index, &blob(BlobRole::Layer(index)))?)))
             .collect::<Result<_, BlobError>>()?;
-        Ok(Self { path, tables, embedding, layers, manifest })
+        Ok(Self { path, layers, frame: Frame::new(manifest, blob)? })
     }
 
     /// What it is.
     #[must_use]
     pub fn manifest(&self) -> &EncoderManifest {
-        &self.manifest
+        &self.frame.manifest
     }
 
     /// The vectors of texts, each given with the tokens around it.
@@ -101,59 +105,18 @@ impl Encoder {
     /// # Errors
     /// If a text is empty, too long, or has a token that the model has not.
     pub fn encode(&self, texts: &[&[u32]]) -> Result<Vec<Embedding>, EncodeError> {
-        let ModelConfig { max_positions, vocab, d_model, .. } = self.manifest.config;
-        for text in texts {
-            if !(1..=max_positions as usize).contains(&text.len()) {
-                return Err(EncodeError::Length { most: max_positions, got: text.len() });
-            }
-            if let Some(got) = text.iter().copied().find(|token| *token >= vocab) {
-                return Err(EncodeError::Token { vocab, got });
-            }
-        }
-        let width = d_model as usize;
+        self.frame.check(texts)?;
         Ok(threads::enter(|| {
-            let mut rows = self.embed(texts);
+            let mut rows = self.frame.embed(texts);
             for layer in &self.layers {
                 self.forward(layer, texts, &mut rows);
             }
-            let mut rest = &rows[..];
-            let pooled = texts.iter().map(|text| {
-                let (own, others) = rest.split_at(text.len() * width);
-                rest = others;
-                self.pooled(own)
-            });
-            pooled.collect()
+            self.frame.pool(texts, &rows)
         }))
     }
 
-    fn residual_exponent(&self) -> i32 {
-        -self.manifest.config.residual_fraction_bits.cast_signed()
-    }
-
-    fn eps(&self) -> Eps {
-        self.manifest.config.eps()
-    }
-
-    /// `[rows, d_model]` of all texts, one after the other.
-    fn embed(&self, texts: &[&[u32]]) -> Vec<i32> {
-        let bits = -self.residual_exponent();
-        let mut rows = embedding::reference(&self.embedding.words, bits, &texts.concat());
-        let places: Vec<u32> = texts.iter().flat_map(|text| (0..).take(text.len())).collect();
-        let positions = embedding::reference(&self.embedding.positions, bits, &places);
-        rows::add(&mut rows, &positions, 0);
-        self.normalise(&self.embedding.norm, &mut rows);
-        rows
-    }
-
-    fn normalise(&self, norm: &Norm, rows: &mut [i32]) {
-        let (width, exponent) = (self.manifest.config.d_model as usize, self.residual_exponent());
-        threads::for_each_chunk(rows, width, 8 * width, |_, row| {
-            rows::layer_norm(self.eps(), &self.tables, (&norm.gain, &norm.bias), row, exponent);
-        });
-    }
-
     fn forward(&self, layer: &Layer, texts: &[&[u32]], rows: &mut [i32]) {
-        let config = &self.manifest.config;
+        let config = &self.frame.manifest.config;
         let width = config.d_model as usize;
         let a = self.blocks(rows);
         let query_key = layer.query_key.multiply(&a.mantissas);
@@ -174,7 +137,7 @@ impl Encoder {
         });
         let a = self.attend(texts, &heads);
         self.add(&layer.o, &layer.biases[3], &a, rows);
-        self.normalise(&layer.attention_norm, rows);
+        self.frame.normalise(&layer.attention_norm, rows);
 
         let a = self.blocks(rows);
         let d_ff = config.d_ff as usize;
@@ -183,15 +146,15 @@ impl Encoder {
             let mut row = products[0][token * d_ff..][..d_ff].to_vec();
             let exponent = layer.up.output_exponent(0, a.exponents[token]);
             let exponent = rows::add_bias(&layer.biases[4], &mut row, exponent);
-            rows::gelu(&self.tables, &row, exponent)
+            rows::gelu(&self.frame.tables, &row, exponent)
         }));
         self.add(&layer.down, &layer.biases[5], &a, rows);
-        self.normalise(&layer.output_norm, rows);
+        self.frame.normalise(&layer.output_norm, rows);
     }
 
     /// Rows of the residual stream as blocks.
     fn blocks(&self, rows: &[i32]) -> Blocks {
-        let (width, exponent) = (self.manifest.config.d_model as usize, self.residual_exponent());
+        let (width, exponent) = (self.frame.manifest.config.d_model as usize, self.frame.residual_exponent());
         Blocks::new(&threads::map(rows.len() / width, 2 * width, |token| {
             let mut row = rows[token * width..][..width].to_vec();
             let n = rows::fit(&mut row);
@@ -201,7 +164,7 @@ impl Encoder {
 
     /// Attention of every token over all of its own text.
     fn attend(&self, texts: &[&[u32]], tokens: &[(Heads, Heads, Heads)]) -> Blocks {
-        let config = &self.manifest.config;
+        let config = &self.frame.manifest.config;
         let (heads, head_dim) = (config.heads as usize, config.head_dim as usize);
         let mut caches = Vec::with_capacity(texts.len());
         let mut text_of = Vec::with_capacity(tokens.len());
@@ -215,7 +178,7 @@ impl Encoder {
         }
         if self.path == CpuPath::Scalar {
             let attend = |(token, text): (&(Heads, Heads, Heads), &usize)| {
-                attention::reference(config, &self.tables, &token.0, &caches[*text], texts[*text].len())
+                attention::reference(config, &self.frame.tables, &token.0, &caches[*text], texts[*text].len())
             };
             return Blocks::new(&tokens.iter().zip(&text_of).map(attend).collect::<Vec<_>>());
         }
@@ -223,20 +186,79 @@ impl Encoder {
         let parts = threads::map(tokens.len() * heads, 4 * longest * head_dim, |part| {
             let (token, head) = (part / heads, part % heads);
             let text = text_of[token];
-            rows::attend_head(config, &self.tables, &tokens[token].0, &caches[text], texts[text].len(), head)
+            rows::attend_head(config, &self.frame.tables, &tokens[token].0, &caches[text], texts[text].len(), head)
         });
         Blocks::joined(&parts, heads, head_dim)
     }
 
     /// `x += rescale(W a + b, exponent + F)` for every token.
     fn add(&self, matrix: &Matrices, bias: &Bias, a: &Blocks, rows: &mut [i32]) {
-        let width = self.manifest.config.d_model as usize;
+        let width = self.frame.manifest.config.d_model as usize;
         let mut products = matrix.multiply(&a.mantissas);
         let tokens = rows.chunks_exact_mut(width).zip(products[0].chunks_exact_mut(width));
         for ((x, y), e) in tokens.zip(&a.exponents) {
             let exponent = rows::add_bias(bias, y, matrix.output_exponent(0, *e));
-            rows::add(x, y, exponent - self.residual_exponent());
+            rows::add(x, y, exponent - self.frame.residual_exponent());
         }
+    }
+}
+
+impl Frame {
+    pub(crate) fn new<'a>(
+        manifest: Arc<EncoderManifest>,
+        blob: impl Fn(BlobRole) -> std::borrow::Cow<'a, [u8]>,
+    ) -> Result<Self, BlobError> {
+        let tables = Tables::encoder_from_bytes(&blob(BlobRole::Tables))?;
+        let embedding = EncoderEmbedding::from_bytes(&manifest.config, &blob(BlobRole::Embedding))?;
+        Ok(Self { manifest, tables, embedding })
+    }
+
+    /// Whether texts can be encoded.
+    pub(crate) fn check(&self, texts: &[&[u32]]) -> Result<(), EncodeError> {
+        let ModelConfig { max_positions, vocab, .. } = self.manifest.config;
+        for text in texts {
+            if !(1..=max_positions as usize).contains(&text.len()) {
+                return Err(EncodeError::Length { most: max_positions, got: text.len() });
+            }
+            if let Some(got) = text.iter().copied().find(|token| *token >= vocab) {
+                return Err(EncodeError::Token { vocab, got });
+            }
+        }
+        Ok(())
+    }
+
+    /// `[rows, d_model]` of all texts, one after the other.
+    pub(crate) fn embed(&self, texts: &[&[u32]]) -> Vec<i32> {
+        let bits = -self.residual_exponent();
+        let mut rows = embedding::reference(&self.embedding.words, bits, &texts.concat());
+        let places: Vec<u32> = texts.iter().flat_map(|text| (0..).take(text.len())).collect();
+        let positions = embedding::reference(&self.embedding.positions, bits, &places);
+        rows::add(&mut rows, &positions, 0);
+        self.normalise(&self.embedding.norm, &mut rows);
+        rows
+    }
+
+    fn residual_exponent(&self) -> i32 {
+        -self.manifest.config.residual_fraction_bits.cast_signed()
+    }
+
+    fn normalise(&self, norm: &Norm, rows: &mut [i32]) {
+        let config = &self.manifest.config;
+        let (width, exponent) = (config.d_model as usize, self.residual_exponent());
+        threads::for_each_chunk(rows, width, 8 * width, |_, row| {
+            rows::layer_norm(config.eps(), &self.tables, (&norm.gain, &norm.bias), row, exponent);
+        });
+    }
+
+    /// The vectors of texts, whose rows lie one after the other.
+    pub(crate) fn pool(&self, texts: &[&[u32]], rows: &[i32]) -> Vec<Embedding> {
+        let mut rest = rows;
+        let pooled = texts.iter().map(|text| {
+            let (own, others) = rest.split_at(text.len() * self.manifest.config.d_model as usize);
+            rest = others;
+            self.pooled(own)
+        });
+        pooled.collect()
     }
 
     /// One vector of a text's rows.

@@ -4,6 +4,8 @@
 #![cfg(all(target_arch = "wasm32", feature = "gpu"))]
 #![expect(clippy::unwrap_used, reason = "this is a test; clippy does not see that of a browser's")]
 
+#[path = "gpu_support/encoders.rs"]
+mod encoders;
 mod gpu_support;
 
 use std::pin::pin;
@@ -30,6 +32,14 @@ async fn layers_and_head_equal_the_reference_on_odd_shapes() {
         let mut reference = Reference::new(shape, seed);
         batches_equal(&mut gpu, &mut reference, seed + 100).await;
         console_log!("equal: {shape:?}");
+    }
+}
+
+#[wasm_bindgen_test]
+async fn encoders_equal_the_reference() {
+    for case in encoders::odd_encoders() {
+        case.vectors_equal(None).await;
+        console_log!("equal: {:?}", case.model.manifest.config);
     }
 }
 

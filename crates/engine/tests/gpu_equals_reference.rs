@@ -3,12 +3,14 @@
 //! `POTLUCK_REQUIRE_GPU=1`.
 #![cfg(all(not(target_arch = "wasm32"), feature = "gpu"))]
 
+#[path = "gpu_support/encoders.rs"]
+mod encoders;
 mod gpu_support;
 
 use futures::executor::block_on;
 use gpu_support::{Reference, batches_equal, going_back_equals, hidden, odd_shapes, same};
 use potluck_engine::engine::MAX_ROWS;
-use potluck_engine::gpu::{Gpu, GpuError, LinearKernels};
+use potluck_engine::gpu::{Gpu, GpuEncoderError, GpuError, LinearKernels};
 use potluck_engine::synthetic::{Random, config};
 
 /// An adapter, or a loud word that there is none.
@@ -50,6 +52,33 @@ fn every_kernel_of_linear_equals_the_reference() {
         }
         eprintln!("equal: {kernels:?}");
     }
+}
+
+#[test]
+fn encoders_equal_the_reference_on_every_kernel() {
+    if any_gpu().is_none() {
+        return;
+    }
+    let cases = encoders::odd_encoders();
+    for kernels in LinearKernels::all().into_iter().map(Some).chain([None]) {
+        for case in &cases {
+            block_on(case.vectors_equal(kernels));
+        }
+    }
+}
+
+#[test]
+fn an_encoder_refuses_texts_that_cannot_be() {
+    if any_gpu().is_none() {
+        return;
+    }
+    let mut gpu = block_on(encoders::odd_encoders()[0].on_gpu(None)).unwrap();
+    let refused = |result| matches!(result, Err(GpuEncoderError::Text(_)));
+    assert!(refused(block_on(gpu.encode(&[&[1], &[]]))));
+    assert!(refused(block_on(gpu.encode(&[&[1; 41]]))));
+    assert!(refused(block_on(gpu.encode(&[&[48]]))));
+    assert!(block_on(gpu.encode(&[])).unwrap().is_empty());
+    assert_eq!(block_on(gpu.encode(&[&[1; 40]])).unwrap().len(), 1);
 }
 
 #[test]

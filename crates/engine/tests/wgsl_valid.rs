@@ -7,7 +7,7 @@ use std::mem::{offset_of, size_of};
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, GlobalVariable, Module, StorageAccess, TypeInner};
-use potluck_engine::gpu::uniforms::{Exp2, Forward, GateUp, Heads, Linear, Model, Norm, Projections};
+use potluck_engine::gpu::uniforms::{AddNorm, Exp2, Forward, GateUp, Gelu, Heads, Linear, Model, Norm, Projections};
 use potluck_engine::gpu::{Access, KERNELS};
 
 /// Name to text of every file.
@@ -92,6 +92,8 @@ fn layout(name: &str) -> Option<(usize, Vec<(&'static str, usize)>)> {
             of!(Heads: query_exponent, key_exponent, value_exponent, query_bias_exponent, key_bias_exponent,
                 value_bias_exponent, query_gain_exponent, key_gain_exponent, eps_mantissa, eps_exponent, biased, normalised)
         }
+        "AddNorm" => of!(AddNorm: exponent, bias_exponent, gain_exponent, norm_bias_exponent),
+        "Gelu" => of!(Gelu: exponent, bias_exponent),
         "Exp2" => of!(Exp2: entries),
         "GateUp" => of!(GateUp: gate_exponent, up_exponent),
         _ => None,
@@ -117,7 +119,7 @@ fn uniform_structs_lie_in_memory_as_on_the_host() {
             seen.insert(name);
         }
     }
-    assert_eq!(seen.len(), 8, "{seen:?}");
+    assert_eq!(seen.len(), 10, "{seen:?}");
 }
 
 /// Items (`fn name … }`, `struct name … }`) of a file: those that start a line, with their text.

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use super::matrix::MAX_PIECE_BYTES;
 use super::{GpuError, tune};
 
 /// What a GPU calls itself.
@@ -98,6 +99,12 @@ impl Device {
         // Without a handler an error that no scope catches is a panic.
         handle.on_uncaptured_error(Arc::new(move |error| refused.refuse(&error)));
         Ok(Self { handle, queue, limits, info, key, faults, unsettled: Vec::new() })
+    }
+
+    /// Most bytes of weights in one piece of a matrix.
+    pub(super) fn piece_bytes(&self) -> usize {
+        let bound = usize::try_from(self.limits.max_storage_buffer_binding_size).unwrap_or(usize::MAX);
+        MAX_PIECE_BYTES.min(bound)
     }
 
     /// Runs `make`, which allocates, and fails if that ran out of memory or was refused.

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::pipelines::{LinearStages, bind};
+use super::pipelines::{EncoderStages, LinearStages, bind};
 use super::uniforms;
 use crate::package::{GROUP, Linear};
 
@@ -13,6 +13,13 @@ use crate::package::{GROUP, Linear};
 pub(super) enum Destination {
     /// Stored; the reader knows the exponents.
     Stored,
+    /// Stored beside other matrices' results.
+    Beside {
+        /// Where in a row.
+        first: u32,
+        /// Values of a row.
+        stride: u32,
+    },
     /// Added to the residual stream.
     Residual {
         /// Weight exponent + 22.
@@ -81,6 +88,10 @@ impl Matrix {
     ) -> Self {
         let inputs = parts.first().map_or(GROUP, |part| part.columns);
         let outputs: usize = parts.iter().map(|part| part.rows).sum();
+        let (beside, out_stride) = match destination {
+            Destination::Beside { first, stride } => (first, stride),
+            _ => (0, count(outputs)),
+        };
         let rows_a_piece = (piece_bytes / inputs).max(1);
         let mut pieces = Vec::new();
         for first in (0..outputs).step_by(rows_a_piece) {
@@ -88,14 +99,14 @@ impl Matrix {
             let planes = interleave_scales(inputs, parts, range.clone());
             let out_rows = count(planes.row_multipliers.len());
             let (exponent, residual_fraction_bits, add_to_residual) = match destination {
-                Destination::Stored => (0, 0, 0),
+                Destination::Stored | Destination::Beside { .. } => (0, 0, 0),
                 Destination::Residual { exponent, fraction_bits } => (exponent, fraction_bits, 1),
             };
             let linear = uniforms::Linear {
                 groups: count(inputs / GROUP),
                 out_rows,
-                first_out: count(first),
-                out_stride: count(outputs),
+                first_out: count(first) + beside,
+                out_stride,
                 exponent,
                 residual_fraction_bits,
                 add_to_residual,
@@ -110,11 +121,13 @@ impl Matrix {
                 // The queue keeps a copy of what was written until the next submission.
                 queue.submit([]);
             }
+            let lower_bits = interleave_lower_bits(inputs, parts, range);
+            let lower_bits = lower_bits.map(|bytes| storage(device, queue, "lower bits", &bytes));
             let buffers = [
                 ends.forward,
                 &uniform(device, queue, "linear", &linear),
                 ends.block,
-                ends.exponents,
+                lower_bits.as_ref().unwrap_or(ends.exponents),
                 &weights,
                 &storage(device, queue, "group scales", &planes.group_scales),
                 &storage(device, queue, "row multipliers", bytemuck::cast_slice(&planes.row_multipliers)),
@@ -134,6 +147,13 @@ impl Matrix {
     pub(super) fn encode(&self, pass: &mut wgpu::ComputePass<'_>, stages: &LinearStages, rows: u32) {
         for piece in &self.pieces {
             stages.encode(pass, &piece.bind_group, piece.out_rows, rows);
+        }
+    }
+
+    /// Multiplies `rows` rows with a matrix of twelve bits.
+    pub(super) fn encode_twelve(&self, pass: &mut wgpu::ComputePass<'_>, stages: &EncoderStages, rows: u32) {
+        for piece in &self.pieces {
+            stages.encode_twelve(pass, &piece.bind_group, piece.out_rows, rows);
         }
     }
 
@@ -162,6 +182,24 @@ fn interleave_weights(inputs: usize, parts: &[&Linear], range: Range<usize>, chu
         }
     }
     interleaved
+}
+
+/// The lower bits of the rows `range`, in the order of `kernels/twelve.wgsl`: `[groups, rows]` of 16 bytes. None where there are none.
+fn interleave_lower_bits(inputs: usize, parts: &[&Linear], range: Range<usize>) -> Option<Vec<u8>> {
+    let (rows, groups) = (range.len(), inputs / GROUP);
+    let planes: Option<Vec<&[u8]>> = parts.iter().map(|part| part.lower_bits.as_deref()).collect();
+    let mut interleaved = vec![0; groups * rows * CHUNK];
+    let all_rows = planes?.into_iter().flat_map(|plane| plane.chunks_exact(inputs));
+    for (row, lower_bits) in all_rows.skip(range.start).take(rows).enumerate() {
+        for (group, bits) in lower_bits.chunks_exact(GROUP).enumerate() {
+            let (first, second) = bits.split_at(CHUNK);
+            let to = &mut interleaved[(group * rows + row) * CHUNK..][..CHUNK];
+            for (byte, (first, second)) in to.iter_mut().zip(first.iter().zip(second)) {
+                *byte = first | second << 4;
+            }
+        }
+    }
+    Some(interleaved)
 }
 
 /// The scales of a piece in the order of `kernels/linear.wgsl`.

@@ -10,6 +10,7 @@
 //! computes rightly: that is the engine's conformance vector.
 
 mod device;
+mod encoder;
 mod error;
 mod layer;
 mod matrix;
@@ -25,6 +26,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 pub use device::GpuInfo;
+pub use encoder::{GpuEncoder, GpuEncoderError};
 pub use error::GpuError;
 pub use pipelines::{Access, KERNELS, Kernel};
 pub use tune::{Arithmetic, LinearKernels, Many, TUNE_LIMIT, TUNING_VERSION, Tuning};
@@ -34,7 +36,7 @@ use crate::package::{Gain, LayerWeights, Linear, Manifest, Tables};
 use crate::sampler::Logits;
 use device::{Device, Part};
 use layer::{Head, Layer, Maker};
-use matrix::{MAX_PIECE_BYTES, count};
+use matrix::count;
 use model::Model;
 use pipelines::Pipelines;
 use read_back::Staging;
@@ -81,8 +83,8 @@ impl Gpu {
     async fn with_device(mut device: Device, kernels: LinearKernels) -> Result<Self, GpuError> {
         let pipelines = device.allocate(Part::Kernels, |device, _| Pipelines::new(device, kernels))?;
         device.settle(|_| {}).await?;
-        let bound = usize::try_from(device.limits.max_storage_buffer_binding_size).unwrap_or(usize::MAX);
         let tuning = Tuning { version: TUNING_VERSION, adapter: device.key.clone(), kernels };
+        let piece_bytes = device.piece_bytes();
         Ok(Self {
             device,
             pipelines,
@@ -91,7 +93,7 @@ impl Gpu {
             head: None,
             sessions: HashMap::new(),
             staging: Staging::default(),
-            piece_bytes: MAX_PIECE_BYTES.min(bound),
+            piece_bytes,
             tuning,
             handing_over: Duration::ZERO,
         })
@@ -124,7 +126,7 @@ impl Gpu {
         self.layers.clear();
         self.head = None;
         self.model = None;
-        model::check_limits(&manifest.config, &self.device.limits)?;
+        model::check_limits(&manifest.config, MAX_ROWS, &self.device.limits)?;
         let pipelines = &self.pipelines;
         self.model =
             Some(self.device.allocate(Part::Model, |device, queue| {
@@ -369,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_matrix_in_pieces_equals_the_whole() {
-        let Some(whole) = unless_no_adapter(run(MAX_PIECE_BYTES)) else { return };
+        let Some(whole) = unless_no_adapter(run(matrix::MAX_PIECE_BYTES)) else { return };
         // 700 bytes: 7 rows of 96 inputs a piece, 5 of 128; no matrix is a whole number of pieces.
         assert_eq!(run(700).unwrap(), whole);
     }

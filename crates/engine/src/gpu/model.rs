@@ -36,35 +36,36 @@ pub(super) struct Buffers {
     pub(super) rsqrt: wgpu::Buffer,
     /// `COS` and `SIN` side by side, `[max_positions, head_dim / 2]`.
     pub(super) rotation: wgpu::Buffer,
-    /// The residual stream, `[MAX_ROWS, d_model]`.
+    /// The residual stream, `[rows, d_model]`.
     pub(super) rows: wgpu::Buffer,
-    /// The block that the next Linear reads, as its arithmetic wants it: at most four bytes a mantissa, `[MAX_ROWS, widest input]`.
+    /// The block that the next Linear reads, as its arithmetic wants it: at most four bytes a mantissa, `[rows, widest input]`.
     pub(super) block: wgpu::Buffer,
-    /// Exponents of the block that a norm made, `[MAX_ROWS]`.
+    /// Exponents of the block that a norm made, `[rows]`.
     pub(super) norm_exponents: wgpu::Buffer,
-    /// Exponents of the block that `merge_heads` or `silu_mul` made, `[MAX_ROWS]`: they need the norm's at the same time.
+    /// Exponents of the block that `merge_heads` or `silu_mul` made, `[rows]`: they need the norm's at the same time.
     pub(super) inner_exponents: wgpu::Buffer,
-    /// Queries, keys and values, or gate and up, `[MAX_ROWS, widest of both]`.
+    /// Queries, keys and values, or gate and up, `[rows, widest of both]`.
     pub(super) projected: wgpu::Buffer,
-    /// Exponents of query, key and value heads, `[MAX_ROWS, heads + 2 * kv_heads]`, where biases or norms give them one each.
+    /// Exponents of query, key and value heads, `[rows, heads + 2 * kv_heads]`, where biases or norms give them one each.
     pub(super) projected_exponents: wgpu::Buffer,
-    /// `[MAX_ROWS, heads, head_dim]`.
+    /// `[rows, heads, head_dim]`.
     pub(super) queries: wgpu::Buffer,
-    /// `[MAX_ROWS, heads]`.
+    /// `[rows, heads]`.
     pub(super) query_exponents: wgpu::Buffer,
-    /// `[MAX_ROWS, heads, head_dim]`.
+    /// `[rows, heads, head_dim]`.
     pub(super) head_outputs: wgpu::Buffer,
-    /// `[MAX_ROWS, heads]`.
+    /// `[rows, heads]`.
     pub(super) head_exponents: wgpu::Buffer,
 }
 
-impl Model {
+impl Buffers {
+    /// With activations for `rows` rows, a multiple of 64.
     pub(super) fn new(
         device: &wgpu::Device,
         queue: &wgpu::Queue,
-        pipelines: &Pipelines,
         config: &ModelConfig,
         tables: &Tables,
+        rows: usize,
     ) -> Self {
         let sizes = Sizes::new(config);
         let shape = uniforms::Model {
@@ -92,25 +93,37 @@ impl Model {
             let words: Vec<u32> = entries.iter().map(|&entry| u32::from(entry)).collect();
             storage(device, queue, label, bytemuck::cast_slice(&words))
         };
-        let rows = |label, width: u64| activation(device, label, MAX_ROWS as u64 * width * 4);
-        let buffers = Buffers {
+        let activations = |label, width: u64| activation(device, label, rows as u64 * width * 4);
+        Self {
             forward: uniform(device, queue, "forward", &uniforms::Forward { position: 0, rows: 0 }),
             shape: uniform(device, queue, "model", &shape),
             exp2: uniform(device, queue, "exp2", &exp2),
             sigmoid: table("sigmoid", &tables.sigmoid),
             rsqrt: table("rsqrt", &tables.rsqrt),
             rotation: storage(device, queue, "rotation", bytemuck::cast_slice(&rotation)),
-            rows: rows("rows", u64::from(config.d_model)),
-            block: rows("block", sizes.widest_input),
-            norm_exponents: rows("norm exponents", 1),
-            inner_exponents: rows("inner exponents", 1),
-            projected: rows("projected", sizes.widest_projection),
-            projected_exponents: rows("projected exponents", u64::from(config.heads + 2 * config.kv_heads)),
-            queries: rows("queries", sizes.query_width),
-            query_exponents: rows("query exponents", u64::from(config.heads)),
-            head_outputs: rows("head outputs", sizes.query_width),
-            head_exponents: rows("head exponents", u64::from(config.heads)),
-        };
+            rows: activations("rows", u64::from(config.d_model)),
+            block: activations("block", sizes.widest_input),
+            norm_exponents: activations("norm exponents", 1),
+            inner_exponents: activations("inner exponents", 1),
+            projected: activations("projected", sizes.widest_projection),
+            projected_exponents: activations("projected exponents", u64::from(config.heads + 2 * config.kv_heads)),
+            queries: activations("queries", sizes.query_width),
+            query_exponents: activations("query exponents", u64::from(config.heads)),
+            head_outputs: activations("head outputs", sizes.query_width),
+            head_exponents: activations("head exponents", u64::from(config.heads)),
+        }
+    }
+}
+
+impl Model {
+    pub(super) fn new(
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        pipelines: &Pipelines,
+        config: &ModelConfig,
+        tables: &Tables,
+    ) -> Self {
+        let buffers = Buffers::new(device, queue, config, tables, MAX_ROWS);
         let attention = pipelines.attention.bind(
             device,
             &[
@@ -151,12 +164,12 @@ impl Sizes {
     }
 }
 
-/// Fails if the adapter or the kernels are too small for this model, naming what is.
-pub(super) fn check_limits(config: &ModelConfig, limits: &wgpu::Limits) -> Result<(), GpuError> {
+/// Fails if the adapter or the kernels are too small for this model and calls of so many rows, naming what is.
+pub(super) fn check_limits(config: &ModelConfig, rows: usize, limits: &wgpu::Limits) -> Result<(), GpuError> {
     let sizes = Sizes::new(config);
     let buffer = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
     let [max_positions, kv_heads, head_dim] = [config.max_positions, config.kv_heads, config.head_dim].map(u64::from);
-    let rows = MAX_ROWS as u64;
+    let rows = rows as u64;
     let needs = [
         ("a head's width", head_dim, u64::from(MAX_HEAD_DIM)),
         ("the rotation table", max_positions * head_dim / 2 * 4, buffer),

@@ -111,8 +111,44 @@ const SILU_MUL: Kernel = Kernel {
     cache_bindings: &[],
 };
 
+const TWELVE_FMA: Kernel = Kernel {
+    file: "twelve.wgsl",
+    source: include_str!("../kernels/twelve.wgsl"),
+    entry_point: "twelve_fma",
+    ..ONE_FMA
+};
+const TWELVE_DOT: Kernel = Kernel { entry_point: "twelve_dot", ..TWELVE_FMA };
+const SPLIT_HEADS: Kernel = Kernel {
+    file: "split.wgsl",
+    source: include_str!("../kernels/split.wgsl"),
+    entry_point: "split_heads",
+    workgroup_size: 64,
+    bindings: &[Uniform, Uniform, Read, Read, Read, Write, Write],
+    cache_bindings: &[Write, Write, Write],
+};
+const ATTENTION_TEXTS: Kernel = Kernel {
+    entry_point: "attention_texts",
+    bindings: &[Uniform, Read, Read, Read, Uniform, Write, Write],
+    ..ATTENTION
+};
+const FIT_ROWS: Kernel = Kernel {
+    file: "layer_norm.wgsl",
+    source: include_str!("../kernels/layer_norm.wgsl"),
+    entry_point: "fit_rows",
+    workgroup_size: 256,
+    bindings: &[Uniform, Write, Write, Write],
+    cache_bindings: &[],
+};
+const ADD_NORM: Kernel = Kernel {
+    entry_point: "add_norm",
+    bindings: &[Uniform, Write, Write, Write, Uniform, Read, Read, Read, Read],
+    ..FIT_ROWS
+};
+const GELU: Kernel =
+    Kernel { entry_point: "gelu", bindings: &[Uniform, Uniform, Write, Read, Read, Write, Write, Read], ..SILU_MUL };
+
 /// Every kernel, for tests that read the files without a GPU.
-pub const KERNELS: [Kernel; 16] = [
+pub const KERNELS: [Kernel; 23] = [
     RMS_NORM,
     ONE_FMA,
     ONE_DOT,
@@ -129,6 +165,13 @@ pub const KERNELS: [Kernel; 16] = [
     MERGE_HEADS,
     MERGED,
     SILU_MUL,
+    TWELVE_FMA,
+    TWELVE_DOT,
+    SPLIT_HEADS,
+    ATTENTION_TEXTS,
+    FIT_ROWS,
+    ADD_NORM,
+    GELU,
 ];
 
 /// A compiled kernel.
@@ -333,6 +376,49 @@ impl Pipelines {
             merge_heads: Stage::new(device, &MERGE_HEADS, &packed),
             silu_mul: Stage::new(device, &SILU_MUL, &packed),
         }
+    }
+}
+
+/// All compiled kernels of an encoder.
+#[derive(Debug)]
+pub(super) struct EncoderStages {
+    pub(super) linear: LinearStages,
+    pub(super) linear_layout: wgpu::BindGroupLayout,
+    /// Takes the same bind groups, with the lower bits in the place of the exponents, which nothing reads.
+    twelve: Stage,
+    pub(super) fit_rows: Stage,
+    pub(super) split_heads: Stage,
+    pub(super) attention: Stage,
+    pub(super) merge_heads: Stage,
+    pub(super) add_norm: Stage,
+    pub(super) gelu: Stage,
+}
+
+impl EncoderStages {
+    pub(super) fn new(device: &wgpu::Device, kernels: LinearKernels) -> Self {
+        let packed = [("PACKED", kernels.arithmetic.of(0.0, 1.0))];
+        Self {
+            linear: LinearStages::contender(device, kernels, &SLICES),
+            linear_layout: LinearStages::layout(device),
+            twelve: Stage::new(device, kernels.arithmetic.of(&TWELVE_FMA, &TWELVE_DOT), &[]),
+            fit_rows: Stage::new(device, &FIT_ROWS, &packed),
+            split_heads: Stage::new(device, &SPLIT_HEADS, &[]),
+            attention: Stage::new(device, &ATTENTION_TEXTS, &[]),
+            merge_heads: Stage::new(device, &MERGE_HEADS, &packed),
+            add_norm: Stage::new(device, &ADD_NORM, &packed),
+            gelu: Stage::new(device, &GELU, &packed),
+        }
+    }
+
+    /// Multiplies `rows` rows with a matrix of `out_rows` outputs and weights of twelve bits.
+    pub(super) fn encode_twelve(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        group: &wgpu::BindGroup,
+        out_rows: u32,
+        rows: u32,
+    ) {
+        run(pass, &self.twelve.pipeline, group, (out_rows.div_ceil(FEW * 4), rows.div_ceil(4)));
     }
 }
 

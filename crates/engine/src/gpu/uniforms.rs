@@ -109,6 +109,30 @@ pub struct Heads {
     pub normalised: u32,
 }
 
+/// What is added to an encoder's residual stream, and the norm after it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct AddNorm {
+    /// Of the matrix: weight exponent + 22.
+    pub exponent: i32,
+    /// Of the matrix's bias.
+    pub bias_exponent: i32,
+    /// `gain * sqrt(d_model) = mantissas * 2^gain_exponent`.
+    pub gain_exponent: i32,
+    /// Of the norm's bias.
+    pub norm_bias_exponent: i32,
+}
+
+/// Exponents of an encoder's up projection.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct Gelu {
+    /// Weight exponent + 26: it has twelve bits.
+    pub exponent: i32,
+    /// Of its bias.
+    pub bias_exponent: i32,
+}
+
 /// Exponents of a layer's gate and up projections: weight exponent + 22 each.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]

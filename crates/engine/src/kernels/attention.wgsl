@@ -1,4 +1,5 @@
-// Attention of one query head over the cache (`attention`), and all heads of a row into one block (`merge_heads`).
+// Attention of one query head over the cache (`attention`) or over its own text (`attention_texts`), and all heads of a row into one block
+// (`merge_heads`).
 //
 //   score_j = rescale(floor(sum q * k_j / 2^7), qe + ke_j + 23)            a base-2 logarithm in Q16
 //   p_j = exp2_neg(max score - score_j),  P = sum p_j                       Q15
@@ -48,6 +49,9 @@ struct Exp2 {
 @group(1) @binding(0) var<storage, read_write> keys: array<u32>;                   // [capacity, kv_heads, head_dim / 2], i16 pairs (j, j + head_dim / 2)
 @group(1) @binding(1) var<storage, read_write> values: array<u32>;                 // [capacity, kv_heads, head_dim / 2], likewise
 @group(1) @binding(2) var<storage, read_write> cache_exponents: array<i32>;        // [capacity, 2, kv_heads]: keys, then values
+
+// `attention_texts` has this instead of binding 1.
+@group(0) @binding(1) var<storage, read> texts: array<vec2<u32>>;              // [rows]: the first row of a row's text, and how many it has
 
 // `attention_one` has these instead of queries and tables.
 @group(0) @binding(2) var<storage, read> projected: array<i32>;                // [1, (heads + 2 * kv_heads) * head_dim]: q, k, v
@@ -236,15 +240,15 @@ fn store_quad(quad: u32, m: vec4<i32>) {
     }
 }
 
-// What `query` (with its exponent) sees of the first `count` positions, into `outputs` at a row and head.
-fn attend(row: u32, head: u32, kv_head: u32, count: u32, query_exponent: i32, lane: u32) {
+// What `query` (with its exponent) sees of `count` positions from `first` on, into `outputs` at a row and head.
+fn attend(row: u32, head: u32, kv_head: u32, first: u32, count: u32, query_exponent: i32, lane: u32) {
     let half = model.head_dim / 2u;
     let query_start = (row * model.heads + head) * model.head_dim;
 
-    // i32::MIN starts both maxima; position 0 replaces it.
+    // i32::MIN starts both maxima; the first position replaces it.
     var best = 0u;
     var exponent = 0u;
-    for (var position = lane; position < count; position += INVOCATIONS) {
+    for (var position = first + lane; position < first + count; position += INVOCATIONS) {
         best = max(best, ordered(score(position, kv_head, query_exponent)));
         exponent = max(exponent, ordered(value_exponent_at(position, kv_head)));
     }
@@ -261,7 +265,7 @@ fn attend(row: u32, head: u32, kv_head: u32, count: u32, query_exponent: i32, la
         let here = min(CHUNK, count - base);
         workgroupBarrier(); // the previous chunk has been read by all
         for (var i = lane; i < here; i += INVOCATIONS) {
-            let position = base + i;
+            let position = first + base + i;
             let distance = bitcast<u32>(top_score - score(position, kv_head, query_exponent));
             let probability = exp2_neg(distance);
             probabilities[i] = probability;
@@ -275,7 +279,7 @@ fn attend(row: u32, head: u32, kv_head: u32, count: u32, query_exponent: i32, la
                 var slot_high = high[slot];
                 var slot_low = low[slot];
                 for (var i = 0u; i < here; i++) {
-                    let value = unpack_pair(value_word(base + i, kv_head, j));
+                    let value = unpack_pair(value_word(first + base + i, kv_head, j));
                     let aligned = vec2<i32>(rescale(value.x, value_shifts[i]), rescale(value.y, value_shifts[i]));
                     let product = aligned * bitcast<i32>(probabilities[i]);
                     slot_high += product >> vec2<u32>(16u);
@@ -314,7 +318,22 @@ fn attention(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocat
 
     // A token sees itself and what came before.
     let count = forward.position + row + 1u;
-    attend(row, head, head / (model.heads / model.kv_heads), count, query_exponents[row * model.heads + head], lane);
+    attend(row, head, head / (model.heads / model.kv_heads), 0u, count, query_exponents[row * model.heads + head], lane);
+}
+
+// Of texts' tokens, each of which sees all of its own text; the cache holds this call's rows.
+@compute @workgroup_size(64)
+fn attention_texts(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let head = workgroup.x;
+    let row = workgroup.y;
+    let query_start = (row * model.heads + head) * model.head_dim;
+    for (var j = lane; j < model.head_dim; j += INVOCATIONS) {
+        query[j] = queries[query_start + j];
+    }
+    workgroupBarrier(); // every invocation reads the whole query
+
+    let text = texts[row];
+    attend(row, head, head / (model.heads / model.kv_heads), text.x, text.y, query_exponents[row * model.heads + head], lane);
 }
 
 // Of a single row: what rope.wgsl does, without a dispatch of its own. Every head rotates its query, and its group's key and value again,
@@ -399,7 +418,7 @@ fn attention_one(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_inv
     }
     own_position = forward.position;
     workgroupBarrier(); // every invocation reads the whole query, key and value
-    attend(0u, head, kv_head, forward.position + 1u, query_exponent, lane);
+    attend(0u, head, kv_head, 0u, forward.position + 1u, query_exponent, lane);
 }
 
 // Element i of a row's heads side by side, with their shared exponent.

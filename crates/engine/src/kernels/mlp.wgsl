@@ -1,7 +1,12 @@
-// SwiGLU between the projections: gate and up rows -> the block that the down projection reads.
+// What is between the MLP's projections, to the block that the down projection reads: SwiGLU of gate and up rows, and encoders' GELU.
 //
+// silu_mul:
 //   s = sigmoid(clamp(rescale(g, ge + 12), -2^20, 2^20)),  (gm, gn) = fit(g),  (um, un) = fit(u)
 //   h = ((gm * s) >> 15) * um,  (m, n) = fit(h),  exponent = ge + gn + ue + un + n
+//
+// gelu:
+//   e' = max(e, be - 4),  g = rescale(y, e - e') + rescale(b, be - e'),  s = Phi(...) as above with another table,  (m, gn) = fit(g)
+//   h = m * s,  (m, n) = fit(h),  exponent = e' + gn + n - 15
 //
 // One workgroup a row; an invocation keeps to its own elements, only maxima cross: two barriers.
 
@@ -22,6 +27,11 @@ struct GateUp {
     up_exponent: i32,
 }
 
+struct Gelu {
+    exponent: i32,      // weight exponent + 26: its matrix has twelve bits
+    bias_exponent: i32,
+}
+
 @group(0) @binding(0) var<uniform> model: Model;
 @group(0) @binding(1) var<uniform> gate_up: GateUp;
 @group(0) @binding(2) var<storage, read_write> projected: array<i32>;        // [rows, 2 * d_ff]: gate (then the products), up
@@ -30,9 +40,14 @@ struct GateUp {
 @group(0) @binding(5) var<storage, read_write> block: array<u32>;            // [rows, d_ff / 4] of four mantissas
 @group(0) @binding(6) var<storage, read_write> exponents: array<i32>;        // [rows]
 
+// `gelu` has these instead of binding 1, and one more; `projected` is [rows, d_ff], and the table that of the normal distribution.
+@group(0) @binding(1) var<uniform> gelu_exponents: Gelu;
+@group(0) @binding(7) var<storage, read> biases: array<i32>;                 // [d_ff]
+
 override PACKED: u32 = 0u; // what `block` holds: 1: the planes of ..._dot; 0: the f32 of ..._fma
 
 const INVOCATIONS = 256u;
+const BIAS_HEADROOM = 4; // bits by which a bias's mantissas may grow
 
 // Workgroup memory starts as zero, which is the identity of a maximum of magnitudes.
 var<workgroup> largest_gate: atomic<u32>;
@@ -139,5 +154,50 @@ fn silu_mul(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocati
     }
     if (lane == 0u) {
         exponents[row] = gate_exponent + gate_n + up_exponent + up_n + n;
+    }
+}
+
+@compute @workgroup_size(256)
+fn gelu(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let row = workgroup.x;
+    let start = row * model.d_ff;
+    let own_exponent = input_exponents[row] + gelu_exponents.exponent;
+    let exponent = max(own_exponent, gelu_exponents.bias_exponent - BIAS_HEADROOM);
+
+    var largest = 0u;
+    for (var i = lane * 4u; i < model.d_ff; i += INVOCATIONS * 4u) {
+        for (var j = i; j < i + 4u; j++) {
+            let bias = rescale(biases[j], gelu_exponents.bias_exponent - exponent);
+            let gate = rescale(projected[start + j], own_exponent - exponent) + bias;
+            projected[start + j] = gate;
+            largest = max(largest, magnitude(gate));
+        }
+    }
+    atomicMax(&largest_gate, largest);
+    workgroupBarrier(); // the row's maximum is complete
+    let gate_n = fit_exponent(atomicLoad(&largest_gate));
+
+    largest = 0u;
+    for (var i = lane * 4u; i < model.d_ff; i += INVOCATIONS * 4u) {
+        for (var j = i; j < i + 4u; j++) {
+            let gate = projected[start + j];
+            let s = sigmoid(clamp(rescale(gate, exponent + 12), -1048576, 1048576));
+            let product = fit_mantissa(gate, gate_n) * s;
+            projected[start + j] = product;
+            largest = max(largest, magnitude(product));
+        }
+    }
+    atomicMax(&largest_product, largest);
+    workgroupBarrier(); // the product's maximum is complete; a product is only re-read by whoever wrote it
+    let n = fit_exponent(atomicLoad(&largest_product));
+    for (var i = lane * 4u; i < model.d_ff; i += INVOCATIONS * 4u) {
+        var quad: vec4<i32>;
+        for (var j = 0u; j < 4u; j++) {
+            quad[j] = fit_mantissa(projected[start + i + j], n);
+        }
+        store_quad((start + i) / 4u, quad);
+    }
+    if (lane == 0u) {
+        exponents[row] = exponent + gate_n + n - 15;
     }
 }

@@ -1,0 +1,165 @@
+// From an encoder's query, key and value projections to queries, keys and values: bias, fit, and for queries scale, fit.
+//
+//   e' = max(e, be - 4),  y' = rescale(y, e - e') + rescale(b, be - e'),  (m, n) = fit(head),  exponent e' + n
+//   queries only:  m * qk_scale, fit, exponent + n - 15
+//
+// One workgroup a row and head. An invocation keeps to its own pairs, so only the maxima cross: one barrier each. Keys and values lie as in
+// a KV cache, a word for the two elements of one pair as i16 (the first in the low half); a row's place there is its own number.
+
+struct Model {
+    d_model: u32,
+    d_ff: u32,
+    heads: u32,
+    kv_heads: u32,
+    head_dim: u32,
+    qk_scale: u32,               // Q15
+    residual_fraction_bits: i32,
+    eps_mantissa: u32,           // eps * d_model = eps_mantissa * 2^eps_exponent
+    eps_exponent: i32,
+}
+
+struct Heads {
+    query_exponent: i32, // each: weight exponent + 22
+    key_exponent: i32,
+    value_exponent: i32,
+    query_bias_exponent: i32,
+    key_bias_exponent: i32,
+    value_bias_exponent: i32,
+    query_gain_exponent: i32, // gain * sqrt(head_dim) = gains * 2^gain_exponent
+    key_gain_exponent: i32,
+    eps_mantissa: u32,        // eps * head_dim = eps_mantissa * 2^eps_exponent
+    eps_exponent: i32,
+    biased: u32,              // 1: there are biases
+    normalised: u32,          // 1: query and key heads are normalised
+}
+
+@group(0) @binding(0) var<uniform> model: Model;
+@group(0) @binding(1) var<uniform> heads: Heads;
+@group(0) @binding(2) var<storage, read> projected: array<i32>;               // [rows, (heads + 2 * kv_heads) * head_dim]: q, k, v
+@group(0) @binding(3) var<storage, read> exponents: array<i32>;               // [rows], of the projections' input
+@group(0) @binding(4) var<storage, read> biases: array<i32>;                  // [(heads + 2 * kv_heads) * head_dim]
+@group(0) @binding(5) var<storage, read_write> queries: array<i32>;           // [rows, heads, head_dim]
+@group(0) @binding(6) var<storage, read_write> query_exponents: array<i32>;   // [rows, heads]
+@group(1) @binding(0) var<storage, read_write> keys: array<u32>;              // [rows, kv_heads, head_dim / 2]
+@group(1) @binding(1) var<storage, read_write> values: array<u32>;            // [rows, kv_heads, head_dim / 2]
+@group(1) @binding(2) var<storage, read_write> cache_exponents: array<i32>;   // [rows, 2, kv_heads]: keys, then values
+
+const INVOCATIONS = 64u;
+const MAX_PAIRS = 128u;  // head_dim <= 256, checked when a model is set
+const BIAS_HEADROOM = 4; // bits by which a bias's mantissas may grow
+
+var<workgroup> pairs: array<vec2<i32>, MAX_PAIRS>; // a slot is touched by one invocation only
+// Workgroup memory starts as zero, which is the identity of a maximum of magnitudes.
+var<workgroup> largest_biased: atomic<u32>;
+var<workgroup> largest_scaled: atomic<u32>;
+
+fn bits(v: u32) -> u32 {
+    return 32u - countLeadingZeros(v);
+}
+
+fn magnitude(x: i32) -> u32 {
+    let v = bitcast<u32>(x);
+    return select(v, 0u - v, x < 0);
+}
+
+fn rescale(x: i32, s: i32) -> i32 {
+    if (s >= 0) {
+        if (x != 0 && i32(bits(magnitude(x))) + s > 30) {
+            return select(1073741823, -1073741823, x < 0);
+        }
+        return x << u32(s);
+    }
+    let n = u32(-s);
+    if (n >= 32u) {
+        return 0;
+    }
+    return ((x >> (n - 1u)) + 1) >> 1u;
+}
+
+fn fit_exponent(largest: u32) -> i32 {
+    return i32(bits(largest)) - 14;
+}
+
+fn fit_mantissa(x: i32, n: i32) -> i32 {
+    return clamp(rescale(x, -n), -16383, 16383);
+}
+
+fn pair_magnitude(pair: vec2<i32>) -> u32 {
+    return max(magnitude(pair.x), magnitude(pair.y));
+}
+
+fn fit_pair(pair: vec2<i32>, n: i32) -> vec2<i32> {
+    return vec2<i32>(fit_mantissa(pair.x, n), fit_mantissa(pair.y, n));
+}
+
+fn pack_pair(pair: vec2<i32>) -> u32 {
+    return (bitcast<u32>(pair.x) & 0xffffu) | (bitcast<u32>(pair.y) << 16u);
+}
+
+@compute @workgroup_size(64)
+fn split_heads(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let head = workgroup.x; // queries, then keys, then values
+    let row = workgroup.y;
+    let half = model.head_dim / 2u;
+    let all_heads = model.heads + 2u * model.kv_heads;
+    let start = (row * all_heads + head) * model.head_dim;
+    let is_query = head < model.heads;
+    let is_value = head >= model.heads + model.kv_heads;
+
+    let own_exponent = exponents[row] + select(select(heads.key_exponent, heads.query_exponent, is_query), heads.value_exponent, is_value);
+    let bias_exponent =
+        select(select(heads.key_bias_exponent, heads.query_bias_exponent, is_query), heads.value_bias_exponent, is_value);
+    let shared_exponent = max(own_exponent, bias_exponent - BIAS_HEADROOM);
+    var largest = 0u;
+    for (var j = lane; j < half; j += INVOCATIONS) {
+        let place = head * model.head_dim + j;
+        let first = rescale(biases[place], bias_exponent - shared_exponent);
+        let second = rescale(biases[place + half], bias_exponent - shared_exponent);
+        let pair = vec2<i32>(
+            rescale(projected[start + j], own_exponent - shared_exponent) + first,
+            rescale(projected[start + half + j], own_exponent - shared_exponent) + second,
+        );
+        pairs[j] = pair;
+        largest = max(largest, pair_magnitude(pair));
+    }
+    atomicMax(&largest_biased, largest);
+    workgroupBarrier(); // the head's maximum is complete
+    var n = fit_exponent(atomicLoad(&largest_biased));
+    let exponent = shared_exponent + n;
+
+    if (!is_query) {
+        let kv_head = head - model.heads - select(0u, model.kv_heads, is_value);
+        let to = (row * model.kv_heads + kv_head) * half;
+        for (var j = lane; j < half; j += INVOCATIONS) {
+            let word = pack_pair(fit_pair(pairs[j], n));
+            if (is_value) {
+                values[to + j] = word;
+            } else {
+                keys[to + j] = word;
+            }
+        }
+        if (lane == 0u) {
+            cache_exponents[(row * 2u + select(0u, 1u, is_value)) * model.kv_heads + kv_head] = exponent;
+        }
+        return;
+    }
+
+    largest = 0u;
+    for (var j = lane; j < half; j += INVOCATIONS) {
+        let scaled = fit_pair(pairs[j], n) * bitcast<i32>(model.qk_scale);
+        pairs[j] = scaled;
+        largest = max(largest, pair_magnitude(scaled));
+    }
+    atomicMax(&largest_scaled, largest);
+    workgroupBarrier(); // the scaled head's maximum is complete
+    n = fit_exponent(atomicLoad(&largest_scaled));
+    let to = (row * model.heads + head) * model.head_dim;
+    for (var j = lane; j < half; j += INVOCATIONS) {
+        let pair = fit_pair(pairs[j], n);
+        queries[to + j] = pair.x;
+        queries[to + half + j] = pair.y;
+    }
+    if (lane == 0u) {
+        query_exponents[row * model.heads + head] = exponent + n - 15;
+    }
+}

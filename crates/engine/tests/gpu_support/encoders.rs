@@ -1,0 +1,88 @@
+//! Encoders of odd shapes, and texts for them, whose vectors on a GPU must be those of the plain loops.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use potluck_engine::encoder::{Embedding, Encoder};
+use potluck_engine::gpu::{GpuEncoder, GpuEncoderError, LinearKernels};
+use potluck_engine::kernels::linear::CpuPath;
+use potluck_engine::package::{BlobRole, Pooling};
+use potluck_engine::synthetic::{Random, SyntheticEncoder, config};
+
+/// An encoder, texts for it in batches, and their vectors.
+pub(crate) struct Case {
+    pub(crate) model: SyntheticEncoder,
+    batches: Vec<(Vec<Vec<u32>>, Vec<Embedding>)>,
+}
+
+/// Odd group counts, widths that are no multiple of a workgroup, the narrowest and widest heads, more positions than rows that go at once.
+pub(crate) fn odd_encoders() -> Vec<Case> {
+    let shapes = [
+        config(2, 96, 160, (6, 6, 16), 48, 40),
+        config(1, 32, 32, (16, 16, 2), 33, 1),
+        config(1, 256, 1056, (1, 1, 256), 40, 20),
+        config(1, 384, 768, (12, 12, 32), 64, 530),
+    ];
+    let cases = (1..).zip(shapes).map(|(seed, mut shape)| {
+        shape.qkv_bias = true;
+        let pooling = if seed % 2 == 0 { Pooling::Cls } else { Pooling::Mean };
+        Case::new(SyntheticEncoder::new(shape, pooling, seed))
+    });
+    cases.collect()
+}
+
+impl Case {
+    /// One token alone, texts of all lengths side by side, more than go at once.
+    fn new(model: SyntheticEncoder) -> Self {
+        let shape = &model.manifest.config;
+        let most = shape.max_positions as usize;
+        let mut random = Random::new(9);
+        let mut text = |length: usize| -> Vec<u32> {
+            (0..length.clamp(1, most)).map(|_| random.within(0, shape.vocab.cast_signed() - 1).unsigned_abs()).collect()
+        };
+        let batches = [
+            vec![text(1)],
+            vec![text(5), text(1), text(2)],
+            (1..=17).map(&mut text).collect(),
+            vec![text(65), text(3), text(most), text(64)],
+        ];
+        let scalar = Encoder::new(CpuPath::Scalar, Arc::new(model.manifest.clone()), blob(&model)).unwrap();
+        let batches = batches.map(|batch| {
+            let vectors = scalar.encode(&slices(&batch)).unwrap();
+            (batch, vectors)
+        });
+        Self { batches: batches.into(), model }
+    }
+
+    /// On the kernels given, or those that a start-up chooses.
+    pub(crate) async fn on_gpu(&self, kernels: Option<LinearKernels>) -> Result<GpuEncoder, GpuEncoderError> {
+        let manifest = Arc::new(self.model.manifest.clone());
+        match kernels {
+            Some(kernels) => GpuEncoder::with_kernels(kernels, manifest, blob(&self.model)).await,
+            None => GpuEncoder::new(true, None, manifest, blob(&self.model)).await,
+        }
+    }
+
+    /// Compares the vectors of all batches.
+    pub(crate) async fn vectors_equal(&self, kernels: Option<LinearKernels>) {
+        let mut gpu = self.on_gpu(kernels).await.unwrap();
+        for (batch, expected) in &self.batches {
+            let got = gpu.encode(&slices(batch)).await.unwrap();
+            assert!(
+                got == *expected,
+                "{} texts of {:?} differ on {kernels:?}",
+                batch.len(),
+                self.model.manifest.config
+            );
+        }
+    }
+}
+
+fn slices(texts: &[Vec<u32>]) -> Vec<&[u32]> {
+    texts.iter().map(Vec::as_slice).collect()
+}
+
+fn blob<'a>(model: &'a SyntheticEncoder) -> impl Fn(BlobRole) -> Cow<'a, [u8]> {
+    |role| Cow::Borrowed(model.blob(role))
+}
