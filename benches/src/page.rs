@@ -69,12 +69,12 @@ impl Page {
         Self::at(&format!("http://{server}/?{query}")).await
     }
 
-    /// Opens the page of encoders and waits until they are loaded.
+    /// Opens the page of encoders, on WebGPU or on one thread of the CPU, and waits until they are loaded.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub async fn encoder(server: SocketAddr) -> anyhow::Result<Self> {
-        Self::at(&format!("http://{server}/encoder.html")).await
+    pub async fn encoder(server: SocketAddr, gpu: bool) -> anyhow::Result<Self> {
+        Self::at(&format!("http://{server}/encoder.html{}", if gpu { "?gpu" } else { "" })).await
     }
 
     /// Opens the page that streams layers of a shape into WebGPU.

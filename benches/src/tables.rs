@@ -191,21 +191,24 @@ async fn beside_onnxruntime(plan: Plan, pages: &Path, table: &mut Vec<Measured>)
         return Ok(());
     }
     let server = serve(pages, peers::npm_packages()?, shapes).await?;
-    let page = Page::encoder(server).await?;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    // The first of each also warms up.
-    for turn in 0..=plan.runs {
-        for (hook, rates) in [("ours-encode", &mut ours), ("onnxruntime", &mut theirs)] {
-            let [rate, cosine] = page.measure(hook).await?[..] else { bail!("{hook} gives other numbers than it did") };
-            ensure!(cosine >= LEAST_COSINE, "the encoders compute different things: cosine {cosine}");
-            if turn > 0 {
-                rates.push(rate);
+    for (gpu, on) in [(false, "1 thread"), (true, "SwiftShader")] {
+        let page = Page::encoder(server, gpu).await?;
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        // The first of each also warms up.
+        for turn in 0..=plan.runs {
+            for (hook, rates) in [("ours-encode", &mut ours), ("onnxruntime", &mut theirs)] {
+                let measured = page.measure(hook).await?;
+                let [rate, cosine] = measured[..] else { bail!("{hook} gives other numbers than it did") };
+                ensure!(cosine >= LEAST_COSINE, "the encoders compute different things: cosine {cosine}");
+                if turn > 0 {
+                    rates.push(rate);
+                }
             }
         }
+        let (texts, backend) = (encoders::BATCH, page.backend());
+        let name = format!("MiniLM, {texts} texts, {backend} in a page, {on}; peer: onnxruntime-web f32");
+        table.push(Measured::in_turns(&name, &ours, &theirs, "texts/s").aiming_at_ratio(ONNXRUNTIME_AIM));
     }
-    let name =
-        format!("MiniLM, {} texts, {} in a page, 1 thread; peer: onnxruntime-web f32", encoders::BATCH, page.backend());
-    table.push(Measured::in_turns(&name, &ours, &theirs, "texts/s").aiming_at_ratio(ONNXRUNTIME_AIM));
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use potluck_engine::encoder::{Embedding, Encoder};
 use potluck_engine::engine::{BackendChoice, Engine, Input};
+use potluck_engine::gpu::GpuEncoder;
 use potluck_engine::kernels::linear::CpuPath;
 use potluck_engine::package::{BlobRole, EncoderManifest, ModelConfig};
 use potluck_engine::synthetic::Synthetic;
@@ -62,7 +63,13 @@ impl WebSubject {
 pub struct WebEncoder {
     manifest: Arc<EncoderManifest>,
     blobs: HashMap<String, Vec<u8>>,
-    encoder: Option<Encoder>,
+    encoder: Option<Loaded>,
+}
+
+#[derive(Debug)]
+enum Loaded {
+    Cpu(Box<Encoder>),
+    Gpu(Box<GpuEncoder>),
 }
 
 #[wasm_bindgen]
@@ -89,19 +96,25 @@ impl WebEncoder {
         self.blobs.insert(hash, bytes);
     }
 
-    /// Makes an encoder of them.
+    /// Makes an encoder of them; `gpu` picks WebGPU, a software adapter too, else wasm SIMD.
     ///
     /// # Errors
-    /// If one is missing or wrong.
-    pub fn load(&mut self) -> Result<(), JsValue> {
+    /// If one is missing or wrong, or there is no WebGPU.
+    pub async fn load(&mut self, gpu: bool) -> Result<(), JsValue> {
         let known = self.manifest.blobs();
         let none: Vec<u8> = Vec::new();
-        let encoder = Encoder::new(CpuPath::detect(), Arc::clone(&self.manifest), |role| {
+        let blob = |role| {
             let of_role = known.iter().find(|(of, _)| *of == role);
             let bytes = of_role.and_then(|(_, blob)| self.blobs.get(&blob.hash.to_string()));
             Cow::Borrowed(&bytes.unwrap_or(&none)[..])
-        });
-        self.encoder = Some(encoder.map_err(JsError::from)?);
+        };
+        let manifest = Arc::clone(&self.manifest);
+        let loaded = if gpu {
+            Loaded::Gpu(Box::new(GpuEncoder::new(true, manifest, blob).await.map_err(JsError::from)?))
+        } else {
+            Loaded::Cpu(Box::new(Encoder::new(CpuPath::detect(), manifest, blob).map_err(JsError::from)?))
+        };
+        self.encoder = Some(loaded);
         self.blobs.clear();
         Ok(())
     }
@@ -109,24 +122,30 @@ impl WebEncoder {
     /// What computes.
     #[must_use]
     pub fn backend(&self) -> String {
-        CpuPath::detect().name().to_owned()
+        match &self.encoder {
+            Some(Loaded::Gpu(encoder)) => encoder.info().kind.to_owned(),
+            _ => CpuPath::detect().name().to_owned(),
+        }
     }
 
     /// The vectors of texts, one after the other; `tokens` are all texts', `lengths` how many each has.
     ///
     /// # Errors
-    /// If a text is empty, too long, or has a token that is none.
-    pub fn encode(&self, tokens: &[u32], lengths: &[u32]) -> Result<Vec<f64>, JsValue> {
-        let encoder = self.encoder.as_ref().ok_or_else(|| JsError::new("no encoder is loaded"))?;
-        let mut rest = tokens;
+    /// If a text is empty, too long, or has a token that is none, or the GPU fails.
+    pub async fn encode(&mut self, tokens: Vec<u32>, lengths: Vec<u32>) -> Result<Vec<f64>, JsValue> {
+        let encoder = self.encoder.as_mut().ok_or_else(|| JsError::new("no encoder is loaded"))?;
+        let mut rest = &tokens[..];
         let mut texts = Vec::with_capacity(lengths.len());
         for length in lengths {
-            let split = rest.split_at_checked(*length as usize);
+            let split = rest.split_at_checked(length as usize);
             let (text, others) = split.ok_or_else(|| JsError::new("fewer tokens than lengths"))?;
             texts.push(text);
             rest = others;
         }
-        let vectors = encoder.encode(&texts).map_err(JsError::from)?;
+        let vectors = match encoder {
+            Loaded::Cpu(encoder) => encoder.encode(&texts).map_err(JsError::from)?,
+            Loaded::Gpu(encoder) => encoder.encode(&texts).await.map_err(JsError::from)?,
+        };
         Ok(vectors.iter().flat_map(Embedding::to_f64).collect())
     }
 }

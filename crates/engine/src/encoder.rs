@@ -36,8 +36,7 @@ pub(crate) struct Frame {
 /// A layer's weights, packed for one path.
 #[derive(Debug)]
 struct Layer {
-    query_key: Matrices,
-    value: Matrices,
+    qkv: Matrices,
     o: Matrices,
     up: Matrices,
     down: Matrices,
@@ -119,19 +118,14 @@ impl Encoder {
         let config = &self.frame.manifest.config;
         let width = config.d_model as usize;
         let a = self.blocks(rows);
-        let query_key = layer.query_key.multiply(&a.mantissas);
-        let value = layer.value.multiply(&a.mantissas);
+        let products = layer.qkv.multiply(&a.mantissas);
         let heads = threads::map(rows.len() / width, 8 * width, |token| {
-            let head_rows = |products: &[i32], exponent: i32, bias: &Bias| {
-                let mut row = products[token * width..][..width].to_vec();
-                let exponent = rows::add_bias(bias, &mut row, exponent);
+            let [mut q, k, v] = [0, 1, 2].map(|matrix| {
+                let mut row = products[matrix][token * width..][..width].to_vec();
+                let exponent = layer.qkv.output_exponent(matrix, a.exponents[token]);
+                let exponent = rows::add_bias(&layer.biases[matrix], &mut row, exponent);
                 rows::split(&row, exponent, config.head_dim as usize)
-            };
-            let e = a.exponents[token];
-            let [mut q, k] = [0, 1].map(|matrix| {
-                head_rows(&query_key[matrix], layer.query_key.output_exponent(matrix, e), &layer.biases[matrix])
             });
-            let v = head_rows(&value[0], layer.value.output_exponent(0, e), &layer.biases[2]);
             rows::scale_queries(config, &mut q);
             (q, k, v)
         });
@@ -294,8 +288,7 @@ impl Layer {
         let [(q, q_bias), (k, k_bias), (v, v_bias)] = [q, k, v].map(parts);
         let [(o, o_bias), (up, up_bias), (down, down_bias)] = [o, up, down].map(parts);
         Self {
-            query_key: Matrices::new(path, vec![q, k]),
-            value: Matrices::new(path, vec![v]),
+            qkv: Matrices::new(path, vec![q, k, v]),
             o: Matrices::new(path, vec![o]),
             up: Matrices::new(path, vec![up]),
             down: Matrices::new(path, vec![down]),

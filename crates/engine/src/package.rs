@@ -29,7 +29,7 @@ pub use manifest::{
     ManifestError, ModelConfig, NUMERICS, ParseHashError,
 };
 
-pub(crate) use encoder::{LAYER_WEIGHT_BITS as ENCODER_LAYER_WEIGHT_BITS, layer_shapes as encoder_layer_shapes};
+pub(crate) use encoder::{LAYER_BITS as ENCODER_LAYER_BITS, layer_shapes as encoder_layer_shapes};
 #[cfg(feature = "import")]
 pub(crate) use manifest::is_name;
 

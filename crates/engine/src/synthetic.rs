@@ -4,7 +4,7 @@
 //! of real ones.
 
 use crate::package::{
-    Bias, Biased, BlobHash, BlobRef, BlobRole, ChatFormat, Defaults, ENCODER_LAYER_WEIGHT_BITS, EncoderEmbedding,
+    Bias, Biased, BlobHash, BlobRef, BlobRole, ChatFormat, Defaults, ENCODER_LAYER_BITS, EncoderEmbedding,
     EncoderLayer, EncoderManifest, FORMAT, GROUP, Gain, LayerWeights, Linear, Manifest, ModelConfig, NUMERICS, Norm,
     Pooling, RSQRT_ENTRIES, SIGMOID_ENTRIES, Tables, encoder_layer_shapes,
 };
@@ -137,9 +137,10 @@ impl Synthetic {
 }
 
 impl SyntheticEncoder {
-    /// An encoder of shape `config`, whose `kv_heads` are its `heads`, from `seed`.
+    /// An encoder of shape `config`, whose `kv_heads` are its `heads`, from `seed`; its weights' bits are an encoder's.
     #[must_use]
     pub fn new(config: ModelConfig, pooling: Pooling, seed: u64) -> Self {
+        let config = ModelConfig { weight_bits: ENCODER_LAYER_BITS, qkv_bias: true, ..config };
         let mut random = Random::new(seed);
         let width = config.d_model as usize;
         let tables = Tables { cos: Vec::new(), sin: Vec::new(), ..tables(&config, &mut random) };
@@ -255,8 +256,7 @@ fn encoder_layer(random: &mut Random, config: &ModelConfig) -> EncoderLayer {
     let shapes = encoder_layer_shapes(config);
     let matrices = core::array::from_fn(|at| {
         let (rows, columns) = shapes[at];
-        let matrix = if ENCODER_LAYER_WEIGHT_BITS[at] == 12 { twelve_bits } else { linear };
-        Biased { weights: matrix(random, rows, columns, -32), bias: bias(random, rows) }
+        Biased { weights: twelve_bits(random, rows, columns, -32), bias: bias(random, rows) }
     });
     EncoderLayer { matrices, attention_norm: norm(random, width), output_norm: norm(random, width) }
 }

@@ -14,9 +14,7 @@ use proptest::prelude::*;
 
 fn model(seed: u64) -> SyntheticEncoder {
     let pooling = if seed.is_multiple_of(2) { Pooling::Mean } else { Pooling::Cls };
-    let mut shape = config(2, 96, 160, (6, 6, 16), 48, 40);
-    shape.qkv_bias = true;
-    SyntheticEncoder::new(shape, pooling, seed)
+    SyntheticEncoder::new(config(2, 96, 160, (6, 6, 16), 48, 40), pooling, seed)
 }
 
 fn encoder(model: &SyntheticEncoder, path: CpuPath) -> Encoder {
@@ -59,14 +57,19 @@ fn blobs_read_back_and_spoilt_ones_are_refused() {
     let model = model(2);
     let manifest = EncoderManifest::from_bytes(&model.manifest.to_bytes().unwrap()).unwrap();
     assert_eq!(manifest, model.manifest);
+    for bits in [4, 8, 16] {
+        let mut other = manifest.clone();
+        other.config.weight_bits = bits;
+        let refused = EncoderManifest::from_bytes(&other.to_bytes().unwrap()).unwrap_err();
+        assert!(refused.to_string().contains("12-bit"), "{refused}");
+    }
     let config = &manifest.config;
     let embedding = model.blob(BlobRole::Embedding);
     assert_eq!(EncoderEmbedding::from_bytes(config, embedding).unwrap().to_bytes(), embedding);
     let bytes = model.blob(BlobRole::Layer(1));
     let layer = EncoderLayer::from_bytes(config, 1, bytes).unwrap();
     assert_eq!(layer.to_bytes(), bytes);
-    let bits = [0, 0, 4, 0, 4, 0];
-    assert!(layer.matrices.iter().zip(bits).all(|(matrix, extra)| matrix.weights.extra_bits() == extra));
+    assert!(layer.matrices.iter().all(|matrix| matrix.weights.extra_bits() == 4));
     assert!(matches!(EncoderLayer::from_bytes(config, 1, &bytes[1..]), Err(BlobError::Length { .. })));
 
     // Twelve bits: the least that eight bits with four below them can say is one too little.
@@ -80,8 +83,8 @@ fn blobs_read_back_and_spoilt_ones_are_refused() {
     assert_eq!(value.weight(33), -2047);
     assert_eq!(EncoderLayer::from_bytes(config, 1, &spoilt.to_bytes()).unwrap(), spoilt);
 
-    // And eight bits without any below them.
-    let mut spoilt = layer;
-    spoilt.matrices[0].weights.weights[0] = i8::MIN;
-    assert!(matches!(EncoderLayer::from_bytes(config, 1, &spoilt.to_bytes()), Err(BlobError::Value { .. })));
+    // And eight bits, of the embedding, without any below them.
+    let mut spoilt = EncoderEmbedding::from_bytes(config, embedding).unwrap();
+    spoilt.words.weights[0] = i8::MIN;
+    assert!(matches!(EncoderEmbedding::from_bytes(config, &spoilt.to_bytes()), Err(BlobError::Value { .. })));
 }

@@ -10,7 +10,7 @@ mod gpu_support;
 use futures::executor::block_on;
 use gpu_support::{Reference, batches_equal, going_back_equals, hidden, odd_shapes, same};
 use potluck_engine::engine::MAX_ROWS;
-use potluck_engine::gpu::{Gpu, GpuEncoderError, GpuError, LinearKernels};
+use potluck_engine::gpu::{Gpu, GpuEncoderError, GpuError, Variants};
 use potluck_engine::synthetic::{Random, config};
 
 /// An adapter, or a loud word that there is none.
@@ -44,7 +44,7 @@ fn every_kernel_of_linear_equals_the_reference() {
     if any_gpu().is_none() {
         return;
     }
-    for kernels in LinearKernels::all() {
+    for kernels in Variants::all() {
         let mut gpu = block_on(Gpu::with_kernels(kernels)).unwrap();
         for (seed, shape) in (1..).zip(odd_shapes()) {
             let mut reference = Reference::new(shape, seed);
@@ -55,14 +55,14 @@ fn every_kernel_of_linear_equals_the_reference() {
 }
 
 #[test]
-fn encoders_equal_the_reference_on_every_kernel() {
+fn encoders_equal_the_reference() {
     if any_gpu().is_none() {
         return;
     }
     let cases = encoders::odd_encoders();
-    for kernels in LinearKernels::all().into_iter().map(Some).chain([None]) {
+    for most_invocations in [Some(256), Some(64), Some(16), None] {
         for case in &cases {
-            block_on(case.vectors_equal(kernels));
+            block_on(case.vectors_equal(most_invocations));
         }
     }
 }

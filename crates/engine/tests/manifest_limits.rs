@@ -49,7 +49,7 @@ fn every_limit_refuses_what_is_beyond_it() {
         ("/config/qk_scale", vec![json!(0), json!(65_537)]),
         ("/config/eps_mantissa", vec![json!((1 << 23) - 1), json!(1 << 24)]),
         ("/config/eps_exponent", vec![json!(101), json!(-101), json!(i32::MIN)]),
-        ("/config/weight_bits", vec![json!(0), json!(4), json!(5), json!(16)]),
+        ("/config/weight_bits", vec![json!(0), json!(4), json!(5), json!(12), json!(16)]),
         ("/config/qkv_bias", vec![json!(true)]),
         ("/config/qk_norm", vec![json!({"mantissa": 1 << 23, "exponent": -32}), json!({"mantissa": 1, "exponent": 0})]),
         ("/tables/size_bytes", vec![json!(0), json!(u64::MAX)]),

@@ -68,7 +68,7 @@ fn equal_for(weights: &Linear, value: i32) {
 #[test]
 fn matrices_at_the_ends_of_every_range_are_equal() {
     // All of one sign: the largest sums that there are, past 32 bits in the widest.
-    for columns in [32, 64, 1024, 8192, 16_384, 65_536] {
+    for columns in [32, 64, 1024, 16_384, 65_536] {
         for (weight, value) in [(127, 16_383), (-127, 16_383), (127, -16_383), (-127, -16_383)] {
             let weights = Linear {
                 rows: 2,
@@ -81,7 +81,7 @@ fn matrices_at_the_ends_of_every_range_are_equal() {
             };
             equal_for(&weights, value);
             // Twelve bits: as far as inputs of such matrices go.
-            if columns <= 8192 {
+            if columns <= 16_384 {
                 let (upper, lower) = if weight > 0 { (127, 15) } else { (-128, 1) };
                 let (upper, lower_bits) = (vec![upper; 2 * columns], Some(vec![lower; 2 * columns]));
                 equal_for(&Linear { weights: upper, lower_bits, ..weights }, value);

@@ -28,7 +28,7 @@ fn matrices_of_odd_shapes_are_equal() {
     let mut random = Random::new(11);
     for (rows, columns, tokens) in [(1, 32, 1), (3, 64, 2), (17, 96, 4), (5, 1024, 5), (33, 160, 17), (2, 65_536, 3)] {
         let eight = synthetic::linear(&mut random, rows, columns, -30);
-        let mut twelve = synthetic::twelve_bits(&mut random, rows, columns.min(8192), -30);
+        let mut twelve = synthetic::twelve_bits(&mut random, rows, columns.min(16_384), -30);
         twelve.weights[0] = i8::MIN;
         twelve.lower_bits.as_mut().unwrap()[0] = 1;
         for weights in [eight, twelve] {
@@ -52,7 +52,7 @@ fn equal_for(weights: Linear, value: i32) {
 
 #[wasm_bindgen_test]
 fn matrices_at_the_ends_of_every_range_are_equal() {
-    for columns in [32, 1024, 8192, 65_536] {
+    for columns in [32, 1024, 16_384, 65_536] {
         for (weight, value) in [(127, 16_383), (-127, 16_383), (127, -16_383), (-127, -16_383)] {
             let weights = Linear {
                 rows: 2,
@@ -65,7 +65,7 @@ fn matrices_at_the_ends_of_every_range_are_equal() {
             };
             equal_for(weights.clone(), value);
             // Twelve bits: as far as inputs of such matrices go.
-            if columns <= 8192 {
+            if columns <= 16_384 {
                 let (upper, lower) = if weight > 0 { (127, 15) } else { (-128, 1) };
                 let (upper, lower_bits) = (vec![upper; 2 * columns], Some(vec![lower; 2 * columns]));
                 equal_for(Linear { weights: upper, lower_bits, ..weights }, value);
@@ -76,9 +76,7 @@ fn matrices_at_the_ends_of_every_range_are_equal() {
 
 #[wasm_bindgen_test]
 fn encoders_are_equal() {
-    let mut shape = config(2, 96, 160, (6, 6, 16), 48, 40);
-    shape.qkv_bias = true;
-    let model = SyntheticEncoder::new(shape, Pooling::Mean, 3);
+    let model = SyntheticEncoder::new(config(2, 96, 160, (6, 6, 16), 48, 40), Pooling::Mean, 3);
     let texts: [&[u32]; 3] = [&[1, 2, 3], &[47], &[9; 40]];
     let vectors = CpuPath::available().into_iter().map(|path| {
         let encoder = Encoder::new(path, Arc::new(model.manifest.clone()), |role| Cow::Borrowed(model.blob(role)));

@@ -1,4 +1,4 @@
-//! An encoder's layers on a GPU: texts' rows go up, pass through all layers in one submission of eleven dispatches a layer, and come back to
+//! An encoder's layers on a GPU: texts' rows go up, pass through all layers in one submission of ten dispatches a layer, and come back to
 //! be pooled. Embedding and pooling are the processor's (`crate::encoder`): a few additions a token.
 //!
 //! Texts of one call lie one after the other in the rows, and each row knows where its own text begins. What does not fit the buffers at once
@@ -8,13 +8,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::device::{Device, Part};
-use super::layer::LINEAR_EXPONENT;
 use super::matrix::{Destination, Ends, Matrix, count, storage, uniform};
 use super::model::{Buffers, activation, check_limits};
 use super::pipelines::{EncoderStages, run};
 use super::read_back::{self, Staging};
-use super::tune::{self, LinearKernels, TUNING_VERSION, Tuning};
-use super::{GpuError, GpuInfo, uniforms};
+use super::{GpuError, GpuInfo, tune, uniforms};
 use crate::encoder::{Embedding, EncodeError, Frame};
 use crate::package::{Bias, Biased, BlobError, BlobRole, EncoderLayer, EncoderManifest, ModelConfig, Norm};
 
@@ -23,8 +21,8 @@ use crate::package::{Bias, Biased, BlobError, BlobRole, EncoderLayer, EncoderMan
 const ROWS_AT_ONCE: u32 = 512;
 /// What rows are a multiple of: the largest kernels take so many at a time.
 const ROWS_TOGETHER: u32 = 64;
-/// What the exponent of a matrix of twelve bits has beyond [`LINEAR_EXPONENT`].
-const EXTRA_BITS: i32 = 4;
+/// What the exponent of a matrix's output has beyond those of its input and its weights, of twelve bits (`docs/numerics.md`).
+const EXPONENT: i32 = 26;
 
 /// An encoder with its layers on a GPU.
 #[derive(Debug)]
@@ -43,7 +41,6 @@ pub struct GpuEncoder {
     layers: Vec<Layer>,
     rows: u32,
     staging: Staging,
-    tuning: Tuning,
 }
 
 /// A GPU could not take an encoder in, or encode with it.
@@ -62,8 +59,7 @@ pub enum GpuEncoderError {
 
 #[derive(Debug)]
 struct Layer {
-    query_key: Matrix,
-    value: Matrix,
+    query_key_value: Matrix,
     split_heads: wgpu::BindGroup,
     output: Matrix,
     attention_norm: wgpu::BindGroup,
@@ -74,41 +70,36 @@ struct Layer {
 }
 
 impl GpuEncoder {
-    /// Opens the best adapter, finds its fastest kernels unless `tuning` is of this very adapter, and takes an encoder in; `blob` gives the
-    /// bytes of every part, whose hashes the caller has checked.
+    /// Opens the best adapter and takes an encoder in; `blob` gives the bytes of every part, whose hashes the caller has checked.
     ///
     /// # Errors
     /// If there is no adapter, or only one that computes in software and `accept_software` is false, or it has no room, or a blob is not what
     /// the manifest's shapes need.
     pub async fn new<'a>(
         accept_software: bool,
-        tuning: Option<&Tuning>,
         manifest: Arc<EncoderManifest>,
         blob: impl Fn(BlobRole) -> Cow<'a, [u8]>,
     ) -> Result<Self, GpuEncoderError> {
-        let mut device = Device::open(accept_software).await?;
-        let kernels = match tune::kept(tuning, &device.key) {
-            Some(kernels) => kernels,
-            None => tune::tune(&mut device).await?,
-        };
-        Self::with_device(device, kernels, manifest, blob).await
+        let device = Device::open(accept_software).await?;
+        let most_invocations = tune::most_invocations(&device.info);
+        Self::with_device(device, most_invocations, manifest, blob).await
     }
 
-    /// On the best adapter, software or not, with these kernels of Linear; for tests and measurements.
+    /// On the best adapter, software or not, with so many invocations of a workgroup at most; for tests and measurements.
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub async fn with_kernels<'a>(
-        kernels: LinearKernels,
+    pub async fn with_invocations<'a>(
+        most_invocations: u32,
         manifest: Arc<EncoderManifest>,
         blob: impl Fn(BlobRole) -> Cow<'a, [u8]>,
     ) -> Result<Self, GpuEncoderError> {
-        Self::with_device(Device::open(true).await?, kernels, manifest, blob).await
+        Self::with_device(Device::open(true).await?, most_invocations, manifest, blob).await
     }
 
     async fn with_device<'a>(
         mut device: Device,
-        kernels: LinearKernels,
+        most_invocations: u32,
         manifest: Arc<EncoderManifest>,
         blob: impl Fn(BlobRole) -> Cow<'a, [u8]>,
     ) -> Result<Self, GpuEncoderError> {
@@ -116,7 +107,7 @@ impl GpuEncoder {
         let config = manifest.config;
         let rows = config.max_positions.max(ROWS_AT_ONCE).next_multiple_of(ROWS_TOGETHER);
         check_limits(&config, rows as usize, &device.limits)?;
-        let stages = device.allocate(Part::Kernels, |device, _| EncoderStages::new(device, kernels))?;
+        let stages = device.allocate(Part::Kernels, |device, _| EncoderStages::new(device, most_invocations))?;
         let made = device.allocate(Part::Model, |handle, queue| {
             let buffers = Buffers::new(handle, queue, &config, &frame.tables, rows as usize);
             let plane = |label, width: u32| activation(handle, label, u64::from(rows) * u64::from(width) * 4);
@@ -153,13 +144,11 @@ impl GpuEncoder {
         for index in 0..config.layers {
             let weights = EncoderLayer::from_bytes(&config, index, &blob(BlobRole::Layer(index)))?;
             layers.push(device.allocate(Part::Layer(index), |device, queue| {
-                Maker { device, queue, stages: &stages, buffers: &buffers, config: &config, piece_bytes }
-                    .layer(&weights)
+                Maker { device, queue, stages: &stages, buffers: &buffers, piece_bytes }.layer(&weights)
             })?);
         }
         // A browser answers only now whether there was room.
         device.settle(|_| {}).await?;
-        let tuning = Tuning { version: TUNING_VERSION, adapter: device.key.clone(), kernels };
         Ok(Self {
             frame,
             device,
@@ -173,7 +162,6 @@ impl GpuEncoder {
             layers,
             rows,
             staging: Staging::default(),
-            tuning,
         })
     }
 
@@ -187,12 +175,6 @@ impl GpuEncoder {
     #[must_use]
     pub fn info(&self) -> &GpuInfo {
         &self.device.info
-    }
-
-    /// The kernels that run, for the next [`Self::new`] on this adapter.
-    #[must_use]
-    pub fn tuning(&self) -> &Tuning {
-        &self.tuning
     }
 
     /// The vectors of texts, each given with the tokens around it.
@@ -247,16 +229,15 @@ impl GpuEncoder {
     fn encode_layer(&self, pass: &mut wgpu::ComputePass<'_>, layer: &Layer, rows: u32) {
         let ModelConfig { heads, kv_heads, .. } = self.frame.manifest.config;
         let stages = &self.stages;
-        layer.query_key.encode(pass, &stages.linear, rows);
-        layer.value.encode_twelve(pass, stages, rows);
+        layer.query_key_value.encode_twelve(pass, stages, rows);
         run(pass, &stages.split_heads.pipeline, &layer.split_heads, (heads + 2 * kv_heads, rows));
         run(pass, &stages.attention.pipeline, &self.attention, (heads, rows));
         run(pass, &stages.merge_heads.pipeline, &self.merge_heads, (rows, 1));
-        layer.output.encode(pass, &stages.linear, rows);
+        layer.output.encode_twelve(pass, stages, rows);
         run(pass, &stages.add_norm.pipeline, &layer.attention_norm, (rows, 1));
         layer.up.encode_twelve(pass, stages, rows);
         run(pass, &stages.gelu.pipeline, &layer.gelu, (rows, 1));
-        layer.down.encode(pass, &stages.linear, rows);
+        layer.down.encode_twelve(pass, stages, rows);
         run(pass, &stages.add_norm.pipeline, &layer.output_norm, (rows, 1));
     }
 }
@@ -282,20 +263,18 @@ struct Maker<'a> {
     queue: &'a wgpu::Queue,
     stages: &'a EncoderStages,
     buffers: &'a Buffers,
-    config: &'a ModelConfig,
     /// Bound of a matrix's pieces.
     piece_bytes: usize,
 }
 
 impl Maker<'_> {
     fn layer(&self, weights: &EncoderLayer) -> Layer {
-        let Self { device, queue, stages, buffers, config, .. } = *self;
+        let Self { device, queue, stages, buffers, .. } = *self;
         let [q, k, v, o, up, down] = &weights.matrices;
-        let (width, stride) = (count(config.q_width()), count(config.q_width() + 2 * config.kv_width()));
         let heads = uniforms::Heads {
-            query_exponent: q.weights.exponent + LINEAR_EXPONENT,
-            key_exponent: k.weights.exponent + LINEAR_EXPONENT,
-            value_exponent: v.weights.exponent + LINEAR_EXPONENT + EXTRA_BITS,
+            query_exponent: q.weights.exponent + EXPONENT,
+            key_exponent: k.weights.exponent + EXPONENT,
+            value_exponent: v.weights.exponent + EXPONENT,
             query_bias_exponent: q.bias.exponent,
             key_bias_exponent: k.bias.exponent,
             value_bias_exponent: v.bias.exponent,
@@ -307,15 +286,9 @@ impl Maker<'_> {
             normalised: 0,
         };
         let biases = [q, k, v].map(|part| &part.bias.mantissas[..]).concat();
-        let gelu = uniforms::Gelu {
-            exponent: up.weights.exponent + LINEAR_EXPONENT + EXTRA_BITS,
-            bias_exponent: up.bias.exponent,
-        };
-        let from_inner = &buffers.inner_exponents;
-        let stored = Destination::Stored;
+        let gelu = uniforms::Gelu { exponent: up.weights.exponent + EXPONENT, bias_exponent: up.bias.exponent };
         Layer {
-            query_key: self.matrix(&[q, k], Destination::Beside { first: 0, stride }, &buffers.norm_exponents),
-            value: self.matrix(&[v], Destination::Beside { first: 2 * width, stride }, &buffers.norm_exponents),
+            query_key_value: self.matrix(&[q, k, v]),
             split_heads: stages.split_heads.bind(
                 device,
                 &[
@@ -328,9 +301,9 @@ impl Maker<'_> {
                     &buffers.query_exponents,
                 ],
             ),
-            output: self.matrix(&[o], stored, from_inner),
+            output: self.matrix(&[o]),
             attention_norm: self.add_norm(o, &weights.attention_norm),
-            up: self.matrix(&[up], stored, &buffers.norm_exponents),
+            up: self.matrix(&[up]),
             gelu: stages.gelu.bind(
                 device,
                 &[
@@ -344,17 +317,22 @@ impl Maker<'_> {
                     &storage(device, queue, "bias", bytemuck::cast_slice(&up.bias.mantissas)),
                 ],
             ),
-            down: self.matrix(&[down], stored, from_inner),
+            down: self.matrix(&[down]),
             output_norm: self.add_norm(down, &weights.output_norm),
         }
     }
 
-    fn matrix(&self, parts: &[&Biased], destination: Destination, exponents: &wgpu::Buffer) -> Matrix {
+    fn matrix(&self, parts: &[&Biased]) -> Matrix {
         let Self { device, queue, stages, buffers, piece_bytes, .. } = *self;
-        let (forward, block, outputs) = (&buffers.forward, &buffers.block, &buffers.projected);
-        let ends = Ends { forward, block, exponents, outputs, merged: None };
+        let ends = Ends {
+            forward: &buffers.forward,
+            block: &buffers.block,
+            exponents: &buffers.norm_exponents,
+            outputs: &buffers.projected,
+            merged: None,
+        };
         let parts: Vec<_> = parts.iter().map(|part| &part.weights).collect();
-        Matrix::new(device, queue, &stages.linear_layout, piece_bytes, &parts, destination, ends)
+        Matrix::new(device, queue, stages.twelve_layout(), piece_bytes, &parts, Destination::Stored, ends)
     }
 
     /// What adds a matrix's outputs to the rows, and normalises them.
@@ -362,7 +340,7 @@ impl Maker<'_> {
         let Self { device, queue, stages, buffers, .. } = *self;
         let Norm { gain, bias: Bias { mantissas: shift, exponent: norm_bias_exponent } } = norm;
         let add = uniforms::AddNorm {
-            exponent: weights.exponent + LINEAR_EXPONENT,
+            exponent: weights.exponent + EXPONENT,
             bias_exponent: bias.exponent,
             gain_exponent: gain.exponent,
             norm_bias_exponent: *norm_bias_exponent,

@@ -9,7 +9,7 @@ use super::uniforms;
 use crate::package::{Gain, LayerWeights, Linear};
 
 /// Linear's exponent is that of its input, plus that of its weights, plus this (`docs/numerics.md`).
-pub(super) const LINEAR_EXPONENT: i32 = 22;
+const LINEAR_EXPONENT: i32 = 22;
 
 /// What making a layer or head needs.
 #[derive(Debug, Clone, Copy)]

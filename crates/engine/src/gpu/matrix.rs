@@ -13,13 +13,6 @@ use crate::package::{GROUP, Linear};
 pub(super) enum Destination {
     /// Stored; the reader knows the exponents.
     Stored,
-    /// Stored beside other matrices' results.
-    Beside {
-        /// Where in a row.
-        first: u32,
-        /// Values of a row.
-        stride: u32,
-    },
     /// Added to the residual stream.
     Residual {
         /// Weight exponent + 22.
@@ -76,7 +69,7 @@ pub(super) const MAX_PIECE_BYTES: usize = 64 << 20;
 const SLICE_BYTES: usize = 4 << 20;
 
 impl Matrix {
-    /// Uploads `parts`, of equally many columns, one below the other. `piece_bytes` bounds a piece's weights.
+    /// Uploads `parts`, of equally many columns and bits, one below the other. `piece_bytes` bounds a piece's weights.
     pub(super) fn new(
         device: &wgpu::Device,
         queue: &wgpu::Queue,
@@ -88,46 +81,42 @@ impl Matrix {
     ) -> Self {
         let inputs = parts.first().map_or(GROUP, |part| part.columns);
         let outputs: usize = parts.iter().map(|part| part.rows).sum();
-        let (beside, out_stride) = match destination {
-            Destination::Beside { first, stride } => (first, stride),
-            _ => (0, count(outputs)),
-        };
-        let rows_a_piece = (piece_bytes / inputs).max(1);
+        let twelve_bits = parts.iter().any(|part| part.lower_bits.is_some());
+        let row_bytes = if twelve_bits { 2 * inputs } else { inputs };
+        let rows_a_piece = (piece_bytes / row_bytes).max(1);
         let mut pieces = Vec::new();
         for first in (0..outputs).step_by(rows_a_piece) {
             let range = first..outputs.min(first + rows_a_piece);
             let planes = interleave_scales(inputs, parts, range.clone());
             let out_rows = count(planes.row_multipliers.len());
             let (exponent, residual_fraction_bits, add_to_residual) = match destination {
-                Destination::Stored | Destination::Beside { .. } => (0, 0, 0),
+                Destination::Stored => (0, 0, 0),
                 Destination::Residual { exponent, fraction_bits } => (exponent, fraction_bits, 1),
             };
             let linear = uniforms::Linear {
                 groups: count(inputs / GROUP),
                 out_rows,
-                first_out: count(first) + beside,
-                out_stride,
+                first_out: count(first),
+                out_stride: count(outputs),
                 exponent,
                 residual_fraction_bits,
                 add_to_residual,
             };
-            let size_bytes = inputs * range.len();
+            let size_bytes = row_bytes * range.len();
             let weights = empty(device, "weights", size_bytes, wgpu::BufferUsages::STORAGE);
             let chunks_a_slice = (SLICE_BYTES / (CHUNK * range.len())).max(1);
-            for first in (0..inputs / CHUNK).step_by(chunks_a_slice) {
-                let chunks = first..(inputs / CHUNK).min(first + chunks_a_slice);
-                let slice = interleave_weights(inputs, parts, range.clone(), chunks);
+            for first in (0..row_bytes / CHUNK).step_by(chunks_a_slice) {
+                let chunks = first..(row_bytes / CHUNK).min(first + chunks_a_slice);
+                let slice = interleave_weights(parts, range.clone(), chunks);
                 queue.write_buffer(&weights, (first * CHUNK * range.len()) as u64, &slice);
                 // The queue keeps a copy of what was written until the next submission.
                 queue.submit([]);
             }
-            let lower_bits = interleave_lower_bits(inputs, parts, range);
-            let lower_bits = lower_bits.map(|bytes| storage(device, queue, "lower bits", &bytes));
             let buffers = [
                 ends.forward,
                 &uniform(device, queue, "linear", &linear),
                 ends.block,
-                lower_bits.as_ref().unwrap_or(ends.exponents),
+                ends.exponents,
                 &weights,
                 &storage(device, queue, "group scales", &planes.group_scales),
                 &storage(device, queue, "row multipliers", bytemuck::cast_slice(&planes.row_multipliers)),
@@ -138,7 +127,14 @@ impl Matrix {
                 let from = [merged.shape, linear, merged.head_outputs, merged.head_exponents];
                 bind(device, "merged", merged.layout, &[&from[..], &rest].concat())
             });
-            pieces.push(Piece { bind_group: bind(device, "linear", layout, &buffers), merged, out_rows });
+            let bind_group = if twelve_bits {
+                // Never added to the residual stream, for which alone the exponents are.
+                let [forward, linear, block, _, rest @ ..] = buffers;
+                bind(device, "twelve", layout, &[&[forward, linear, block][..], &rest].concat())
+            } else {
+                bind(device, "linear", layout, &buffers)
+            };
+            pieces.push(Piece { bind_group, merged, out_rows });
         }
         Self { pieces }
     }
@@ -167,39 +163,29 @@ impl Matrix {
     }
 }
 
-/// Weights of one row that lie side by side.
+/// Bytes of weights of one row that lie side by side: 16 weights of eight bits, or eight of twelve, an `i16` each.
 const CHUNK: usize = 16;
 
-/// Weights of `chunks` of the rows `range`, in the order of `kernels/linear.wgsl`: `[chunks, rows]` of 16 bytes.
-fn interleave_weights(inputs: usize, parts: &[&Linear], range: Range<usize>, chunks: Range<usize>) -> Vec<u8> {
+/// Weights of `chunks` of the rows `range`, in the order of `kernels/linear.wgsl` and `kernels/twelve.wgsl`: `[chunks, rows]` of 16 bytes.
+fn interleave_weights(parts: &[&Linear], range: Range<usize>, chunks: Range<usize>) -> Vec<u8> {
     let rows = range.len();
     let mut interleaved = vec![0; chunks.len() * rows * CHUNK];
-    let all_rows = parts.iter().flat_map(|part| bytemuck::cast_slice::<i8, u8>(&part.weights).chunks_exact(inputs));
-    for (row, weights) in all_rows.skip(range.start).take(rows).enumerate() {
-        for (chunk, sixteen) in weights.chunks_exact(CHUNK).skip(chunks.start).take(chunks.len()).enumerate() {
-            let at = (chunk * rows + row) * CHUNK;
-            interleaved[at..at + CHUNK].copy_from_slice(sixteen);
-        }
-    }
-    interleaved
-}
-
-/// The lower bits of the rows `range`, in the order of `kernels/twelve.wgsl`: `[groups, rows]` of 16 bytes. None where there are none.
-fn interleave_lower_bits(inputs: usize, parts: &[&Linear], range: Range<usize>) -> Option<Vec<u8>> {
-    let (rows, groups) = (range.len(), inputs / GROUP);
-    let planes: Option<Vec<&[u8]>> = parts.iter().map(|part| part.lower_bits.as_deref()).collect();
-    let mut interleaved = vec![0; groups * rows * CHUNK];
-    let all_rows = planes?.into_iter().flat_map(|plane| plane.chunks_exact(inputs));
-    for (row, lower_bits) in all_rows.skip(range.start).take(rows).enumerate() {
-        for (group, bits) in lower_bits.chunks_exact(GROUP).enumerate() {
-            let (first, second) = bits.split_at(CHUNK);
-            let to = &mut interleaved[(group * rows + row) * CHUNK..][..CHUNK];
-            for (byte, (first, second)) in to.iter_mut().zip(first.iter().zip(second)) {
-                *byte = first | second << 4;
+    let all_rows = parts.iter().flat_map(|part| (0..part.rows).map(move |row| (part, row * part.columns)));
+    for (row, (part, start)) in all_rows.skip(range.start).take(rows).enumerate() {
+        for (at, chunk) in chunks.clone().enumerate() {
+            let to = &mut interleaved[(at * rows + row) * CHUNK..][..CHUNK];
+            if part.lower_bits.is_some() {
+                let first = start + chunk * (CHUNK / 2);
+                for (to, at) in to.as_chunks_mut::<2>().0.iter_mut().zip(first..) {
+                    let [low, high, ..] = part.weight(at).to_le_bytes();
+                    *to = [low, high];
+                }
+            } else {
+                to.copy_from_slice(bytemuck::cast_slice(&part.weights[start + chunk * CHUNK..][..CHUNK]));
             }
         }
     }
-    Some(interleaved)
+    interleaved
 }
 
 /// The scales of a piece in the order of `kernels/linear.wgsl`.
@@ -291,7 +277,7 @@ mod tests {
         let scales = interleave_scales(inputs, &parts, 1..4);
         assert_eq!(scales.row_multipliers, [101, 102, 103]);
         // Ten chunks a row, in slices of four, four and two.
-        let weights = [0..4, 4..8, 8..10].map(|chunks| interleave_weights(inputs, &parts, 1..4, chunks)).concat();
+        let weights = [0..4, 4..8, 8..10].map(|chunks| interleave_weights(&parts, 1..4, chunks)).concat();
         for row in 0..3 {
             for k in 0..inputs {
                 let byte = weights[(k / 16 * 3 + row) * 16 + k % 16];

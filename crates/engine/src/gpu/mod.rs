@@ -29,7 +29,7 @@ pub use device::GpuInfo;
 pub use encoder::{GpuEncoder, GpuEncoderError};
 pub use error::GpuError;
 pub use pipelines::{Access, KERNELS, Kernel};
-pub use tune::{Arithmetic, LinearKernels, Many, TUNE_LIMIT, TUNING_VERSION, Tuning};
+pub use tune::{Arithmetic, Many, TUNE_LIMIT, TUNING_VERSION, Tuning, Variants};
 
 use crate::engine::{MAX_ROWS, MAX_SESSIONS};
 use crate::package::{Gain, LayerWeights, Linear, Manifest, Tables};
@@ -76,11 +76,11 @@ impl Gpu {
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub async fn with_kernels(kernels: LinearKernels) -> Result<Self, GpuError> {
+    pub async fn with_kernels(kernels: Variants) -> Result<Self, GpuError> {
         Self::with_device(Device::open(true).await?, kernels).await
     }
 
-    async fn with_device(mut device: Device, kernels: LinearKernels) -> Result<Self, GpuError> {
+    async fn with_device(mut device: Device, kernels: Variants) -> Result<Self, GpuError> {
         let pipelines = device.allocate(Part::Kernels, |device, _| Pipelines::new(device, kernels))?;
         device.settle(|_| {}).await?;
         let tuning = Tuning { version: TUNING_VERSION, adapter: device.key.clone(), kernels };

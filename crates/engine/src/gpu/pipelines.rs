@@ -16,7 +16,7 @@ pub enum Access {
 
 use Access::{Read, Uniform, Write};
 
-use super::tune::{Arithmetic, LinearKernels, Many};
+use super::tune::{Arithmetic, Many, Variants};
 
 /// One entry point of one `.wgsl` file.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +29,8 @@ pub struct Kernel {
     pub entry_point: &'static str,
     /// Invocations of a workgroup.
     pub workgroup_size: u32,
+    /// Whether it can have fewer (`INVOCATIONS`).
+    pub resizable: bool,
     /// Bindings of group 0: what is the same for every session.
     pub bindings: &'static [Access],
     /// Bindings of group 1: a session's KV cache; empty if the kernel does not see it.
@@ -40,6 +42,7 @@ const RMS_NORM: Kernel = Kernel {
     source: include_str!("../kernels/rms_norm.wgsl"),
     entry_point: "rms_norm",
     workgroup_size: 256,
+    resizable: true,
     bindings: &[Uniform, Uniform, Read, Read, Read, Write, Write],
     cache_bindings: &[],
 };
@@ -48,6 +51,7 @@ const ONE_FMA: Kernel = Kernel {
     source: include_str!("../kernels/linear.wgsl"),
     entry_point: "one_fma",
     workgroup_size: 64,
+    resizable: false,
     bindings: &[Uniform, Uniform, Read, Read, Read, Read, Read, Write],
     cache_bindings: &[],
 };
@@ -63,6 +67,7 @@ const FINISH_HEADS: Kernel = Kernel {
     source: include_str!("../kernels/heads.wgsl"),
     entry_point: "finish_heads",
     workgroup_size: 64,
+    resizable: true,
     bindings: &[Uniform, Uniform, Write, Read, Write, Read, Read, Read],
     cache_bindings: &[],
 };
@@ -71,6 +76,7 @@ const ROPE: Kernel = Kernel {
     source: include_str!("../kernels/rope.wgsl"),
     entry_point: "rope",
     workgroup_size: 64,
+    resizable: true,
     bindings: &[Uniform, Uniform, Uniform, Read, Read, Read, Write, Write],
     cache_bindings: &[Write, Write, Write],
 };
@@ -79,6 +85,7 @@ const ATTENTION: Kernel = Kernel {
     source: include_str!("../kernels/attention.wgsl"),
     entry_point: "attention",
     workgroup_size: 64,
+    resizable: true,
     bindings: &[Uniform, Uniform, Read, Read, Uniform, Write, Write],
     cache_bindings: &[Write, Write, Write],
 };
@@ -92,6 +99,7 @@ const MERGED: Kernel = Kernel {
     source: include_str!("../kernels/merged.wgsl"),
     entry_point: "merged",
     workgroup_size: 64,
+    resizable: false,
     bindings: &[Uniform, Uniform, Read, Read, Read, Read, Read, Write],
     cache_bindings: &[],
 };
@@ -107,22 +115,26 @@ const SILU_MUL: Kernel = Kernel {
     source: include_str!("../kernels/mlp.wgsl"),
     entry_point: "silu_mul",
     workgroup_size: 256,
+    resizable: true,
     bindings: &[Uniform, Uniform, Write, Read, Read, Write, Write],
     cache_bindings: &[],
 };
 
-const TWELVE_FMA: Kernel = Kernel {
+const TWELVE: Kernel = Kernel {
     file: "twelve.wgsl",
     source: include_str!("../kernels/twelve.wgsl"),
-    entry_point: "twelve_fma",
-    ..ONE_FMA
+    entry_point: "twelve",
+    workgroup_size: 32,
+    resizable: false,
+    bindings: &[Uniform, Uniform, Read, Read, Read, Read, Write],
+    cache_bindings: &[],
 };
-const TWELVE_DOT: Kernel = Kernel { entry_point: "twelve_dot", ..TWELVE_FMA };
 const SPLIT_HEADS: Kernel = Kernel {
     file: "split.wgsl",
     source: include_str!("../kernels/split.wgsl"),
     entry_point: "split_heads",
     workgroup_size: 64,
+    resizable: true,
     bindings: &[Uniform, Uniform, Read, Read, Read, Write, Write],
     cache_bindings: &[Write, Write, Write],
 };
@@ -136,6 +148,7 @@ const FIT_ROWS: Kernel = Kernel {
     source: include_str!("../kernels/layer_norm.wgsl"),
     entry_point: "fit_rows",
     workgroup_size: 256,
+    resizable: true,
     bindings: &[Uniform, Write, Write, Write],
     cache_bindings: &[],
 };
@@ -148,7 +161,7 @@ const GELU: Kernel =
     Kernel { entry_point: "gelu", bindings: &[Uniform, Uniform, Write, Read, Read, Write, Write, Read], ..SILU_MUL };
 
 /// Every kernel, for tests that read the files without a GPU.
-pub const KERNELS: [Kernel; 23] = [
+pub const KERNELS: [Kernel; 22] = [
     RMS_NORM,
     ONE_FMA,
     ONE_DOT,
@@ -165,8 +178,7 @@ pub const KERNELS: [Kernel; 23] = [
     MERGE_HEADS,
     MERGED,
     SILU_MUL,
-    TWELVE_FMA,
-    TWELVE_DOT,
+    TWELVE,
     SPLIT_HEADS,
     ATTENTION_TEXTS,
     FIT_ROWS,
@@ -224,10 +236,40 @@ impl Stage {
     }
 }
 
+/// What compiles the kernels between the matrices.
+struct Between<'a> {
+    device: &'a wgpu::Device,
+    /// Invocations of a workgroup.
+    most: u32,
+    form: Form,
+}
+
+/// What a block holds, for the matrix that reads it (`FORM`).
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Floats,
+    Planes,
+    Whole,
+}
+
+impl Between<'_> {
+    fn stage(&self, kernel: &Kernel) -> Stage {
+        let form = match self.form {
+            Form::Floats => 0,
+            Form::Planes => 1,
+            Form::Whole => 2,
+        };
+        let mut constants = vec![("INVOCATIONS", f64::from(kernel.workgroup_size.min(self.most)))];
+        // Only those that write a block have it.
+        constants.extend(kernel.source.contains("override FORM").then_some(("FORM", f64::from(form))));
+        Stage::new(self.device, kernel, &constants)
+    }
+}
+
 /// The compiled kernels of Linear that an adapter runs. All take bind groups of [`LinearStages::layout`].
 #[derive(Debug)]
 pub(super) struct LinearStages {
-    kernels: LinearKernels,
+    kernels: Variants,
     /// Of one row, by rising slices.
     one: Vec<Sliced>,
     /// Of up to four rows, likewise; empty: `many` takes them.
@@ -251,19 +293,22 @@ const SLICES: [u32; 3] = [1, 4, 16];
 const FEW: u32 = 64;
 /// Rows and outputs of a workgroup of `tile_`.
 const TILE: u32 = 64;
+/// Rows and outputs of a workgroup of `twelve`.
+const TWELVE_ROWS: u32 = 8;
+const TWELVE_OUTPUTS: u32 = 4 * 32;
 /// Rows up to which four at a time are computed, whatever is best for many.
 const FEW_ROWS: u32 = 8;
 
 impl LinearStages {
     /// Everything that a model needs.
-    pub(super) fn new(device: &wgpu::Device, kernels: LinearKernels) -> Self {
+    pub(super) fn new(device: &wgpu::Device, kernels: Variants) -> Self {
         let four = Self::sliced(device, kernels.arithmetic.of(&FOUR_FMA, &FOUR_DOT), &SLICES);
         let merged = Self::sliced(device, &MERGED, &SLICES);
         Self { four, merged, ..Self::contender(device, kernels, &SLICES) }
     }
 
     /// What is needed to measure one row, with some slices only, and many.
-    pub(super) fn contender(device: &wgpu::Device, kernels: LinearKernels, slices: &[u32]) -> Self {
+    pub(super) fn contender(device: &wgpu::Device, kernels: Variants, slices: &[u32]) -> Self {
         let many = match kernels.many {
             Many::Four => kernels.arithmetic.of(&FOUR_FMA, &FOUR_DOT),
             Many::Block => kernels.arithmetic.of(&BLOCK_FMA, &BLOCK_DOT),
@@ -361,20 +406,21 @@ pub(super) struct Pipelines {
 }
 
 impl Pipelines {
-    pub(super) fn new(device: &wgpu::Device, kernels: LinearKernels) -> Self {
+    pub(super) fn new(device: &wgpu::Device, kernels: Variants) -> Self {
         // The kernels before Linear write what its arithmetic reads.
-        let packed = [("PACKED", kernels.arithmetic.of(0.0, 1.0))];
+        let between =
+            Between { device, most: kernels.most_invocations, form: kernels.arithmetic.of(Form::Floats, Form::Planes) };
         Self {
-            rms_norm: Stage::new(device, &RMS_NORM, &packed),
+            rms_norm: between.stage(&RMS_NORM),
             linear: LinearStages::new(device, kernels),
             linear_layout: LinearStages::layout(device),
             merged_layout: LinearStages::merged_layout(device),
-            finish_heads: Stage::new(device, &FINISH_HEADS, &[]),
-            rope: Stage::new(device, &ROPE, &[]),
-            attention: Stage::new(device, &ATTENTION, &[]),
-            attention_one: Stage::new(device, &ATTENTION_ONE, &[]),
-            merge_heads: Stage::new(device, &MERGE_HEADS, &packed),
-            silu_mul: Stage::new(device, &SILU_MUL, &packed),
+            finish_heads: between.stage(&FINISH_HEADS),
+            rope: between.stage(&ROPE),
+            attention: between.stage(&ATTENTION),
+            attention_one: between.stage(&ATTENTION_ONE),
+            merge_heads: between.stage(&MERGE_HEADS),
+            silu_mul: between.stage(&SILU_MUL),
         }
     }
 }
@@ -382,9 +428,6 @@ impl Pipelines {
 /// All compiled kernels of an encoder.
 #[derive(Debug)]
 pub(super) struct EncoderStages {
-    pub(super) linear: LinearStages,
-    pub(super) linear_layout: wgpu::BindGroupLayout,
-    /// Takes the same bind groups, with the lower bits in the place of the exponents, which nothing reads.
     twelve: Stage,
     pub(super) fit_rows: Stage,
     pub(super) split_heads: Stage,
@@ -395,19 +438,22 @@ pub(super) struct EncoderStages {
 }
 
 impl EncoderStages {
-    pub(super) fn new(device: &wgpu::Device, kernels: LinearKernels) -> Self {
-        let packed = [("PACKED", kernels.arithmetic.of(0.0, 1.0))];
+    pub(super) fn new(device: &wgpu::Device, most_invocations: u32) -> Self {
+        let between = Between { device, most: most_invocations, form: Form::Whole };
         Self {
-            linear: LinearStages::contender(device, kernels, &SLICES),
-            linear_layout: LinearStages::layout(device),
-            twelve: Stage::new(device, kernels.arithmetic.of(&TWELVE_FMA, &TWELVE_DOT), &[]),
-            fit_rows: Stage::new(device, &FIT_ROWS, &packed),
-            split_heads: Stage::new(device, &SPLIT_HEADS, &[]),
-            attention: Stage::new(device, &ATTENTION_TEXTS, &[]),
-            merge_heads: Stage::new(device, &MERGE_HEADS, &packed),
-            add_norm: Stage::new(device, &ADD_NORM, &packed),
-            gelu: Stage::new(device, &GELU, &packed),
+            twelve: Stage::new(device, &TWELVE, &[]),
+            fit_rows: between.stage(&FIT_ROWS),
+            split_heads: between.stage(&SPLIT_HEADS),
+            attention: between.stage(&ATTENTION_TEXTS),
+            merge_heads: between.stage(&MERGE_HEADS),
+            add_norm: between.stage(&ADD_NORM),
+            gelu: between.stage(&GELU),
         }
+    }
+
+    /// What the bind groups of [`EncoderStages::encode_twelve`] look like.
+    pub(super) fn twelve_layout(&self) -> &wgpu::BindGroupLayout {
+        &self.twelve.bindings
     }
 
     /// Multiplies `rows` rows with a matrix of `out_rows` outputs and weights of twelve bits.
@@ -418,7 +464,7 @@ impl EncoderStages {
         out_rows: u32,
         rows: u32,
     ) {
-        run(pass, &self.twelve.pipeline, group, (out_rows.div_ceil(FEW * 4), rows.div_ceil(4)));
+        run(pass, &self.twelve.pipeline, group, (out_rows.div_ceil(TWELVE_OUTPUTS), rows.div_ceil(TWELVE_ROWS)));
     }
 }
 

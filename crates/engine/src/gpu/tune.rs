@@ -11,7 +11,7 @@ use super::device::{Device, Part};
 use super::matrix::{Destination, Ends, Matrix, storage, uniform};
 use super::model::activation;
 use super::pipelines::LinearStages;
-use super::{GpuError, read_back, uniforms};
+use super::{GpuError, GpuInfo, read_back, uniforms};
 use crate::kernels::linear;
 use crate::package::Linear;
 use crate::synthetic::{self, Random};
@@ -48,9 +48,9 @@ pub enum Many {
     Tile,
 }
 
-/// Which kernels of Linear run.
+/// Which variants of the kernels run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LinearKernels {
+pub struct Variants {
     /// Of all of them.
     pub arithmetic: Arithmetic,
     /// For more than a few rows.
@@ -59,18 +59,32 @@ pub struct LinearKernels {
     pub busy_invocations: u32,
     /// Whether a single row is rotated and its heads are merged in the dispatches beside these steps: fewer dispatches, more arithmetic.
     pub fused: bool,
+    /// Invocations of a workgroup of the kernels between the matrices, at most: a program that stands in for a GPU pays for every one.
+    pub most_invocations: u32,
 }
 
-impl LinearKernels {
+impl Variants {
     /// Every arithmetic with every way to take many rows; of the spreads, one of each kind.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        let spread = [(Many::Tile, 0, true), (Many::Block, 1 << 10, true), (Many::Four, u32::MAX, false)];
+        let spread = [(Many::Tile, 0, true, 256), (Many::Block, 1 << 10, true, 64), (Many::Four, u32::MAX, false, 16)];
         let with = |arithmetic| {
-            spread.map(|(many, busy_invocations, fused)| Self { arithmetic, many, busy_invocations, fused })
+            spread.map(|(many, busy_invocations, fused, most_invocations)| Self {
+                arithmetic,
+                many,
+                busy_invocations,
+                fused,
+                most_invocations,
+            })
         };
         [with(Arithmetic::Fma), with(Arithmetic::Dot)].concat()
     }
+}
+
+/// [`Variants::most_invocations`] of an adapter: what its hardware likes, or few for a program, to which an invocation that waits at a barrier is a
+/// coroutine (`SwiftShader` encodes 1.5 times faster with 16 than with 256).
+pub(super) fn most_invocations(info: &GpuInfo) -> u32 {
+    if info.is_software { 16 } else { 256 }
 }
 
 /// What an adapter was found to run fastest.
@@ -81,11 +95,11 @@ pub struct Tuning {
     /// The adapter and its driver.
     pub adapter: String,
     /// The fastest.
-    pub kernels: LinearKernels,
+    pub kernels: Variants,
 }
 
 /// Raised when kernels or the way to measure them change.
-pub const TUNING_VERSION: u32 = 1;
+pub const TUNING_VERSION: u32 = 2;
 
 /// Measuring stops here and the best so far is taken: a visitor waits for it.
 pub const TUNE_LIMIT: Duration = Duration::from_millis(200);
@@ -108,14 +122,14 @@ const SPREADS: [(u32, u32); 3] = [(1, 0), (4, 1 << 14), (16, 1 << 17)];
 ///
 /// # Errors
 /// If the device fails, or no kernel computes rightly on it.
-pub(super) async fn tune(device: &mut Device) -> Result<LinearKernels, GpuError> {
+pub(super) async fn tune(device: &mut Device) -> Result<Variants, GpuError> {
     let begun = Instant::now();
     let late = || begun.elapsed() > TUNE_LIMIT;
     let (weights, row) = numbers(SMALL);
     let expected = linear::reference(&weights, &row);
     let small = Problem::new(device, &weights, &row).await?;
     let mut large = None;
-    let mut best: Option<(f64, LinearKernels)> = None;
+    let mut best: Option<(f64, Variants)> = None;
     // A software adapter takes its time to compile: what suits it best comes first.
     for many in [Many::Block, Many::Tile, Many::Four] {
         for arithmetic in [Arithmetic::Fma, Arithmetic::Dot] {
@@ -124,7 +138,8 @@ pub(super) async fn tune(device: &mut Device) -> Result<LinearKernels, GpuError>
             }
             // To a software adapter a dispatch is a call, and arithmetic is dear (SwiftShader decodes 1.2 times faster unfused).
             let fused = !device.info.is_software;
-            let kernels = LinearKernels { arithmetic, many, busy_invocations: 0, fused };
+            let most_invocations = most_invocations(&device.info);
+            let kernels = Variants { arithmetic, many, busy_invocations: 0, fused, most_invocations };
             let stages = device.allocate(Part::Kernels, |device, _| LinearStages::contender(device, kernels, &[1]))?;
             device.settle(|_| {}).await?;
             if !small.is_right(device, &stages, &expected).await? {
@@ -287,7 +302,7 @@ pub(super) fn adapter_key(info: &wgpu::AdapterInfo) -> String {
 }
 
 /// The measured kernels, if they are still those of this adapter and version.
-pub(super) fn kept(tuning: Option<&Tuning>, adapter: &str) -> Option<LinearKernels> {
+pub(super) fn kept(tuning: Option<&Tuning>, adapter: &str) -> Option<Variants> {
     tuning.filter(|tuning| tuning.version == TUNING_VERSION && tuning.adapter == adapter).map(|tuning| tuning.kernels)
 }
 
@@ -309,8 +324,13 @@ mod tests {
 
     #[test]
     fn a_tuning_of_another_adapter_or_version_is_not_kept() {
-        let kernels =
-            LinearKernels { arithmetic: Arithmetic::Dot, many: Many::Block, busy_invocations: 7, fused: true };
+        let kernels = Variants {
+            arithmetic: Arithmetic::Dot,
+            many: Many::Block,
+            busy_invocations: 7,
+            fused: true,
+            most_invocations: 64,
+        };
         let tuning = Tuning { version: TUNING_VERSION, adapter: "a".to_owned(), kernels };
         assert_eq!(kept(Some(&tuning), "a"), Some(kernels));
         assert_eq!(kept(Some(&tuning), "b"), None);

@@ -113,7 +113,7 @@ pub struct Heads {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 pub struct AddNorm {
-    /// Of the matrix: weight exponent + 22.
+    /// Of the matrix: weight exponent + 26.
     pub exponent: i32,
     /// Of the matrix's bias.
     pub bias_exponent: i32,

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::source::{Tensors, folder, open_safetensors};
 use super::{ImportError, Options, Progress, check_tokenizer, install, make_folder, model_name, put_blob, quantise};
 use crate::package::{
-    Biased, BlobHash, ENCODER_LAYER_WEIGHT_BITS, EncoderEmbedding, EncoderLayer, EncoderManifest, FORMAT, Linear,
+    Biased, BlobHash, ENCODER_LAYER_BITS, EncoderEmbedding, EncoderLayer, EncoderManifest, FORMAT, Linear,
     MAX_POSITIONS, ModelConfig, NUMERICS, Norm, Pooling,
 };
 
@@ -131,7 +131,7 @@ impl EncoderSource {
                 qk_scale: quantise::qk_scale(head_dim),
                 eps_mantissa: eps.mantissa,
                 eps_exponent: eps.exponent,
-                weight_bits: 8,
+                weight_bits: ENCODER_LAYER_BITS,
                 qkv_bias: true,
                 qk_norm: None,
             },
@@ -182,7 +182,7 @@ impl EncoderSource {
         let biased = |at: usize| {
             let bias = self.tensor(&name(&format!("{}.bias", MATRICES[at])), &[shapes[at].0])?;
             Ok::<_, ImportError>(Biased {
-                weights: matrix(&weights(at)?, shapes[at], ENCODER_LAYER_WEIGHT_BITS[at]),
+                weights: matrix(&weights(at)?, shapes[at], self.config.weight_bits),
                 bias: quantise::bias(&bias),
             })
         };
@@ -218,8 +218,8 @@ pub(super) fn import(
     let words = source.tensor("embeddings.word_embeddings.weight", &[vocab, width])?;
     let positions = source.positions()?;
     let embedding = EncoderEmbedding {
-        words: matrix(&words, (vocab, width), config.weight_bits),
-        positions: matrix(&positions, (config.max_positions as usize, width), config.weight_bits),
+        words: matrix(&words, (vocab, width), quantise::VOCABULARY_BITS),
+        positions: matrix(&positions, (config.max_positions as usize, width), quantise::VOCABULARY_BITS),
         norm: source.norm("embeddings.LayerNorm")?,
     };
     let mut layers = Vec::new();

@@ -65,14 +65,12 @@ struct Exp2 {
 @group(0) @binding(3) var<storage, read_write> block: array<u32>;              // [rows, heads * head_dim / 4] of four mantissas
 @group(0) @binding(4) var<storage, read_write> exponents: array<i32>;          // [rows]
 
-override PACKED: u32 = 0u; // of `merge_heads`, what `block` holds: 1: the planes of ..._dot; 0: the f32 of ..._fma
+override INVOCATIONS: u32 = 64u; // of a workgroup, a power of two
+override FORM: u32 = 0u; // of `merge_heads`, what `block` holds: 0: f32, for ..._fma; 1: planes, for ..._dot; 2: i32, for twelve
 
-const INVOCATIONS = 64u;
 const CHUNK = 256u;          // positions between two barriers
 const MAX_HEAD_DIM = 256u;   // checked when a model is set
 const MAX_PAIRS = 128u;      // MAX_HEAD_DIM / 2
-const PAIRS_A_LANE = 2u;     // MAX_PAIRS / INVOCATIONS
-const MERGE_INVOCATIONS = 256u;
 
 var<workgroup> query: array<i32, MAX_HEAD_DIM>;
 var<workgroup> probabilities: array<u32, CHUNK>;
@@ -224,19 +222,19 @@ fn weighted_mean(high: i32, low: u32, total: u32) -> i32 {
     return mul_shift(scaled, 0x80000000u / (total >> right), 15u);
 }
 
-// Four mantissas as Linear reads them: f32 for ..._fma, the two planes (hi, lo) of m = 128 * hi + lo for ..._dot.
+// Four mantissas as Linear reads them; planes are (hi, lo) of m = 128 * hi + lo.
 fn store_quad(quad: u32, m: vec4<i32>) {
-    if (PACKED == 1u) {
+    if (FORM == 1u) {
         let high = bitcast<vec4<u32>>(m >> vec4<u32>(7u)) & vec4<u32>(255u);
         let low = bitcast<vec4<u32>>(m) & vec4<u32>(127u);
         block[quad * 2u] = high.x | (high.y << 8u) | (high.z << 16u) | (high.w << 24u);
         block[quad * 2u + 1u] = low.x | (low.y << 8u) | (low.z << 16u) | (low.w << 24u);
     } else {
-        let floats = bitcast<vec4<u32>>(vec4<f32>(m));
-        block[quad * 4u] = floats.x;
-        block[quad * 4u + 1u] = floats.y;
-        block[quad * 4u + 2u] = floats.z;
-        block[quad * 4u + 3u] = floats.w;
+        let words = select(bitcast<vec4<u32>>(vec4<f32>(m)), bitcast<vec4<u32>>(m), FORM == 2u);
+        block[quad * 4u] = words.x;
+        block[quad * 4u + 1u] = words.y;
+        block[quad * 4u + 2u] = words.z;
+        block[quad * 4u + 3u] = words.w;
     }
 }
 
@@ -258,47 +256,42 @@ fn attend(row: u32, head: u32, kv_head: u32, first: u32, count: u32, query_expon
     let top_score = unordered(atomicLoad(&largest_score));
     let value_exponent = unordered(atomicLoad(&largest_value_exponent));
 
-    var high: array<vec2<i32>, PAIRS_A_LANE>;
-    var low: array<vec2<u32>, PAIRS_A_LANE>;
-    var sum = 0u;
-    for (var base = 0u; base < count; base += CHUNK) {
-        let here = min(CHUNK, count - base);
-        workgroupBarrier(); // the previous chunk has been read by all
-        for (var i = lane; i < here; i += INVOCATIONS) {
-            let position = first + base + i;
-            let distance = bitcast<u32>(top_score - score(position, kv_head, query_exponent));
-            let probability = exp2_neg(distance);
-            probabilities[i] = probability;
-            value_shifts[i] = value_exponent_at(position, kv_head) - value_exponent;
-            sum += probability;
-        }
-        workgroupBarrier(); // the chunk is written
-        for (var slot = 0u; slot < PAIRS_A_LANE; slot++) {
-            let j = slot * INVOCATIONS + lane;
+    // Most heads have no more pairs than there are invocations; where they have, the probabilities are computed again for those left.
+    for (var first_pair = 0u; first_pair < half; first_pair += INVOCATIONS) {
+        let j = first_pair + lane;
+        var high = vec2<i32>(0);
+        var low = vec2<u32>(0u);
+        var sum = 0u;
+        for (var base = 0u; base < count; base += CHUNK) {
+            let here = min(CHUNK, count - base);
+            workgroupBarrier(); // the previous chunk has been read by all
+            for (var i = lane; i < here; i += INVOCATIONS) {
+                let position = first + base + i;
+                let distance = bitcast<u32>(top_score - score(position, kv_head, query_exponent));
+                let probability = exp2_neg(distance);
+                probabilities[i] = probability;
+                value_shifts[i] = value_exponent_at(position, kv_head) - value_exponent;
+                sum += probability;
+            }
+            workgroupBarrier(); // the chunk is written
             if (j < half) {
-                var slot_high = high[slot];
-                var slot_low = low[slot];
                 for (var i = 0u; i < here; i++) {
                     let value = unpack_pair(value_word(first + base + i, kv_head, j));
                     let aligned = vec2<i32>(rescale(value.x, value_shifts[i]), rescale(value.y, value_shifts[i]));
                     let product = aligned * bitcast<i32>(probabilities[i]);
-                    slot_high += product >> vec2<u32>(16u);
-                    slot_low += bitcast<vec2<u32>>(product) & vec2<u32>(0xffffu);
+                    high += product >> vec2<u32>(16u);
+                    low += bitcast<vec2<u32>>(product) & vec2<u32>(0xffffu);
                 }
-                high[slot] = slot_high;
-                low[slot] = slot_low;
             }
         }
-    }
-    atomicAdd(&probability_sum, sum);
-    workgroupBarrier(); // the sum is complete
-    let total = atomicLoad(&probability_sum);
-
-    for (var slot = 0u; slot < PAIRS_A_LANE; slot++) {
-        let j = slot * INVOCATIONS + lane;
+        if (first_pair == 0u) {
+            atomicAdd(&probability_sum, sum);
+        }
+        workgroupBarrier(); // the sum is complete
+        let total = atomicLoad(&probability_sum);
         if (j < half) {
-            outputs[query_start + j] = weighted_mean(high[slot].x, low[slot].x, total);
-            outputs[query_start + half + j] = weighted_mean(high[slot].y, low[slot].y, total);
+            outputs[query_start + j] = weighted_mean(high.x, low.x, total);
+            outputs[query_start + half + j] = weighted_mean(high.y, low.y, total);
         }
     }
     if (lane == 0u) {
@@ -306,7 +299,7 @@ fn attend(row: u32, head: u32, kv_head: u32, first: u32, count: u32, query_expon
     }
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(INVOCATIONS)
 fn attention(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let head = workgroup.x;
     let row = workgroup.y;
@@ -322,7 +315,7 @@ fn attention(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocat
 }
 
 // Of texts' tokens, each of which sees all of its own text; the cache holds this call's rows.
-@compute @workgroup_size(64)
+@compute @workgroup_size(INVOCATIONS)
 fn attention_texts(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let head = workgroup.x;
     let row = workgroup.y;
@@ -338,7 +331,7 @@ fn attention_texts(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_i
 
 // Of a single row: what rope.wgsl does, without a dispatch of its own. Every head rotates its query, and its group's key and value again,
 // which is little beside reading the cache; the group's first head puts them into the cache, where only later steps look for them.
-@compute @workgroup_size(64)
+@compute @workgroup_size(INVOCATIONS)
 fn attention_one(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let head = workgroup.x;
     let half = model.head_dim / 2u;
@@ -427,7 +420,7 @@ fn aligned_output(row: u32, i: u32, shared_exponent: i32) -> i32 {
     return rescale(head_outputs[row * model.heads * model.head_dim + i], shift);
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(INVOCATIONS)
 fn merge_heads(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = workgroup.x;
     let width = model.heads * model.head_dim;
@@ -439,13 +432,13 @@ fn merge_heads(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoc
         shared_exponent = max(shared_exponent, head_exponents[row * model.heads + head]);
     }
     var largest = 0u;
-    for (var i = lane; i < width; i += MERGE_INVOCATIONS) {
+    for (var i = lane; i < width; i += INVOCATIONS) {
         largest = max(largest, magnitude(aligned_output(row, i, shared_exponent)));
     }
     atomicMax(&largest_merged, largest);
     workgroupBarrier(); // the row's maximum is complete
     let n = fit_exponent(atomicLoad(&largest_merged));
-    for (var i = lane * 4u; i < width; i += MERGE_INVOCATIONS * 4u) {
+    for (var i = lane * 4u; i < width; i += INVOCATIONS * 4u) {
         var quad: vec4<i32>;
         for (var j = 0u; j < 4u; j++) {
             quad[j] = fit_mantissa(aligned_output(row, i + j, shared_exponent), n);

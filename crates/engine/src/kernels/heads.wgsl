@@ -42,7 +42,8 @@ struct Heads {
 @group(0) @binding(6) var<storage, read> gains: array<i32>;                 // [2, head_dim]: of queries, of keys; or anything
 @group(0) @binding(7) var<storage, read> rsqrt_table: array<u32>;           // [768]
 
-const INVOCATIONS = 64u;
+override INVOCATIONS: u32 = 64u; // of a workgroup, a power of two
+
 const BIAS_HEADROOM = 4; // bits by which a bias's mantissas may grow
 
 // Workgroup memory starts as zero, which is the identity of a maximum of magnitudes and of a sum.
@@ -147,7 +148,7 @@ fn reciprocal_root(s: vec2<u32>) -> ReciprocalRoot {
     return ReciprocalRoot(min((first * factor) >> 15u, 65535u), -16 - (b - 2) / 2);
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(INVOCATIONS)
 fn finish_heads(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let head = workgroup.x; // queries, then keys, then values
     let row = workgroup.y;

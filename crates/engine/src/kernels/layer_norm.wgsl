@@ -21,7 +21,7 @@ struct Model {
 }
 
 struct AddNorm {
-    exponent: i32,           // of the matrix: weight exponent + 22
+    exponent: i32,           // of the matrix: weight exponent + 26
     bias_exponent: i32,      // of the matrix's bias
     gain_exponent: i32,      // gain * sqrt(d_model) = gains * 2^gain_exponent
     norm_bias_exponent: i32,
@@ -38,9 +38,9 @@ struct AddNorm {
 @group(0) @binding(7) var<storage, read> vectors: array<i32>;               // [3, d_model]: the matrix's bias, the norm's gain and bias
 @group(0) @binding(8) var<storage, read> rsqrt_table: array<u32>;           // [768]
 
-override PACKED: u32 = 0u; // what `block` holds: 1: the planes of ..._dot; 0: the f32 of ..._fma
+override INVOCATIONS: u32 = 256u; // of a workgroup, a power of two
+override FORM: u32 = 0u; // what `block` holds: 0: f32, for ..._fma; 1: planes, for ..._dot; 2: i32, for twelve
 
-const INVOCATIONS = 256u;
 const BIAS_HEADROOM = 4; // bits by which a bias's mantissas may grow
 const SUM_BITS = 30;     // bits of the sum of a row
 
@@ -156,19 +156,19 @@ fn normalise(x: i32, gain: i32, k: i32, root: u32) -> i32 {
     return select(unsigned, -unsigned, gain < 0);
 }
 
-// Four mantissas as Linear reads them: f32 for ..._fma, the two planes (hi, lo) of m = 128 * hi + lo for ..._dot.
+// Four mantissas as Linear reads them; planes are (hi, lo) of m = 128 * hi + lo.
 fn store_quad(quad: u32, m: vec4<i32>) {
-    if (PACKED == 1u) {
+    if (FORM == 1u) {
         let high = bitcast<vec4<u32>>(m >> vec4<u32>(7u)) & vec4<u32>(255u);
         let low = bitcast<vec4<u32>>(m) & vec4<u32>(127u);
         block[quad * 2u] = high.x | (high.y << 8u) | (high.z << 16u) | (high.w << 24u);
         block[quad * 2u + 1u] = low.x | (low.y << 8u) | (low.z << 16u) | (low.w << 24u);
     } else {
-        let floats = bitcast<vec4<u32>>(vec4<f32>(m));
-        block[quad * 4u] = floats.x;
-        block[quad * 4u + 1u] = floats.y;
-        block[quad * 4u + 2u] = floats.z;
-        block[quad * 4u + 3u] = floats.w;
+        let words = select(bitcast<vec4<u32>>(vec4<f32>(m)), bitcast<vec4<u32>>(m), FORM == 2u);
+        block[quad * 4u] = words.x;
+        block[quad * 4u + 1u] = words.y;
+        block[quad * 4u + 2u] = words.z;
+        block[quad * 4u + 3u] = words.w;
     }
 }
 
@@ -194,7 +194,7 @@ fn store_block(row: u32, lane: u32) {
     }
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(INVOCATIONS)
 fn add_norm(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = workgroup.x;
     let start = row * model.d_model;
@@ -281,7 +281,7 @@ fn add_norm(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocati
     store_block(row, lane);
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(INVOCATIONS)
 fn fit_rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = workgroup.x;
     let start = row * model.d_model;

@@ -31,9 +31,8 @@ struct Norm {
 @group(0) @binding(5) var<storage, read_write> block: array<u32>;       // [rows, d_model / 4] of four mantissas
 @group(0) @binding(6) var<storage, read_write> exponents: array<i32>;   // [rows]
 
-override PACKED: u32 = 0u; // what `block` holds: 1: the planes of ..._dot; 0: the f32 of ..._fma
-
-const INVOCATIONS = 256u;
+override INVOCATIONS: u32 = 256u; // of a workgroup, a power of two
+override FORM: u32 = 0u; // what `block` holds: 0: f32, for ..._fma; 1: planes, for ..._dot; 2: i32, for twelve
 
 // Workgroup memory starts as zero, which is the identity of a maximum of magnitudes and of a sum.
 var<workgroup> largest_input: atomic<u32>;
@@ -145,23 +144,23 @@ fn normalise(x: i32, gain: i32, k: i32, root: u32) -> i32 {
     return select(unsigned, -unsigned, gain < 0);
 }
 
-// Four mantissas as Linear reads them: f32 for ..._fma, the two planes (hi, lo) of m = 128 * hi + lo for ..._dot.
+// Four mantissas as Linear reads them; planes are (hi, lo) of m = 128 * hi + lo.
 fn store_quad(quad: u32, m: vec4<i32>) {
-    if (PACKED == 1u) {
+    if (FORM == 1u) {
         let high = bitcast<vec4<u32>>(m >> vec4<u32>(7u)) & vec4<u32>(255u);
         let low = bitcast<vec4<u32>>(m) & vec4<u32>(127u);
         block[quad * 2u] = high.x | (high.y << 8u) | (high.z << 16u) | (high.w << 24u);
         block[quad * 2u + 1u] = low.x | (low.y << 8u) | (low.z << 16u) | (low.w << 24u);
     } else {
-        let floats = bitcast<vec4<u32>>(vec4<f32>(m));
-        block[quad * 4u] = floats.x;
-        block[quad * 4u + 1u] = floats.y;
-        block[quad * 4u + 2u] = floats.z;
-        block[quad * 4u + 3u] = floats.w;
+        let words = select(bitcast<vec4<u32>>(vec4<f32>(m)), bitcast<vec4<u32>>(m), FORM == 2u);
+        block[quad * 4u] = words.x;
+        block[quad * 4u + 1u] = words.y;
+        block[quad * 4u + 2u] = words.z;
+        block[quad * 4u + 3u] = words.w;
     }
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(INVOCATIONS)
 fn rms_norm(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = workgroup.x;
     let start = row * model.d_model;

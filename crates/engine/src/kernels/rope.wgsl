@@ -42,7 +42,8 @@ struct Projections {
 @group(1) @binding(1) var<storage, read_write> values: array<u32>;            // [capacity, kv_heads, head_dim / 2]
 @group(1) @binding(2) var<storage, read_write> cache_exponents: array<i32>;   // [capacity, 2, kv_heads]: keys, then values
 
-const INVOCATIONS = 64u;
+override INVOCATIONS: u32 = 64u; // of a workgroup, a power of two
+
 const MAX_PAIRS = 128u; // head_dim <= 256, checked when a model is set
 
 var<workgroup> pairs: array<vec2<i32>, MAX_PAIRS>; // a slot is touched by one invocation only
@@ -99,7 +100,7 @@ fn unpack_pair(word: u32) -> vec2<i32> {
     return vec2<i32>((v << 16u) >> 16u, v >> 16u);
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(INVOCATIONS)
 fn rope(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let head = workgroup.x; // queries, then keys, then values
     let row = workgroup.y;

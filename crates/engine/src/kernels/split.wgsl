@@ -44,7 +44,8 @@ struct Heads {
 @group(1) @binding(1) var<storage, read_write> values: array<u32>;            // [rows, kv_heads, head_dim / 2]
 @group(1) @binding(2) var<storage, read_write> cache_exponents: array<i32>;   // [rows, 2, kv_heads]: keys, then values
 
-const INVOCATIONS = 64u;
+override INVOCATIONS: u32 = 64u; // of a workgroup, a power of two
+
 const MAX_PAIRS = 128u;  // head_dim <= 256, checked when a model is set
 const BIAS_HEADROOM = 4; // bits by which a bias's mantissas may grow
 
@@ -96,7 +97,7 @@ fn pack_pair(pair: vec2<i32>) -> u32 {
     return (bitcast<u32>(pair.x) & 0xffffu) | (bitcast<u32>(pair.y) << 16u);
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(INVOCATIONS)
 fn split_heads(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let head = workgroup.x; // queries, then keys, then values
     let row = workgroup.y;

@@ -6,8 +6,8 @@
 //! | embedding | words and positions as [`Linear`] `[vocab, d_model]`, `[max_positions, d_model]`; a norm |
 //! | layer | q, k, v, o, up, down, each a [`Linear`] and its bias; two norms |
 //!
-//! A norm is a gain and a bias. Weights have eight bits, v's and up's twelve: these are the two whose rounding a vector feels most. The
-//! embedding of the one kind of text that is ever asked for (token type 0) is part of the positions.
+//! A norm is a gain and a bias. Weights of layers have twelve bits, which cost no more to multiply than eight, and those of the embedding
+//! eight. The embedding of the one kind of text that is ever asked for (token type 0) is part of the positions.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,12 +23,12 @@ pub(crate) const ARCHITECTURE: &str = "bert";
 const MAX_AROUND: usize = 8;
 /// Bytes of a licence's name, at most.
 const MAX_LICENSE_BYTES: usize = 4096;
-/// Bits of a weight, where nothing else is said.
-const WEIGHT_BITS: u32 = 8;
-/// Bits of a layer's weights, in the order of [`EncoderLayer::matrices`].
-pub(crate) const LAYER_WEIGHT_BITS: [u32; 6] = [8, 8, 12, 8, 12, 8];
-/// Inputs of a matrix of twelve bits, at most: a lane's sum of the lower parts of its groups must fit 31 bits.
-const MAX_TWELVE_BIT_INPUTS: u32 = 8192;
+/// Bits of the embedding's weights.
+const EMBEDDING_BITS: u32 = 8;
+/// Bits of a layer's weights.
+pub(crate) const LAYER_BITS: u32 = 12;
+/// Inputs of a matrix of twelve bits, at most: the sum of the lower parts of its groups must fit 32 bits.
+const MAX_TWELVE_BIT_INPUTS: u32 = 16_384;
 
 /// What becomes of a text's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,13 +150,13 @@ impl EncoderManifest {
         self.config.check()?;
         let inconsistent = |what: &str| Err(ManifestError::Inconsistent(what.to_owned()));
         let ModelConfig { heads, kv_heads, weight_bits, vocab, .. } = self.config;
-        if heads != kv_heads || weight_bits != WEIGHT_BITS || self.config.q_width() != self.config.d_model as usize {
+        if heads != kv_heads || weight_bits != LAYER_BITS || self.config.q_width() != self.config.d_model as usize {
             return inconsistent(
-                "an encoder has as many key heads as query heads, as wide as its rows, and 8-bit weights",
+                "an encoder has as many key heads as query heads, as wide as its rows, and 12-bit weights",
             );
         }
-        if self.config.d_model > MAX_TWELVE_BIT_INPUTS {
-            return inconsistent(&format!("an encoder's d_model is at most {MAX_TWELVE_BIT_INPUTS}"));
+        if self.config.d_model.max(self.config.d_ff) > MAX_TWELVE_BIT_INPUTS {
+            return inconsistent(&format!("an encoder's d_model and d_ff are at most {MAX_TWELVE_BIT_INPUTS}"));
         }
         let around = || self.prefix.iter().chain(&self.suffix);
         if around().count() > MAX_AROUND || around().any(|token| *token >= vocab) || self.max_text_tokens() == 0 {
@@ -199,12 +199,13 @@ fn blob_bytes(config: &ModelConfig, role: BlobRole) -> u64 {
     match role {
         BlobRole::Tables => encoder_tables_bytes(),
         BlobRole::Embedding => {
-            let tables = [config.vocab, config.max_positions].map(|rows| linear_bytes((rows as usize, d), WEIGHT_BITS));
+            let tables =
+                [config.vocab, config.max_positions].map(|rows| linear_bytes((rows as usize, d), EMBEDDING_BITS));
             tables.iter().sum::<u64>() + norm
         }
         BlobRole::Layer(_) => {
-            let shapes = layer_shapes(config).into_iter().zip(LAYER_WEIGHT_BITS);
-            shapes.map(|(shape, bits)| linear_bytes(shape, bits) + bias_bytes(shape.0)).sum::<u64>() + 2 * norm
+            let matrices = layer_shapes(config).map(|shape| linear_bytes(shape, LAYER_BITS) + bias_bytes(shape.0));
+            matrices.iter().sum::<u64>() + 2 * norm
         }
         BlobRole::Head => 0,
     }
@@ -219,8 +220,8 @@ impl EncoderEmbedding {
         let mut planes = Planes::sized(BlobRole::Embedding, blob_bytes(config, BlobRole::Embedding), bytes)?;
         let d = config.d_model as usize;
         Ok(Self {
-            words: planes.linear((config.vocab as usize, d), WEIGHT_BITS)?,
-            positions: planes.linear((config.max_positions as usize, d), WEIGHT_BITS)?,
+            words: planes.linear((config.vocab as usize, d), EMBEDDING_BITS)?,
+            positions: planes.linear((config.max_positions as usize, d), EMBEDDING_BITS)?,
             norm: Norm::read(&mut planes, d)?,
         })
     }
@@ -229,8 +230,8 @@ impl EncoderEmbedding {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        self.words.write(&mut bytes, WEIGHT_BITS);
-        self.positions.write(&mut bytes, WEIGHT_BITS);
+        self.words.write(&mut bytes, EMBEDDING_BITS);
+        self.positions.write(&mut bytes, EMBEDDING_BITS);
         self.norm.write(&mut bytes);
         bytes
     }
@@ -246,7 +247,7 @@ impl EncoderLayer {
         let mut planes = Planes::sized(role, blob_bytes(config, role), bytes)?;
         let shapes = layer_shapes(config);
         let mut biased = |at: usize| {
-            let weights = planes.linear(shapes[at], LAYER_WEIGHT_BITS[at])?;
+            let weights = planes.linear(shapes[at], LAYER_BITS)?;
             Ok::<_, BlobError>(Biased { weights, bias: planes.bias(shapes[at].0)? })
         };
         let matrices = [biased(0)?, biased(1)?, biased(2)?, biased(3)?, biased(4)?, biased(5)?];
@@ -258,8 +259,8 @@ impl EncoderLayer {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for (Biased { weights, bias }, bits) in self.matrices.iter().zip(LAYER_WEIGHT_BITS) {
-            weights.write(&mut bytes, bits);
+        for Biased { weights, bias } in &self.matrices {
+            weights.write(&mut bytes, LAYER_BITS);
             bias.write(&mut bytes);
         }
         self.attention_norm.write(&mut bytes);

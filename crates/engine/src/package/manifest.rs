@@ -256,6 +256,10 @@ impl Manifest {
             return Err(ManifestError::Architecture(self.architecture.chars().take(64).collect()));
         }
         self.config.check()?;
+        let bits = self.config.weight_bits;
+        if !matches!(bits, 4 | 8) {
+            return Err(ManifestError::Inconsistent(format!("weights of {bits} bits, 4 or 8 are known")));
+        }
         let inconsistent = |what: String| Err(ManifestError::Inconsistent(what));
         if self.layer_blobs.len() != self.config.layers as usize {
             return inconsistent(format!("{} layer blobs for {} layers", self.layer_blobs.len(), self.config.layers));
@@ -374,9 +378,6 @@ impl ModelConfig {
         for eps in [Some(self.eps()), self.qk_norm].into_iter().flatten() {
             range("eps_mantissa", eps.mantissa, 1 << 23, (1 << 24) - 1)?;
             range("-eps_exponent", eps.exponent.unsigned_abs(), 0, 100)?;
-        }
-        if !matches!(self.weight_bits, 4 | 8) {
-            return Err(ManifestError::Inconsistent(format!("weights of {} bits, 4 or 8 are known", self.weight_bits)));
         }
         let group = u32::try_from(GROUP).unwrap_or(u32::MAX);
         for (field, width) in

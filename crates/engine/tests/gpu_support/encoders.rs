@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use potluck_engine::encoder::{Embedding, Encoder};
-use potluck_engine::gpu::{GpuEncoder, GpuEncoderError, LinearKernels};
+use potluck_engine::gpu::{GpuEncoder, GpuEncoderError};
 use potluck_engine::kernels::linear::CpuPath;
 use potluck_engine::package::{BlobRole, Pooling};
 use potluck_engine::synthetic::{Random, SyntheticEncoder, config};
@@ -24,8 +24,7 @@ pub(crate) fn odd_encoders() -> Vec<Case> {
         config(1, 256, 1056, (1, 1, 256), 40, 20),
         config(1, 384, 768, (12, 12, 32), 64, 530),
     ];
-    let cases = (1..).zip(shapes).map(|(seed, mut shape)| {
-        shape.qkv_bias = true;
+    let cases = (1..).zip(shapes).map(|(seed, shape)| {
         let pooling = if seed % 2 == 0 { Pooling::Cls } else { Pooling::Mean };
         Case::new(SyntheticEncoder::new(shape, pooling, seed))
     });
@@ -55,23 +54,23 @@ impl Case {
         Self { batches: batches.into(), model }
     }
 
-    /// On the kernels given, or those that a start-up chooses.
-    pub(crate) async fn on_gpu(&self, kernels: Option<LinearKernels>) -> Result<GpuEncoder, GpuEncoderError> {
+    /// With so many invocations of a workgroup at most, or as many as a start-up chooses.
+    pub(crate) async fn on_gpu(&self, most_invocations: Option<u32>) -> Result<GpuEncoder, GpuEncoderError> {
         let manifest = Arc::new(self.model.manifest.clone());
-        match kernels {
-            Some(kernels) => GpuEncoder::with_kernels(kernels, manifest, blob(&self.model)).await,
-            None => GpuEncoder::new(true, None, manifest, blob(&self.model)).await,
+        match most_invocations {
+            Some(most) => GpuEncoder::with_invocations(most, manifest, blob(&self.model)).await,
+            None => GpuEncoder::new(true, manifest, blob(&self.model)).await,
         }
     }
 
     /// Compares the vectors of all batches.
-    pub(crate) async fn vectors_equal(&self, kernels: Option<LinearKernels>) {
-        let mut gpu = self.on_gpu(kernels).await.unwrap();
+    pub(crate) async fn vectors_equal(&self, most_invocations: Option<u32>) {
+        let mut gpu = self.on_gpu(most_invocations).await.unwrap();
         for (batch, expected) in &self.batches {
             let got = gpu.encode(&slices(batch)).await.unwrap();
             assert!(
                 got == *expected,
-                "{} texts of {:?} differ on {kernels:?}",
+                "{} texts of {:?} differ with {most_invocations:?}",
                 batch.len(),
                 self.model.manifest.config
             );

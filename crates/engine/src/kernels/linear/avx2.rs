@@ -7,7 +7,8 @@ use core::marker::PhantomData;
 use std::arch::x86_64::{
     __m128i, __m256i, _MM_HINT_T0, _mm_cvtsi32_si128, _mm_loadl_epi64, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi32,
     _mm256_and_si256, _mm256_cvtepi8_epi16, _mm256_cvtepu8_epi32, _mm256_loadu_si256, _mm256_madd_epi16,
-    _mm256_set1_epi32, _mm256_setzero_si256, _mm256_slli_epi32, _mm256_sra_epi32, _mm256_storeu_si256,
+    _mm256_set1_epi32, _mm256_setzero_si256, _mm256_slli_epi32, _mm256_sra_epi32, _mm256_srl_epi32,
+    _mm256_storeu_si256,
 };
 
 use super::finish;
@@ -130,7 +131,7 @@ fn tile<const TOKENS: usize, W: Load>(block: Block<'_, W::Weight>, tokens: &[Gro
     }
     for (t, y) in y.iter_mut().enumerate() {
         for (half, acc) in y.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            let (whole, cut) = (_mm256_slli_epi32::<4>(whole[t][half]), _mm256_sra_epi32(cut[t][half], cut_by));
+            let (whole, cut) = (_mm256_slli_epi32::<4>(whole[t][half]), _mm256_srl_epi32(cut[t][half], cut_by));
             store(acc, _mm256_add_epi32(whole, cut));
         }
         finish(y, block.multipliers);

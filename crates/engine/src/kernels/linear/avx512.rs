@@ -12,7 +12,7 @@ use core::marker::PhantomData;
 use std::arch::x86_64::{
     __m512i, _MM_HINT_T0, _mm_cvtsi32_si128, _mm_loadu_si128, _mm_prefetch, _mm512_add_epi32, _mm512_and_si512,
     _mm512_cvtepu8_epi32, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_loadu_si512, _mm512_set1_epi32,
-    _mm512_setzero_si512, _mm512_slli_epi32, _mm512_sra_epi32, _mm512_storeu_si512,
+    _mm512_setzero_si512, _mm512_slli_epi32, _mm512_sra_epi32, _mm512_srl_epi32, _mm512_storeu_si512,
 };
 
 use super::finish;
@@ -182,7 +182,7 @@ impl<const TOKENS: usize, W: Width> Sums<TOKENS, W> {
     #[inline]
     fn finish(self, multipliers: &[u16], y: &mut [[i32; LANES]]) {
         for (t, y) in y.iter_mut().enumerate() {
-            let cut = _mm512_sra_epi32(self.cut[t], _mm_cvtsi32_si128(W::CUT.cast_signed()));
+            let cut = _mm512_srl_epi32(self.cut[t], _mm_cvtsi32_si128(W::CUT.cast_signed()));
             store(y, _mm512_add_epi32(_mm512_slli_epi32::<4>(self.whole[t]), cut));
             finish(y, multipliers);
         }

@@ -6,7 +6,7 @@
 use core::arch::aarch64::{
     int16x8_t, int32x4_t, vaddq_s32, vandq_s32, vdupq_n_s32, vget_high_s16, vget_high_u16, vget_low_s16, vget_low_u16,
     vld1_s8, vld1_u8, vld1q_s16, vmlal_n_s16, vmlaq_s32, vmovl_s8, vmovl_u8, vmovl_u16, vreinterpretq_s32_u32,
-    vshlq_n_s32, vshlq_s32, vst1q_s32,
+    vreinterpretq_u32_s32, vshlq_n_s32, vshlq_s32, vshlq_u32, vst1q_s32,
 };
 use core::marker::PhantomData;
 
@@ -122,7 +122,10 @@ fn tile<const TOKENS: usize, W: Load>(block: Block<'_, W::Weight>, tokens: &[Gro
         }
         for (t, y) in y.iter_mut().enumerate() {
             for (half, acc) in y.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-                let value = vaddq_s32(vshlq_n_s32::<4>(whole[t][half]), vshlq_s32(cut[t][half], cut_by));
+                let value = vaddq_s32(
+                    vshlq_n_s32::<4>(whole[t][half]),
+                    vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(cut[t][half]), cut_by)),
+                );
                 vst1q_s32(acc.as_mut_ptr(), value);
             }
             finish(y, block.multipliers);

@@ -6,7 +6,7 @@
 
 use core::arch::wasm32::{
     i16x8_load_extend_i8x8, i16x8_load_extend_u8x8, i32x4_add, i32x4_dot_i16x8, i32x4_extend_high_u16x8,
-    i32x4_extend_low_u16x8, i32x4_shl, i32x4_shr, i32x4_splat, v128, v128_and, v128_load, v128_store,
+    i32x4_extend_low_u16x8, i32x4_shl, i32x4_shr, i32x4_splat, u32x4_shr, v128, v128_and, v128_load, v128_store,
 };
 use core::marker::PhantomData;
 
@@ -124,7 +124,7 @@ fn tile<const TOKENS: usize, W: Load>(block: Block<'_, W::Weight>, tokens: &[Gro
     }
     for (t, y) in y.iter_mut().enumerate() {
         for (half, acc) in y.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            store(acc, i32x4_add(i32x4_shl(whole[t][half], 4), i32x4_shr(cut[t][half], W::CUT)));
+            store(acc, i32x4_add(i32x4_shl(whole[t][half], 4), u32x4_shr(cut[t][half], W::CUT)));
         }
         finish(y, block.multipliers);
     }
