@@ -34,9 +34,16 @@ struct Linear {
     add_to_residual: u32,      // 1: outputs += rescale(y, exponent + fraction bits); 0: outputs = y
 }
 
+// Eight inputs: a browser checks every index into a buffer, so an index should fetch much.
+struct Eight {
+    first: vec4<f32>,
+    second: vec4<f32>,
+}
+
 @group(0) @binding(0) var<uniform> forward: Forward;
 @group(0) @binding(1) var<uniform> linear: Linear;
-@group(0) @binding(2) var<storage, read> mantissas: array<vec4<f32>>;    // of ..._fma: [rows, groups * 8], 4 inputs a vec4
+@group(0) @binding(2) var<storage, read> inputs: array<Eight>;           // of ..._fma: [rows, groups * 4]
+@group(0) @binding(2) var<storage, read> mantissas: array<vec4<f32>>;    // the same, as tile_fma reads them: [rows, groups * 8]
 @group(0) @binding(2) var<storage, read> planes: array<vec4<u32>>;       // of ..._dot: [rows, groups * 4], 8 inputs a vec4: hi, lo, hi, lo
 @group(0) @binding(3) var<storage, read> exponents: array<i32>;          // [rows]
 @group(0) @binding(4) var<storage, read> weights: array<vec4<u32>>;      // [groups * 2, out_rows], 16 i8 weights of one row a vec4
@@ -50,6 +57,7 @@ const FEW = 64u;   // invocations of a workgroup of one_, four_ and block_
 const TILE = 64u;  // rows and outputs of a tile
 const LINE = 16u;  // invocations along each side of a tile
 const QUADS = 8u;  // inputs of a group / 4
+const EIGHTS = 4u; // inputs of a group / 8
 
 var<workgroup> shared_high: array<vec4<i32>, FEW>;
 var<workgroup> shared_low: array<vec4<u32>, FEW>;
@@ -113,8 +121,9 @@ fn finish(row: u32, out: u32, high: i32, low: u32) {
 }
 
 // Eight products as an integer.
-fn eight(weights: vec2<u32>, quad: u32) -> i32 {
-    return i32(dot(signed_floats(weights.x), mantissas[quad]) + dot(signed_floats(weights.y), mantissas[quad + 1u]));
+fn eight(weights: vec2<u32>, at: u32) -> i32 {
+    let a = inputs[at];
+    return i32(dot(signed_floats(weights.x), a.first) + dot(signed_floats(weights.y), a.second));
 }
 
 // H and L of eight inputs from an even quad on, added to `sums`.
@@ -135,11 +144,11 @@ fn one_fma(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocatio
     var high = 0i;
     var low = 0u;
     for (var group = lane / width; group < linear.groups; group += SLICES) {
-        let input = (row * linear.groups + group) * QUADS;
+        let input = (row * linear.groups + group) * EIGHTS;
         let first = weights[(group * 2u) * linear.out_rows + here];
         let second = weights[(group * 2u + 1u) * linear.out_rows + here];
         let scale = group_scale(group, here);
-        let sum = eight(first.xy, input) + eight(first.zw, input + 2u) + eight(second.xy, input + 4u) + eight(second.zw, input + 6u);
+        let sum = eight(first.xy, input) + eight(first.zw, input + 1u) + eight(second.xy, input + 2u) + eight(second.zw, input + 3u);
         high += bitcast<i32>(scale) * (sum >> 7u);
         low += scale * (bitcast<u32>(sum) & 127u);
     }
@@ -199,24 +208,25 @@ fn four_fma(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocati
     let out = workgroup.x * width + lane % width;
     let here = min(out, linear.out_rows - 1u);
     let row = workgroup.y * 4u;
-    let row_width = linear.groups * QUADS;
+    let row_width = linear.groups * EIGHTS;
     var high = vec4<i32>(0);
     var low = vec4<u32>(0u);
     for (var group = lane / width; group < linear.groups; group += SLICES) {
-        let input = row * row_width + group * QUADS;
+        let input = row * row_width + group * EIGHTS;
         let scale = group_scale(group, here);
         var sum = vec4<i32>(0);
         for (var part = 0u; part < 2u; part++) {
             let words = weights[(group * 2u + part) * linear.out_rows + here];
-            let quad = input + part * 4u;
+            let eighth = input + part * 2u;
             let w0 = signed_floats(words.x);
             let w1 = signed_floats(words.y);
             let w2 = signed_floats(words.z);
             let w3 = signed_floats(words.w);
             for (var i = 0u; i < 4u; i++) {
-                let at = quad + i * row_width;
-                sum[i] += i32(dot(w0, mantissas[at]) + dot(w1, mantissas[at + 1u]))
-                    + i32(dot(w2, mantissas[at + 2u]) + dot(w3, mantissas[at + 3u]));
+                let a = inputs[eighth + i * row_width];
+                let b = inputs[eighth + i * row_width + 1u];
+                sum[i] += i32(dot(w0, a.first) + dot(w1, a.second))
+                    + i32(dot(w2, b.first) + dot(w3, b.second));
             }
         }
         high += bitcast<i32>(scale) * (sum >> vec4<u32>(7u));
@@ -285,7 +295,7 @@ fn block_fma(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocat
     let first_out = workgroup.x * FEW * 4u + lane;
     let here = min(vec4<u32>(first_out) + vec4<u32>(0u, FEW, FEW * 2u, FEW * 3u), vec4<u32>(linear.out_rows - 1u));
     let row = workgroup.y * 4u;
-    let row_width = linear.groups * QUADS;
+    let row_width = linear.groups * EIGHTS;
     var high0 = vec4<i32>(0);
     var low0 = vec4<u32>(0u);
     var high1 = vec4<i32>(0);
@@ -307,7 +317,7 @@ fn block_fma(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocat
             let words2 = weights[place + here.z];
             let words3 = weights[place + here.w];
             for (var pair = 0u; pair < 2u; pair++) {
-                let quad = row * row_width + group * QUADS + part * 4u + pair * 2u;
+                let eighth = row * row_width + group * EIGHTS + part * 2u + pair;
                 let pair0 = select(words0.xy, words0.zw, pair == 1u);
                 let pair1 = select(words1.xy, words1.zw, pair == 1u);
                 let pair2 = select(words2.xy, words2.zw, pair == 1u);
@@ -320,18 +330,14 @@ fn block_fma(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocat
                 let w2 = signed_floats(pair2.y);
                 let v3 = signed_floats(pair3.x);
                 let w3 = signed_floats(pair3.y);
-                let a0 = mantissas[quad];
-                let b0 = mantissas[quad + 1u];
-                sum0 += vec4<i32>(vec4<f32>(dot(v0, a0), dot(v1, a0), dot(v2, a0), dot(v3, a0)) + vec4<f32>(dot(w0, b0), dot(w1, b0), dot(w2, b0), dot(w3, b0)));
-                let a1 = mantissas[quad + row_width];
-                let b1 = mantissas[quad + row_width + 1u];
-                sum1 += vec4<i32>(vec4<f32>(dot(v0, a1), dot(v1, a1), dot(v2, a1), dot(v3, a1)) + vec4<f32>(dot(w0, b1), dot(w1, b1), dot(w2, b1), dot(w3, b1)));
-                let a2 = mantissas[quad + row_width * 2u];
-                let b2 = mantissas[quad + row_width * 2u + 1u];
-                sum2 += vec4<i32>(vec4<f32>(dot(v0, a2), dot(v1, a2), dot(v2, a2), dot(v3, a2)) + vec4<f32>(dot(w0, b2), dot(w1, b2), dot(w2, b2), dot(w3, b2)));
-                let a3 = mantissas[quad + row_width * 3u];
-                let b3 = mantissas[quad + row_width * 3u + 1u];
-                sum3 += vec4<i32>(vec4<f32>(dot(v0, a3), dot(v1, a3), dot(v2, a3), dot(v3, a3)) + vec4<f32>(dot(w0, b3), dot(w1, b3), dot(w2, b3), dot(w3, b3)));
+                let a0 = inputs[eighth];
+                sum0 += vec4<i32>(vec4<f32>(dot(v0, a0.first), dot(v1, a0.first), dot(v2, a0.first), dot(v3, a0.first)) + vec4<f32>(dot(w0, a0.second), dot(w1, a0.second), dot(w2, a0.second), dot(w3, a0.second)));
+                let a1 = inputs[eighth + row_width];
+                sum1 += vec4<i32>(vec4<f32>(dot(v0, a1.first), dot(v1, a1.first), dot(v2, a1.first), dot(v3, a1.first)) + vec4<f32>(dot(w0, a1.second), dot(w1, a1.second), dot(w2, a1.second), dot(w3, a1.second)));
+                let a2 = inputs[eighth + row_width * 2u];
+                sum2 += vec4<i32>(vec4<f32>(dot(v0, a2.first), dot(v1, a2.first), dot(v2, a2.first), dot(v3, a2.first)) + vec4<f32>(dot(w0, a2.second), dot(w1, a2.second), dot(w2, a2.second), dot(w3, a2.second)));
+                let a3 = inputs[eighth + row_width * 3u];
+                sum3 += vec4<i32>(vec4<f32>(dot(v0, a3.first), dot(v1, a3.first), dot(v2, a3.first), dot(v3, a3.first)) + vec4<f32>(dot(w0, a3.second), dot(w1, a3.second), dot(w2, a3.second), dot(w3, a3.second)));
             }
         }
         high0 += bitcast<vec4<i32>>(scale) * (sum0 >> vec4<u32>(7u));
