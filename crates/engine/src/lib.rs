@@ -10,7 +10,7 @@
 //! | `quality` | the integers beside the floats they were made from (feature `import`) |
 //! | [`kernels`] | each kernel's maths, its plain-loop specification, its SIMD and WGSL |
 //! | [`cpu`], `gpu` | layers on the CPU; on a GPU through wgpu (feature `gpu`) |
-//! | [`encoder`] | texts to vectors, on the CPU |
+//! | [`encoder`] | texts to vectors, on the CPU (on a GPU: `gpu::GpuEncoder`) |
 //! | [`engine`] | parts and sessions on one backend |
 //! | [`sampler`], `tokenizer` | logits to tokens; text to tokens and back (feature `tokenizer`) |
 //! | [`conformance`] | what a backend must reproduce before it is used |
