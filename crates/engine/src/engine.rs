@@ -2,6 +2,11 @@
 //!
 //! It holds whichever layers it was given, in any combination; a session uses a contiguous range of them. Rows go in, rows or logits
 //! come out; where they come from and go to is not its business.
+//!
+//! A GPU can be taken away: its driver resets it, a browser wants it back, its memory runs out. What was on it is gone, but nothing that
+//! cannot be had again: weights are files, and a session's caches follow from the rows it was given, which are kept beside them. So a new
+//! engine [takes over](Engine::take_over) from the old one, is given the weights again, [resumes](Engine::resume) the sessions, and the step that
+//! failed is tried again: the answer is the same to the bit.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -15,12 +20,11 @@ use crate::gpu::{Gpu, GpuError};
 use crate::kernels::embedding;
 use crate::kernels::linear::CpuPath;
 use crate::kv_cache::LayerCache;
-use crate::package::{BlobRole, LayerWeights, Linear, Manifest, Tables};
-
+use crate::package::{BlobRole, LayerWeights, Linear, Manifest, ModelConfig, Tables};
 use crate::sampler::Logits;
 use crate::threads;
 
-pub use error::{EngineError, ForwardError, LoadError, SessionError};
+pub use error::{EngineError, ForwardError, GpuLoss, LoadError, SessionError};
 
 mod error;
 
@@ -28,6 +32,11 @@ mod error;
 pub const MAX_ROWS: usize = 128;
 /// Sessions at once.
 pub const MAX_SESSIONS: usize = 64;
+
+/// Bytes of what all sessions were given that are kept for a GPU's loss: a conversation of 2,000 tokens takes 16 MB in the middle of a model
+/// that is 2,048 wide, and 8 KB at its beginning. A session that is over it cannot be resumed.
+#[cfg(feature = "gpu")]
+const MAX_KEPT_BYTES: usize = 64 << 20;
 
 /// What should compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +111,57 @@ struct Model {
     head: Option<Option<cpu::Head>>,
 }
 
+impl Backend {
+    fn is_gpu(&self) -> bool {
+        !matches!(self, Self::Cpu(_))
+    }
+
+    /// Makes room for a session's caches.
+    #[cfg(feature = "gpu")]
+    fn open_session(&mut self, id: u128, layers: Range<u32>) -> Result<(), ForwardError> {
+        match self {
+            Self::Cpu(_) => Ok(()),
+            Self::Gpu(gpu) => Ok(gpu.open_session(id, layers)?),
+        }
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "a GPU has caches of its own")]
+    fn open_session(&mut self, _id: u128, _layers: Range<u32>) -> Result<(), ForwardError> {
+        Ok(())
+    }
+
+    /// Takes rows through a session's layers, none of which is missing.
+    #[cfg_attr(not(feature = "gpu"), expect(clippy::unused_async, reason = "a processor does not wait"))]
+    async fn forward(
+        &mut self,
+        model: &Model,
+        #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "a GPU's sessions have names"))] id: u128,
+        session: &mut Session,
+        position: u32,
+        mut rows: Vec<i32>,
+    ) -> Result<Vec<i32>, ForwardError> {
+        match self {
+            Self::Cpu(_) => threads::enter(|| {
+                for (index, cache) in session.layers.clone().zip(&mut session.caches) {
+                    let Some(Some(weights)) = model.layers.get(&index) else { continue };
+                    weights.forward(&model.manifest.config, &model.tables, cache, position, &mut rows);
+                }
+                Ok(rows)
+            }),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => Ok(gpu.forward_layers(id, position, &rows).await?),
+        }
+    }
+}
+
 impl Model {
+    /// The residual rows of tokens, all of which are of the vocabulary.
+    fn embed(&self, tokens: &[u32]) -> Result<Vec<i32>, ForwardError> {
+        let Some(weights) = &self.embedding else { return Err(ForwardError::Missing(BlobRole::Embedding)) };
+        Ok(embedding::reference(weights, self.manifest.config.residual_fraction_bits.cast_signed(), tokens))
+    }
+
     /// The first part, if any, that a session over `layers` needs and that is not here.
     fn first_missing(&self, layers: &Range<u32>) -> Option<BlobRole> {
         let wanted = self.manifest.blobs_for(layers.clone());
@@ -121,6 +180,20 @@ struct Session {
     position: u32,
     /// One a layer; unused on a GPU, which keeps its own.
     caches: Vec<LayerCache>,
+    /// On a GPU, what it was given: tokens, or residual rows; none once that was too much.
+    inputs: Option<Vec<i32>>,
+}
+
+impl Session {
+    fn new(layers: Range<u32>) -> Self {
+        let caches = vec![LayerCache::default(); layers.len()];
+        Self { layers, position: 0, caches, inputs: Some(Vec::new()) }
+    }
+
+    /// Values of its input a row.
+    fn input_width(&self, config: &ModelConfig) -> usize {
+        if self.layers.start == 0 { 1 } else { config.d_model as usize }
+    }
 }
 
 impl Engine {
@@ -213,16 +286,27 @@ impl Engine {
     pub fn set_model(&mut self, manifest: Arc<Manifest>, tables: &[u8]) -> Result<(), LoadError> {
         let tables = Tables::from_bytes(&manifest.config, tables)?;
         self.forget_model();
-        #[cfg(feature = "gpu")]
+        self.set_tables(&manifest, &tables)?;
+        self.model = Some(Model { manifest, tables, embedding: None, layers: BTreeMap::new(), head: None });
+        Ok(())
+    }
+
+    #[cfg(feature = "gpu")]
+    fn set_tables(&mut self, manifest: &Manifest, tables: &Tables) -> Result<(), LoadError> {
         if let Backend::Gpu(gpu) = &mut self.backend {
-            match gpu.set_model(&manifest, &tables) {
+            match gpu.set_model(manifest, tables) {
                 Err(error @ GpuError::Limit { .. }) if self.choice == BackendChoice::Auto => {
                     self.compute_on_cpu(&error.to_string());
                 }
                 outcome => outcome?,
             }
         }
-        self.model = Some(Model { manifest, tables, embedding: None, layers: BTreeMap::new(), head: None });
+        Ok(())
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "a GPU has tables of its own")]
+    fn set_tables(&mut self, _manifest: &Manifest, _tables: &Tables) -> Result<(), LoadError> {
         Ok(())
     }
 
@@ -317,12 +401,8 @@ impl Engine {
         if let Some(role) = model.first_missing(&layers) {
             return Err(SessionError::Missing(role));
         }
-        #[cfg(feature = "gpu")]
-        if let Backend::Gpu(gpu) = &mut self.backend {
-            gpu.open_session(id, layers.clone()).map_err(|error| SessionError::Gpu(error.to_string()))?;
-        }
-        let caches = vec![LayerCache::default(); layers.len()];
-        self.sessions.insert(id, Session { layers, position: 0, caches });
+        self.backend.open_session(id, layers.clone()).map_err(|error| SessionError::Gpu(error.to_string()))?;
+        self.sessions.insert(id, Session::new(layers));
         Ok(())
     }
 
@@ -351,6 +431,8 @@ impl Engine {
             for cache in &mut session.caches {
                 cache.truncate(position as usize, config.kv_heads as usize, config.head_dim as usize);
             }
+            let width = session.input_width(config);
+            session.inputs.iter_mut().for_each(|inputs| inputs.truncate(position as usize * width));
         }
     }
 
@@ -377,14 +459,13 @@ impl Engine {
         if position != session.position {
             return Err(ForwardError::Position { expected: session.position, got: position });
         }
-        let mut rows = match input {
+        let rows = match input {
             Input::Tokens(tokens) if session.layers.start == 0 => {
                 check_rows(tokens.len())?;
                 if let Some(got) = tokens.iter().copied().find(|token| *token >= config.vocab) {
                     return Err(ForwardError::Token { vocab: config.vocab, got });
                 }
-                let Some(weights) = &model.embedding else { return Err(ForwardError::Missing(BlobRole::Embedding)) };
-                embedding::reference(weights, config.residual_fraction_bits.cast_signed(), tokens)
+                model.embed(tokens)?
             }
             Input::Hidden(values) if session.layers.start > 0 => {
                 if values.len() % width != 0 {
@@ -402,17 +483,7 @@ impl Engine {
         if count > config.max_positions - position {
             return Err(ForwardError::Full { limit: config.max_positions });
         }
-        match &mut self.backend {
-            Backend::Cpu(_) => threads::enter(|| {
-                for (index, cache) in session.layers.clone().zip(&mut session.caches) {
-                    // Nothing is missing: see above.
-                    let Some(Some(weights)) = model.layers.get(&index) else { continue };
-                    weights.forward(config, &model.tables, cache, position, &mut rows);
-                }
-            }),
-            #[cfg(feature = "gpu")]
-            Backend::Gpu(gpu) => rows = gpu.forward_layers(id, position, &rows).await?,
-        }
+        let rows = self.backend.forward(model, id, session, position, rows).await?;
         let last = &rows[rows.len() - width..];
         let output = match (&mut self.backend, &model.head) {
             _ if session.layers.end != config.layers => Output::Hidden(rows),
@@ -426,7 +497,95 @@ impl Engine {
         };
         // Last, so that a step that failed can be tried again: a GPU's caches are written anew from `position`.
         session.position += count;
+        #[cfg(feature = "gpu")]
+        if matches!(self.backend, Backend::Gpu(_)) {
+            self.keep(id, input);
+        }
         Ok(output)
+    }
+
+    /// Keeps what a session was given, as far as there is room.
+    #[cfg(feature = "gpu")]
+    fn keep(&mut self, id: u128, input: Input<'_>) {
+        let kept: usize = self.sessions.values().filter_map(|session| session.inputs.as_ref()).map(Vec::len).sum();
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(inputs) = &mut session.inputs else { return };
+        match input {
+            Input::Tokens(tokens) => inputs.extend(tokens.iter().map(|token| token.cast_signed())),
+            Input::Hidden(rows) if (kept + rows.len()) * size_of::<i32>() <= MAX_KEPT_BYTES => inputs.extend(rows),
+            Input::Hidden(_) => session.inputs = None,
+        }
+    }
+
+    /// Goes on where an engine left off whose GPU is gone: with its model, the weights that are not on a GPU, and its sessions. Gives the parts
+    /// to [load](Self::load) before the sessions can be [resumed](Self::resume).
+    ///
+    /// # Errors
+    /// If this engine's GPU has no room for the model.
+    pub fn take_over(&mut self, lost: Self) -> Result<Vec<BlobRole>, LoadError> {
+        self.forget_model();
+        let Some(model) = lost.model else { return Ok(Vec::new()) };
+        self.set_tables(&model.manifest, &model.tables)?;
+        let again = model.layers.keys().map(|index| BlobRole::Layer(*index));
+        let again = again.chain(model.head.as_ref().map(|_| BlobRole::Head)).collect();
+        self.model = Some(Model { layers: BTreeMap::new(), head: None, ..model });
+        self.sessions = lost.sessions;
+        Ok(again)
+    }
+
+    /// Computes the caches of all sessions again, after [`Self::take_over`] and once all parts are loaded. A session whose inputs were too many
+    /// to keep is closed.
+    ///
+    /// # Errors
+    /// If a part is missing or the backend fails.
+    pub async fn resume(&mut self) -> Result<(), ForwardError> {
+        let ids: Vec<u128> = self.sessions.keys().copied().collect();
+        for id in ids {
+            let Some(lost) = self.sessions.remove(&id) else { continue };
+            let Some(inputs) = &lost.inputs else { continue };
+            match self.again(id, lost.layers.clone(), inputs).await {
+                Ok(session) => self.sessions.insert(id, session),
+                Err(error) => {
+                    // Yet another engine may take it over.
+                    self.sessions.insert(id, lost);
+                    return Err(error);
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// A session that was given `inputs`.
+    async fn again(&mut self, id: u128, layers: Range<u32>, inputs: &[i32]) -> Result<Session, ForwardError> {
+        let Some(model) = &self.model else { return Err(ForwardError::NoSession) };
+        if let Some(role) = model.first_missing(&layers) {
+            return Err(ForwardError::Missing(role));
+        }
+        let mut session = Session::new(layers);
+        let width = session.input_width(&model.manifest.config);
+        self.backend.open_session(id, session.layers.clone())?;
+        for inputs in inputs.chunks(MAX_ROWS * width) {
+            let rows = if session.layers.start == 0 {
+                let tokens: Vec<u32> = inputs.iter().map(|token| token.cast_unsigned()).collect();
+                model.embed(&tokens)?
+            } else {
+                inputs.to_vec()
+            };
+            let position = session.position;
+            self.backend.forward(model, id, &mut session, position, rows).await?;
+            session.position += u32::try_from(inputs.len() / width).unwrap_or(u32::MAX);
+        }
+        // A processor cannot be lost.
+        session.inputs = self.backend.is_gpu().then(|| inputs.to_vec());
+        Ok(session)
+    }
+
+    /// Takes the GPU away, as a driver's reset does; for tests.
+    #[cfg(feature = "gpu")]
+    pub fn lose_gpu(&mut self) {
+        if let Backend::Gpu(gpu) = &mut self.backend {
+            gpu.destroy();
+        }
     }
 
     fn forget_model(&mut self) {

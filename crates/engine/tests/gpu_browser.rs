@@ -7,11 +7,14 @@
 #[path = "gpu_support/encoders.rs"]
 mod encoders;
 mod gpu_support;
+#[path = "gpu_support/loss.rs"]
+mod loss;
 
 use std::pin::pin;
 use std::task::{Context, Waker};
 
 use gpu_support::{Reference, batches_equal, going_back_equals, hidden, odd_shapes, same};
+use potluck_engine::engine::BackendChoice;
 use potluck_engine::gpu::Gpu;
 use potluck_engine::synthetic::{Random, config};
 use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
@@ -41,6 +44,11 @@ async fn encoders_equal_the_reference() {
         case.vectors_equal(None).await;
         console_log!("equal: {:?}", case.model.manifest.config);
     }
+}
+
+#[wasm_bindgen_test]
+async fn conversations_outlive_their_gpu() {
+    loss::answers_go_on(&[BackendChoice::Gpu, BackendChoice::Cpu]).await;
 }
 
 #[wasm_bindgen_test]

@@ -2,6 +2,9 @@
 //! those of the specification. Without an adapter it says so and passes, unless `POTLUCK_REQUIRE_GPU=1`.
 #![cfg(all(not(target_arch = "wasm32"), feature = "gpu"))]
 
+#[path = "gpu_support/loss.rs"]
+mod loss;
+
 use std::sync::Arc;
 
 use futures::executor::block_on;
@@ -10,12 +13,24 @@ use potluck_engine::gpu::{Gpu, GpuError};
 use potluck_engine::package::BlobRole;
 use potluck_engine::synthetic::{Synthetic, config};
 
+fn is_here() -> bool {
+    let Err(error @ GpuError::NoAdapter { .. }) = block_on(Gpu::new(true, None)) else { return true };
+    let required = std::env::var("POTLUCK_REQUIRE_GPU").is_ok_and(|value| value == "1");
+    assert!(!required, "POTLUCK_REQUIRE_GPU=1, but: {error}");
+    eprintln!("SKIPPED: no adapter ({error})");
+    false
+}
+
+#[test]
+fn conversations_outlive_their_gpu() {
+    if is_here() {
+        block_on(loss::answers_go_on(&[BackendChoice::Gpu, BackendChoice::Cpu]));
+    }
+}
+
 #[test]
 fn whole_answers_are_those_of_the_specification() {
-    if let Err(error @ GpuError::NoAdapter { .. }) = block_on(Gpu::new(true, None)) {
-        let required = std::env::var("POTLUCK_REQUIRE_GPU").is_ok_and(|value| value == "1");
-        assert!(!required, "POTLUCK_REQUIRE_GPU=1, but: {error}");
-        eprintln!("SKIPPED: no adapter ({error})");
+    if !is_here() {
         return;
     }
     let answers = [BackendChoice::Gpu, BackendChoice::Scalar].map(|choice| block_on(answer(choice)));

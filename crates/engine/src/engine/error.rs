@@ -48,6 +48,48 @@ pub enum SessionError {
     Gpu(String),
 }
 
+/// What became of a GPU; nothing of what it was given can be used any more, or no more of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GpuLoss {
+    /// Its driver was reset, or the browser took it away. Another may be had.
+    Device,
+    /// It has no room left: nothing is to be gained from another.
+    Memory,
+}
+
+impl LoadError {
+    /// Whether the GPU is at its end, so that another engine should [take over](super::Engine::take_over).
+    #[must_use]
+    pub fn gpu_loss(&self) -> Option<GpuLoss> {
+        match self {
+            #[cfg(feature = "gpu")]
+            Self::Gpu(error) => loss(error),
+            _ => None,
+        }
+    }
+}
+
+impl ForwardError {
+    /// As [`LoadError::gpu_loss`].
+    #[must_use]
+    pub fn gpu_loss(&self) -> Option<GpuLoss> {
+        match self {
+            #[cfg(feature = "gpu")]
+            Self::Gpu(error) => loss(error),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(feature = "gpu")]
+fn loss(error: &GpuError) -> Option<GpuLoss> {
+    match error {
+        GpuError::DeviceLost { .. } => Some(GpuLoss::Device),
+        GpuError::OutOfMemory { .. } => Some(GpuLoss::Memory),
+        _ => None,
+    }
+}
+
 /// A step was refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ForwardError {

@@ -105,6 +105,11 @@ impl Gpu {
         &self.tuning
     }
 
+    /// Takes the device away, as a driver's reset does; for tests.
+    pub fn destroy(&mut self) {
+        self.device.handle.destroy();
+    }
+
     /// What the GPU calls itself.
     #[must_use]
     pub fn info(&self) -> &GpuInfo {
