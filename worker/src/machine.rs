@@ -1,4 +1,7 @@
 //! What the node's actions move besides the network: the engine, the weight store, and how fast this machine is.
+//!
+//! A GPU that is gone (its driver was reset, the browser took it back, its memory is full) is replaced where it shows, in the middle of a step: a new
+//! engine takes over, reads the weights from the store again and resumes the sessions. Nobody who waits for the step sees more than a pause.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -10,7 +13,7 @@ use std::task::{Poll, Waker};
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use potluck_engine::conformance;
-use potluck_engine::engine::{BackendChoice, Engine, Input, Output};
+use potluck_engine::engine::{BackendChoice, Engine, ForwardError, GpuLoss, Input, LoadError, Output, SessionError};
 use potluck_engine::package::{BlobRef, BlobRole, Manifest};
 use potluck_engine::sampler;
 use potluck_engine::tokenizer::Tokenizer;
@@ -20,7 +23,7 @@ use potluck_protocol::page::BackendPreference;
 use potluck_protocol::sampling::Sampling;
 use web_time::Instant;
 
-use crate::node::{Action, Computed, MachineEvent, Step, Work};
+use crate::node::{Action, Computed, EngineDescription, MachineEvent, Step, Work};
 
 /// Engine and weights of one node.
 pub(crate) struct Machine {
@@ -33,9 +36,14 @@ pub(crate) struct Machine {
 
 struct Loaded {
     engine: Engine,
-    model: Option<ModelId>,
+    choice: BackendChoice,
+    model: Option<(ModelId, Arc<Manifest>)>,
     /// Parts that came before the tables that the engine needs first.
     early: Vec<(Arc<Manifest>, BlobRole, Vec<u8>)>,
+    /// GPUs that are gone.
+    losses: u32,
+    /// Why a part could not be loaded: the next action finds another place.
+    gone: Option<(GpuLoss, String)>,
 }
 
 type Download = Pin<Box<dyn Future<Output = Downloaded>>>;
@@ -54,6 +62,8 @@ struct Progress {
 
 /// Largest manifest: a few hundred layers at some hundred bytes each.
 const MAX_MANIFEST_BYTES: u64 = 1024 * 1024;
+/// Losses after which a GPU is not asked again: a driver that fails so often fails everyone who waits.
+const MAX_LOSSES: u32 = 3;
 /// What this machine's GPU was found to run fastest.
 const TUNING_NOTE: &str = "gpu-tuning.json";
 
@@ -118,6 +128,11 @@ impl Machine {
                 None
             }
             Action::FetchBlob { model, manifest, role, blob } => {
+                if let Some((loss, reason)) = self.engine.as_mut().and_then(|loaded| loaded.gone.take())
+                    && let Err(reason) = self.replace_engine(loss, reason).await
+                {
+                    tracing::warn!(reason, "no other place for the weights");
+                }
                 self.fetch_part(model, manifest, role, blob);
                 None
             }
@@ -128,7 +143,7 @@ impl Machine {
                 None
             }
             Action::OpenSession { session, layers } => {
-                self.open_session(session, layers);
+                self.open_session(session, layers).await;
                 None
             }
             Action::CloseSession { session } => {
@@ -151,29 +166,78 @@ impl Machine {
             BackendPreference::Gpu => BackendChoice::Gpu,
         };
         self.engine = None;
+        match self.open_engine(choice).await {
+            Ok((engine, description)) => {
+                self.engine = Some(Loaded { engine, choice, model: None, early: Vec::new(), losses: 0, gone: None });
+                MachineEvent::EngineReady(description)
+            }
+            Err(reason) => MachineEvent::EngineFailed { reason },
+        }
+    }
+
+    /// An engine that was seen to compute rightly.
+    async fn open_engine(&self, choice: BackendChoice) -> Result<(Engine, EngineDescription), String> {
         // A GPU is measured once, not at every start.
         let known = if choice == BackendChoice::Cpu { None } else { self.store.note(TUNING_NOTE).await };
-        match Engine::with_tuning(choice, known.as_deref()).await {
-            Ok(mut engine) => {
-                if let Some(tuning) = engine.tuning().filter(|tuning| Some(tuning) != known.as_ref()) {
-                    self.store.keep_note(TUNING_NOTE, &tuning).await;
-                }
-                let macs_per_ms = match measure(&mut engine).await {
-                    Ok(speed) => speed,
-                    Err(reason) => return MachineEvent::EngineFailed { reason },
-                };
-                let info = engine.backend();
-                let event = MachineEvent::EngineReady {
-                    backend: info.kind.to_owned(),
-                    adapter: info.adapter.clone(),
-                    note: info.note.clone(),
-                    macs_per_ms,
-                };
-                self.engine = Some(Loaded { engine, model: None, early: Vec::new() });
-                event
-            }
-            Err(error) => MachineEvent::EngineFailed { reason: error.to_string() },
+        let mut engine = Engine::with_tuning(choice, known.as_deref()).await.map_err(|error| error.to_string())?;
+        if let Some(tuning) = engine.tuning().filter(|tuning| Some(tuning) != known.as_ref()) {
+            self.store.keep_note(TUNING_NOTE, &tuning).await;
         }
+        let macs_per_ms = measure(&mut engine).await?;
+        let info = engine.backend();
+        let description = EngineDescription {
+            backend: info.kind.to_owned(),
+            adapter: info.adapter.clone(),
+            note: info.note.clone(),
+            macs_per_ms,
+        };
+        Ok((engine, description))
+    }
+
+    /// Another engine in the place of one whose GPU is gone, with the same weights and sessions: on a GPU again unless that makes no sense, else on the
+    /// processor, if it was left open what computes.
+    async fn replace_engine(&mut self, mut loss: GpuLoss, mut reason: String) -> Result<(), String> {
+        loop {
+            let Some(lost) = &mut self.engine else { return Err("the engine is stopped".to_owned()) };
+            lost.losses += 1;
+            let again = loss == GpuLoss::Device && lost.losses <= MAX_LOSSES;
+            let choice = match lost.choice {
+                BackendChoice::Auto if !again => BackendChoice::Cpu,
+                choice if again => choice,
+                _ => return Err(reason),
+            };
+            tracing::warn!(reason, ?choice, "the GPU is gone; another engine takes over");
+            let (engine, mut description) = self.open_engine(choice).await?;
+            if choice == BackendChoice::Cpu {
+                description.note = Some(format!("computing on the CPU: {reason}"));
+            }
+            let Some(Loaded { engine: lost, model, early, losses, .. }) = self.engine.take() else { continue };
+            let mut loaded = Loaded { engine, choice, model, early, losses, gone: None };
+            let moved = self.move_in(&mut loaded, lost).await;
+            self.engine = Some(loaded);
+            match moved {
+                Ok(()) => {
+                    let event = Downloaded::Event(MachineEvent::EngineReplaced(description));
+                    self.downloads.push(Box::pin(std::future::ready(event)));
+                    return Ok(());
+                }
+                Err(MoveError { reason: next, loss: Some(next_loss) }) => (reason, loss) = (next, next_loss),
+                Err(MoveError { reason, loss: None }) => return Err(reason),
+            }
+        }
+    }
+
+    /// Gives a new engine what the lost one had.
+    async fn move_in(&self, loaded: &mut Loaded, lost: Engine) -> Result<(), MoveError> {
+        let missing = loaded.engine.take_over(lost)?;
+        let Some((_, manifest)) = &loaded.model else { return Ok(()) };
+        let blobs = manifest.blobs_for(0..manifest.config.layers);
+        for (role, blob) in blobs.into_iter().filter(|(role, _)| missing.contains(role)) {
+            let bytes = self.store.fetch(&self.server, &blob.hash.0, blob.size_bytes, |_| {}).await;
+            let bytes = bytes.map_err(|error| MoveError { reason: error.to_string(), loss: None })?;
+            loaded.engine.load(role, &bytes)?;
+        }
+        Ok(loaded.engine.resume().await?)
     }
 
     fn fetch_manifest(&mut self, model: ModelId) {
@@ -227,28 +291,40 @@ impl Machine {
         let loaded = self.engine.as_mut()?;
         let result = if role == BlobRole::Tables {
             let result = loaded.engine.set_model(Arc::clone(&manifest), &bytes);
-            loaded.model = Some(model);
+            loaded.model = Some((model, manifest));
             for (_, role, bytes) in std::mem::take(&mut loaded.early) {
                 let result = loaded.engine.load(role, &bytes).map_err(|error| error.to_string());
                 let event = MachineEvent::Loaded { model, role, result };
                 self.downloads.push(Box::pin(std::future::ready(Downloaded::Event(event))));
             }
             result
-        } else if loaded.model == Some(model) {
+        } else if loaded.model.as_ref().is_some_and(|(of, _)| *of == model) {
             loaded.engine.load(role, &bytes)
         } else {
             loaded.early.retain(|(early, _, _)| early.name == manifest.name);
             loaded.early.push((manifest, role, bytes));
             return None;
         };
+        if let Err(error) = &result
+            && let Some(loss) = error.gpu_loss()
+        {
+            loaded.gone = Some((loss, error.to_string()));
+        }
         Some(MachineEvent::Loaded { model, role, result: result.map_err(|error| error.to_string()) })
     }
 
-    fn open_session(&mut self, session: SessionId, layers: LayerRange) {
-        if let Some(loaded) = &mut self.engine {
-            // A failure shows at the first step, which then has no session to run in.
-            if let Err(error) = loaded.engine.open_session(session.as_u128(), layers.indices()) {
-                tracing::warn!(%error, "could not open a session");
+    /// A failure shows at the first step, which then has no session to run in.
+    async fn open_session(&mut self, session: SessionId, layers: LayerRange) {
+        while let Some(loaded) = &mut self.engine {
+            let Err(error) = loaded.engine.open_session(session.as_u128(), layers.indices()) else { return };
+            let reason = error.to_string();
+            let replaced = match error {
+                SessionError::Gpu { loss: Some(loss), .. } => self.replace_engine(loss, reason).await,
+                _ => Err(reason),
+            };
+            if let Err(reason) = replaced {
+                tracing::warn!(reason, "could not open a session");
+                return;
             }
         }
     }
@@ -259,35 +335,69 @@ impl Machine {
             Work::Tokens(tokens) => tokens.len(),
             Work::Hidden(_) => 0,
         };
-        let output = match &mut self.engine {
-            None => Err("the engine is stopped".to_owned()),
-            Some(loaded) => {
-                let input = match &work {
-                    Work::Tokens(tokens) => Input::Tokens(tokens),
-                    Work::Hidden(values) => {
-                        rows = values.len() / loaded.engine.d_model().max(1);
-                        Input::Hidden(values)
-                    }
+        if let (Work::Hidden(values), Some(loaded)) = (&work, &self.engine) {
+            rows = values.len() / loaded.engine.d_model().max(1);
+        }
+        let forward = self.forward(session, position, &work, sampling.is_some()).await;
+        let output = forward.map(|output| match (output, sampling) {
+            (Output::Hidden(values), _) => Computed::Hidden(values),
+            (Output::Logits(logits), Some(sampling)) => {
+                let draw = sampler::Sampling {
+                    temperature_milli: sampling.temperature_milli,
+                    top_k: sampling.top_k,
+                    top_p_milli: sampling.top_p_milli,
+                    seed: sampling.seed,
                 };
-                let forward = loaded.engine.forward(session.as_u128(), position, input, sampling.is_some()).await;
-                forward.map_err(|error| error.to_string()).map(|output| match (output, sampling) {
-                    (Output::Hidden(values), _) => Computed::Hidden(values),
-                    (Output::Logits(logits), Some(sampling)) => {
-                        let draw = sampler::Sampling {
-                            temperature_milli: sampling.temperature_milli,
-                            top_k: sampling.top_k,
-                            top_p_milli: sampling.top_p_milli,
-                            seed: sampling.seed,
-                        };
-                        let place = position + u32::try_from(rows).unwrap_or(u32::MAX);
-                        Computed::Token(sampler::sample(&logits, &draw, place))
-                    }
-                    (Output::Logits(_) | Output::None, _) => Computed::Nothing,
-                })
+                let place = position + u32::try_from(rows).unwrap_or(u32::MAX);
+                Computed::Token(sampler::sample(&logits, &draw, place))
             }
-        };
+            (Output::Logits(_) | Output::None, _) => Computed::Nothing,
+        });
         let rows = u32::try_from(rows).unwrap_or(u32::MAX);
         Step { session, position, rows, output, sampling, elapsed: begin.elapsed() }
+    }
+
+    /// A step on the engine, and on another should its GPU be gone.
+    async fn forward(
+        &mut self,
+        session: SessionId,
+        position: u32,
+        work: &Work,
+        want_logits: bool,
+    ) -> Result<Output, String> {
+        loop {
+            let Some(loaded) = &mut self.engine else { return Err("the engine is stopped".to_owned()) };
+            let input = match work {
+                Work::Tokens(tokens) => Input::Tokens(tokens),
+                Work::Hidden(values) => Input::Hidden(values),
+            };
+            match loaded.engine.forward(session.as_u128(), position, input, want_logits).await {
+                Ok(output) => return Ok(output),
+                Err(error) => match error.gpu_loss() {
+                    // Ends: losses are counted, and a processor has none.
+                    Some(loss) => self.replace_engine(loss, error.to_string()).await?,
+                    None => return Err(error.to_string()),
+                },
+            }
+        }
+    }
+}
+
+/// A new engine could not take over; `loss` if its GPU is gone as well.
+struct MoveError {
+    reason: String,
+    loss: Option<GpuLoss>,
+}
+
+impl From<LoadError> for MoveError {
+    fn from(error: LoadError) -> Self {
+        Self { reason: error.to_string(), loss: error.gpu_loss() }
+    }
+}
+
+impl From<ForwardError> for MoveError {
+    fn from(error: ForwardError) -> Self {
+        Self { reason: error.to_string(), loss: error.gpu_loss() }
     }
 }
 
@@ -308,3 +418,108 @@ async fn measure(engine: &mut Engine) -> Result<u64, String> {
 
 /// The first run pays for caches and pipelines; three are enough to see past it.
 const SPEED_RUNS: u32 = 3;
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+#[expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+mod tests {
+    use potluck_engine::synthetic::{Synthetic, config};
+    use potluck_net::platform::BlobCache;
+
+    use super::*;
+
+    const LAYERS: u32 = 3;
+
+    /// A model whose blobs lie in a cache; there is no server.
+    fn cached() -> (Synthetic, tempfile::TempDir) {
+        let model = Synthetic::new(config(LAYERS, 64, 96, (4, 2, 16), 99, 64), 3);
+        let folder = tempfile::tempdir().unwrap();
+        for (role, blob) in model.manifest.blobs_for(0..LAYERS) {
+            std::fs::write(folder.path().join(blob.hash.to_string()), model.blob(role)).unwrap();
+        }
+        (model, folder)
+    }
+
+    /// A machine that holds the model, or none where there is no adapter.
+    async fn serving(model: &Synthetic, folder: &tempfile::TempDir, backend: BackendPreference) -> Option<Machine> {
+        let mut machine = Machine::new(WeightStore::new(BlobCache::new(folder.path())));
+        machine.set_server("http://127.0.0.1:9");
+        match machine.perform(Action::StartEngine { backend }).await {
+            Some(MachineEvent::EngineReady(_)) => {}
+            Some(MachineEvent::EngineFailed { reason }) => {
+                let required = std::env::var("POTLUCK_REQUIRE_GPU").is_ok_and(|value| value == "1");
+                assert!(!required, "POTLUCK_REQUIRE_GPU=1, but: {reason}");
+                eprintln!("SKIPPED: {reason}");
+                return None;
+            }
+            other => panic!("{other:?}"),
+        }
+        let manifest = Arc::new(model.manifest.clone());
+        for (role, blob) in manifest.blobs_for(0..LAYERS) {
+            let model = ModelId([7; 32]);
+            machine.perform(Action::FetchBlob { model, manifest: Arc::clone(&manifest), role, blob }).await;
+            let mut event = machine.next_event().await;
+            while matches!(event, MachineEvent::Progress { .. }) {
+                event = machine.next_event().await;
+            }
+            assert!(matches!(event, MachineEvent::Loaded { result: Ok(()), .. }), "{event:?}");
+        }
+        Some(machine)
+    }
+
+    fn session(number: u128) -> SessionId {
+        SessionId(number.to_be_bytes())
+    }
+
+    async fn step(machine: &mut Machine, number: u128, position: u32, tokens: &[u32]) -> Computed {
+        let sampling = Sampling { temperature_milli: 800, top_k: 0, top_p_milli: 1000, seed: 4 };
+        let step = machine.compute(session(number), position, Work::Tokens(tokens.to_vec()), Some(sampling)).await;
+        step.output.unwrap()
+    }
+
+    /// Tokens drawn by a machine whose GPU is lost before each step but the first, with a session that is opened on a lost one.
+    async fn drawn(machine: &mut Machine, lose: impl Fn(&mut Loaded)) -> Vec<Computed> {
+        let layers = LayerRange::new(0, LAYERS).unwrap();
+        machine.perform(Action::OpenSession { session: session(1), layers }).await;
+        let mut drawn = vec![step(machine, 1, 0, &[5, 6, 7]).await];
+        lose(machine.engine.as_mut().unwrap());
+        drawn.push(step(machine, 1, 3, &[8]).await);
+        lose(machine.engine.as_mut().unwrap());
+        machine.perform(Action::OpenSession { session: session(2), layers }).await;
+        drawn.push(step(machine, 2, 0, &[9]).await);
+        drawn.push(step(machine, 1, 4, &[10, 11]).await);
+        drawn
+    }
+
+    #[tokio::test]
+    async fn answers_outlive_the_gpu_on_another_or_on_the_processor() {
+        let (model, folder) = cached();
+        let mut cpu = serving(&model, &folder, BackendPreference::Cpu).await.unwrap();
+        let expected = drawn(&mut cpu, |_| ()).await;
+        for choice in [BackendChoice::Gpu, BackendChoice::Auto] {
+            let Some(mut machine) = serving(&model, &folder, BackendPreference::Gpu).await else { return };
+            machine.engine.as_mut().unwrap().choice = choice;
+            assert_eq!(drawn(&mut machine, |loaded| loaded.engine.lose_gpu()).await, expected, "{choice:?}");
+            let event = machine.next_event().await;
+            let MachineEvent::EngineReplaced(engine) = event else { panic!("{event:?}") };
+            assert!(choice == BackendChoice::Auto || engine.backend == "vulkan", "{engine:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_gpu_that_is_lost_again_and_again_is_given_up() {
+        let (model, folder) = cached();
+        for (choice, survives) in [(BackendChoice::Gpu, false), (BackendChoice::Auto, true)] {
+            let Some(mut machine) = serving(&model, &folder, BackendPreference::Gpu).await else { return };
+            let layers = LayerRange::new(0, LAYERS).unwrap();
+            machine.perform(Action::OpenSession { session: session(1), layers }).await;
+            step(&mut machine, 1, 0, &[5]).await;
+            let loaded = machine.engine.as_mut().unwrap();
+            (loaded.choice, loaded.losses) = (choice, MAX_LOSSES);
+            loaded.engine.lose_gpu();
+            let step = machine.compute(session(1), 1, Work::Tokens(vec![6]), None).await;
+            assert_eq!(step.output.is_ok(), survives, "{choice:?}: {:?}", step.output);
+            let backend = machine.engine.as_ref().unwrap().engine.backend();
+            assert_eq!(backend.kind == "vulkan", !survives, "{backend:?}");
+        }
+    }
+}

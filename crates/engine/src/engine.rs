@@ -401,7 +401,9 @@ impl Engine {
         if let Some(role) = model.first_missing(&layers) {
             return Err(SessionError::Missing(role));
         }
-        self.backend.open_session(id, layers.clone()).map_err(|error| SessionError::Gpu(error.to_string()))?;
+        self.backend
+            .open_session(id, layers.clone())
+            .map_err(|error| SessionError::Gpu { reason: error.to_string(), loss: error.gpu_loss() })?;
         self.sessions.insert(id, Session::new(layers));
         Ok(())
     }

@@ -16,14 +16,14 @@ use potluck_protocol::page::{BackendPreference, Lending, LendingPhase, Notice};
 use potluck_protocol::server::{Offer, Report, ToServer};
 
 use super::statistics::Statistics;
-use super::{Action, Node};
+use super::{Action, EngineDescription, Node};
 
 /// The volunteer.
 #[derive(Debug, Default)]
 pub(super) struct State {
     phase: LendingPhase,
     memory_bytes: u64,
-    engine: Option<Engine>,
+    engine: Option<EngineDescription>,
     assignment: Option<Assignment>,
     /// Parts in the engine.
     loaded: BTreeSet<BlobRole>,
@@ -37,14 +37,6 @@ pub(super) struct State {
     pub(super) receipts: u32,
     told: Option<(Lending, Duration)>,
     reported: Option<(Report, Duration)>,
-}
-
-#[derive(Debug)]
-struct Engine {
-    backend: String,
-    adapter: String,
-    note: Option<String>,
-    macs_per_ms: u64,
 }
 
 #[derive(Debug)]
@@ -90,14 +82,23 @@ impl Node {
         self.tell_lending();
     }
 
-    pub(super) fn engine_ready(&mut self, backend: String, adapter: String, note: Option<String>, macs_per_ms: u64) {
+    pub(super) fn engine_ready(&mut self, engine: EngineDescription) {
         if self.lending.phase != LendingPhase::Starting {
             return; // stopped meanwhile
         }
-        self.lending.engine = Some(Engine { backend, adapter, note, macs_per_ms });
+        self.lending.engine = Some(engine);
         self.lending.phase = LendingPhase::Waiting;
         self.offer();
         self.tell_lending();
+    }
+
+    /// Everything goes on as it was; the person sees what computes now. The server keeps the old speed for its plans and hears of the new one from
+    /// the steps.
+    pub(super) fn engine_replaced(&mut self, engine: EngineDescription) {
+        if self.lending.engine.is_some() {
+            self.lending.engine = Some(engine);
+            self.tell_lending();
+        }
     }
 
     pub(super) fn engine_failed(&mut self, reason: String) {

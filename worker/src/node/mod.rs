@@ -57,16 +57,9 @@ pub const TICK: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub enum MachineEvent {
     /// The engine runs.
-    EngineReady {
-        /// `webgpu`, `simd128`, …
-        backend: String,
-        /// The adapter's or processor's name.
-        adapter: String,
-        /// Something the person should know.
-        note: Option<String>,
-        /// Measured speed of the linear kernel, multiply-accumulates a millisecond.
-        macs_per_ms: u64,
-    },
+    EngineReady(EngineDescription),
+    /// Another engine runs in its place, with the same parts and sessions: its GPU was lost.
+    EngineReplaced(EngineDescription),
     /// There is no engine.
     EngineFailed {
         /// Why.
@@ -104,6 +97,19 @@ pub enum MachineEvent {
     },
     /// A step is computed.
     Computed(Step),
+}
+
+/// What computes.
+#[derive(Debug, Clone)]
+pub struct EngineDescription {
+    /// `webgpu`, `simd128`, …
+    pub backend: String,
+    /// The adapter's or processor's name.
+    pub adapter: String,
+    /// Something the person should know.
+    pub note: Option<String>,
+    /// Measured speed of the linear kernel, multiply-accumulates a millisecond.
+    pub macs_per_ms: u64,
 }
 
 /// A computed step.
@@ -312,9 +318,8 @@ impl Node {
 
     fn machine(&mut self, event: MachineEvent, now: Duration) {
         match event {
-            MachineEvent::EngineReady { backend, adapter, note, macs_per_ms } => {
-                self.engine_ready(backend, adapter, note, macs_per_ms);
-            }
+            MachineEvent::EngineReady(engine) => self.engine_ready(engine),
+            MachineEvent::EngineReplaced(engine) => self.engine_replaced(engine),
             MachineEvent::EngineFailed { reason } => self.engine_failed(reason),
             MachineEvent::Manifest { model, result } => {
                 if let Ok(manifest) = &result {

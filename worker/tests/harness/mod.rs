@@ -32,7 +32,7 @@ use potluck_protocol::receipt::SignedReceipt;
 use potluck_protocol::server::{
     FromServer, ModelSummary, NodeKind, Session, Stage, ToServer, Verdict, challenge_bytes,
 };
-use potluck_worker::node::{Action, Computed, Input, MachineEvent, Node, Step, Work};
+use potluck_worker::node::{Action, Computed, EngineDescription, Input, MachineEvent, Node, Step, Work};
 
 /// The built-in model, imported once for all tests of a binary.
 pub struct Package {
@@ -380,12 +380,12 @@ impl Swarm {
             Action::StartEngine { .. } => {
                 let engine = block_on(Engine::new(BackendChoice::Cpu)).unwrap();
                 let info = engine.backend();
-                let event = MachineEvent::EngineReady {
+                let event = MachineEvent::EngineReady(EngineDescription {
                     backend: info.kind.to_owned(),
                     adapter: info.adapter.clone(),
                     note: None,
                     macs_per_ms: 1_000,
-                };
+                });
                 member.engine = Some(engine);
                 Some(event)
             }

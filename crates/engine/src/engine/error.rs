@@ -44,8 +44,13 @@ pub enum SessionError {
     #[error("the session is open already")]
     Exists,
     /// The GPU would not.
-    #[error("the GPU could not open a session: {0}")]
-    Gpu(String),
+    #[error("the GPU could not open a session: {reason}")]
+    Gpu {
+        /// Its words.
+        reason: String,
+        /// If that was its end.
+        loss: Option<GpuLoss>,
+    },
 }
 
 /// What became of a GPU; nothing of what it was given can be used any more, or no more of it.

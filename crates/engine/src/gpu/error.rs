@@ -1,5 +1,5 @@
-//! What can go wrong on the way to a GPU and on it. Nothing here is recovered from: the engine decides whether to fall
-//! back to the CPU.
+//! What can go wrong on the way to a GPU and on it. Nothing here is recovered from: another engine may take over, on another GPU or on the
+//! processor.
 
 /// Why a GPU could not be opened, filled or asked.
 #[derive(Debug, thiserror::Error)]
