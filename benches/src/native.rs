@@ -69,6 +69,16 @@ impl Native {
         let Self { threads, subject } = self;
         Ok(f64::from(tokens) / threads.install(|| block_on(subject.decode(tokens)))?)
     }
+
+    /// Tokens a second of all sessions together, each drawing `tokens`.
+    ///
+    /// # Errors
+    /// If a step fails.
+    pub fn decode_together(&mut self, sessions: u32, tokens: u32) -> anyhow::Result<f64> {
+        let Self { threads, subject } = self;
+        let seconds = threads.install(|| block_on(subject.decode_together(sessions, tokens)))?;
+        Ok(f64::from(sessions * tokens) / seconds)
+    }
 }
 
 /// Cores of this machine.

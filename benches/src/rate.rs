@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use potluck_engine::engine::{BackendChoice, Engine, ForwardError, Input, LoadError, MAX_ROWS, Output, SessionError};
+use potluck_engine::engine::{
+    BackendChoice, Engine, ForwardError, Input, LoadError, MAX_ROWS, Output, SessionError, Step,
+};
 use potluck_engine::package::{BlobRole, ModelConfig};
 use potluck_engine::sampler::{Sampling, sample};
 use potluck_engine::synthetic::Synthetic;
@@ -96,6 +98,41 @@ impl Subject {
             token = self.step(position, token).await?;
         }
         Ok(begun.elapsed().as_secs_f64())
+    }
+
+    /// Seconds for drawing `tokens` in each of so many sessions, one of each in a step, after first ones that do not count.
+    ///
+    /// # Errors
+    /// If a step fails.
+    pub async fn decode_together(&mut self, sessions: u32, tokens: u32) -> Result<f64, RateError> {
+        let ids = || (0..u128::from(sessions)).map(|session| SESSION + session);
+        for id in ids() {
+            self.engine.close_session(id);
+            self.engine.open_session(id, 0..self.config.layers)?;
+        }
+        let mut drawn: Vec<u32> = (1..=sessions).collect();
+        let mut begun = Instant::now();
+        for position in 0..=tokens {
+            if position == 1 {
+                begun = Instant::now();
+            }
+            let steps: Vec<Step<'_>> = ids()
+                .zip(&drawn)
+                .map(|(session, token)| {
+                    let input = Input::Tokens(std::slice::from_ref(token));
+                    Step { session, position, input, want_logits: true }
+                })
+                .collect();
+            let outputs = self.engine.forward_all(&steps).await;
+            let next = outputs.into_iter().map(|output| match output? {
+                Output::Logits(logits) => Ok(sample(&logits, &GREEDY, position)),
+                _ => Err(RateError::NoLogits),
+            });
+            drawn = next.collect::<Result<_, RateError>>()?;
+        }
+        let seconds = begun.elapsed().as_secs_f64();
+        ids().for_each(|id| self.engine.close_session(id));
+        Ok(seconds)
     }
 
     async fn step(&mut self, position: u32, token: u32) -> Result<u32, RateError> {

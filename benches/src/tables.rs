@@ -40,6 +40,8 @@ const STEP_LAYERS: u32 = 16;
 const STEP_AIM_MS: f64 = 0.6;
 /// Tokens of a measurement on a software adapter.
 const SOFTWARE_TOKENS: u32 = 16;
+/// Sessions that are decoded together.
+const SESSIONS: u32 = 8;
 /// What a browser may cost at most.
 const WEBGPU_AIM: f64 = 0.9;
 /// A model of about a gigabyte, and what of it may be in a page's memory at a time.
@@ -66,6 +68,7 @@ pub async fn engine(plan: Plan, shapes: &[Shape], pages: &Path) -> anyhow::Resul
             let mut native = Native::cpu(shape, threads)?;
             let heading = format!("{}, {}, {}", shape.name, native.backend(), plural(threads));
             alone(plan, &heading, &mut native, &mut table)?;
+            together(plan, &heading, &mut native, &mut table)?;
         }
         if let Some(mut native) = Native::gpu(shape) {
             let heading = format!("{}, GPU {}", shape.name, native.adapter());
@@ -90,6 +93,18 @@ fn alone(plan: Plan, heading: &str, native: &mut Native, table: &mut Vec<Measure
     }
     table.push(Measured::new(&format!("{heading}, prefill"), median(&prefill), RATE));
     table.push(Measured::new(&format!("{heading}, decode"), median(&decode), RATE));
+    Ok(())
+}
+
+/// Several sessions that go through the layers together, beside one alone.
+fn together(plan: Plan, heading: &str, native: &mut Native, table: &mut Vec<Measured>) -> anyhow::Result<()> {
+    let (mut many, mut one) = (Vec::new(), Vec::new());
+    for _ in 0..plan.runs {
+        many.push(native.decode_together(SESSIONS, plan.decode)?);
+        one.push(native.decode(plan.decode)?);
+    }
+    let name = format!("{heading}, {SESSIONS} sessions in one step, decode; peer: one session");
+    table.push(Measured::in_turns(&name, &many, &one, RATE));
     Ok(())
 }
 

@@ -42,24 +42,17 @@ impl Layer {
         }
     }
 
-    /// Takes rows of the residual stream through the layer, in place: `rows` is `[tokens, d_model]`, the first at `position`.
+    /// Takes rows of the residual stream through the layer, in place: `rows` is `[tokens, d_model]`, those of every run one after the other.
     ///
-    /// All rows go through a matrix together, so that its weights are read once a step and not once a token.
-    pub fn forward(
-        &self,
-        config: &ModelConfig,
-        tables: &Tables,
-        cache: &mut LayerCache,
-        position: u32,
-        rows: &mut [i32],
-    ) {
+    /// All rows go through a matrix together, so that its weights are read once a step and not once a token or session.
+    pub fn forward(&self, config: &ModelConfig, tables: &Tables, runs: &mut [Run<'_>], rows: &mut [i32]) {
         let (width, head_dim, d_ff) = (config.d_model as usize, config.head_dim as usize, config.d_ff as usize);
         let tokens = rows.len() / width;
 
         let a = normalise(config, tables, &self.attention_norm, rows);
         let mut products = self.qkv.multiply(&a.mantissas);
         let exponents = self.add_biases(&mut products, &a.exponents);
-        let places: Vec<u32> = (position..).take(tokens).collect();
+        let places: Vec<Place> = (0..).zip(&*runs).flat_map(|(index, run)| run.places(index)).collect();
         let heads = threads::map(tokens, 8 * (config.q_width() + config.kv_width()), |token| {
             let [mut q, mut k, v] = [0, 1, 2].map(|matrix| {
                 let width = products[matrix].len() / tokens;
@@ -72,15 +65,15 @@ impl Layer {
                     _ => rows::split(row, exponent, head_dim),
                 }
             });
-            rows::rotate(tables, places[token], head_dim, &mut q);
-            rows::rotate(tables, places[token], head_dim, &mut k);
+            rows::rotate(tables, places[token].position, head_dim, &mut q);
+            rows::rotate(tables, places[token].position, head_dim, &mut k);
             rows::scale_queries(config, &mut q);
             (q, k, v)
         });
-        for (_, k, v) in &heads {
-            cache.push(k, v);
+        for ((_, k, v), place) in heads.iter().zip(&places) {
+            runs[place.run].cache.push(k, v);
         }
-        let a = self.attend(config, tables, &heads, cache, position as usize);
+        let a = self.attend(config, tables, &heads, runs, &places);
         add(config, &self.o, &a, rows);
 
         let a = normalise(config, tables, &self.mlp_norm, rows);
@@ -108,27 +101,61 @@ impl Layer {
         })
     }
 
-    /// Attention of every token, the first at `position`, whose keys and values are in the cache.
+    /// Attention of every token, whose keys and values are in its run's cache.
     fn attend(
         &self,
         config: &ModelConfig,
         tables: &Tables,
         tokens: &[(Heads, Heads, Heads)],
-        cache: &LayerCache,
-        position: usize,
+        runs: &[Run<'_>],
+        places: &[Place],
     ) -> Blocks {
+        let cache = |place: &Place| &*runs[place.run].cache;
         if self.path == CpuPath::Scalar {
-            let queries = tokens.iter().map(|(queries, _, _)| queries).zip(position + 1..);
-            let attend = |(queries, positions)| attention::reference(config, tables, queries, cache, positions);
-            return Blocks::new(&queries.map(attend).collect::<Vec<_>>());
+            let attend = |((queries, _, _), place): (&(Heads, Heads, Heads), &Place)| {
+                attention::reference(config, tables, queries, cache(place), place.seen())
+            };
+            return Blocks::new(&tokens.iter().zip(places).map(attend).collect::<Vec<_>>());
         }
         let (heads, head_dim) = (config.heads as usize, config.head_dim as usize);
-        let cost = 4 * (position + tokens.len()) * head_dim;
+        let cost = 4 * places.iter().map(Place::seen).max().unwrap_or(0) * head_dim;
         let parts = threads::map(tokens.len() * heads, cost, |part| {
             let (token, head) = (part / heads, part % heads);
-            rows::attend_head(config, tables, &tokens[token].0, cache, position + token + 1, head)
+            let place = &places[token];
+            rows::attend_head(config, tables, &tokens[token].0, cache(place), place.seen(), head)
         });
         Blocks::joined(&parts, heads, head_dim)
+    }
+}
+
+/// Consecutive rows of one session.
+#[derive(Debug)]
+pub struct Run<'a> {
+    /// What the session has of the layer; the rows are appended.
+    pub cache: &'a mut LayerCache,
+    /// Of the first row.
+    pub position: u32,
+    /// How many.
+    pub rows: usize,
+}
+
+/// Where a row belongs.
+#[derive(Debug)]
+struct Place {
+    run: usize,
+    position: u32,
+}
+
+impl Run<'_> {
+    fn places(&self, run: usize) -> impl Iterator<Item = Place> + use<> {
+        (self.position..).take(self.rows).map(move |position| Place { run, position })
+    }
+}
+
+impl Place {
+    /// Positions that the row sees: its own and all before.
+    fn seen(&self) -> usize {
+        self.position as usize + 1
     }
 }
 
@@ -146,11 +173,14 @@ impl Head {
         Self { norm, output: Matrices::new(path, vec![output]) }
     }
 
-    /// Logits of one residual row.
+    /// Logits of residual rows, `[rows, d_model]`, each row's on their own.
     #[must_use]
-    pub fn logits(&self, config: &ModelConfig, tables: &Tables, row: &[i32]) -> Logits {
-        let (a, e) = rows::normalise(config.eps(), tables, &self.norm, row, residual_exponent(config));
-        Logits { values: self.output.multiply(&a).concat(), exponent: self.output.output_exponent(0, e) }
+    pub fn logits(&self, config: &ModelConfig, tables: &Tables, rows: &[i32]) -> Vec<Logits> {
+        let a = normalise(config, tables, &self.norm, rows);
+        let values = self.output.multiply(&a.mantissas).concat();
+        let rows = values.chunks_exact(config.vocab as usize).zip(&a.exponents);
+        rows.map(|(values, e)| Logits { values: values.to_vec(), exponent: self.output.output_exponent(0, *e) })
+            .collect()
     }
 }
 

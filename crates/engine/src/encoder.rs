@@ -288,10 +288,10 @@ impl Layer {
         let [(q, q_bias), (k, k_bias), (v, v_bias)] = [q, k, v].map(parts);
         let [(o, o_bias), (up, up_bias), (down, down_bias)] = [o, up, down].map(parts);
         Self {
-            qkv: Matrices::new(path, vec![q, k, v]),
-            o: Matrices::new(path, vec![o]),
-            up: Matrices::new(path, vec![up]),
-            down: Matrices::new(path, vec![down]),
+            qkv: Matrices::of_twelve_bits(path, vec![q, k, v]),
+            o: Matrices::of_twelve_bits(path, vec![o]),
+            up: Matrices::of_twelve_bits(path, vec![up]),
+            down: Matrices::of_twelve_bits(path, vec![down]),
             biases: [q_bias, k_bias, v_bias, o_bias, up_bias, down_bias],
             attention_norm,
             output_norm,

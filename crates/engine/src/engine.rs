@@ -22,16 +22,20 @@ use crate::kernels::linear::CpuPath;
 use crate::kv_cache::LayerCache;
 use crate::package::{BlobRole, LayerWeights, Linear, Manifest, ModelConfig, Tables};
 use crate::sampler::Logits;
-use crate::threads;
 
 pub use error::{EngineError, ForwardError, GpuLoss, LoadError, SessionError};
+pub use steps::Step;
 
 mod error;
+mod steps;
 
 /// Rows of one step at most: bounds working memory and the time a step holds a GPU.
 pub const MAX_ROWS: usize = 128;
 /// Sessions at once.
 pub const MAX_SESSIONS: usize = 64;
+/// Bytes of all sessions' KV caches together, unless [`Engine::limit_caches`] says otherwise: three conversations of 8,192 tokens in all layers of a
+/// model of a billion weights (268 MB each).
+pub const DEFAULT_CACHE_BYTES: u64 = 1 << 30;
 
 /// Bytes of what all sessions were given that are kept for a GPU's loss: a conversation of 2,000 tokens takes 16 MB in the middle of a model
 /// that is 2,048 wide, and 8 KB at its beginning. A session that is over it cannot be resumed.
@@ -92,6 +96,7 @@ pub struct Engine {
     info: BackendInfo,
     model: Option<Model>,
     sessions: HashMap<u128, Session>,
+    max_cache_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -129,29 +134,6 @@ impl Backend {
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "a GPU has caches of its own")]
     fn open_session(&mut self, _id: u128, _layers: Range<u32>) -> Result<(), ForwardError> {
         Ok(())
-    }
-
-    /// Takes rows through a session's layers, none of which is missing.
-    #[cfg_attr(not(feature = "gpu"), expect(clippy::unused_async, reason = "a processor does not wait"))]
-    async fn forward(
-        &mut self,
-        model: &Model,
-        #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "a GPU's sessions have names"))] id: u128,
-        session: &mut Session,
-        position: u32,
-        mut rows: Vec<i32>,
-    ) -> Result<Vec<i32>, ForwardError> {
-        match self {
-            Self::Cpu(_) => threads::enter(|| {
-                for (index, cache) in session.layers.clone().zip(&mut session.caches) {
-                    let Some(Some(weights)) = model.layers.get(&index) else { continue };
-                    weights.forward(&model.manifest.config, &model.tables, cache, position, &mut rows);
-                }
-                Ok(rows)
-            }),
-            #[cfg(feature = "gpu")]
-            Self::Gpu(gpu) => Ok(gpu.forward_layers(id, position, &rows).await?),
-        }
     }
 }
 
@@ -221,7 +203,14 @@ impl Engine {
         };
         let path = if choice == BackendChoice::Scalar { CpuPath::Scalar } else { CpuPath::detect() };
         let info = BackendInfo { kind: path.name(), adapter: "CPU".to_owned(), note };
-        Ok(Self { choice, backend: Backend::Cpu(path), info, model: None, sessions: HashMap::new() })
+        Ok(Self {
+            choice,
+            backend: Backend::Cpu(path),
+            info,
+            model: None,
+            sessions: HashMap::new(),
+            max_cache_bytes: DEFAULT_CACHE_BYTES,
+        })
     }
 
     /// Leaves the GPU for good: it cannot compute what the CPU can.
@@ -248,7 +237,8 @@ impl Engine {
             note: gpu.info().is_software.then(|| "this adapter is software: it computes on the CPU".to_owned()),
         };
         let backend = Backend::Gpu(Box::new(gpu));
-        let mut engine = Self { choice, backend, info, model: None, sessions: HashMap::new() };
+        let mut engine =
+            Self { choice, backend, info, model: None, sessions: HashMap::new(), max_cache_bytes: DEFAULT_CACHE_BYTES };
         let hash = conformance::run(&mut engine).await.map_err(|error| error.to_string())?;
         if hash != conformance::EXPECTED {
             return Err(format!("{} computes wrongly (its driver fails the conformance vector)", engine.info.adapter));
@@ -438,87 +428,6 @@ impl Engine {
         }
     }
 
-    /// Computes a step of a session: rows through its layers, and the head on the last row if `want_logits` and the session ends at
-    /// the last layer.
-    ///
-    /// # Errors
-    /// If the step does not fit the session, a part was unloaded, or the backend fails; the session is then as it was before.
-    pub async fn forward(
-        &mut self,
-        id: u128,
-        position: u32,
-        input: Input<'_>,
-        want_logits: bool,
-    ) -> Result<Output, ForwardError> {
-        let (Some(session), Some(model)) = (self.sessions.get_mut(&id), &self.model) else {
-            return Err(ForwardError::NoSession);
-        };
-        if let Some(role) = model.first_missing(&session.layers) {
-            return Err(ForwardError::Missing(role));
-        }
-        let config = &model.manifest.config;
-        let width = config.d_model as usize;
-        if position != session.position {
-            return Err(ForwardError::Position { expected: session.position, got: position });
-        }
-        let rows = match input {
-            Input::Tokens(tokens) if session.layers.start == 0 => {
-                check_rows(tokens.len())?;
-                if let Some(got) = tokens.iter().copied().find(|token| *token >= config.vocab) {
-                    return Err(ForwardError::Token { vocab: config.vocab, got });
-                }
-                model.embed(tokens)?
-            }
-            Input::Hidden(values) if session.layers.start > 0 => {
-                if values.len() % width != 0 {
-                    return Err(ForwardError::Shape {
-                        expected: format!("a multiple of {width} values"),
-                        got: values.len(),
-                    });
-                }
-                check_rows(values.len() / width)?;
-                values.to_vec()
-            }
-            Input::Tokens(_) | Input::Hidden(_) => return Err(ForwardError::Kind { first: session.layers.start }),
-        };
-        let count = u32::try_from(rows.len() / width).unwrap_or(u32::MAX);
-        if count > config.max_positions - position {
-            return Err(ForwardError::Full { limit: config.max_positions });
-        }
-        let rows = self.backend.forward(model, id, session, position, rows).await?;
-        let last = &rows[rows.len() - width..];
-        let output = match (&mut self.backend, &model.head) {
-            _ if session.layers.end != config.layers => Output::Hidden(rows),
-            _ if !want_logits => Output::None,
-            (Backend::Cpu(_), Some(Some(weights))) => {
-                Output::Logits(threads::enter(|| weights.logits(config, &model.tables, last)))
-            }
-            #[cfg(feature = "gpu")]
-            (Backend::Gpu(gpu), Some(_)) => Output::Logits(gpu.head(last).await?),
-            _ => return Err(ForwardError::Missing(BlobRole::Head)),
-        };
-        // Last, so that a step that failed can be tried again: a GPU's caches are written anew from `position`.
-        session.position += count;
-        #[cfg(feature = "gpu")]
-        if matches!(self.backend, Backend::Gpu(_)) {
-            self.keep(id, input);
-        }
-        Ok(output)
-    }
-
-    /// Keeps what a session was given, as far as there is room.
-    #[cfg(feature = "gpu")]
-    fn keep(&mut self, id: u128, input: Input<'_>) {
-        let kept: usize = self.sessions.values().filter_map(|session| session.inputs.as_ref()).map(Vec::len).sum();
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Some(inputs) = &mut session.inputs else { return };
-        match input {
-            Input::Tokens(tokens) => inputs.extend(tokens.iter().map(|token| token.cast_signed())),
-            Input::Hidden(rows) if (kept + rows.len()) * size_of::<i32>() <= MAX_KEPT_BYTES => inputs.extend(rows),
-            Input::Hidden(_) => session.inputs = None,
-        }
-    }
-
     /// Goes on where an engine left off whose GPU is gone: with its model, the weights that are not on a GPU, and its sessions. Gives the parts
     /// to [load](Self::load) before the sessions can be [resumed](Self::resume).
     ///
@@ -533,53 +442,6 @@ impl Engine {
         self.model = Some(Model { layers: BTreeMap::new(), head: None, ..model });
         self.sessions = lost.sessions;
         Ok(again)
-    }
-
-    /// Computes the caches of all sessions again, after [`Self::take_over`] and once all parts are loaded. A session whose inputs were too many
-    /// to keep is closed.
-    ///
-    /// # Errors
-    /// If a part is missing or the backend fails.
-    pub async fn resume(&mut self) -> Result<(), ForwardError> {
-        let ids: Vec<u128> = self.sessions.keys().copied().collect();
-        for id in ids {
-            let Some(lost) = self.sessions.remove(&id) else { continue };
-            let Some(inputs) = &lost.inputs else { continue };
-            match self.again(id, lost.layers.clone(), inputs).await {
-                Ok(session) => self.sessions.insert(id, session),
-                Err(error) => {
-                    // Yet another engine may take it over.
-                    self.sessions.insert(id, lost);
-                    return Err(error);
-                }
-            };
-        }
-        Ok(())
-    }
-
-    /// A session that was given `inputs`.
-    async fn again(&mut self, id: u128, layers: Range<u32>, inputs: &[i32]) -> Result<Session, ForwardError> {
-        let Some(model) = &self.model else { return Err(ForwardError::NoSession) };
-        if let Some(role) = model.first_missing(&layers) {
-            return Err(ForwardError::Missing(role));
-        }
-        let mut session = Session::new(layers);
-        let width = session.input_width(&model.manifest.config);
-        self.backend.open_session(id, session.layers.clone())?;
-        for inputs in inputs.chunks(MAX_ROWS * width) {
-            let rows = if session.layers.start == 0 {
-                let tokens: Vec<u32> = inputs.iter().map(|token| token.cast_unsigned()).collect();
-                model.embed(&tokens)?
-            } else {
-                inputs.to_vec()
-            };
-            let position = session.position;
-            self.backend.forward(model, id, &mut session, position, rows).await?;
-            session.position += u32::try_from(inputs.len() / width).unwrap_or(u32::MAX);
-        }
-        // A processor cannot be lost.
-        session.inputs = self.backend.is_gpu().then(|| inputs.to_vec());
-        Ok(session)
     }
 
     /// Takes the GPU away, as a driver's reset does; for tests.
@@ -597,11 +459,4 @@ impl Engine {
         }
         self.model = None;
     }
-}
-
-fn check_rows(rows: usize) -> Result<(), ForwardError> {
-    if (1..=MAX_ROWS).contains(&rows) {
-        return Ok(());
-    }
-    Err(ForwardError::Shape { expected: format!("1 to {MAX_ROWS} rows"), got: rows })
 }

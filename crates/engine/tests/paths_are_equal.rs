@@ -50,9 +50,15 @@ fn check((rows, columns, twelve_bits): (usize, usize, bool), tokens: usize, extr
     other.row_multipliers.truncate(other.rows);
     let expected_other: Vec<i32> = a.chunks_exact(columns).flat_map(|token| reference(&other, token)).collect();
     for path in CpuPath::available() {
-        let products = Matrices::new(path, vec![other.clone(), weights.clone()]).multiply(&a);
+        let products = packed(path, vec![other.clone(), weights.clone()]).multiply(&a);
         assert_eq!(products, [expected_other.clone(), expected.clone()], "{rows}x{columns}, {tokens} tokens, {path:?}");
     }
+}
+
+/// Ready for a path.
+fn packed(path: CpuPath, matrices: Vec<Linear>) -> Matrices {
+    let of = if matrices[0].lower_bits.is_some() { Matrices::of_twelve_bits } else { Matrices::new };
+    of(path, matrices)
 }
 
 /// Five equal tokens of one value.
@@ -60,7 +66,7 @@ fn equal_for(weights: &Linear, value: i32) {
     let a = vec![value; 5 * weights.columns];
     let expected = reference(weights, &a[..weights.columns]);
     for path in CpuPath::available() {
-        let products = Matrices::new(path, vec![weights.clone()]).multiply(&a);
+        let products = packed(path, vec![weights.clone()]).multiply(&a);
         assert_eq!(products, [expected.repeat(5)], "{} {value} {} {path:?}", weights.weight(0), weights.columns);
     }
 }

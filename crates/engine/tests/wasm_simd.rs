@@ -35,10 +35,16 @@ fn matrices_of_odd_shapes_are_equal() {
             let columns = weights.columns;
             let a: Vec<i32> = (0..tokens * columns).map(|_| random.within(-16_383, 16_383)).collect();
             let expected: Vec<i32> = a.chunks_exact(columns).flat_map(|token| reference(&weights, token)).collect();
-            let products = Matrices::new(CpuPath::Simd128, vec![weights]).multiply(&a);
+            let products = packed(CpuPath::Simd128, vec![weights]).multiply(&a);
             assert_eq!(products, [expected], "{rows}x{columns}, {tokens} tokens");
         }
     }
+}
+
+/// Ready for a path.
+fn packed(path: CpuPath, matrices: Vec<Linear>) -> Matrices {
+    let of = if matrices[0].lower_bits.is_some() { Matrices::of_twelve_bits } else { Matrices::new };
+    of(path, matrices)
 }
 
 /// Five equal tokens of one value.
@@ -46,7 +52,7 @@ fn equal_for(weights: Linear, value: i32) {
     let (columns, weight) = (weights.columns, weights.weight(0));
     let a = vec![value; 5 * columns];
     let expected = reference(&weights, &a[..columns]).repeat(5);
-    let products = Matrices::new(CpuPath::Simd128, vec![weights]).multiply(&a);
+    let products = packed(CpuPath::Simd128, vec![weights]).multiply(&a);
     assert_eq!(products, [expected], "{weight} {value} {columns}");
 }
 

@@ -125,6 +125,9 @@ pub enum ForwardError {
         /// The token.
         got: u32,
     },
+    /// A session cannot take two steps at once.
+    #[error("two steps of one session at once")]
+    Twice,
     /// A part that the session needs was unloaded.
     #[error("{0} is not loaded")]
     Missing(BlobRole),
@@ -133,6 +136,17 @@ pub enum ForwardError {
     Full {
         /// Its size.
         limit: u32,
+    },
+    /// The KV caches of all sessions have no room for the step.
+    #[error(
+        "the KV caches of all sessions hold {held_bytes} of at most {limit_bytes} bytes, and the step needs more than is left; close a session, or ask \
+         for less"
+    )]
+    CachesFull {
+        /// What they hold.
+        held_bytes: u64,
+        /// What they may hold.
+        limit_bytes: u64,
     },
     /// Tokens in the middle, or hidden rows at the start.
     #[error("this session's first layer is {first}: it takes {}", if *first == 0 { "tokens" } else { "hidden rows" })]

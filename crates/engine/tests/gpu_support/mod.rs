@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use potluck_engine::cpu;
+use potluck_engine::cpu::{self, Run};
 use potluck_engine::engine::MAX_ROWS;
 use potluck_engine::gpu::{Gpu, GpuError};
 use potluck_engine::kernels::linear::CpuPath;
@@ -57,7 +57,8 @@ impl Reference {
             let index = index as usize;
             let cache = &mut self.caches[index];
             let layer = cpu::Layer::new(CpuPath::Scalar, self.layers[index].clone());
-            layer.forward(&config, &self.tables, cache, position, &mut rows);
+            let count = rows.len() / config.d_model as usize;
+            layer.forward(&config, &self.tables, &mut [Run { cache, position, rows: count }], &mut rows);
         }
         rows
     }
@@ -122,7 +123,7 @@ pub(crate) async fn batches_equal(gpu: &mut Gpu, reference: &mut Reference, seed
 
         let last = &got[got.len() - width..];
         let head = cpu::Head::new(CpuPath::Scalar, reference.tables.last_norm.clone(), reference.head.clone());
-        let expected = head.logits(&config, &reference.tables, last);
+        let expected = head.logits(&config, &reference.tables, last).remove(0);
         assert_eq!(gpu.head(last).await.unwrap(), expected, "head of {config:?} at {position}");
         position += u32::try_from(batch).unwrap();
     }

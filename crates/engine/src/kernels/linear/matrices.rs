@@ -14,10 +14,21 @@ use super::{avx2::Avx2, avx512::Avx512};
 /// Matrices of one width and as many bits, ready for one path.
 #[derive(Debug)]
 pub struct Matrices {
+    shape: Shape,
+    form: Box<dyn Multiply>,
+}
+
+#[derive(Debug)]
+struct Shape {
     columns: usize,
     /// Of each one's output for an input of exponent 0.
     exponents: Vec<i32>,
-    form: Box<dyn Multiply>,
+}
+
+impl Shape {
+    fn packed(self, form: Box<dyn Multiply>) -> Matrices {
+        Matrices { shape: self, form }
+    }
 }
 
 /// Matrices in some form.
@@ -36,42 +47,50 @@ impl Multiply for Vec<Linear> {
 }
 
 impl Matrices {
-    /// Repacks matrices, all of the same width and as many bits, for a path.
+    /// Repacks matrices of eight bits (or four), all of the same width, for a path.
     ///
     /// # Panics
     /// If `path` is not one of this processor's, there is no matrix or they differ so, which are bugs of the caller.
     #[must_use]
     pub fn new(path: CpuPath, matrices: Vec<Linear>) -> Self {
-        let like = |matrix: &Linear| (matrix.columns, matrix.extra_bits());
-        let (columns, extra_bits) = like(&matrices[0]);
-        assert!(
-            matrices.iter().all(|matrix| like(matrix) == (columns, extra_bits)),
-            "matrices that take the same input"
-        );
+        Self::checked(path, 0, &matrices).packed(match path {
+            #[cfg(target_arch = "x86_64")]
+            CpuPath::Avx2 => Box::new(Packed::<Avx2<Eight>>::new(&matrices)),
+            #[cfg(target_arch = "x86_64")]
+            CpuPath::Avx512 => Box::new(Packed::<Avx512<Eight>>::new(&matrices)),
+            #[cfg(target_arch = "aarch64")]
+            CpuPath::Neon => Box::new(Packed::<Neon<Eight>>::new(&matrices)),
+            #[cfg(target_arch = "wasm32")]
+            CpuPath::Simd128 => Box::new(Packed::<Simd128<Eight>>::new(&matrices)),
+            _ => Box::new(matrices),
+        })
+    }
+
+    /// The same for matrices of twelve bits. Apart, so that a program without encoders does not carry their kernels.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    #[must_use]
+    pub fn of_twelve_bits(path: CpuPath, matrices: Vec<Linear>) -> Self {
+        Self::checked(path, 4, &matrices).packed(match path {
+            #[cfg(target_arch = "x86_64")]
+            CpuPath::Avx2 => Box::new(Packed::<Avx2<Twelve>>::new(&matrices)),
+            #[cfg(target_arch = "x86_64")]
+            CpuPath::Avx512 => Box::new(Packed::<Avx512<Twelve>>::new(&matrices)),
+            #[cfg(target_arch = "aarch64")]
+            CpuPath::Neon => Box::new(Packed::<Neon<Twelve>>::new(&matrices)),
+            #[cfg(target_arch = "wasm32")]
+            CpuPath::Simd128 => Box::new(Packed::<Simd128<Twelve>>::new(&matrices)),
+            _ => Box::new(matrices),
+        })
+    }
+
+    fn checked(path: CpuPath, extra_bits: u32, matrices: &[Linear]) -> Shape {
+        let columns = matrices[0].columns;
+        let alike = |matrix: &Linear| matrix.columns == columns && matrix.extra_bits() == extra_bits;
+        assert!(matrices.iter().all(alike), "matrices that take the same input, of as many bits");
         assert!(CpuPath::available().contains(&path), "{} is not a path of this processor", path.name());
-        Self {
-            columns,
-            exponents: matrices.iter().map(|matrix| output_exponent(matrix, 0)).collect(),
-            form: match (path, extra_bits) {
-                #[cfg(target_arch = "x86_64")]
-                (CpuPath::Avx2, 0) => Box::new(Packed::<Avx2<Eight>>::new(&matrices)),
-                #[cfg(target_arch = "x86_64")]
-                (CpuPath::Avx2, _) => Box::new(Packed::<Avx2<Twelve>>::new(&matrices)),
-                #[cfg(target_arch = "x86_64")]
-                (CpuPath::Avx512, 0) => Box::new(Packed::<Avx512<Eight>>::new(&matrices)),
-                #[cfg(target_arch = "x86_64")]
-                (CpuPath::Avx512, _) => Box::new(Packed::<Avx512<Twelve>>::new(&matrices)),
-                #[cfg(target_arch = "aarch64")]
-                (CpuPath::Neon, 0) => Box::new(Packed::<Neon<Eight>>::new(&matrices)),
-                #[cfg(target_arch = "aarch64")]
-                (CpuPath::Neon, _) => Box::new(Packed::<Neon<Twelve>>::new(&matrices)),
-                #[cfg(target_arch = "wasm32")]
-                (CpuPath::Simd128, 0) => Box::new(Packed::<Simd128<Eight>>::new(&matrices)),
-                #[cfg(target_arch = "wasm32")]
-                (CpuPath::Simd128, _) => Box::new(Packed::<Simd128<Twelve>>::new(&matrices)),
-                _ => Box::new(matrices),
-            },
-        }
+        Shape { columns, exponents: matrices.iter().map(|matrix| output_exponent(matrix, 0)).collect() }
     }
 
     /// Multiplies every token of `a`, `[tokens, in]`, with every matrix: a `[tokens, out]` for each.
@@ -80,13 +99,13 @@ impl Matrices {
     /// If `a` is not made of whole tokens, which is a bug of the caller.
     #[must_use]
     pub fn multiply(&self, a: &[i32]) -> Vec<Vec<i32>> {
-        assert_eq!(a.len() % self.columns, 0, "tokens as wide as the matrices");
+        assert_eq!(a.len() % self.shape.columns, 0, "tokens as wide as the matrices");
         self.form.multiply(a)
     }
 
     /// The exponent of a matrix's output for an input block of exponent `e`.
     #[must_use]
     pub fn output_exponent(&self, matrix: usize, e: i32) -> i32 {
-        e + self.exponents[matrix]
+        e + self.shape.exponents[matrix]
     }
 }

@@ -1,0 +1,312 @@
+//! Steps: rows through the layers of the sessions that they belong to.
+//!
+//! ```text
+//! steps ── check, embed ──▶ of the same layers, up to MAX_ROWS rows: one batch ──▶ layers ──▶ head, on the rows whose logits are wanted
+//! ```
+//! On a processor a batch reads every weight once, whoever the rows belong to; attention sees each session alone, so that an output does not
+//! depend on what it was computed beside. A GPU computes one step after the other.
+
+use std::ops::Range;
+
+#[cfg(feature = "gpu")]
+use super::MAX_KEPT_BYTES;
+use super::{Backend, Engine, ForwardError, Input, MAX_ROWS, Output, Session};
+use crate::cpu::Run;
+use crate::package::ModelConfig;
+use crate::threads;
+
+/// A step of a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// Whose.
+    pub session: u128,
+    /// Where its first row goes, which is where the session ended.
+    pub position: u32,
+    /// Its rows.
+    pub input: Input<'a>,
+    /// Whether the last row's logits are wanted, where the session ends at the last layer.
+    pub want_logits: bool,
+}
+
+/// A step that fits its session.
+struct Ready {
+    /// Place among the steps.
+    at: usize,
+    /// Of the session.
+    layers: Range<u32>,
+    /// `[rows, d_model]`.
+    rows: Vec<i32>,
+}
+
+impl Engine {
+    /// Computes a step of a session: rows through its layers, and the head on the last row if `want_logits` and the session ends at
+    /// the last layer.
+    ///
+    /// # Errors
+    /// If the step does not fit the session, a part was unloaded, or the backend fails; the session is then as it was before.
+    pub async fn forward(
+        &mut self,
+        id: u128,
+        position: u32,
+        input: Input<'_>,
+        want_logits: bool,
+    ) -> Result<Output, ForwardError> {
+        let step = Step { session: id, position, input, want_logits };
+        self.forward_all(&[step]).await.pop().unwrap_or(Err(ForwardError::NoSession))
+    }
+
+    /// Computes steps of several sessions, at most one of each, and gives every one's output as if it had been alone. A step that does not fit its
+    /// session fails by itself.
+    pub async fn forward_all(&mut self, steps: &[Step<'_>]) -> Vec<Result<Output, ForwardError>> {
+        let mut outputs = Vec::with_capacity(steps.len());
+        let mut ready: Vec<Ready> = Vec::new();
+        let mut held_bytes = self.cache_bytes();
+        for (at, step) in steps.iter().enumerate() {
+            // Two steps of one session start at the same place, or the second one is wrong.
+            let twice = ready.iter().any(|earlier| steps[earlier.at].session == step.session);
+            let checked = if twice { Err(ForwardError::Twice) } else { self.check(step, held_bytes) };
+            outputs.push(checked.map(|(fitting, bytes)| {
+                held_bytes += bytes;
+                ready.push(Ready { at, ..fitting });
+                Output::None
+            }));
+        }
+        let alone = self.backend.is_gpu();
+        let width = self.d_model().max(1);
+        while let Some(first) = ready.first() {
+            let (layers, mut rows) = (first.layers.clone(), 0);
+            let fits = |next: &mut Ready| {
+                let more = rows + next.rows.len() / width;
+                let fits = next.layers == layers && (rows == 0 || (!alone && more <= MAX_ROWS));
+                rows = if fits { more } else { rows };
+                fits
+            };
+            let batch: Vec<Ready> = ready.extract_if(.., fits).collect();
+            for (ready, output) in batch.iter().zip(self.compute(steps, &batch).await) {
+                if output.is_ok() {
+                    self.advance(&steps[ready.at]);
+                }
+                outputs[ready.at] = output;
+            }
+        }
+        outputs
+    }
+
+    /// A step that fits its session, and the bytes that it adds to its caches.
+    fn check(&self, step: &Step<'_>, held_bytes: u64) -> Result<(Ready, u64), ForwardError> {
+        let (Some(session), Some(model)) = (self.sessions.get(&step.session), &self.model) else {
+            return Err(ForwardError::NoSession);
+        };
+        if let Some(role) = model.first_missing(&session.layers) {
+            return Err(ForwardError::Missing(role));
+        }
+        let config = &model.manifest.config;
+        let width = config.d_model as usize;
+        if step.position != session.position {
+            return Err(ForwardError::Position { expected: session.position, got: step.position });
+        }
+        let rows = match step.input {
+            Input::Tokens(tokens) if session.layers.start == 0 => {
+                check_rows(tokens.len())?;
+                if let Some(got) = tokens.iter().copied().find(|token| *token >= config.vocab) {
+                    return Err(ForwardError::Token { vocab: config.vocab, got });
+                }
+                model.embed(tokens)?
+            }
+            Input::Hidden(values) if session.layers.start > 0 => {
+                if values.len() % width != 0 {
+                    return Err(ForwardError::Shape {
+                        expected: format!("a multiple of {width} values"),
+                        got: values.len(),
+                    });
+                }
+                check_rows(values.len() / width)?;
+                values.to_vec()
+            }
+            Input::Tokens(_) | Input::Hidden(_) => return Err(ForwardError::Kind { first: session.layers.start }),
+        };
+        let count = count(&rows, width);
+        if count > config.max_positions - step.position {
+            return Err(ForwardError::Full { limit: config.max_positions });
+        }
+        let bytes = u64::from(count) * session.position_bytes(config);
+        if held_bytes + bytes > self.max_cache_bytes {
+            return Err(ForwardError::CachesFull { held_bytes, limit_bytes: self.max_cache_bytes });
+        }
+        Ok((Ready { at: 0, layers: session.layers.clone(), rows }, bytes))
+    }
+
+    /// Bytes of all sessions' KV caches.
+    #[must_use]
+    pub fn cache_bytes(&self) -> u64 {
+        let Some(model) = &self.model else { return 0 };
+        let config = &model.manifest.config;
+        self.sessions.values().map(|session| u64::from(session.position) * session.position_bytes(config)).sum()
+    }
+
+    /// Bounds the KV caches of all sessions together, instead of [`super::DEFAULT_CACHE_BYTES`].
+    pub fn limit_caches(&mut self, bytes: u64) {
+        self.max_cache_bytes = bytes;
+    }
+
+    /// The outputs of steps over the same layers.
+    #[cfg_attr(not(feature = "gpu"), expect(clippy::unused_async, reason = "a processor does not wait"))]
+    async fn compute(&mut self, steps: &[Step<'_>], batch: &[Ready]) -> Vec<Result<Output, ForwardError>> {
+        match self.backend {
+            Backend::Cpu(_) => {
+                let outputs = threads::enter(|| self.compute_together(steps, batch));
+                outputs.into_iter().map(Ok).collect()
+            }
+            #[cfg(feature = "gpu")]
+            Backend::Gpu(_) => {
+                let mut outputs = Vec::with_capacity(batch.len());
+                for ready in batch {
+                    outputs.push(self.compute_on_gpu(&steps[ready.at], ready).await);
+                }
+                outputs
+            }
+        }
+    }
+
+    /// On the processor, whose sessions hold their caches themselves.
+    fn compute_together(&mut self, steps: &[Step<'_>], batch: &[Ready]) -> Vec<Output> {
+        let (Some(model), Some(first)) = (&self.model, batch.first()) else { return Vec::new() };
+        let config = &model.manifest.config;
+        let width = config.d_model as usize;
+        let mut rows = batch.iter().map(|ready| &ready.rows[..]).collect::<Vec<_>>().concat();
+        // All at once, which a map of sessions does not lend: they are out of it meanwhile. Nothing here waits or fails.
+        let mut sessions: Vec<(u128, Session)> =
+            batch.iter().filter_map(|ready| self.sessions.remove_entry(&steps[ready.at].session)).collect();
+        for (at, index) in first.layers.clone().enumerate() {
+            let runs = sessions.iter_mut().zip(batch).map(|((_, session), ready)| Run {
+                position: session.position,
+                rows: ready.rows.len() / width,
+                cache: &mut session.caches[at],
+            });
+            let Some(Some(weights)) = model.layers.get(&index) else { continue };
+            weights.forward(config, &model.tables, &mut runs.collect::<Vec<_>>(), &mut rows);
+        }
+        self.sessions.extend(sessions);
+        let mut rest = &rows[..];
+        let own = batch.iter().map(|ready| {
+            let (own, others) = rest.split_at(ready.rows.len());
+            rest = others;
+            own
+        });
+        if first.layers.end != config.layers {
+            return own.map(|rows| Output::Hidden(rows.to_vec())).collect();
+        }
+        let wanted = |ready: &&Ready| steps[ready.at].want_logits;
+        let last = own.zip(batch).filter(|(_, ready)| wanted(ready)).map(|(rows, _)| &rows[rows.len() - width..]);
+        let last = last.collect::<Vec<_>>().concat();
+        let head = model.head.as_ref().and_then(Option::as_ref);
+        let mut logits = head.map_or_else(Vec::new, |head| head.logits(config, &model.tables, &last)).into_iter();
+        let logits = batch.iter().map(|ready| if wanted(&ready) { logits.next() } else { None });
+        logits.map(|logits| logits.map_or(Output::None, Output::Logits)).collect()
+    }
+
+    #[cfg(feature = "gpu")]
+    async fn compute_on_gpu(&mut self, step: &Step<'_>, ready: &Ready) -> Result<Output, ForwardError> {
+        let (Backend::Gpu(gpu), Some(model)) = (&mut self.backend, &self.model) else {
+            return Err(ForwardError::NoSession);
+        };
+        let config = &model.manifest.config;
+        let rows = gpu.forward_layers(step.session, step.position, &ready.rows).await?;
+        if ready.layers.end != config.layers {
+            return Ok(Output::Hidden(rows));
+        }
+        if !step.want_logits {
+            return Ok(Output::None);
+        }
+        Ok(Output::Logits(gpu.head(&rows[rows.len() - config.d_model as usize..]).await?))
+    }
+
+    /// Takes note of a computed step. Last, so that one that failed can be tried again: a GPU's caches are written anew from its position.
+    fn advance(&mut self, step: &Step<'_>) {
+        let width = self.d_model();
+        let Some(session) = self.sessions.get_mut(&step.session) else { return };
+        session.position += match step.input {
+            Input::Tokens(tokens) => u32::try_from(tokens.len()).unwrap_or(u32::MAX),
+            Input::Hidden(values) => count(values, width),
+        };
+        #[cfg(feature = "gpu")]
+        if self.backend.is_gpu() {
+            self.keep(step.session, step.input);
+        }
+    }
+
+    /// Keeps what a session was given, as far as there is room.
+    #[cfg(feature = "gpu")]
+    fn keep(&mut self, id: u128, input: Input<'_>) {
+        let kept: usize = self.sessions.values().filter_map(|session| session.inputs.as_ref()).map(Vec::len).sum();
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(inputs) = &mut session.inputs else { return };
+        match input {
+            Input::Tokens(tokens) => inputs.extend(tokens.iter().map(|token| token.cast_signed())),
+            Input::Hidden(rows) if (kept + rows.len()) * size_of::<i32>() <= MAX_KEPT_BYTES => inputs.extend(rows),
+            Input::Hidden(_) => session.inputs = None,
+        }
+    }
+
+    /// Computes the caches of all sessions again, after [`Self::take_over`] and once all parts are loaded. A session whose inputs were too many
+    /// to keep is closed.
+    ///
+    /// # Errors
+    /// If a part is missing or the backend fails.
+    pub async fn resume(&mut self) -> Result<(), ForwardError> {
+        let ids: Vec<u128> = self.sessions.keys().copied().collect();
+        for id in ids {
+            let Some(lost) = self.sessions.remove(&id) else { continue };
+            let Some(inputs) = &lost.inputs else { continue };
+            if let Err(error) = self.again(id, lost.layers.clone(), inputs).await {
+                // Yet another engine may take it over.
+                self.sessions.insert(id, lost);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// A session that was given `inputs`.
+    async fn again(&mut self, id: u128, layers: Range<u32>, inputs: &[i32]) -> Result<(), ForwardError> {
+        let Some(model) = &self.model else { return Err(ForwardError::NoSession) };
+        if let Some(role) = model.first_missing(&layers) {
+            return Err(ForwardError::Missing(role));
+        }
+        self.backend.open_session(id, layers.clone())?;
+        let session = Session::new(layers);
+        let (is_first, width) = (session.layers.start == 0, session.input_width(&model.manifest.config));
+        self.sessions.insert(id, session);
+        let mut position = 0;
+        for inputs in inputs.chunks(MAX_ROWS * width) {
+            if is_first {
+                let tokens: Vec<u32> = inputs.iter().map(|token| token.cast_unsigned()).collect();
+                self.forward(id, position, Input::Tokens(&tokens), false).await?;
+            } else {
+                self.forward(id, position, Input::Hidden(inputs), false).await?;
+            }
+            position += count(inputs, width);
+        }
+        Ok(())
+    }
+}
+
+impl Session {
+    /// Bytes of its caches a position: keys and values of two bytes, an exponent each a head.
+    fn position_bytes(&self, config: &ModelConfig) -> u64 {
+        let heads = u64::from(config.kv_heads);
+        self.layers.len() as u64 * heads * (u64::from(config.head_dim) * 4 + 8)
+    }
+}
+
+/// Rows of values.
+fn count(values: &[i32], width: usize) -> u32 {
+    u32::try_from(values.len() / width.max(1)).unwrap_or(u32::MAX)
+}
+
+fn check_rows(rows: usize) -> Result<(), ForwardError> {
+    if (1..=MAX_ROWS).contains(&rows) {
+        return Ok(());
+    }
+    Err(ForwardError::Shape { expected: format!("1 to {MAX_ROWS} rows"), got: rows })
+}
