@@ -39,6 +39,18 @@ fn every_file_of_the_folder_is_a_kernel() {
     assert_eq!(files, sources().keys().map(|file| (*file).to_owned()).collect());
 }
 
+/// What is compiled in is the file line by line, but for comments and indentation.
+#[test]
+fn only_comments_and_indentation_are_left_out() {
+    for (name, source) in sources() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/kernels/");
+        let file = std::fs::read_to_string(format!("{file}{name}")).unwrap();
+        let bare = |line: &str| line.split("//").next().unwrap().trim_start_matches(' ').to_owned();
+        let expected: Vec<String> = file.lines().map(bare).collect();
+        assert_eq!(source.lines().collect::<Vec<_>>(), expected, "{name}");
+    }
+}
+
 #[test]
 fn files_are_valid_and_hold_the_entry_points_and_bindings_that_the_host_names() {
     for (file, source) in sources() {

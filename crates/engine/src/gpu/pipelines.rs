@@ -18,6 +18,81 @@ use Access::{Read, Uniform, Write};
 
 use super::tune::{Arithmetic, Many, Variants};
 
+/// A file's text without comments and indentation, which a visitor would download for nothing (5 KB with Brotli).
+macro_rules! wgsl {
+    ($file:literal) => {{
+        const TEXT: &str = include_str!(concat!("../kernels/", $file));
+        const BARE: [u8; bare_length(TEXT)] = bare(TEXT);
+        match core::str::from_utf8(&BARE) {
+            Ok(text) => text,
+            Err(_) => panic!("comments are cut at whole characters"),
+        }
+    }};
+}
+
+/// Bytes of [`bare`].
+const fn bare_length(text: &str) -> usize {
+    let (mut at, mut length) = (0, 0);
+    let mut line = Line::Indentation;
+    while at < text.len() {
+        line = line.next(text.as_bytes(), at);
+        length += line.keeps() as usize;
+        at += 1;
+    }
+    length
+}
+
+/// The text without comments and indentation; lines stay where they are.
+const fn bare<const LENGTH: usize>(text: &str) -> [u8; LENGTH] {
+    let mut bytes = [0; LENGTH];
+    let (mut at, mut length) = (0, 0);
+    let mut line = Line::Indentation;
+    while at < text.len() {
+        line = line.next(text.as_bytes(), at);
+        if line.keeps() {
+            bytes[length] = text.as_bytes()[at];
+            length += 1;
+        }
+        at += 1;
+    }
+    bytes
+}
+
+/// Where in a line a byte is. WGSL has no strings that a comment's beginning could be in.
+#[derive(Clone, Copy)]
+enum Line {
+    Indentation,
+    Code,
+    Comment,
+}
+
+impl Line {
+    const fn next(self, text: &[u8], at: usize) -> Self {
+        let comment = text[at] == b'/' && at + 1 < text.len() && text[at + 1] == b'/';
+        match self {
+            _ if text[at] == b'\n' => Self::Code,
+            Self::Comment => Self::Comment,
+            _ if comment => Self::Comment,
+            // The byte after a line's end is its first.
+            Self::Indentation | Self::Code if text[at] == b' ' && (at == 0 || starts(text, at)) => Self::Indentation,
+            _ => Self::Code,
+        }
+    }
+
+    const fn keeps(self) -> bool {
+        matches!(self, Self::Code)
+    }
+}
+
+/// Whether nothing but spaces is before a place in its line.
+const fn starts(text: &[u8], at: usize) -> bool {
+    let mut before = at;
+    while before > 0 && text[before - 1] == b' ' {
+        before -= 1;
+    }
+    before == 0 || text[before - 1] == b'\n'
+}
+
 /// One entry point of one `.wgsl` file.
 #[derive(Debug, Clone, Copy)]
 pub struct Kernel {
@@ -39,7 +114,7 @@ pub struct Kernel {
 
 const RMS_NORM: Kernel = Kernel {
     file: "rms_norm.wgsl",
-    source: include_str!("../kernels/rms_norm.wgsl"),
+    source: wgsl!("rms_norm.wgsl"),
     entry_point: "rms_norm",
     workgroup_size: 256,
     resizable: true,
@@ -48,7 +123,7 @@ const RMS_NORM: Kernel = Kernel {
 };
 const ONE_FMA: Kernel = Kernel {
     file: "linear.wgsl",
-    source: include_str!("../kernels/linear.wgsl"),
+    source: wgsl!("linear.wgsl"),
     entry_point: "one_fma",
     workgroup_size: 64,
     resizable: false,
@@ -64,7 +139,7 @@ const TILE_FMA: Kernel = Kernel { entry_point: "tile_fma", workgroup_size: 256, 
 const TILE_DOT: Kernel = Kernel { entry_point: "tile_dot", ..TILE_FMA };
 const FINISH_HEADS: Kernel = Kernel {
     file: "heads.wgsl",
-    source: include_str!("../kernels/heads.wgsl"),
+    source: wgsl!("heads.wgsl"),
     entry_point: "finish_heads",
     workgroup_size: 64,
     resizable: true,
@@ -73,7 +148,7 @@ const FINISH_HEADS: Kernel = Kernel {
 };
 const ROPE: Kernel = Kernel {
     file: "rope.wgsl",
-    source: include_str!("../kernels/rope.wgsl"),
+    source: wgsl!("rope.wgsl"),
     entry_point: "rope",
     workgroup_size: 64,
     resizable: true,
@@ -82,7 +157,7 @@ const ROPE: Kernel = Kernel {
 };
 const ATTENTION: Kernel = Kernel {
     file: "attention.wgsl",
-    source: include_str!("../kernels/attention.wgsl"),
+    source: wgsl!("attention.wgsl"),
     entry_point: "attention",
     workgroup_size: 64,
     resizable: true,
@@ -96,7 +171,7 @@ const ATTENTION_ONE: Kernel = Kernel {
 };
 const MERGED: Kernel = Kernel {
     file: "merged.wgsl",
-    source: include_str!("../kernels/merged.wgsl"),
+    source: wgsl!("merged.wgsl"),
     entry_point: "merged",
     workgroup_size: 64,
     resizable: false,
@@ -112,7 +187,7 @@ const MERGE_HEADS: Kernel = Kernel {
 };
 const SILU_MUL: Kernel = Kernel {
     file: "mlp.wgsl",
-    source: include_str!("../kernels/mlp.wgsl"),
+    source: wgsl!("mlp.wgsl"),
     entry_point: "silu_mul",
     workgroup_size: 256,
     resizable: true,
@@ -122,7 +197,7 @@ const SILU_MUL: Kernel = Kernel {
 
 const TWELVE: Kernel = Kernel {
     file: "twelve.wgsl",
-    source: include_str!("../kernels/twelve.wgsl"),
+    source: wgsl!("twelve.wgsl"),
     entry_point: "twelve",
     workgroup_size: 32,
     resizable: false,
@@ -131,7 +206,7 @@ const TWELVE: Kernel = Kernel {
 };
 const SPLIT_HEADS: Kernel = Kernel {
     file: "split.wgsl",
-    source: include_str!("../kernels/split.wgsl"),
+    source: wgsl!("split.wgsl"),
     entry_point: "split_heads",
     workgroup_size: 64,
     resizable: true,
@@ -145,7 +220,7 @@ const ATTENTION_TEXTS: Kernel = Kernel {
 };
 const FIT_ROWS: Kernel = Kernel {
     file: "layer_norm.wgsl",
-    source: include_str!("../kernels/layer_norm.wgsl"),
+    source: wgsl!("layer_norm.wgsl"),
     entry_point: "fit_rows",
     workgroup_size: 256,
     resizable: true,

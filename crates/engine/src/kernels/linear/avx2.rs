@@ -26,7 +26,7 @@ pub(super) struct Avx2<W>(PhantomData<W>);
 
 /// How 16 weights become `i16`.
 pub(super) trait Load: Width {
-    type Weight: Copy + core::fmt::Debug + Send + Sync;
+    type Weight: Copy + Send + Sync;
 
     fn weight(weight: i32) -> Self::Weight;
 

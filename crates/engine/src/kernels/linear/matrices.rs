@@ -12,7 +12,6 @@ use super::{CpuPath, output_exponent, reference};
 use super::{avx2::Avx2, avx512::Avx512};
 
 /// Matrices of one width and as many bits, ready for one path.
-#[derive(Debug)]
 pub struct Matrices {
     shape: Shape,
     form: Box<dyn Multiply>,
@@ -32,7 +31,7 @@ impl Shape {
 }
 
 /// Matrices in some form.
-pub(super) trait Multiply: core::fmt::Debug + Send + Sync {
+pub(super) trait Multiply: Send + Sync {
     /// Every token of `a`, `[tokens, in]`, with every matrix: a `[tokens, out]` for each.
     fn multiply(&self, a: &[i32]) -> Vec<Vec<i32>>;
 }
@@ -43,6 +42,13 @@ impl Multiply for Vec<Linear> {
         let tokens =
             |matrix: &Linear| a.chunks_exact(matrix.columns).flat_map(|token| reference(matrix, token)).collect();
         self.iter().map(tokens).collect()
+    }
+}
+
+/// The shape: nobody wants to read all weights.
+impl core::fmt::Debug for Matrices {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.shape.fmt(formatter)
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Neon<W>(PhantomData<W>);
 
 /// How 8 weights become `i16`.
 pub(super) trait Load: Width {
-    type Weight: Copy + core::fmt::Debug + Send + Sync;
+    type Weight: Copy + Send + Sync;
 
     fn weight(weight: i32) -> Self::Weight;
 

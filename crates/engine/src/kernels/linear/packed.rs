@@ -12,7 +12,7 @@ use crate::threads;
 use super::matrices::Multiply;
 
 /// Bits of a matrix's weights.
-pub(super) trait Width: core::fmt::Debug + Send + Sync {
+pub(super) trait Width: Send + Sync {
     /// Bits beyond eight.
     const EXTRA_BITS: u32;
     /// Where a group's sum is split (`super`'s doc).
@@ -40,7 +40,7 @@ impl Width for Twelve {
 /// One way of computing blocks.
 ///
 /// A kernel takes a token's activations a group at a time, in a form of its own.
-pub(super) trait Kernel: core::fmt::Debug + Send + Sync {
+pub(super) trait Kernel: Send + Sync {
     /// Rows of a block.
     const LANES: usize;
     /// Columns of a row that lie together.
@@ -48,7 +48,7 @@ pub(super) trait Kernel: core::fmt::Debug + Send + Sync {
     /// Tokens that go through a block at once, so that each weight is loaded once for all of them: what registers allow, 3 or 4.
     const TOGETHER: usize;
     /// A weight.
-    type Weight: Copy + core::fmt::Debug + Send + Sync;
+    type Weight: Copy + Send + Sync;
     /// A group of activations.
     type Group: Send + Sync;
 
@@ -74,7 +74,6 @@ pub(super) struct Block<'a, W> {
 }
 
 /// Matrices of one width for the kernel `K`.
-#[derive(Debug)]
 pub(super) struct Packed<K: Kernel> {
     columns: usize,
     /// Rows of each matrix.
