@@ -42,6 +42,8 @@ struct Loaded {
     early: Vec<(Arc<Manifest>, BlobRole, Vec<u8>)>,
     /// GPUs that are gone.
     losses: u32,
+    /// Parts that were on the last of them and are not in this engine yet; sessions are resumed when all are.
+    missing: Vec<BlobRole>,
     /// Why a part could not be loaded: the next action finds another place.
     gone: Option<(GpuLoss, String)>,
 }
@@ -139,6 +141,7 @@ impl Machine {
             Action::Unload { role } => {
                 if let Some(loaded) = &mut self.engine {
                     loaded.engine.unload(role);
+                    loaded.missing.retain(|missing| *missing != role);
                 }
                 None
             }
@@ -168,7 +171,15 @@ impl Machine {
         self.engine = None;
         match self.open_engine(choice).await {
             Ok((engine, description)) => {
-                self.engine = Some(Loaded { engine, choice, model: None, early: Vec::new(), losses: 0, gone: None });
+                self.engine = Some(Loaded {
+                    engine,
+                    choice,
+                    model: None,
+                    early: Vec::new(),
+                    losses: 0,
+                    missing: Vec::new(),
+                    gone: None,
+                });
                 MachineEvent::EngineReady(description)
             }
             Err(reason) => MachineEvent::EngineFailed { reason },
@@ -211,33 +222,57 @@ impl Machine {
             if choice == BackendChoice::Cpu {
                 description.note = Some(format!("computing on the CPU: {reason}"));
             }
-            let Some(Loaded { engine: lost, model, early, losses, .. }) = self.engine.take() else { continue };
-            let mut loaded = Loaded { engine, choice, model, early, losses, gone: None };
-            let moved = self.move_in(&mut loaded, lost).await;
-            self.engine = Some(loaded);
+            let Some(loaded) = &mut self.engine else { return Err("the engine is stopped".to_owned()) };
+            let mut lost = std::mem::replace(&mut loaded.engine, engine);
+            let moved = match loaded.engine.take_over(&mut lost) {
+                Ok(missing) => {
+                    loaded.choice = choice;
+                    loaded.missing.extend(missing);
+                    self.refill().await
+                }
+                Err(error) => {
+                    loaded.engine = lost;
+                    Err(error.into())
+                }
+            };
             match moved {
                 Ok(()) => {
                     let event = Downloaded::Event(MachineEvent::EngineReplaced(description));
                     self.downloads.push(Box::pin(std::future::ready(event)));
                     return Ok(());
                 }
-                Err(MoveError { reason: next, loss: Some(next_loss) }) => (reason, loss) = (next, next_loss),
-                Err(MoveError { reason, loss: None }) => return Err(reason),
+                Err(RefillError { reason: next, loss: Some(next_loss) }) => (reason, loss) = (next, next_loss),
+                Err(RefillError { reason, loss: None }) => return Err(reason),
             }
         }
     }
 
-    /// Gives a new engine what the lost one had.
-    async fn move_in(&self, loaded: &mut Loaded, lost: Engine) -> Result<(), MoveError> {
-        let missing = loaded.engine.take_over(lost)?;
+    async fn refill_or_replace(&mut self) -> Result<(), String> {
+        match self.refill().await {
+            Err(RefillError { reason, loss: Some(loss) }) => self.replace_engine(loss, reason).await,
+            refilled => refilled.map_err(|error| error.reason),
+        }
+    }
+
+    /// Loads what the engine before had and this one has not yet, and resumes the sessions then. What cannot be had is tried again at the next step.
+    async fn refill(&mut self) -> Result<(), RefillError> {
+        let Some(loaded) = &mut self.engine else { return Ok(()) };
         let Some((_, manifest)) = &loaded.model else { return Ok(()) };
         let blobs = manifest.blobs_for(0..manifest.config.layers);
-        for (role, blob) in blobs.into_iter().filter(|(role, _)| missing.contains(role)) {
+        for (role, blob) in blobs {
+            if !loaded.missing.contains(&role) {
+                continue;
+            }
             let bytes = self.store.fetch(&self.server, &blob.hash.0, blob.size_bytes, |_| {}).await;
-            let bytes = bytes.map_err(|error| MoveError { reason: error.to_string(), loss: None })?;
+            let bytes = bytes.map_err(|error| RefillError { reason: error.to_string(), loss: None })?;
             loaded.engine.load(role, &bytes)?;
+            loaded.missing.retain(|missing| *missing != role);
         }
-        Ok(loaded.engine.resume().await?)
+        match loaded.engine.resume().await {
+            // Of a session whose part was unloaded: it would have failed by itself.
+            Err(ForwardError::Missing(_)) => Ok(()),
+            resumed => Ok(resumed?),
+        }
     }
 
     fn fetch_manifest(&mut self, model: ModelId) {
@@ -366,6 +401,9 @@ impl Machine {
         want_logits: bool,
     ) -> Result<Output, String> {
         loop {
+            if self.engine.as_ref().is_some_and(|loaded| !loaded.missing.is_empty()) {
+                self.refill_or_replace().await?;
+            }
             let Some(loaded) = &mut self.engine else { return Err("the engine is stopped".to_owned()) };
             let input = match work {
                 Work::Tokens(tokens) => Input::Tokens(tokens),
@@ -383,19 +421,19 @@ impl Machine {
     }
 }
 
-/// A new engine could not take over; `loss` if its GPU is gone as well.
-struct MoveError {
+/// A new engine could not be given everything; `loss` if its GPU is gone as well.
+struct RefillError {
     reason: String,
     loss: Option<GpuLoss>,
 }
 
-impl From<LoadError> for MoveError {
+impl From<LoadError> for RefillError {
     fn from(error: LoadError) -> Self {
         Self { reason: error.to_string(), loss: error.gpu_loss() }
     }
 }
 
-impl From<ForwardError> for MoveError {
+impl From<ForwardError> for RefillError {
     fn from(error: ForwardError) -> Self {
         Self { reason: error.to_string(), loss: error.gpu_loss() }
     }
@@ -424,6 +462,7 @@ const SPEED_RUNS: u32 = 3;
 mod tests {
     use potluck_engine::synthetic::{Synthetic, config};
     use potluck_net::platform::BlobCache;
+    use potluck_net::weights::Patience;
 
     use super::*;
 
@@ -441,7 +480,9 @@ mod tests {
 
     /// A machine that holds the model, or none where there is no adapter.
     async fn serving(model: &Synthetic, folder: &tempfile::TempDir, backend: BackendPreference) -> Option<Machine> {
-        let mut machine = Machine::new(WeightStore::new(BlobCache::new(folder.path())));
+        let patience = Patience { breaks: 1, ..Patience::default() };
+        let store = WeightStore::new(BlobCache::new(folder.path())).with_patience(patience);
+        let mut machine = Machine::new(store);
         machine.set_server("http://127.0.0.1:9");
         match machine.perform(Action::StartEngine { backend }).await {
             Some(MachineEvent::EngineReady(_)) => {}
@@ -503,6 +544,29 @@ mod tests {
             let MachineEvent::EngineReplaced(engine) = event else { panic!("{event:?}") };
             assert!(choice == BackendChoice::Auto || engine.backend == "vulkan", "{engine:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn weights_that_cannot_be_had_again_are_tried_again() {
+        let (model, folder) = cached();
+        let mut cpu = serving(&model, &folder, BackendPreference::Cpu).await.unwrap();
+        let expected = drawn(&mut cpu, |_| ()).await;
+        let Some(mut machine) = serving(&model, &folder, BackendPreference::Gpu).await else { return };
+        let layers = LayerRange::new(0, LAYERS).unwrap();
+        machine.perform(Action::OpenSession { session: session(1), layers }).await;
+        assert_eq!(step(&mut machine, 1, 0, &[5, 6, 7]).await, expected[0]);
+        // The cache has lost a layer, and there is no server.
+        let blob = folder.path().join(model.manifest.layer_blobs[1].hash.to_string());
+        let bytes = std::fs::read(&blob).unwrap();
+        std::fs::remove_file(&blob).unwrap();
+        machine.engine.as_mut().unwrap().engine.lose_gpu();
+        for _ in 0..2 {
+            let sampling = Sampling { temperature_milli: 800, top_k: 0, top_p_milli: 1000, seed: 4 };
+            let failed = machine.compute(session(1), 3, Work::Tokens(vec![8]), Some(sampling)).await;
+            assert!(failed.output.unwrap_err().contains("could not fetch"), "it says what it lacks");
+        }
+        std::fs::write(&blob, bytes).unwrap();
+        assert_eq!(step(&mut machine, 1, 3, &[8]).await, expected[1], "nothing was lost meanwhile");
     }
 
     #[tokio::test]

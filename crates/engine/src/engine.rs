@@ -96,6 +96,8 @@ pub struct Engine {
     info: BackendInfo,
     model: Option<Model>,
     sessions: HashMap<u128, Session>,
+    /// Taken over and not yet resumed: no step must meet a cache that is not there.
+    waiting: HashMap<u128, Session>,
     max_cache_bytes: u64,
 }
 
@@ -209,6 +211,7 @@ impl Engine {
             info,
             model: None,
             sessions: HashMap::new(),
+            waiting: HashMap::new(),
             max_cache_bytes: DEFAULT_CACHE_BYTES,
         })
     }
@@ -237,8 +240,15 @@ impl Engine {
             note: gpu.info().is_software.then(|| "this adapter is software: it computes on the CPU".to_owned()),
         };
         let backend = Backend::Gpu(Box::new(gpu));
-        let mut engine =
-            Self { choice, backend, info, model: None, sessions: HashMap::new(), max_cache_bytes: DEFAULT_CACHE_BYTES };
+        let mut engine = Self {
+            choice,
+            backend,
+            info,
+            model: None,
+            sessions: HashMap::new(),
+            waiting: HashMap::new(),
+            max_cache_bytes: DEFAULT_CACHE_BYTES,
+        };
         let hash = conformance::run(&mut engine).await.map_err(|error| error.to_string())?;
         if hash != conformance::EXPECTED {
             return Err(format!("{} computes wrongly (its driver fails the conformance vector)", engine.info.adapter));
@@ -378,10 +388,10 @@ impl Engine {
     /// # Errors
     /// If a part is missing, the name is taken, or there are too many sessions.
     pub fn open_session(&mut self, id: u128, layers: Range<u32>) -> Result<(), SessionError> {
-        if self.sessions.contains_key(&id) {
+        if self.sessions.contains_key(&id) || self.waiting.contains_key(&id) {
             return Err(SessionError::Exists);
         }
-        if self.sessions.len() >= MAX_SESSIONS {
+        if self.sessions.len() + self.waiting.len() >= MAX_SESSIONS {
             return Err(SessionError::TooMany);
         }
         let Some(model) = &self.model else { return Err(SessionError::Missing(BlobRole::Tables)) };
@@ -400,6 +410,7 @@ impl Engine {
 
     /// Forgets a session.
     pub fn close_session(&mut self, id: u128) {
+        self.waiting.remove(&id);
         if self.sessions.remove(&id).is_some() {
             #[cfg(feature = "gpu")]
             if let Backend::Gpu(gpu) = &mut self.backend {
@@ -416,7 +427,8 @@ impl Engine {
 
     /// Takes a session back to `position`, if it is beyond it.
     pub fn truncate(&mut self, id: u128, position: u32) {
-        let (Some(session), Some(model)) = (self.sessions.get_mut(&id), &self.model) else { return };
+        let session = self.sessions.get_mut(&id).or_else(|| self.waiting.get_mut(&id));
+        let (Some(session), Some(model)) = (session, &self.model) else { return };
         if position < session.position {
             session.position = position;
             let config = &model.manifest.config;
@@ -428,20 +440,23 @@ impl Engine {
         }
     }
 
-    /// Goes on where an engine left off whose GPU is gone: with its model, the weights that are not on a GPU, and its sessions. Gives the parts
-    /// to [load](Self::load) before the sessions can be [resumed](Self::resume).
+    /// Goes on where an engine left off whose GPU is gone: with its model, the weights that are not on a GPU, its sessions and its limits. Gives the
+    /// parts to [load](Self::load) before the sessions can be [resumed](Self::resume).
     ///
     /// # Errors
-    /// If this engine's GPU has no room for the model.
-    pub fn take_over(&mut self, lost: Self) -> Result<Vec<BlobRole>, LoadError> {
+    /// If this engine's GPU has no room for the model; the other one still has everything then.
+    pub fn take_over(&mut self, lost: &mut Self) -> Result<Vec<BlobRole>, LoadError> {
         self.forget_model();
-        let Some(model) = lost.model else { return Ok(Vec::new()) };
+        self.max_cache_bytes = lost.max_cache_bytes;
+        let Some(model) = &lost.model else { return Ok(Vec::new()) };
         self.set_tables(&model.manifest, &model.tables)?;
-        let again = model.layers.keys().map(|index| BlobRole::Layer(*index));
-        let again = again.chain(model.head.as_ref().map(|_| BlobRole::Head)).collect();
-        self.model = Some(Model { layers: BTreeMap::new(), head: None, ..model });
-        self.sessions = lost.sessions;
-        Ok(again)
+        let layers = model.layers.keys().map(|index| BlobRole::Layer(*index));
+        let missing = layers.chain(model.head.as_ref().map(|_| BlobRole::Head)).collect();
+        let model = lost.model.take();
+        self.model = model.map(|model| Model { layers: BTreeMap::new(), head: None, ..model });
+        self.waiting = std::mem::take(&mut lost.waiting);
+        self.waiting.extend(std::mem::take(&mut lost.sessions));
+        Ok(missing)
     }
 
     /// Takes the GPU away, as a driver's reset does; for tests.
@@ -457,6 +472,7 @@ impl Engine {
         for id in open {
             self.close_session(id);
         }
+        self.waiting.clear();
         self.model = None;
     }
 }

@@ -252,27 +252,29 @@ impl Engine {
     /// to keep is closed.
     ///
     /// # Errors
-    /// If a part is missing or the backend fails.
+    /// If a part of a session is missing, which waits on, or the backend fails.
     pub async fn resume(&mut self) -> Result<(), ForwardError> {
-        let ids: Vec<u128> = self.sessions.keys().copied().collect();
+        let ids: Vec<u128> = self.waiting.keys().copied().collect();
+        let mut lacking = None;
         for id in ids {
-            let Some(lost) = self.sessions.remove(&id) else { continue };
+            let (Some(lost), Some(model)) = (self.waiting.remove(&id), &self.model) else { continue };
             let Some(inputs) = &lost.inputs else { continue };
-            if let Err(error) = self.again(id, lost.layers.clone(), inputs).await {
+            if let Some(role) = model.first_missing(&lost.layers) {
+                lacking.get_or_insert(role);
+                self.waiting.insert(id, lost);
+            } else if let Err(error) = self.again(id, lost.layers.clone(), inputs).await {
+                self.close_session(id);
                 // Yet another engine may take it over.
-                self.sessions.insert(id, lost);
+                self.waiting.insert(id, lost);
                 return Err(error);
             }
         }
-        Ok(())
+        lacking.map_or(Ok(()), |role| Err(ForwardError::Missing(role)))
     }
 
     /// A session that was given `inputs`.
     async fn again(&mut self, id: u128, layers: Range<u32>, inputs: &[i32]) -> Result<(), ForwardError> {
         let Some(model) = &self.model else { return Err(ForwardError::NoSession) };
-        if let Some(role) = model.first_missing(&layers) {
-            return Err(ForwardError::Missing(role));
-        }
         self.backend.open_session(id, layers.clone())?;
         let session = Session::new(layers);
         let (is_first, width) = (session.layers.start == 0, session.input_width(&model.manifest.config));

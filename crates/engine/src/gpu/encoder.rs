@@ -15,12 +15,13 @@ use super::read_back::{self, Staging};
 use super::{GpuError, GpuInfo, tune, uniforms};
 use crate::encoder::{Embedding, EncodeError, Frame};
 use crate::package::{Bias, Biased, BlobError, BlobRole, EncoderLayer, EncoderManifest, ModelConfig, Norm};
+use crate::threads;
 
 /// Rows that go through the layers at once, at least: enough to keep an adapter busy, few enough that a visitor's memory holds them. An encoder
 /// with more positions takes as many as it has.
 const ROWS_AT_ONCE: u32 = 512;
-/// What rows are a multiple of: the largest kernels take so many at a time.
-const ROWS_TOGETHER: u32 = 64;
+/// What rows are a multiple of: `twelve` takes so many at a time.
+const ROWS_TOGETHER: u32 = 8;
 /// What the exponent of a matrix's output has beyond those of its input and its weights, of twelve bits (`docs/numerics.md`).
 const EXPONENT: i32 = 26;
 
@@ -185,7 +186,7 @@ impl GpuEncoder {
         self.frame.check(texts)?;
         let mut vectors = Vec::with_capacity(texts.len());
         for texts in batches(texts, self.rows as usize) {
-            let rows = self.frame.embed(texts);
+            let rows = threads::enter(|| self.frame.embed(texts));
             let rows = self.forward(texts, &rows).await?;
             vectors.extend(self.frame.pool(texts, &rows));
         }

@@ -59,7 +59,7 @@ pub(super) struct Buffers {
 }
 
 impl Buffers {
-    /// With activations for `rows` rows, a multiple of 64.
+    /// With activations for `rows` rows, a multiple of what a kernel takes at a time.
     pub(super) fn new(
         device: &wgpu::Device,
         queue: &wgpu::Queue,

@@ -22,7 +22,12 @@ use super::tune::{Arithmetic, Many, Variants};
 macro_rules! wgsl {
     ($file:literal) => {{
         const TEXT: &str = include_str!(concat!("../kernels/", $file));
-        const BARE: [u8; bare_length(TEXT)] = bare(TEXT);
+        const LENGTH: usize = bare(TEXT, &mut [0; TEXT.len()]);
+        const BARE: [u8; LENGTH] = {
+            let mut bytes = [0; LENGTH];
+            bare(TEXT, &mut bytes);
+            bytes
+        };
         match core::str::from_utf8(&BARE) {
             Ok(text) => text,
             Err(_) => panic!("comments are cut at whole characters"),
@@ -30,67 +35,25 @@ macro_rules! wgsl {
     }};
 }
 
-/// Bytes of [`bare`].
-const fn bare_length(text: &str) -> usize {
+/// Writes the text without comments and indentation, line for line, and gives its length. WGSL has no strings that `//` could be in.
+const fn bare(text: &str, to: &mut [u8]) -> usize {
+    let text = text.as_bytes();
     let (mut at, mut length) = (0, 0);
-    let mut line = Line::Indentation;
+    let (mut line_begins, mut in_comment) = (true, false);
     while at < text.len() {
-        line = line.next(text.as_bytes(), at);
-        length += line.keeps() as usize;
-        at += 1;
-    }
-    length
-}
-
-/// The text without comments and indentation; lines stay where they are.
-const fn bare<const LENGTH: usize>(text: &str) -> [u8; LENGTH] {
-    let mut bytes = [0; LENGTH];
-    let (mut at, mut length) = (0, 0);
-    let mut line = Line::Indentation;
-    while at < text.len() {
-        line = line.next(text.as_bytes(), at);
-        if line.keeps() {
-            bytes[length] = text.as_bytes()[at];
+        if text[at] == b'\n' {
+            (line_begins, in_comment) = (true, false);
+        } else {
+            line_begins = line_begins && text[at] == b' ';
+            in_comment = in_comment || (text[at] == b'/' && at + 1 < text.len() && text[at + 1] == b'/');
+        }
+        if text[at] == b'\n' || !(line_begins || in_comment) {
+            to[length] = text[at];
             length += 1;
         }
         at += 1;
     }
-    bytes
-}
-
-/// Where in a line a byte is. WGSL has no strings that a comment's beginning could be in.
-#[derive(Clone, Copy)]
-enum Line {
-    Indentation,
-    Code,
-    Comment,
-}
-
-impl Line {
-    const fn next(self, text: &[u8], at: usize) -> Self {
-        let comment = text[at] == b'/' && at + 1 < text.len() && text[at + 1] == b'/';
-        match self {
-            _ if text[at] == b'\n' => Self::Code,
-            Self::Comment => Self::Comment,
-            _ if comment => Self::Comment,
-            // The byte after a line's end is its first.
-            Self::Indentation | Self::Code if text[at] == b' ' && (at == 0 || starts(text, at)) => Self::Indentation,
-            _ => Self::Code,
-        }
-    }
-
-    const fn keeps(self) -> bool {
-        matches!(self, Self::Code)
-    }
-}
-
-/// Whether nothing but spaces is before a place in its line.
-const fn starts(text: &[u8], at: usize) -> bool {
-    let mut before = at;
-    while before > 0 && text[before - 1] == b' ' {
-        before -= 1;
-    }
-    before == 0 || text[before - 1] == b'\n'
+    length
 }
 
 /// One entry point of one `.wgsl` file.

@@ -58,7 +58,7 @@ pub(crate) async fn answers_go_on(heirs: &[BackendChoice]) {
                     let error = step(&mut engine, position, rows).await.unwrap_err();
                     assert_eq!(error.gpu_loss(), Some(GpuLoss::Device), "{error}");
                     let mut fresh = Engine::new(*heir).await.unwrap();
-                    let missing = fresh.take_over(engine).unwrap();
+                    let missing = fresh.take_over(&mut engine).unwrap();
                     assert_eq!(missing.len(), 4, "three layers and the head");
                     assert!(matches!(fresh.resume().await, Err(ForwardError::Missing(_))), "nothing is loaded yet");
                     for role in missing {
