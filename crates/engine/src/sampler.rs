@@ -1,4 +1,7 @@
-//! Draws a token from logits, in integers (`docs/numerics.md`, "Sampling").
+//! Draws a token from logits, in integers (`docs/numerics.md`, "Sampling"). Knows what a draw needs at most of a vocabulary, so that a GPU can leave
+//! the rest where it is.
+
+use std::cmp::Ordering;
 
 use crate::kernels::block::rescale;
 
@@ -37,44 +40,93 @@ pub struct Sampling {
 #[must_use]
 pub fn sample(logits: &Logits, sampling: &Sampling, position: u32) -> u32 {
     let largest = logits.values.iter().copied().max().unwrap_or(0);
-    if sampling.temperature_milli == 0 {
+    let Some(coefficient) = sampling.coefficient() else {
         return index(logits.values.iter().position(|value| *value == largest).unwrap_or(0));
-    }
-    let coefficient = u64::from(LOG2_E_Q16_MILLI / sampling.temperature_milli);
-    let mut candidates: Vec<(u64, u32)> = logits
-        .values
-        .iter()
-        .enumerate()
-        .map(|(token, value)| {
-            let distance = rescale(largest.wrapping_sub(*value), logits.exponent + 16);
-            let d = (u64::from(distance.unsigned_abs()) * coefficient) >> 16;
-            (exp2_neg_q30(u32::try_from(d).unwrap_or(u32::MAX)), index(token))
-        })
-        .collect();
-    candidates.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
-    if sampling.top_k > 0 {
-        candidates.truncate(sampling.top_k as usize);
-    }
-    let total: u64 = candidates.iter().map(|(weight, _)| weight).sum();
-    let mut kept = 0_u64;
-    let mut count = 0;
-    for (weight, _) in &candidates {
-        count += 1;
-        kept += weight;
-        if u128::from(kept) * 1000 >= u128::from(total) * u128::from(sampling.top_p_milli) {
-            break;
+    };
+    let weights = logits.values.iter().map(|value| {
+        let distance = rescale(largest.wrapping_sub(*value), logits.exponent + 16);
+        let d = (u64::from(distance.unsigned_abs()) * u64::from(coefficient)) >> 16;
+        exp2_neg_q30(u32::try_from(d).unwrap_or(u32::MAX))
+    });
+    let mut all: Vec<Candidate> =
+        weights.zip(0..).filter(|(weight, _)| *weight > 0).map(|(weight, token)| Candidate { weight, token }).collect();
+    let total = all.iter().map(|candidate| u64::from(candidate.weight)).sum();
+    if all.len() > HEAVIEST {
+        all.select_nth_unstable_by(HEAVIEST, Candidate::order);
+        if let Some(token) = (Candidates { heaviest: &mut all[..HEAVIEST], total }).draw(sampling, position) {
+            return token;
         }
     }
-    candidates.truncate(count);
-    let target = (u128::from(draw(sampling.seed, position)) * u128::from(kept)) >> 64;
-    let mut sum = 0_u128;
-    for (weight, token) in &candidates {
-        sum += u128::from(*weight);
-        if sum > target {
-            return *token;
-        }
+    (Candidates { heaviest: &mut all, total }).draw(sampling, position).unwrap_or(0)
+}
+
+/// So many tokens are sorted before the rest is looked at, which a draw rarely needs.
+pub(crate) const HEAVIEST: usize = 1024;
+
+impl Sampling {
+    /// What distances between logits are multiplied with, Q16: `log2(e) / temperature`; none if the largest is taken.
+    pub(crate) fn coefficient(&self) -> Option<u32> {
+        LOG2_E_Q16_MILLI.checked_div(self.temperature_milli)
     }
-    candidates.last().map_or(0, |(_, token)| *token)
+}
+
+/// A token that may be drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    /// `2^30` for the largest logit, never 0.
+    pub(crate) weight: u32,
+    pub(crate) token: u32,
+}
+
+impl Candidate {
+    /// The heavier comes first, of equals the one with the smaller number.
+    fn order(&self, other: &Self) -> Ordering {
+        other.weight.cmp(&self.weight).then(self.token.cmp(&other.token))
+    }
+}
+
+/// What a token is drawn from.
+#[derive(Debug)]
+pub(crate) struct Candidates<'a> {
+    /// In any order; every other token comes after all of these.
+    pub(crate) heaviest: &'a mut [Candidate],
+    /// Of all tokens' weights.
+    pub(crate) total: u64,
+}
+
+impl Candidates<'_> {
+    /// The token for `position`; none if that takes more than the heaviest.
+    pub(crate) fn draw(self, sampling: &Sampling, position: u32) -> Option<u32> {
+        let Self { mut heaviest, mut total } = self;
+        let sum = |candidates: &[Candidate]| candidates.iter().map(|candidate| u64::from(candidate.weight)).sum();
+        let top_k = sampling.top_k as usize;
+        if top_k > 0 && top_k < heaviest.len() {
+            heaviest.select_nth_unstable_by(top_k, Candidate::order);
+            heaviest = &mut heaviest[..top_k];
+            total = sum(heaviest);
+        } else if top_k > heaviest.len() && sum(heaviest) < total {
+            return None;
+        } else if top_k > 0 {
+            total = sum(heaviest);
+        }
+        heaviest.sort_unstable_by(Candidate::order);
+        let mut kept = total;
+        if sampling.top_p_milli < 1000 {
+            let enough = u128::from(total) * u128::from(sampling.top_p_milli);
+            let sums = running_sums(heaviest);
+            kept = sums.map(|(sum, _)| sum).find(|sum| u128::from(*sum) * 1000 >= enough)?;
+        }
+        let target = (u128::from(draw(sampling.seed, position)) * u128::from(kept)) >> 64;
+        running_sums(heaviest).find(|(sum, _)| u128::from(*sum) > target).map(|(_, token)| token)
+    }
+}
+
+/// Of every candidate and all before it, with its token.
+fn running_sums(candidates: &[Candidate]) -> impl Iterator<Item = (u64, u32)> {
+    candidates.iter().scan(0, |sum, candidate| {
+        *sum += u64::from(candidate.weight);
+        Some((*sum, candidate.token))
+    })
 }
 
 /// `round(log2(e) * 2^16) * 1000`.
@@ -90,10 +142,10 @@ fn draw(seed: u64, position: u32) -> u64 {
 }
 
 /// `2^(-d / 2^16)` as Q30.
-fn exp2_neg_q30(d: u32) -> u64 {
+fn exp2_neg_q30(d: u32) -> u32 {
     let d = d.min(31 << 16);
-    let (n, f, r) = (d >> 16, ((d >> 8) & 255) as usize, u64::from(d & 255));
-    let (a, b) = (u64::from(EXP2[f]) << 15, u64::from(EXP2[f + 1]) << 15);
+    let (n, f, r) = (d >> 16, ((d >> 8) & 255) as usize, d & 255);
+    let (a, b) = (u32::from(EXP2[f]) << 15, u32::from(EXP2[f + 1]) << 15);
     (a - (((a - b) * r) >> 8)) >> n
 }
 
@@ -124,6 +176,8 @@ pub(crate) const EXP2: [u16; 257] = [
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn sampling(temperature_milli: u32, seed: u64) -> Sampling {
@@ -153,6 +207,65 @@ mod tests {
             let one = Sampling { top_p_milli: 1, ..sampling(5000, 9) };
             assert_eq!(sample(&logits, &one, position), 2);
         }
+    }
+
+    /// `docs/numerics.md` word for word: every token sorted, nothing left out.
+    fn plain(logits: &Logits, sampling: &Sampling, position: u32) -> u32 {
+        let largest = *logits.values.iter().max().unwrap();
+        let coefficient = u64::from(LOG2_E_Q16_MILLI / sampling.temperature_milli);
+        let mut candidates: Vec<(u64, u32)> = (0..)
+            .zip(&logits.values)
+            .map(|(token, value)| {
+                let distance = rescale(largest - value, logits.exponent + 16);
+                let d = (u64::from(distance.unsigned_abs()) * coefficient) >> 16;
+                (u64::from(exp2_neg_q30(u32::try_from(d).unwrap_or(u32::MAX))), token)
+            })
+            .collect();
+        candidates.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+        if sampling.top_k > 0 {
+            candidates.truncate(sampling.top_k as usize);
+        }
+        let total: u64 = candidates.iter().map(|(weight, _)| weight).sum();
+        let (mut kept, mut count) = (0, 0);
+        while count < candidates.len() && (count == 0 || kept * 1000 < total * u64::from(sampling.top_p_milli)) {
+            kept += candidates[count].0;
+            count += 1;
+        }
+        let target = (u128::from(draw(sampling.seed, position)) * u128::from(kept)) >> 64;
+        let mut sum = 0;
+        let drawn = candidates[..count].iter().find(|(weight, _)| {
+            sum += u128::from(*weight);
+            sum > target
+        });
+        drawn.unwrap().1
+    }
+
+    proptest! {
+        #[test]
+        fn draws_are_those_of_sorting_everything(
+            mut values in proptest::collection::vec(-40_000..40_000_i32, 1..4 * HEAVIEST),
+            spread in 0..8_u32,
+            sampling in (1..4000_u32, prop_oneof![Just(0), 1..3000_u32], 0..1100_u32, any::<u64>()),
+            position in any::<u32>(),
+        ) {
+            // Equal ones, too.
+            values.iter_mut().for_each(|value| *value >>= spread);
+            let logits = Logits { values, exponent: i32::try_from(spread).unwrap() - 12 };
+            let (temperature_milli, top_k, top_p_milli, seed) = sampling;
+            let sampling = Sampling { temperature_milli, top_k, top_p_milli, seed };
+            prop_assert_eq!(sample(&logits, &sampling, position), plain(&logits, &sampling, position));
+        }
+    }
+
+    #[test]
+    fn what_a_draw_lacks_is_not_made_up() {
+        let mut few = [Candidate { weight: 1 << 30, token: 4 }, Candidate { weight: 9, token: 2 }];
+        let total = 1 << 32;
+        let mut drawn = |sampling| Candidates { heaviest: &mut few, total }.draw(&sampling, 0);
+        assert_eq!(drawn(Sampling { top_k: 1, ..sampling(800, 3) }), Some(4));
+        assert_eq!(drawn(Sampling { top_k: 3, ..sampling(800, 3) }), None, "three of two");
+        assert_eq!(drawn(Sampling { top_p_milli: 250, ..sampling(800, 3) }), Some(4));
+        assert_eq!(drawn(Sampling { top_p_milli: 900, ..sampling(800, 3) }), None, "nine tenths of a quarter");
     }
 
     #[test]
