@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use potluck_engine::engine::{
-    BackendChoice, Engine, ForwardError, Input, LoadError, MAX_ROWS, Output, SessionError, Step,
+    BackendChoice, Engine, ForwardError, Input, LoadError, MAX_ROWS, Output, SessionError, Step, Want,
 };
 use potluck_engine::package::{BlobRole, ModelConfig};
-use potluck_engine::sampler::{Sampling, sample};
+use potluck_engine::sampler::Sampling;
 use potluck_engine::synthetic::Synthetic;
 use web_time::Instant;
 
@@ -36,11 +36,11 @@ pub enum RateError {
     Forward(#[from] ForwardError),
     /// The last layer gave no logits.
     #[error("a step that should give logits gave none")]
-    NoLogits,
+    NoToken,
 }
 
 const SESSION: u128 = 1;
-const GREEDY: Sampling = Sampling { temperature_milli: 0, top_k: 0, top_p_milli: 1000, seed: 0 };
+const TOKEN: Want = Want::Token(Sampling { temperature_milli: 0, top_k: 0, top_p_milli: 1000, seed: 0 });
 
 impl Subject {
     /// An engine with a whole model of random weights, made and loaded part by part.
@@ -80,7 +80,9 @@ impl Subject {
         let mut position = 0;
         for chunk in text.chunks(MAX_ROWS) {
             let next = position + u32::try_from(chunk.len()).unwrap_or(0);
-            self.engine.forward(SESSION, position, Input::Tokens(chunk), next == tokens).await?;
+            self.engine
+                .forward(SESSION, position, Input::Tokens(chunk), if next == tokens { TOKEN } else { Want::Nothing })
+                .await?;
             position = next;
         }
         Ok(begun.elapsed().as_secs_f64())
@@ -120,13 +122,13 @@ impl Subject {
                 .zip(&drawn)
                 .map(|(session, token)| {
                     let input = Input::Tokens(std::slice::from_ref(token));
-                    Step { session, position, input, want_logits: true }
+                    Step { session, position, input, want: TOKEN }
                 })
                 .collect();
             let outputs = self.engine.forward_all(&steps).await;
             let next = outputs.into_iter().map(|output| match output? {
-                Output::Logits(logits) => Ok(sample(&logits, &GREEDY, position)),
-                _ => Err(RateError::NoLogits),
+                Output::Token(token) => Ok(token),
+                _ => Err(RateError::NoToken),
             });
             drawn = next.collect::<Result<_, RateError>>()?;
         }
@@ -136,9 +138,9 @@ impl Subject {
     }
 
     async fn step(&mut self, position: u32, token: u32) -> Result<u32, RateError> {
-        match self.engine.forward(SESSION, position, Input::Tokens(&[token]), true).await? {
-            Output::Logits(logits) => Ok(sample(&logits, &GREEDY, position)),
-            _ => Err(RateError::NoLogits),
+        match self.engine.forward(SESSION, position, Input::Tokens(&[token]), TOKEN).await? {
+            Output::Token(token) => Ok(token),
+            _ => Err(RateError::NoToken),
         }
     }
 

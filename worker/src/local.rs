@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use potluck_engine::engine::{
-    BackendChoice, Engine, EngineError, ForwardError, Input, LoadError, Output, SessionError,
+    BackendChoice, Engine, EngineError, ForwardError, Input, LoadError, Output, SessionError, Want,
 };
 use potluck_engine::package::{BlobError, BlobRef, BlobRole, Manifest, ManifestError, verify_blob};
-use potluck_engine::sampler::{Sampling, sample};
+use potluck_engine::sampler::Sampling;
 use potluck_engine::tokenizer::{TextStream, Tokenizer, TokenizerError};
 use potluck_protocol::codec::MAX_ROWS;
 use potluck_protocol::page::SamplingChoice;
@@ -123,10 +123,11 @@ impl Model {
             let mut drawn = None;
             let steps = pending.len().div_ceil(MAX_ROWS);
             for (step, tokens) in pending.chunks(MAX_ROWS).enumerate() {
-                let output = engine.forward(SESSION, position, Input::Tokens(tokens), step + 1 == steps).await?;
+                let want = if step + 1 == steps { Want::Token(sampling) } else { Want::Nothing };
+                let output = engine.forward(SESSION, position, Input::Tokens(tokens), want).await?;
                 position += u32::try_from(tokens.len()).unwrap_or(u32::MAX);
-                if let Output::Logits(logits) = output {
-                    drawn = Some(sample(&logits, &sampling, position));
+                if let Output::Token(token) = output {
+                    drawn = Some(token);
                 }
             }
             let Some(token) = drawn else { break };

@@ -13,7 +13,9 @@ use std::task::{Poll, Waker};
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use potluck_engine::conformance;
-use potluck_engine::engine::{BackendChoice, Engine, ForwardError, GpuLoss, Input, LoadError, Output, SessionError};
+use potluck_engine::engine::{
+    BackendChoice, Engine, ForwardError, GpuLoss, Input, LoadError, Output, SessionError, Want,
+};
 use potluck_engine::package::{BlobRef, BlobRole, Manifest};
 use potluck_engine::sampler;
 use potluck_engine::tokenizer::Tokenizer;
@@ -226,8 +228,13 @@ impl Machine {
             let mut lost = std::mem::replace(&mut loaded.engine, engine);
             let moved = match loaded.engine.take_over(&mut lost) {
                 Ok(missing) => {
+                    // What it held on the GPU makes room for what comes.
+                    drop(lost);
                     loaded.choice = choice;
                     loaded.missing.extend(missing);
+                    // Said even if something cannot be fetched now: this is what computes from here on.
+                    let event = Downloaded::Event(MachineEvent::EngineReplaced(description));
+                    self.downloads.push(Box::pin(std::future::ready(event)));
                     self.refill().await
                 }
                 Err(error) => {
@@ -236,11 +243,7 @@ impl Machine {
                 }
             };
             match moved {
-                Ok(()) => {
-                    let event = Downloaded::Event(MachineEvent::EngineReplaced(description));
-                    self.downloads.push(Box::pin(std::future::ready(event)));
-                    return Ok(());
-                }
+                Ok(()) => return Ok(()),
                 Err(RefillError { reason: next, loss: Some(next_loss) }) => (reason, loss) = (next, next_loss),
                 Err(RefillError { reason, loss: None }) => return Err(reason),
             }
@@ -373,33 +376,26 @@ impl Machine {
         if let (Work::Hidden(values), Some(loaded)) = (&work, &self.engine) {
             rows = values.len() / loaded.engine.d_model().max(1);
         }
-        let forward = self.forward(session, position, &work, sampling.is_some()).await;
-        let output = forward.map(|output| match (output, sampling) {
-            (Output::Hidden(values), _) => Computed::Hidden(values),
-            (Output::Logits(logits), Some(sampling)) => {
-                let draw = sampler::Sampling {
-                    temperature_milli: sampling.temperature_milli,
-                    top_k: sampling.top_k,
-                    top_p_milli: sampling.top_p_milli,
-                    seed: sampling.seed,
-                };
-                let place = position + u32::try_from(rows).unwrap_or(u32::MAX);
-                Computed::Token(sampler::sample(&logits, &draw, place))
-            }
-            (Output::Logits(_) | Output::None, _) => Computed::Nothing,
+        let want = sampling.map_or(Want::Nothing, |sampling| {
+            Want::Token(sampler::Sampling {
+                temperature_milli: sampling.temperature_milli,
+                top_k: sampling.top_k,
+                top_p_milli: sampling.top_p_milli,
+                seed: sampling.seed,
+            })
+        });
+        let forward = self.forward(session, position, &work, want).await;
+        let output = forward.map(|output| match output {
+            Output::Hidden(values) => Computed::Hidden(values),
+            Output::Token(token) => Computed::Token(token),
+            Output::Logits(_) | Output::None => Computed::Nothing,
         });
         let rows = u32::try_from(rows).unwrap_or(u32::MAX);
         Step { session, position, rows, output, sampling, elapsed: begin.elapsed() }
     }
 
     /// A step on the engine, and on another should its GPU be gone.
-    async fn forward(
-        &mut self,
-        session: SessionId,
-        position: u32,
-        work: &Work,
-        want_logits: bool,
-    ) -> Result<Output, String> {
+    async fn forward(&mut self, session: SessionId, position: u32, work: &Work, want: Want) -> Result<Output, String> {
         loop {
             if self.engine.as_ref().is_some_and(|loaded| !loaded.missing.is_empty()) {
                 self.refill_or_replace().await?;
@@ -409,7 +405,7 @@ impl Machine {
                 Work::Tokens(tokens) => Input::Tokens(tokens),
                 Work::Hidden(values) => Input::Hidden(values),
             };
-            match loaded.engine.forward(session.as_u128(), position, input, want_logits).await {
+            match loaded.engine.forward(session.as_u128(), position, input, want).await {
                 Ok(output) => return Ok(output),
                 Err(error) => match error.gpu_loss() {
                     // Ends: losses are counted, and a processor has none.

@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::engine::{Engine, ForwardError, Input, LoadError, Output, SessionError};
+use crate::engine::{Engine, ForwardError, Input, LoadError, Output, SessionError, Want};
 use crate::package::{BlobHash, BlobRole, ModelConfig};
 use crate::synthetic::{Synthetic, config};
 
@@ -50,7 +50,7 @@ pub async fn run(engine: &mut Engine) -> Result<BlobHash, ConformanceError> {
     let prompt: Vec<u32> = (0..9).map(|i| (i * 61 + 5) % 512).collect();
     let mut hasher = blake3::Hasher::new();
     for (position, tokens) in [(0, &prompt[..]), (9, &[77][..]), (10, &prompt[..3])] {
-        if let Output::Logits(logits) = engine.forward(SESSION, position, Input::Tokens(tokens), true).await? {
+        if let Output::Logits(logits) = engine.forward(SESSION, position, Input::Tokens(tokens), Want::Logits).await? {
             hasher.update(&logits.exponent.to_le_bytes());
             for value in logits.values {
                 hasher.update(&value.to_le_bytes());

@@ -21,16 +21,18 @@ use crate::kernels::embedding;
 use crate::kernels::linear::CpuPath;
 use crate::kv_cache::LayerCache;
 use crate::package::{BlobRole, LayerWeights, Linear, Manifest, ModelConfig, Tables};
-use crate::sampler::Logits;
+use crate::sampler::{Logits, Sampling};
 
 pub use error::{EngineError, ForwardError, GpuLoss, LoadError, SessionError};
+pub(crate) use steps::MAX_WANTED;
 pub use steps::Step;
 
 mod error;
 mod steps;
 
-/// Rows of one step at most: bounds working memory and the time a step holds a GPU.
-pub const MAX_ROWS: usize = 128;
+/// Rows of one batch at most: bounds working memory (120 MB on a GPU for a model of 8 billion weights) and the time a batch holds a GPU. A fast one
+/// wants hundreds to be busy.
+pub const MAX_ROWS: usize = 512;
 /// Sessions at once.
 pub const MAX_SESSIONS: usize = 64;
 /// Bytes of all sessions' KV caches together, unless [`Engine::limit_caches`] says otherwise: three conversations of 8,192 tokens in all layers of a
@@ -82,8 +84,21 @@ pub enum Output {
     Hidden(Vec<i32>),
     /// Of the step's last row, where they were wanted.
     Logits(Logits),
-    /// The last layer, and no logits wanted.
+    /// Drawn from the last row's logits, where it was wanted.
+    Token(u32),
+    /// The last layer, and nothing wanted.
     None,
+}
+
+/// What is wanted of a step's last row, where the session ends at the last layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// The step goes into the session's caches, that is all.
+    Nothing,
+    /// For measuring; they are large.
+    Logits,
+    /// The token for the position after the step.
+    Token(Sampling),
 }
 
 /// Parts and sessions on one backend.

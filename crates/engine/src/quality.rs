@@ -7,7 +7,7 @@
 use core::fmt;
 use core::ops::Range;
 
-use crate::engine::{Engine, ForwardError, Input, Output, SessionError};
+use crate::engine::{Engine, ForwardError, Input, Output, SessionError, Want};
 use crate::import::ImportError;
 use crate::import::float::{FloatModel, softmax};
 
@@ -127,14 +127,14 @@ async fn step(
     let mut hidden = Vec::new();
     for (id, range) in parts {
         let input = if range.start == 0 { Input::Tokens(&[token]) } else { Input::Hidden(&hidden) };
-        match engine.forward(*id, position, input, true).await? {
+        match engine.forward(*id, position, input, Want::Logits).await? {
             Output::Hidden(rows) => {
                 sums.saturated += rows.iter().filter(|value| value.unsigned_abs() > RESIDUAL_MAX).count();
                 sums.largest = rows.iter().fold(sums.largest, |largest, value| largest.max(value.unsigned_abs()));
                 hidden = rows;
             }
             Output::Logits(logits) => return Ok(logits.to_f64()),
-            Output::None => {}
+            Output::Token(_) | Output::None => {}
         }
     }
     Ok(Vec::new())

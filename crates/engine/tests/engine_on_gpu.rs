@@ -6,7 +6,7 @@
 mod support;
 
 use futures::executor::block_on;
-use potluck_engine::engine::{BackendChoice, Engine, EngineError, ForwardError, Input, Output};
+use potluck_engine::engine::{BackendChoice, Engine, EngineError, ForwardError, Input, Output, Want};
 use potluck_engine::gpu::Tuning;
 use potluck_engine::package::BlobRole;
 use support::{Imported, count, logits};
@@ -44,11 +44,12 @@ fn stages_on_gpu_and_cpu_say_the_same() {
     for tokens in [&prompt[..7], &prompt[7..], &[572], &[557, 261]] {
         let expected = logits(&mut whole, position, tokens);
         assert_eq!(logits(&mut gpu, position, tokens), expected, "the whole model at position {position}");
-        let Output::Hidden(rows) = block_on(stages[0].forward(1, position, Input::Tokens(tokens), true)).unwrap()
+        let Output::Hidden(rows) =
+            block_on(stages[0].forward(1, position, Input::Tokens(tokens), Want::Logits)).unwrap()
         else {
             panic!("the first stage ends with rows");
         };
-        let last = block_on(stages[1].forward(1, position, Input::Hidden(&rows), true)).unwrap();
+        let last = block_on(stages[1].forward(1, position, Input::Hidden(&rows), Want::Logits)).unwrap();
         assert_eq!(last, Output::Logits(expected), "two stages at position {position}");
         position += count(tokens.len());
     }
@@ -68,20 +69,20 @@ fn a_session_on_the_gpu_keeps_the_rules() {
     gpu.truncate(1, 3);
     assert_eq!(logits(&mut gpu, 3, &prompt[3..]), first, "taken back and said again");
     assert!(matches!(
-        block_on(gpu.forward(1, end + 1, Input::Tokens(&[50]), true)),
+        block_on(gpu.forward(1, end + 1, Input::Tokens(&[50]), Want::Logits)),
         Err(ForwardError::Position { .. })
     ));
     for role in [BlobRole::Layer(4), BlobRole::Head] {
         gpu.unload(role);
-        let missing = block_on(gpu.forward(1, end, Input::Tokens(&[50]), true));
+        let missing = block_on(gpu.forward(1, end, Input::Tokens(&[50]), Want::Logits));
         assert!(matches!(missing, Err(ForwardError::Missing(gone)) if gone == role), "{missing:?}");
         let blob = model.manifest.blobs_for(0..6).into_iter().find(|(of, _)| *of == role).unwrap().1;
         gpu.load(role, &model.blob(blob.hash)).unwrap();
     }
     assert_eq!(logits(&mut gpu, end, &[50]), next, "after its parts came back");
-    assert_eq!(block_on(gpu.forward(1, end + 1, Input::Tokens(&[7]), false)).unwrap(), Output::None);
+    assert_eq!(block_on(gpu.forward(1, end + 1, Input::Tokens(&[7]), Want::Nothing)).unwrap(), Output::None);
     gpu.close_session(1);
-    assert!(matches!(block_on(gpu.forward(1, 0, Input::Tokens(&[1]), true)), Err(ForwardError::NoSession)));
+    assert!(matches!(block_on(gpu.forward(1, 0, Input::Tokens(&[1]), Want::Logits)), Err(ForwardError::NoSession)));
 }
 
 #[test]

@@ -4,6 +4,10 @@
 #![cfg(all(target_arch = "wasm32", feature = "gpu"))]
 #![expect(clippy::unwrap_used, reason = "this is a test; clippy does not see that of a browser's")]
 
+#[path = "gpu_support/batches.rs"]
+mod batches;
+#[path = "gpu_support/draws.rs"]
+mod draws;
 #[path = "gpu_support/encoders.rs"]
 mod encoders;
 mod gpu_support;
@@ -44,6 +48,16 @@ async fn encoders_equal_the_reference() {
         case.vectors_equal(None).await;
         console_log!("equal: {:?}", case.model.manifest.config);
     }
+}
+
+#[wasm_bindgen_test]
+async fn sessions_beside_each_other_get_what_they_get_alone() {
+    batches::equal_alone(BackendChoice::Gpu, 2, 20).await;
+}
+
+#[wasm_bindgen_test]
+async fn draws_are_the_samplers() {
+    draws::are_the_samplers(&mut any_gpu().await).await;
 }
 
 #[wasm_bindgen_test]

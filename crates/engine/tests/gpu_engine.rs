@@ -2,13 +2,15 @@
 //! those of the specification. Without an adapter it says so and passes, unless `POTLUCK_REQUIRE_GPU=1`.
 #![cfg(all(not(target_arch = "wasm32"), feature = "gpu"))]
 
+#[path = "gpu_support/batches.rs"]
+mod batches;
 #[path = "gpu_support/loss.rs"]
 mod loss;
 
 use std::sync::Arc;
 
 use futures::executor::block_on;
-use potluck_engine::engine::{BackendChoice, Engine, Input, Output};
+use potluck_engine::engine::{BackendChoice, Engine, Input, Output, Want};
 use potluck_engine::gpu::{Gpu, GpuError};
 use potluck_engine::package::BlobRole;
 use potluck_engine::synthetic::{Synthetic, config};
@@ -25,6 +27,15 @@ fn is_here() -> bool {
 fn conversations_outlive_their_gpu() {
     if is_here() {
         block_on(loss::answers_go_on(&[BackendChoice::Gpu, BackendChoice::Cpu]));
+    }
+}
+
+#[test]
+fn sessions_beside_each_other_get_what_they_get_alone() {
+    if is_here() {
+        for (seed, most) in [(1, 1), (2, 60), (3, 7)] {
+            block_on(batches::equal_alone(BackendChoice::Gpu, seed, most));
+        }
     }
 }
 
@@ -51,7 +62,7 @@ async fn answer(choice: BackendChoice) -> Vec<Output> {
     let mut outputs = Vec::new();
     for (position, tokens) in [(0, &prompt[..]), (13, &[5][..]), (12, &[6, 7][..])] {
         engine.truncate(1, position);
-        outputs.push(engine.forward(1, position, Input::Tokens(tokens), true).await.expect("a step that fits"));
+        outputs.push(engine.forward(1, position, Input::Tokens(tokens), Want::Logits).await.expect("a step that fits"));
     }
     outputs
 }

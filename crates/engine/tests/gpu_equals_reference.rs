@@ -3,6 +3,8 @@
 //! `POTLUCK_REQUIRE_GPU=1`.
 #![cfg(all(not(target_arch = "wasm32"), feature = "gpu"))]
 
+#[path = "gpu_support/draws.rs"]
+mod draws;
 #[path = "gpu_support/encoders.rs"]
 mod encoders;
 mod gpu_support;
@@ -10,7 +12,7 @@ mod gpu_support;
 use futures::executor::block_on;
 use gpu_support::{Reference, batches_equal, going_back_equals, hidden, odd_shapes, same};
 use potluck_engine::engine::MAX_ROWS;
-use potluck_engine::gpu::{Gpu, GpuEncoderError, GpuError, Variants};
+use potluck_engine::gpu::{Gpu, GpuEncoderError, GpuError, Shaders, Variants};
 use potluck_engine::synthetic::{Random, config};
 
 /// An adapter, or a loud word that there is none.
@@ -55,14 +57,25 @@ fn every_kernel_of_linear_equals_the_reference() {
 }
 
 #[test]
+fn draws_are_the_samplers() {
+    if any_gpu().is_none() {
+        return;
+    }
+    for kernels in Variants::all() {
+        block_on(draws::are_the_samplers(&mut block_on(Gpu::with_kernels(kernels)).unwrap()));
+    }
+}
+
+#[test]
 fn encoders_equal_the_reference() {
     if any_gpu().is_none() {
         return;
     }
     let cases = encoders::odd_encoders();
-    for most_invocations in [Some(256), Some(64), Some(16), None] {
+    let shaders = |most_invocations, subgroups, checked| Some(Shaders { most_invocations, subgroups, checked });
+    for shaders in [shaders(256, false, true), shaders(64, true, false), shaders(16, false, false), None] {
         for case in &cases {
-            block_on(case.vectors_equal(most_invocations));
+            block_on(case.vectors_equal(shaders));
         }
     }
 }

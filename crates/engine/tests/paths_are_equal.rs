@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use futures::executor::block_on;
-use potluck_engine::engine::{BackendChoice, Engine, Input, Output};
+use potluck_engine::engine::{BackendChoice, Engine, Input, Output, Want};
 use potluck_engine::kernels::linear::{CpuPath, Matrices, reference};
 use potluck_engine::package::{GROUP, Linear, ModelConfig};
 use potluck_engine::synthetic::{Random, Synthetic, config};
@@ -145,7 +145,7 @@ fn run(model: &Synthetic, shape: &ModelConfig, choice: BackendChoice, hidden: &[
     let width = shape.d_model as usize;
     for rows in hidden.chunks(chunk * width) {
         let position = engine.session_position(9).unwrap();
-        output = block_on(engine.forward(9, position, Input::Hidden(rows), true)).unwrap();
+        output = block_on(engine.forward(9, position, Input::Hidden(rows), Want::Logits)).unwrap();
     }
     output
 }

@@ -6,7 +6,7 @@
 mod support;
 
 use futures::executor::block_on;
-use potluck_engine::engine::{BackendChoice, Engine, Input, Output};
+use potluck_engine::engine::{BackendChoice, Engine, Input, Output, Want};
 use potluck_engine::sampler::Logits;
 use support::{Imported, count};
 
@@ -66,12 +66,20 @@ fn run(stages: &mut [Engine; 2], from: usize, text: &[u32], chunk: usize) -> (Ve
     let (mut rows, mut last) = (Vec::new(), None);
     let mut position = count(from);
     for tokens in text.chunks(chunk) {
-        let Output::Hidden(hidden) = block_on(stages[0].forward(1, position, Input::Tokens(tokens), true)).unwrap()
+        let Output::Hidden(hidden) =
+            block_on(stages[0].forward(1, position, Input::Tokens(tokens), Want::Logits)).unwrap()
         else {
             panic!("the first stage ends with rows");
         };
         let wanted = position as usize - from + tokens.len() == text.len();
-        match block_on(stages[1].forward(1, position, Input::Hidden(&hidden), wanted)).unwrap() {
+        match block_on(stages[1].forward(
+            1,
+            position,
+            Input::Hidden(&hidden),
+            if wanted { Want::Logits } else { Want::Nothing },
+        ))
+        .unwrap()
+        {
             Output::Logits(logits) if wanted => last = Some(logits),
             Output::None if !wanted => {}
             other => panic!("logits wanted: {wanted}, got {other:?}"),

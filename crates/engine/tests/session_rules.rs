@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures::executor::block_on;
 use potluck_engine::engine::{
-    BackendChoice, Engine, ForwardError, Input, LoadError, MAX_ROWS, MAX_SESSIONS, Output, SessionError,
+    BackendChoice, Engine, ForwardError, Input, LoadError, MAX_ROWS, MAX_SESSIONS, Output, SessionError, Want,
 };
 use potluck_engine::package::{BlobError, BlobRole};
 use potluck_engine::synthetic::{Synthetic, config};
@@ -29,7 +29,7 @@ fn engine(model: &Synthetic) -> Engine {
 }
 
 fn forward(engine: &mut Engine, id: u128, position: u32, input: Input<'_>) -> Result<Output, ForwardError> {
-    block_on(engine.forward(id, position, input, true))
+    block_on(engine.forward(id, position, input, Want::Logits))
 }
 
 #[test]
@@ -57,13 +57,13 @@ fn every_refused_step_leaves_the_session_as_it_was() {
         assert!(matches!(error, ForwardError::Position { expected: 2, got } if got == position), "{error:?}");
     }
     assert!(matches!(refused(1, 2, Tokens(&[])), ForwardError::Shape { got: 0, .. }));
-    assert!(matches!(refused(1, 2, Tokens(&too_many)), ForwardError::Shape { got: 129, .. }));
+    assert!(matches!(refused(1, 2, Tokens(&too_many)), ForwardError::Shape { got: 513, .. }));
     assert!(matches!(refused(1, 2, Tokens(&[1, VOCAB])), ForwardError::Token { vocab: VOCAB, got: VOCAB }));
     assert!(matches!(refused(1, 2, Hidden(&rows)), ForwardError::Kind { first: 0 }));
     assert!(matches!(refused(2, 1, Tokens(&[1])), ForwardError::Kind { first: 1 }));
     assert!(matches!(refused(2, 1, Hidden(&rows[1..])), ForwardError::Shape { got: 63, .. }));
     assert!(matches!(refused(2, 1, Hidden(&[])), ForwardError::Shape { got: 0, .. }));
-    assert!(matches!(refused(2, 1, Hidden(&wide)), ForwardError::Shape { got: 129, .. }));
+    assert!(matches!(refused(2, 1, Hidden(&wide)), ForwardError::Shape { got: 513, .. }));
 
     // A part that is gone refuses the step before any other part has taken it.
     engine.unload(BlobRole::Layer(2));

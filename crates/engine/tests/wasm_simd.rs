@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use potluck_engine::conformance::{EXPECTED, run};
 use potluck_engine::encoder::Encoder;
-use potluck_engine::engine::{BackendChoice, Engine, Input, Output};
+use potluck_engine::engine::{BackendChoice, Engine, Input, Output, Want};
 use potluck_engine::kernels::linear::{CpuPath, Matrices, reference};
 use potluck_engine::package::{BlobRole, GROUP, Linear, Pooling};
 use potluck_engine::synthetic::{self, Random, Synthetic, SyntheticEncoder, config};
@@ -110,7 +110,7 @@ async fn layers_are_equal_whatever_rows_come() {
             let mut output = Output::None;
             for rows in hidden.chunks(rows * 96) {
                 let position = engine.session_position(9).unwrap();
-                output = engine.forward(9, position, Input::Hidden(rows), true).await.unwrap();
+                output = engine.forward(9, position, Input::Hidden(rows), Want::Logits).await.unwrap();
             }
             outputs.push(output);
         }

@@ -7,8 +7,10 @@ use std::mem::{offset_of, size_of};
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, GlobalVariable, Module, StorageAccess, TypeInner};
-use potluck_engine::gpu::uniforms::{AddNorm, Exp2, Forward, GateUp, Gelu, Heads, Linear, Model, Norm, Projections};
-use potluck_engine::gpu::{Access, KERNELS};
+use potluck_engine::gpu::uniforms::{
+    AddNorm, Draw, Exp2, Forward, GateUp, Gelu, Heads, Linear, Model, Norm, Projections,
+};
+use potluck_engine::gpu::{Access, KERNELS, with_subgroups};
 
 /// Name to text of every file.
 fn sources() -> BTreeMap<&'static str, &'static str> {
@@ -71,7 +73,11 @@ fn files_are_valid_and_hold_the_entry_points_and_bindings_that_the_host_names() 
             }
             let mut host = BTreeMap::new();
             for (group, accesses) in (0..).zip([kernel.bindings, kernel.cache_bindings]) {
-                host.extend((0..).zip(accesses).map(|(binding, access)| ((group, binding), *access)));
+                let accesses = accesses.iter().map(|access| match access {
+                    Access::Part => Access::Uniform,
+                    other => *other,
+                });
+                host.extend((0..).zip(accesses).map(|(binding, access)| ((group, binding), access)));
             }
             let used =
                 module.global_variables.iter().filter(|(handle, _)| !info.get_entry_point(index)[*handle].is_empty());
@@ -86,6 +92,26 @@ fn files_are_valid_and_hold_the_entry_points_and_bindings_that_the_host_names() 
     }
 }
 
+/// Their second form: every reduction goes through subgroups.
+#[test]
+fn files_with_subgroups_are_valid() {
+    let mut reductions = 0;
+    for kernel in KERNELS.iter().filter(|kernel| kernel.reduces) {
+        let source = with_subgroups(kernel.source, false);
+        let module = parse(kernel.file, &source);
+        Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP)
+            .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
+            .subgroup_operations(naga::valid::SubgroupOperationSet::all())
+            .validate(&module)
+            .unwrap_or_else(|error| panic!("{}: {}", kernel.file, error.emit_to_string(&source)));
+        let plain = kernel.source.lines().filter(|line| line.starts_with("atomicMax") || line.starts_with("atomicAdd"));
+        assert_eq!(source.matches("subgroupBroadcastFirst").count(), plain.count(), "{}", kernel.file);
+        reductions += source.matches("subgroupBroadcastFirst").count();
+        assert!(with_subgroups(kernel.source, true).starts_with("enable subgroups;"));
+    }
+    assert!(reductions > 30, "{reductions}");
+}
+
 /// A struct of `gpu::uniforms`: its size and its fields' offsets.
 fn layout(name: &str) -> Option<(usize, Vec<(&'static str, usize)>)> {
     macro_rules! of {
@@ -94,7 +120,7 @@ fn layout(name: &str) -> Option<(usize, Vec<(&'static str, usize)>)> {
         };
     }
     match name {
-        "Forward" => of!(Forward: position, rows),
+        "Forward" => of!(Forward: position, rows, first_row),
         "Model" => {
             of!(Model: d_model, d_ff, heads, kv_heads, head_dim, qk_scale, residual_fraction_bits, eps_mantissa, eps_exponent)
         }
@@ -109,6 +135,7 @@ fn layout(name: &str) -> Option<(usize, Vec<(&'static str, usize)>)> {
         }
         "AddNorm" => of!(AddNorm: exponent, bias_exponent, gain_exponent, norm_bias_exponent),
         "Gelu" => of!(Gelu: exponent, bias_exponent),
+        "Draw" => of!(Draw: vocab, exponent),
         "Exp2" => of!(Exp2: entries),
         "GateUp" => of!(GateUp: gate_exponent, up_exponent),
         _ => None,
@@ -134,7 +161,7 @@ fn uniform_structs_lie_in_memory_as_on_the_host() {
             seen.insert(name);
         }
     }
-    assert_eq!(seen.len(), 10, "{seen:?}");
+    assert_eq!(seen.len(), 11, "{seen:?}");
 }
 
 /// Items (`fn name … }`, `struct name … }`) of a file: those that start a line, with their text.

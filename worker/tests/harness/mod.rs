@@ -17,10 +17,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::executor::block_on;
-use potluck_engine::engine::{BackendChoice, Engine, Input as EngineInput, Output};
+use potluck_engine::engine::{BackendChoice, Engine, Input as EngineInput, Output, Want};
 use potluck_engine::import::import_folder;
 use potluck_engine::package::{BlobRole, Manifest};
-use potluck_engine::sampler::{self, sample};
+use potluck_engine::sampler;
 use potluck_engine::tokenizer::Tokenizer;
 use potluck_net as net;
 use potluck_protocol::codec;
@@ -430,19 +430,19 @@ impl Swarm {
                     Work::Hidden(values) => (EngineInput::Hidden(values), values.len() / d_model),
                 };
                 let rows = u32::try_from(rows).unwrap();
-                let output = block_on(engine.forward(session.as_u128(), position, input, sampling.is_some()));
-                let output = output.map_err(|error| error.to_string()).map(|output| match (output, sampling) {
-                    (Output::Hidden(values), _) => Computed::Hidden(values),
-                    (Output::Logits(logits), Some(s)) => {
-                        let draw = sampler::Sampling {
-                            temperature_milli: s.temperature_milli,
-                            top_k: s.top_k,
-                            top_p_milli: s.top_p_milli,
-                            seed: s.seed,
-                        };
-                        Computed::Token(sample(&logits, &draw, position + rows))
-                    }
-                    _ => Computed::Nothing,
+                let want = sampling.map_or(Want::Nothing, |s| {
+                    Want::Token(sampler::Sampling {
+                        temperature_milli: s.temperature_milli,
+                        top_k: s.top_k,
+                        top_p_milli: s.top_p_milli,
+                        seed: s.seed,
+                    })
+                });
+                let output = block_on(engine.forward(session.as_u128(), position, input, want));
+                let output = output.map_err(|error| error.to_string()).map(|output| match output {
+                    Output::Hidden(values) => Computed::Hidden(values),
+                    Output::Token(token) => Computed::Token(token),
+                    Output::Logits(_) | Output::None => Computed::Nothing,
                 });
                 Some(MachineEvent::Computed(Step {
                     session,

@@ -96,7 +96,7 @@ fn loss(error: &GpuError) -> Option<GpuLoss> {
 }
 
 /// A step was refused or failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ForwardError {
     /// No such session.
     #[error("no such session")]

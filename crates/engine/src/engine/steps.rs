@@ -1,19 +1,25 @@
 //! Steps: rows through the layers of the sessions that they belong to.
 //!
 //! ```text
-//! steps ── check, embed ──▶ of the same layers, up to MAX_ROWS rows: one batch ──▶ layers ──▶ head, on the rows whose logits are wanted
+//! steps ── check, embed ──▶ of the same layers, up to MAX_ROWS rows, MAX_WANTED of them for the head: one batch ──▶ layers ──▶ head, on the rows whose logits are wanted
 //! ```
-//! On a processor a batch reads every weight once, whoever the rows belong to; attention sees each session alone, so that an output does not
-//! depend on what it was computed beside. A GPU computes one step after the other.
+//! A batch reads every weight once, whoever the rows belong to; attention sees each session alone, so that an output does not depend on what it
+//! was computed beside. A GPU is given all batches before the first is read.
 
 use std::ops::Range;
 
 #[cfg(feature = "gpu")]
 use super::MAX_KEPT_BYTES;
-use super::{Backend, Engine, ForwardError, Input, MAX_ROWS, Output, Session};
-use crate::cpu::Run;
+use super::{Backend, Engine, ForwardError, Input, MAX_ROWS, Output, Session, Want};
+use crate::cpu;
+#[cfg(feature = "gpu")]
+use crate::gpu::Run;
 use crate::package::ModelConfig;
+use crate::sampler::sample;
 use crate::threads;
+
+/// Rows of a batch that the head runs over, at most: a GPU keeps room for their logits.
+pub(crate) const MAX_WANTED: usize = 16;
 
 /// A step of a session.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +30,8 @@ pub struct Step<'a> {
     pub position: u32,
     /// Its rows.
     pub input: Input<'a>,
-    /// Whether the last row's logits are wanted, where the session ends at the last layer.
-    pub want_logits: bool,
+    /// What is wanted of its last row.
+    pub want: Want,
 }
 
 /// A step that fits its session.
@@ -39,8 +45,8 @@ struct Ready {
 }
 
 impl Engine {
-    /// Computes a step of a session: rows through its layers, and the head on the last row if `want_logits` and the session ends at
-    /// the last layer.
+    /// Computes a step of a session: rows through its layers, and what is wanted of the last row if the session ends at the last
+    /// layer.
     ///
     /// # Errors
     /// If the step does not fit the session, a part was unloaded, or the backend fails; the session is then as it was before.
@@ -49,9 +55,9 @@ impl Engine {
         id: u128,
         position: u32,
         input: Input<'_>,
-        want_logits: bool,
+        want: Want,
     ) -> Result<Output, ForwardError> {
-        let step = Step { session: id, position, input, want_logits };
+        let step = Step { session: id, position, input, want };
         self.forward_all(&[step]).await.pop().unwrap_or(Err(ForwardError::NoSession))
     }
 
@@ -71,23 +77,27 @@ impl Engine {
                 Output::None
             }));
         }
-        let alone = self.backend.is_gpu();
         let width = self.d_model().max(1);
+        let last = self.model.as_ref().map_or(0, |model| model.manifest.config.layers);
+        let mut batches = Vec::new();
         while let Some(first) = ready.first() {
-            let (layers, mut rows) = (first.layers.clone(), 0);
+            let (layers, mut rows, mut wanted) = (first.layers.clone(), 0, 0);
             let fits = |next: &mut Ready| {
                 let more = rows + next.rows.len() / width;
-                let fits = next.layers == layers && (rows == 0 || (!alone && more <= MAX_ROWS));
-                rows = if fits { more } else { rows };
+                let more_wanted = wanted + usize::from(layers.end == last && steps[next.at].want != Want::Nothing);
+                let fits = next.layers == layers && more <= MAX_ROWS && more_wanted <= MAX_WANTED;
+                if fits {
+                    (rows, wanted) = (more, more_wanted);
+                }
                 fits
             };
-            let batch: Vec<Ready> = ready.extract_if(.., fits).collect();
-            for (ready, output) in batch.iter().zip(self.compute(steps, &batch).await) {
-                if output.is_ok() {
-                    self.advance(&steps[ready.at]);
-                }
-                outputs[ready.at] = output;
+            batches.push(ready.extract_if(.., fits).collect::<Vec<_>>());
+        }
+        for (ready, output) in self.compute(steps, batches).await {
+            if output.is_ok() {
+                self.advance(&steps[ready.at]);
             }
+            outputs[ready.at] = output;
         }
         outputs
     }
@@ -149,23 +159,22 @@ impl Engine {
         self.max_cache_bytes = bytes;
     }
 
-    /// The outputs of steps over the same layers.
+    /// The outputs of batches, each of steps over the same layers.
     #[cfg_attr(not(feature = "gpu"), expect(clippy::unused_async, reason = "a processor does not wait"))]
-    async fn compute(&mut self, steps: &[Step<'_>], batch: &[Ready]) -> Vec<Result<Output, ForwardError>> {
-        match self.backend {
-            Backend::Cpu(_) => {
-                let outputs = threads::enter(|| self.compute_together(steps, batch));
-                outputs.into_iter().map(Ok).collect()
-            }
-            #[cfg(feature = "gpu")]
-            Backend::Gpu(_) => {
-                let mut outputs = Vec::with_capacity(batch.len());
-                for ready in batch {
-                    outputs.push(self.compute_on_gpu(&steps[ready.at], ready).await);
-                }
-                outputs
-            }
+    async fn compute(
+        &mut self,
+        steps: &[Step<'_>],
+        batches: Vec<Vec<Ready>>,
+    ) -> Vec<(Ready, Result<Output, ForwardError>)> {
+        #[cfg(feature = "gpu")]
+        if self.backend.is_gpu() {
+            return self.compute_on_gpu(steps, batches).await;
         }
+        let compute = |batch: Vec<Ready>| {
+            let outputs = threads::enter(|| self.compute_together(steps, &batch));
+            batch.into_iter().zip(outputs.into_iter().map(Ok))
+        };
+        batches.into_iter().flat_map(compute).collect()
     }
 
     /// On the processor, whose sessions hold their caches themselves.
@@ -178,7 +187,7 @@ impl Engine {
         let mut sessions: Vec<(u128, Session)> =
             batch.iter().filter_map(|ready| self.sessions.remove_entry(&steps[ready.at].session)).collect();
         for (at, index) in first.layers.clone().enumerate() {
-            let runs = sessions.iter_mut().zip(batch).map(|((_, session), ready)| Run {
+            let runs = sessions.iter_mut().zip(batch).map(|((_, session), ready)| cpu::Run {
                 position: session.position,
                 rows: ready.rows.len() / width,
                 cache: &mut session.caches[at],
@@ -196,29 +205,57 @@ impl Engine {
         if first.layers.end != config.layers {
             return own.map(|rows| Output::Hidden(rows.to_vec())).collect();
         }
-        let wanted = |ready: &&Ready| steps[ready.at].want_logits;
+        let wanted = |ready: &&Ready| steps[ready.at].want != Want::Nothing;
         let last = own.zip(batch).filter(|(_, ready)| wanted(ready)).map(|(rows, _)| &rows[rows.len() - width..]);
         let last = last.collect::<Vec<_>>().concat();
         let head = model.head.as_ref().and_then(Option::as_ref);
         let mut logits = head.map_or_else(Vec::new, |head| head.logits(config, &model.tables, &last)).into_iter();
-        let logits = batch.iter().map(|ready| if wanted(&ready) { logits.next() } else { None });
-        logits.map(|logits| logits.map_or(Output::None, Output::Logits)).collect()
+        let output = |ready: &Ready| {
+            let step = &steps[ready.at];
+            let logits = if wanted(&ready) { logits.next() } else { None };
+            logits.map_or(Output::None, |logits| match step.want {
+                Want::Token(sampling) => {
+                    Output::Token(sample(&logits, &sampling, step.position + count(&ready.rows, width)))
+                }
+                Want::Logits | Want::Nothing => Output::Logits(logits),
+            })
+        };
+        batch.iter().map(output).collect()
     }
 
+    /// On the GPU, which has the next batch before the one before it is read.
     #[cfg(feature = "gpu")]
-    async fn compute_on_gpu(&mut self, step: &Step<'_>, ready: &Ready) -> Result<Output, ForwardError> {
-        let (Backend::Gpu(gpu), Some(model)) = (&mut self.backend, &self.model) else {
-            return Err(ForwardError::NoSession);
-        };
-        let config = &model.manifest.config;
-        let rows = gpu.forward_layers(step.session, step.position, &ready.rows).await?;
-        if ready.layers.end != config.layers {
-            return Ok(Output::Hidden(rows));
+    async fn compute_on_gpu(
+        &mut self,
+        steps: &[Step<'_>],
+        batches: Vec<Vec<Ready>>,
+    ) -> Vec<(Ready, Result<Output, ForwardError>)> {
+        let mut outputs = Vec::new();
+        let (Backend::Gpu(gpu), Some(model)) = (&mut self.backend, &self.model) else { return outputs };
+        let layers = model.manifest.config.layers;
+        let mut under_way = Vec::with_capacity(batches.len());
+        for batch in batches {
+            let runs = batch.iter().map(|ready| {
+                let Step { session, position, want, .. } = steps[ready.at];
+                Run { session, position, rows: &ready.rows, want: (ready.layers.end == layers).then_some(want) }
+            });
+            let submitted = gpu.submit(&runs.collect::<Vec<_>>()).await;
+            under_way.push((batch, submitted));
         }
-        if !step.want_logits {
-            return Ok(Output::None);
+        for (batch, submitted) in under_way {
+            let collected = match submitted {
+                Ok(submitted) => gpu.collect(submitted).await,
+                Err(error) => Err(error),
+            };
+            match collected {
+                Ok(collected) => outputs.extend(batch.into_iter().zip(collected.into_iter().map(Ok))),
+                Err(error) => {
+                    let error = ForwardError::from(error);
+                    outputs.extend(batch.into_iter().map(|ready| (ready, Err(error.clone()))));
+                }
+            }
         }
-        Ok(Output::Logits(gpu.head(&rows[rows.len() - config.d_model as usize..]).await?))
+        outputs
     }
 
     /// Takes note of a computed step. Last, so that one that failed can be tried again: a GPU's caches are written anew from its position.
@@ -283,9 +320,9 @@ impl Engine {
         for inputs in inputs.chunks(MAX_ROWS * width) {
             if is_first {
                 let tokens: Vec<u32> = inputs.iter().map(|token| token.cast_unsigned()).collect();
-                self.forward(id, position, Input::Tokens(&tokens), false).await?;
+                self.forward(id, position, Input::Tokens(&tokens), Want::Nothing).await?;
             } else {
-                self.forward(id, position, Input::Hidden(inputs), false).await?;
+                self.forward(id, position, Input::Hidden(inputs), Want::Nothing).await?;
             }
             position += count(inputs, width);
         }

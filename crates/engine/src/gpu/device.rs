@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::matrix::MAX_PIECE_BYTES;
+use super::tune::Shaders;
 use super::{GpuError, tune};
 
 /// What a GPU calls itself.
@@ -86,6 +87,7 @@ impl Device {
         let (handle, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("potluck"),
+                required_features: adapter.features() & wgpu::Features::SUBGROUP,
                 // The defaults (128 MiB a binding) are less than most adapters offer.
                 required_limits: limits.clone(),
                 ..wgpu::DeviceDescriptor::default()
@@ -99,6 +101,16 @@ impl Device {
         // Without a handler an error that no scope catches is a panic.
         handle.on_uncaptured_error(Arc::new(move |error| refused.refuse(&error)));
         Ok(Self { handle, queue, limits, info, key, faults, unsettled: Vec::new() })
+    }
+
+    /// Whether kernels may compute within subgroups.
+    pub(super) fn has_subgroups(&self) -> bool {
+        self.handle.features().contains(wgpu::Features::SUBGROUP)
+    }
+
+    /// What is asked for, as far as it is possible here.
+    pub(super) fn able(&self, asked: Shaders) -> Shaders {
+        Shaders { subgroups: asked.subgroups && self.has_subgroups(), ..asked }
     }
 
     /// Most bytes of weights in one piece of a matrix.

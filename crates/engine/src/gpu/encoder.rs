@@ -11,7 +11,8 @@ use super::device::{Device, Part};
 use super::matrix::{Destination, Ends, Matrix, count, storage, uniform};
 use super::model::{Buffers, activation, check_limits};
 use super::pipelines::{EncoderStages, run};
-use super::read_back::{self, Staging};
+use super::read_back::{self, Ring};
+use super::tune::Shaders;
 use super::{GpuError, GpuInfo, tune, uniforms};
 use crate::encoder::{Embedding, EncodeError, Frame};
 use crate::package::{Bias, Biased, BlobError, BlobRole, EncoderLayer, EncoderManifest, ModelConfig, Norm};
@@ -41,7 +42,7 @@ pub struct GpuEncoder {
     merge_heads: wgpu::BindGroup,
     layers: Vec<Layer>,
     rows: u32,
-    staging: Staging,
+    staging: Ring,
 }
 
 /// A GPU could not take an encoder in, or encode with it.
@@ -82,25 +83,27 @@ impl GpuEncoder {
         blob: impl Fn(BlobRole) -> Cow<'a, [u8]>,
     ) -> Result<Self, GpuEncoderError> {
         let device = Device::open(accept_software).await?;
-        let most_invocations = tune::most_invocations(&device.info);
-        Self::with_device(device, most_invocations, manifest, blob).await
+        let shaders = tune::shaders(&device);
+        Self::with_device(device, shaders, manifest, blob).await
     }
 
-    /// On the best adapter, software or not, with so many invocations of a workgroup at most; for tests and measurements.
+    /// On the best adapter, software or not, with kernels compiled like this; for tests and measurements.
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub async fn with_invocations<'a>(
-        most_invocations: u32,
+    pub async fn with_shaders<'a>(
+        shaders: Shaders,
         manifest: Arc<EncoderManifest>,
         blob: impl Fn(BlobRole) -> Cow<'a, [u8]>,
     ) -> Result<Self, GpuEncoderError> {
-        Self::with_device(Device::open(true).await?, most_invocations, manifest, blob).await
+        let device = Device::open(true).await?;
+        let shaders = device.able(shaders);
+        Self::with_device(device, shaders, manifest, blob).await
     }
 
     async fn with_device<'a>(
         mut device: Device,
-        most_invocations: u32,
+        shaders: Shaders,
         manifest: Arc<EncoderManifest>,
         blob: impl Fn(BlobRole) -> Cow<'a, [u8]>,
     ) -> Result<Self, GpuEncoderError> {
@@ -108,7 +111,7 @@ impl GpuEncoder {
         let config = manifest.config;
         let rows = config.max_positions.max(ROWS_AT_ONCE).next_multiple_of(ROWS_TOGETHER);
         check_limits(&config, rows as usize, &device.limits)?;
-        let stages = device.allocate(Part::Kernels, |device, _| EncoderStages::new(device, most_invocations))?;
+        let stages = device.allocate(Part::Kernels, |device, _| EncoderStages::new(device, shaders))?;
         let made = device.allocate(Part::Model, |handle, queue| {
             let buffers = Buffers::new(handle, queue, &config, &frame.tables, rows as usize);
             let plane = |label, width: u32| activation(handle, label, u64::from(rows) * u64::from(width) * 4);
@@ -162,7 +165,7 @@ impl GpuEncoder {
             merge_heads,
             layers,
             rows,
-            staging: Staging::default(),
+            staging: Ring::default(),
         })
     }
 
@@ -202,7 +205,7 @@ impl GpuEncoder {
             spans.extend(std::iter::repeat_n(span, text.len()));
         }
         let (buffers, queue, row_count) = (&self.buffers, &self.device.queue, count(spans.len()));
-        let forward = uniforms::Forward { position: 0, rows: row_count };
+        let forward = uniforms::Forward { position: 0, rows: row_count, first_row: 0 };
         queue.write_buffer(&buffers.forward, 0, bytemuck::bytes_of(&forward));
         queue.write_buffer(&self.texts, 0, bytemuck::cast_slice(&spans));
         queue.write_buffer(&buffers.rows, 0, bytemuck::cast_slice(rows));
@@ -218,8 +221,8 @@ impl GpuEncoder {
         let size_bytes = rows.len() as u64 * 4;
         let staging = self.staging.take(&self.device.handle, size_bytes);
         encoder.copy_buffer_to_buffer(&buffers.rows, 0, &staging, 0, size_bytes);
-        queue.submit([encoder.finish()]);
-        let result = read_back::read(&self.device.handle, &staging, rows.len()).await;
+        let index = queue.submit([encoder.finish()]);
+        let result = read_back::read(&self.device.handle, &staging, rows.len(), index).await;
         // Why the device failed says more than that the map did.
         self.device.check()?;
         let output = result?;

@@ -2,7 +2,7 @@
 //! processor.
 
 /// Why a GPU could not be opened, filled or asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum GpuError {
     /// No driver or browser offers an adapter at all.
     #[error("no graphics adapter: {reason}")]
@@ -82,6 +82,12 @@ pub enum GpuError {
     #[error("no session {id:032x}")]
     UnknownSession {
         /// The id asked for.
+        id: u128,
+    },
+    /// Runs of one call are of one session, or of sessions over different layers.
+    #[error("session {id:032x} is in the call twice, or over other layers than those before it")]
+    Apart {
+        /// The session that does not belong there.
         id: u128,
     },
     /// A session with this id is open already.

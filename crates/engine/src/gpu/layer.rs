@@ -1,11 +1,13 @@
 //! One layer's weights on the device and the dispatches that run it: eight for one row where kernels are fused, else ten (one more where a
 //! model has biases or normalised heads); the head's and its two. Everything bound here is made once, when the weights arrive.
 
-use super::matrix::{Destination, Ends, Matrix, Merged, storage, uniform};
+use super::draw::{Drawer, HEAD_ROWS};
+use super::matrix::{Destination, Ends, Matrix, Merged, count, storage, uniform};
 use super::model::{Model, activation};
-use super::pipelines::{Pipelines, run};
+use super::pipelines::{PART_STRIDE, Pipelines, run, run_part};
 use super::session::Cache;
 use super::uniforms;
+use crate::engine::Want;
 use crate::package::{Gain, LayerWeights, Linear};
 
 /// Linear's exponent is that of its input, plus that of its weights, plus this (`docs/numerics.md`).
@@ -140,13 +142,14 @@ impl Layer {
         }
     }
 
-    /// Runs the layer over the residual stream's first `rows` rows and appends them to `cache`.
-    pub(super) fn encode(
+    /// Runs the layer over the residual stream's first `rows` rows. `parts` are the caches that they are appended to, with how many of them
+    /// go there, in order; where those begin is in the `Forward`s behind the call's own.
+    pub(super) fn encode<'a>(
         &self,
         pass: &mut wgpu::ComputePass<'_>,
         pipelines: &Pipelines,
         model: &Model,
-        cache: &Cache,
+        parts: impl Iterator<Item = (&'a Cache, u32)>,
         rows: u32,
     ) {
         let config = &model.config;
@@ -156,13 +159,20 @@ impl Layer {
         if let Some(finish_heads) = &self.finish_heads {
             run(pass, &pipelines.finish_heads.pipeline, finish_heads, (all_heads, rows));
         }
-        pass.set_bind_group(1, &cache.group, &[]);
-        if rows == 1 && pipelines.linear.fused() {
-            run(pass, &pipelines.attention_one.pipeline, &self.attention_one, (config.heads, 1));
+        let alone = rows == 1 && pipelines.linear.fused();
+        for ((cache, rows), offset) in parts.zip((1..).map(|at| at * PART_STRIDE)) {
+            pass.set_bind_group(1, &cache.group, &[]);
+            if alone {
+                let attention_one = &pipelines.attention_one.pipeline;
+                run_part(pass, attention_one, &self.attention_one, offset, (config.heads, 1));
+            } else {
+                run_part(pass, &pipelines.rope.pipeline, &self.rope, offset, (all_heads, rows));
+                run_part(pass, &pipelines.attention.pipeline, &model.attention, offset, (config.heads, rows));
+            }
+        }
+        if alone {
             self.attention_output.encode_merged(pass, &pipelines.linear);
         } else {
-            run(pass, &pipelines.rope.pipeline, &self.rope, (all_heads, rows));
-            run(pass, &pipelines.attention.pipeline, &model.attention, (config.heads, rows));
             run(pass, &pipelines.merge_heads.pipeline, &model.merge_heads, (rows, 1));
             self.attention_output.encode(pass, &pipelines.linear, rows);
         }
@@ -173,40 +183,63 @@ impl Layer {
     }
 }
 
-/// The final norm and the output matrix, ready to run.
+/// The final norm, the output matrix and what draws from its logits, ready to run.
 #[derive(Debug)]
 pub(super) struct Head {
     norm: wgpu::BindGroup,
     output: Matrix,
-    /// `[vocab]`: the head is only asked for one row.
+    /// The `Forward` of its rows.
+    forward: wgpu::Buffer,
+    /// `[HEAD_ROWS, vocab]`.
     pub(super) logits: wgpu::Buffer,
+    pub(super) drawer: Drawer,
+    /// `[HEAD_ROWS, d_model]`: rows on their way to the front of the residual stream.
+    pub(super) picked: wgpu::Buffer,
     /// To be added to the exponent of the norm's block.
     pub(super) exponent: i32,
 }
 
 impl Head {
     pub(super) fn new(maker: Maker<'_>, norm: &Gain, output: &Linear) -> Self {
-        let buffers = &maker.model.buffers;
-        let logits = activation(maker.device, "logits", u64::from(maker.model.config.vocab) * 4);
+        let Maker { device, queue, model, .. } = maker;
+        let buffers = &model.buffers;
+        let rows = |label, width: u32| activation(device, label, HEAD_ROWS as u64 * u64::from(width) * 4);
+        let logits = rows("logits", model.config.vocab);
+        let forward = uniform(device, queue, "head's rows", &uniforms::Forward { position: 0, rows: 0, first_row: 0 });
         let ends = Ends {
-            forward: &buffers.forward,
+            forward: &forward,
             block: &buffers.block,
             exponents: &buffers.norm_exponents,
             outputs: &logits,
             merged: None,
         };
+        let exponent = output.exponent + LINEAR_EXPONENT;
         Self {
             norm: maker.norm(norm),
             output: maker.matrix(&[output], Destination::Stored, ends),
-            exponent: output.exponent + LINEAR_EXPONENT,
+            drawer: Drawer::new(maker, &logits, exponent),
+            picked: rows("picked rows", model.config.d_model),
+            forward,
             logits,
+            exponent,
         }
     }
 
-    /// Runs the head over the residual stream's first row.
-    pub(super) fn encode(&self, pass: &mut wgpu::ComputePass<'_>, pipelines: &Pipelines) {
-        run(pass, &pipelines.rms_norm.pipeline, &self.norm, (1, 1));
-        self.output.encode(pass, &pipelines.linear, 1);
+    /// Says what is wanted of each of the residual stream's first rows. To be called before the submission.
+    pub(super) fn write(&self, queue: &wgpu::Queue, wants: &[Want]) {
+        let forward = uniforms::Forward { position: 0, rows: count(wants.len()), first_row: 0 };
+        queue.write_buffer(&self.forward, 0, bytemuck::bytes_of(&forward));
+        if wants.iter().any(|want| matches!(want, Want::Token(_))) {
+            self.drawer.write(queue, wants);
+        }
+    }
+
+    /// Runs the head over those rows.
+    pub(super) fn encode(&self, pass: &mut wgpu::ComputePass<'_>, pipelines: &Pipelines, wants: &[Want]) {
+        let rows = count(wants.len());
+        run(pass, &pipelines.rms_norm.pipeline, &self.norm, (rows, 1));
+        self.output.encode(pass, &pipelines.linear, rows);
+        self.drawer.encode(pass, pipelines, wants);
     }
 }
 

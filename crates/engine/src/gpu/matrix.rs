@@ -125,14 +125,14 @@ impl Matrix {
             let merged = ends.merged.map(|merged| {
                 let [_, linear, _, _, rest @ ..] = buffers;
                 let from = [merged.shape, linear, merged.head_outputs, merged.head_exponents];
-                bind(device, "merged", merged.layout, &[&from[..], &rest].concat())
+                bind(device, "merged", merged.layout, &[], &[&from[..], &rest].concat())
             });
             let bind_group = if twelve_bits {
                 // Never added to the residual stream, for which alone the exponents are.
                 let [forward, linear, block, _, rest @ ..] = buffers;
-                bind(device, "twelve", layout, &[&[forward, linear, block][..], &rest].concat())
+                bind(device, "twelve", layout, &[], &[&[forward, linear, block][..], &rest].concat())
             } else {
-                bind(device, "linear", layout, &buffers)
+                bind(device, "linear", layout, &[], &buffers)
             };
             pieces.push(Piece { bind_group, merged, out_rows });
         }

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! set_model  tables, activations ──┐
-//! load_layer weights, bind groups ─┤   forward_layers: write rows ─▶ one pass, eight dispatches a layer ─▶ copy ─▶ map
-//! open_session  KV caches ─────────┘   head:           write row  ─▶ one pass                         ─▶ copy ─▶ map
+//! load_layer weights, bind groups ─┤   submit:  write rows ─▶ one pass, eight dispatches a layer, head, draw ─▶ copy
+//! open_session  KV caches ─────────┘   collect: map
 //! ```
-//! Every call is one encoder, one compute pass, one submission and one map; nothing is made for it but the encoder. The
-//! arithmetic is that of `docs/numerics.md`, bit for bit. It does not embed tokens, sample, or judge whether an adapter
-//! computes rightly: that is the engine's conformance vector.
+//! Every call is one encoder, one submission and one map; nothing is made for it but the encoder. The arithmetic is that of `docs/numerics.md`, bit
+//! for bit. It does not embed tokens, choose what is computed together, or judge whether an adapter computes rightly: that is the engine's
+//! conformance vector.
 
 mod device;
+mod draw;
 mod encoder;
 mod error;
 mod layer;
@@ -18,6 +19,7 @@ mod model;
 mod pipelines;
 mod read_back;
 mod session;
+mod step;
 mod tune;
 pub mod uniforms;
 
@@ -28,20 +30,19 @@ use std::time::Duration;
 pub use device::GpuInfo;
 pub use encoder::{GpuEncoder, GpuEncoderError};
 pub use error::GpuError;
-pub use pipelines::{Access, KERNELS, Kernel};
-pub use tune::{Arithmetic, Many, TUNE_LIMIT, TUNING_VERSION, Tuning, Variants};
+pub use pipelines::{Access, KERNELS, Kernel, with_subgroups};
+pub use step::{Run, Submitted};
+pub use tune::{Arithmetic, Many, Shaders, TUNE_LIMIT, TUNING_VERSION, Tuning, Variants};
 
-use crate::engine::{MAX_ROWS, MAX_SESSIONS};
+use crate::engine::{MAX_ROWS, MAX_SESSIONS, Output, Want};
 use crate::package::{Gain, LayerWeights, Linear, Manifest, Tables};
 use crate::sampler::Logits;
 use device::{Device, Part};
 use layer::{Head, Layer, Maker};
-use matrix::count;
 use model::Model;
 use pipelines::Pipelines;
-use read_back::Staging;
+use read_back::Ring;
 use session::{Caches, Session};
-use web_time::Instant;
 
 /// A GPU with a model's parts and sessions on it.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ pub struct Gpu {
     layers: BTreeMap<u32, Layer>,
     head: Option<Head>,
     sessions: HashMap<u128, Session>,
-    staging: Staging,
+    staging: Ring,
     piece_bytes: usize,
     tuning: Tuning,
     handing_over: Duration,
@@ -77,7 +78,9 @@ impl Gpu {
     /// # Errors
     /// As [`Self::new`].
     pub async fn with_kernels(kernels: Variants) -> Result<Self, GpuError> {
-        Self::with_device(Device::open(true).await?, kernels).await
+        let device = Device::open(true).await?;
+        let shaders = device.able(kernels.shaders);
+        Self::with_device(device, Variants { shaders, ..kernels }).await
     }
 
     async fn with_device(mut device: Device, kernels: Variants) -> Result<Self, GpuError> {
@@ -92,7 +95,7 @@ impl Gpu {
             layers: BTreeMap::new(),
             head: None,
             sessions: HashMap::new(),
-            staging: Staging::default(),
+            staging: Ring::default(),
             piece_bytes,
             tuning,
             handing_over: Duration::ZERO,
@@ -116,7 +119,7 @@ impl Gpu {
         &self.device.info
     }
 
-    /// How long the last [`Self::forward_layers`] kept the processor busy until the device had everything: input, commands, submission.
+    /// How long the last [`Self::submit`] kept the processor busy until the device had everything: input, commands, submission.
     #[must_use]
     pub fn handing_over(&self) -> Duration {
         self.handing_over
@@ -214,73 +217,16 @@ impl Gpu {
     }
 
     /// Runs `rows` (`[1..=MAX_ROWS rows, d_model]`, the residual stream) through the session's layers, the first row at `position`,
-    /// and returns them in the same shape. A `position` before the end of what the session holds goes back: later rows are
-    /// forgotten and their places overwritten.
-    ///
-    /// Natively this blocks the calling thread while the device computes.
+    /// and returns them in the same shape: a call of one session, without the head.
     ///
     /// # Errors
-    /// If the input does not fit the session, a layer was unloaded, or the device fails. After a failure the session holds what
-    /// it held before `position`.
+    /// As [`Self::submit`] and [`Self::collect`].
     pub async fn forward_layers(&mut self, id: u128, position: u32, rows: &[i32]) -> Result<Vec<i32>, GpuError> {
-        self.settle().await?;
-        let model = self.model.as_ref().ok_or(GpuError::NoModel)?;
-        let session = self.sessions.get_mut(&id).ok_or(GpuError::UnknownSession { id })?;
-        let config = &model.config;
-        let width = config.d_model as usize;
-        let row_count = rows.len() / width;
-        if row_count == 0 || row_count > MAX_ROWS || !rows.len().is_multiple_of(width) {
-            let expected = row_count.clamp(1, MAX_ROWS) * width;
-            return Err(GpuError::Shape { what: "hidden rows", expected, got: rows.len() });
+        let submitted = self.submit(&[Run { session: id, position, rows, want: None }]).await?;
+        match self.collect(submitted).await?.pop() {
+            Some(Output::Hidden(rows)) => Ok(rows),
+            _ => Ok(Vec::new()),
         }
-        let end = position.saturating_add(count(row_count));
-        if position > session.held || end > config.max_positions {
-            let (held, max_positions) = (session.held, config.max_positions);
-            return Err(GpuError::Position { position, rows: row_count, held, max_positions });
-        }
-        session.held = position;
-        let begun = Instant::now();
-        let mut layers = Vec::with_capacity(session.layers.len());
-        for index in session.layers.clone() {
-            layers.push(self.layers.get(&index).ok_or(GpuError::LayerMissing { index })?);
-        }
-
-        let mut encoder = self.device.handle.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        if end > session.caches.capacity {
-            let pipelines = &self.pipelines;
-            let bigger = self.device.allocate(Part::LongerCache(id), |device, _| {
-                Caches::new(device, pipelines, config, layers.len(), end)
-            })?;
-            // A browser answers only now whether there was room; before it is known the old caches must live.
-            self.device.settle(|_| {}).await?;
-            bigger.copy_from(&session.caches, &mut encoder);
-            session.caches = bigger;
-        }
-
-        let row_count = count(row_count);
-        let buffers = &model.buffers;
-        let queue = &self.device.queue;
-        let forward = uniforms::Forward { position, rows: row_count };
-        queue.write_buffer(&buffers.forward, 0, bytemuck::bytes_of(&forward));
-        queue.write_buffer(&buffers.rows, 0, bytemuck::cast_slice(rows));
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            for (layer, cache) in layers.iter().zip(session.caches.iter()) {
-                layer.encode(&mut pass, &self.pipelines, model, cache, row_count);
-            }
-        }
-        let size_bytes = rows.len() as u64 * 4;
-        let staging = self.staging.take(&self.device.handle, size_bytes);
-        encoder.copy_buffer_to_buffer(&buffers.rows, 0, &staging, 0, size_bytes);
-        queue.submit([encoder.finish()]);
-        self.handing_over = begun.elapsed();
-        let result = read_back::read(&self.device.handle, &staging, rows.len()).await;
-        // Why the device failed says more than that the map did.
-        self.device.check()?;
-        let output = result?;
-        self.staging.put_back(staging);
-        session.held = end;
-        Ok(output)
     }
 
     /// Hears how earlier allocations went and lets go of what is not really there.
@@ -321,13 +267,12 @@ impl Gpu {
         }
         let buffers = &model.buffers;
         let queue = &self.device.queue;
-        let forward = uniforms::Forward { position: 0, rows: 1 };
-        queue.write_buffer(&buffers.forward, 0, bytemuck::bytes_of(&forward));
+        head.write(queue, &[Want::Logits]);
         queue.write_buffer(&buffers.rows, 0, bytemuck::cast_slice(last_row));
         let mut encoder = self.device.handle.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            head.encode(&mut pass, &self.pipelines);
+            head.encode(&mut pass, &self.pipelines, &[Want::Logits]);
         }
         // The exponent comes along behind the logits.
         let vocab = model.config.vocab as usize;
@@ -335,13 +280,12 @@ impl Gpu {
         let staging = self.staging.take(&self.device.handle, logits_bytes + 4);
         encoder.copy_buffer_to_buffer(&head.logits, 0, &staging, 0, logits_bytes);
         encoder.copy_buffer_to_buffer(&buffers.norm_exponents, 0, &staging, logits_bytes, 4);
-        queue.submit([encoder.finish()]);
-        let result = read_back::read(&self.device.handle, &staging, vocab + 1).await;
+        let index = queue.submit([encoder.finish()]);
+        let result = read_back::read(&self.device.handle, &staging, vocab + 1, index).await;
         self.device.check()?;
-        let mut values = result?;
+        let values = result?;
         self.staging.put_back(staging);
-        let exponent = values.pop().unwrap_or(0) + head.exponent;
-        Ok(Logits { values, exponent })
+        Ok(self.logits(&values))
     }
 }
 

@@ -1,10 +1,11 @@
 //! What the device holds for a model whoever asks: its shape, its tables, and the buffers that one call's activations pass
 //! through (calls run one after another, so all sessions and layers share them). Holds no weights and no cache.
 
+use super::draw::HEAD_ROWS;
 use super::matrix::{storage, uniform};
-use super::pipelines::Pipelines;
+use super::pipelines::{PART_STRIDE, Pipelines};
 use super::{GpuError, uniforms};
-use crate::engine::MAX_ROWS;
+use crate::engine::{MAX_ROWS, MAX_SESSIONS};
 use crate::package::{ModelConfig, Tables};
 
 /// The most elements of a head that the kernels keep in workgroup memory (`MAX_PAIRS`, `MAX_HEAD_DIM` there).
@@ -24,7 +25,7 @@ pub(super) struct Model {
 /// Everything that layers and the head bind.
 #[derive(Debug)]
 pub(super) struct Buffers {
-    /// The `Forward` of the call.
+    /// The `Forward` of the call, then those of the sessions in it, [`PART_STRIDE`] bytes apart.
     pub(super) forward: wgpu::Buffer,
     /// The `Model`.
     pub(super) shape: wgpu::Buffer,
@@ -95,7 +96,12 @@ impl Buffers {
         };
         let activations = |label, width: u64| activation(device, label, rows as u64 * width * 4);
         Self {
-            forward: uniform(device, queue, "forward", &uniforms::Forward { position: 0, rows: 0 }),
+            forward: device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("forward"),
+                size: (1 + MAX_SESSIONS as u64) * u64::from(PART_STRIDE),
+                usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            }),
             shape: uniform(device, queue, "model", &shape),
             exp2: uniform(device, queue, "exp2", &exp2),
             sigmoid: table("sigmoid", &tables.sigmoid),
@@ -176,7 +182,7 @@ pub(super) fn check_limits(config: &ModelConfig, rows: usize, limits: &wgpu::Lim
         ("a layer's key cache", max_positions * kv_heads * head_dim * 2, buffer),
         ("a call's block", rows * sizes.widest_input * 4, buffer),
         ("a call's projections", rows * sizes.widest_projection * 4, buffer),
-        ("the logits", u64::from(config.vocab) * 4, buffer),
+        ("the logits", HEAD_ROWS as u64 * u64::from(config.vocab) * 4, buffer),
         ("storage buffers of a kernel", 8, u64::from(limits.max_storage_buffers_per_shader_stage)),
         ("invocations of a workgroup", 256, u64::from(limits.max_compute_invocations_per_workgroup)),
         ("invocations along x", 256, u64::from(limits.max_compute_workgroup_size_x)),

@@ -8,15 +8,19 @@
 pub enum Access {
     /// A struct of [`super::uniforms`].
     Uniform,
+    /// The `Forward` of one session in a call, at an offset that every dispatch sets.
+    Part,
     /// A storage buffer that is only read.
     Read,
     /// A storage buffer that is written.
     Write,
 }
 
-use Access::{Read, Uniform, Write};
+use Access::{Part, Read, Uniform, Write};
 
-use super::tune::{Arithmetic, Many, Variants};
+use std::num::NonZeroU64;
+
+use super::tune::{Arithmetic, Many, Shaders, Variants};
 
 /// A file's text without comments and indentation, which a visitor would download for nothing (5 KB with Brotli).
 macro_rules! wgsl {
@@ -69,6 +73,8 @@ pub struct Kernel {
     pub workgroup_size: u32,
     /// Whether it can have fewer (`INVOCATIONS`).
     pub resizable: bool,
+    /// Whether all invocations reach its reductions, so that [`with_subgroups`] has something to do.
+    pub reduces: bool,
     /// Bindings of group 0: what is the same for every session.
     pub bindings: &'static [Access],
     /// Bindings of group 1: a session's KV cache; empty if the kernel does not see it.
@@ -81,6 +87,7 @@ const RMS_NORM: Kernel = Kernel {
     entry_point: "rms_norm",
     workgroup_size: 256,
     resizable: true,
+    reduces: true,
     bindings: &[Uniform, Uniform, Read, Read, Read, Write, Write],
     cache_bindings: &[],
 };
@@ -90,6 +97,7 @@ const ONE_FMA: Kernel = Kernel {
     entry_point: "one_fma",
     workgroup_size: 64,
     resizable: false,
+    reduces: false,
     bindings: &[Uniform, Uniform, Read, Read, Read, Read, Read, Write],
     cache_bindings: &[],
 };
@@ -106,6 +114,7 @@ const FINISH_HEADS: Kernel = Kernel {
     entry_point: "finish_heads",
     workgroup_size: 64,
     resizable: true,
+    reduces: true,
     bindings: &[Uniform, Uniform, Write, Read, Write, Read, Read, Read],
     cache_bindings: &[],
 };
@@ -115,7 +124,8 @@ const ROPE: Kernel = Kernel {
     entry_point: "rope",
     workgroup_size: 64,
     resizable: true,
-    bindings: &[Uniform, Uniform, Uniform, Read, Read, Read, Write, Write],
+    reduces: true,
+    bindings: &[Uniform, Part, Uniform, Read, Read, Read, Write, Write],
     cache_bindings: &[Write, Write, Write],
 };
 const ATTENTION: Kernel = Kernel {
@@ -124,12 +134,13 @@ const ATTENTION: Kernel = Kernel {
     entry_point: "attention",
     workgroup_size: 64,
     resizable: true,
-    bindings: &[Uniform, Uniform, Read, Read, Uniform, Write, Write],
+    reduces: true,
+    bindings: &[Uniform, Part, Read, Read, Uniform, Write, Write],
     cache_bindings: &[Write, Write, Write],
 };
 const ATTENTION_ONE: Kernel = Kernel {
     entry_point: "attention_one",
-    bindings: &[Uniform, Uniform, Read, Read, Uniform, Write, Write, Read, Uniform],
+    bindings: &[Uniform, Part, Read, Read, Uniform, Write, Write, Read, Uniform],
     ..ATTENTION
 };
 const MERGED: Kernel = Kernel {
@@ -138,6 +149,7 @@ const MERGED: Kernel = Kernel {
     entry_point: "merged",
     workgroup_size: 64,
     resizable: false,
+    reduces: true,
     bindings: &[Uniform, Uniform, Read, Read, Read, Read, Read, Write],
     cache_bindings: &[],
 };
@@ -154,6 +166,7 @@ const SILU_MUL: Kernel = Kernel {
     entry_point: "silu_mul",
     workgroup_size: 256,
     resizable: true,
+    reduces: true,
     bindings: &[Uniform, Uniform, Write, Read, Read, Write, Write],
     cache_bindings: &[],
 };
@@ -164,6 +177,7 @@ const TWELVE: Kernel = Kernel {
     entry_point: "twelve",
     workgroup_size: 32,
     resizable: false,
+    reduces: false,
     bindings: &[Uniform, Uniform, Read, Read, Read, Read, Write],
     cache_bindings: &[],
 };
@@ -173,6 +187,7 @@ const SPLIT_HEADS: Kernel = Kernel {
     entry_point: "split_heads",
     workgroup_size: 64,
     resizable: true,
+    reduces: true,
     bindings: &[Uniform, Uniform, Read, Read, Read, Write, Write],
     cache_bindings: &[Write, Write, Write],
 };
@@ -187,6 +202,7 @@ const FIT_ROWS: Kernel = Kernel {
     entry_point: "fit_rows",
     workgroup_size: 256,
     resizable: true,
+    reduces: true,
     bindings: &[Uniform, Write, Write, Write],
     cache_bindings: &[],
 };
@@ -198,8 +214,22 @@ const ADD_NORM: Kernel = Kernel {
 const GELU: Kernel =
     Kernel { entry_point: "gelu", bindings: &[Uniform, Uniform, Write, Read, Read, Write, Write, Read], ..SILU_MUL };
 
+const LARGEST: Kernel = Kernel {
+    file: "sample.wgsl",
+    source: wgsl!("sample.wgsl"),
+    entry_point: "largest",
+    workgroup_size: 256,
+    resizable: true,
+    reduces: false,
+    bindings: &[Uniform, Read, Write, Write, Write],
+    cache_bindings: &[],
+};
+const WEIGH: Kernel =
+    Kernel { entry_point: "weigh", bindings: &[Uniform, Read, Write, Write, Write, Read, Uniform, Read], ..LARGEST };
+const GATHER: Kernel = Kernel { entry_point: "gather", ..WEIGH };
+
 /// Every kernel, for tests that read the files without a GPU.
-pub const KERNELS: [Kernel; 22] = [
+pub const KERNELS: [Kernel; 25] = [
     RMS_NORM,
     ONE_FMA,
     ONE_DOT,
@@ -222,6 +252,9 @@ pub const KERNELS: [Kernel; 22] = [
     FIT_ROWS,
     ADD_NORM,
     GELU,
+    LARGEST,
+    WEIGH,
+    GATHER,
 ];
 
 /// A compiled kernel.
@@ -229,17 +262,15 @@ pub const KERNELS: [Kernel; 22] = [
 pub(super) struct Stage {
     pub(super) pipeline: wgpu::ComputePipeline,
     bindings: wgpu::BindGroupLayout,
+    accesses: &'static [Access],
     cache_bindings: Option<wgpu::BindGroupLayout>,
     label: &'static str,
 }
 
 impl Stage {
-    fn new(device: &wgpu::Device, kernel: &Kernel, constants: &[(&str, f64)]) -> Self {
+    fn new(device: &wgpu::Device, shaders: Shaders, kernel: &Kernel, constants: &[(&str, f64)]) -> Self {
         let label = kernel.entry_point;
-        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label: Some(kernel.file),
-            source: wgpu::ShaderSource::Wgsl(kernel.source.into()),
-        });
+        let module = module(device, shaders, kernel);
         let bindings = layout(device, label, kernel.bindings);
         let cache_bindings = (!kernel.cache_bindings.is_empty()).then(|| layout(device, label, kernel.cache_bindings));
         let groups = [Some(&bindings), cache_bindings.as_ref()];
@@ -260,25 +291,62 @@ impl Stage {
             },
             cache: None,
         });
-        Self { pipeline, bindings, cache_bindings, label }
+        Self { pipeline, bindings, accesses: kernel.bindings, cache_bindings, label }
     }
 
     /// Binds whole buffers as group 0, in binding order.
     pub(super) fn bind(&self, device: &wgpu::Device, buffers: &[&wgpu::Buffer]) -> wgpu::BindGroup {
-        bind(device, self.label, &self.bindings, buffers)
+        bind(device, self.label, &self.bindings, self.accesses, buffers)
     }
 
     /// Binds a session's cache buffers as group 1, in binding order; only kernels that see the cache have that group.
     pub(super) fn bind_cache(&self, device: &wgpu::Device, buffers: &[&wgpu::Buffer]) -> wgpu::BindGroup {
-        bind(device, self.label, self.cache_bindings.as_ref().unwrap_or(&self.bindings), buffers)
+        bind(device, self.label, self.cache_bindings.as_ref().unwrap_or(&self.bindings), &[], buffers)
     }
+}
+
+/// Gives a kernel's text to the device.
+fn module(device: &wgpu::Device, shaders: Shaders, kernel: &Kernel) -> wgpu::ShaderModule {
+    let grouped = shaders.subgroups && kernel.reduces;
+    let text =
+        if grouped { with_subgroups(kernel.source, cfg!(target_arch = "wasm32")).into() } else { kernel.source.into() };
+    let descriptor = wgpu::ShaderModuleDescriptor { label: Some(kernel.file), source: wgpu::ShaderSource::Wgsl(text) };
+    if shaders.checked {
+        return device.create_shader_module(descriptor);
+    }
+    // SAFETY: every index follows from shapes that were checked when the model was set and the call was made, or is a table's, kept within it by
+    // the kernel itself; every loop ends after as many rounds as those shapes say; nothing is divided by but numbers of heads. The tests run
+    // all kernels checked as well as unchecked. (A browser checks in any case.)
+    #[expect(
+        unsafe_code,
+        reason = "SwiftShader decodes 1.09 times faster without checks of what is known, and 1.13 times at position 900"
+    )]
+    unsafe {
+        device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+    }
+}
+
+/// A kernel's text with every maximum and sum of a workgroup found within subgroups first, of which one invocation speaks. A browser wants to
+/// be told; natively the directive is not known. Only for kernels whose reductions all invocations reach.
+#[must_use]
+pub fn with_subgroups(source: &str, directive: bool) -> String {
+    let mut text = String::from(if directive { "enable subgroups;\n" } else { "" });
+    for (number, line) in source.lines().enumerate() {
+        let reduction = [("atomicMax", "subgroupMax"), ("atomicAdd", "subgroupAdd")].into_iter().find_map(|(whole, part)| {
+            let call = line.strip_prefix(whole)?.strip_prefix("(&")?.strip_suffix(");")?;
+            let (place, value) = call.split_once(", ")?;
+            Some(format!("let part{number} = {part}({value}); if (subgroupBroadcastFirst(lane) == lane) {{ {whole}(&{place}, part{number}); }}"))
+        });
+        text.push_str(reduction.as_deref().unwrap_or(line));
+        text.push('\n');
+    }
+    text
 }
 
 /// What compiles the kernels between the matrices.
 struct Between<'a> {
     device: &'a wgpu::Device,
-    /// Invocations of a workgroup.
-    most: u32,
+    shaders: Shaders,
     form: Form,
 }
 
@@ -297,10 +365,11 @@ impl Between<'_> {
             Form::Planes => 1,
             Form::Whole => 2,
         };
-        let mut constants = vec![("INVOCATIONS", f64::from(kernel.workgroup_size.min(self.most)))];
+        let invocations = kernel.workgroup_size.min(self.shaders.most_invocations);
+        let mut constants = vec![("INVOCATIONS", f64::from(invocations))];
         // Only those that write a block have it.
         constants.extend(kernel.source.contains("override FORM").then_some(("FORM", f64::from(form))));
-        Stage::new(self.device, kernel, &constants)
+        Stage::new(self.device, self.shaders, kernel, &constants)
     }
 }
 
@@ -340,8 +409,8 @@ const FEW_ROWS: u32 = 8;
 impl LinearStages {
     /// Everything that a model needs.
     pub(super) fn new(device: &wgpu::Device, kernels: Variants) -> Self {
-        let four = Self::sliced(device, kernels.arithmetic.of(&FOUR_FMA, &FOUR_DOT), &SLICES);
-        let merged = Self::sliced(device, &MERGED, &SLICES);
+        let four = Self::sliced(device, kernels, kernels.arithmetic.of(&FOUR_FMA, &FOUR_DOT), &SLICES);
+        let merged = Self::sliced(device, kernels, &MERGED, &SLICES);
         Self { four, merged, ..Self::contender(device, kernels, &SLICES) }
     }
 
@@ -352,12 +421,13 @@ impl LinearStages {
             Many::Block => kernels.arithmetic.of(&BLOCK_FMA, &BLOCK_DOT),
             Many::Tile => kernels.arithmetic.of(&TILE_FMA, &TILE_DOT),
         };
-        let one = Self::sliced(device, kernels.arithmetic.of(&ONE_FMA, &ONE_DOT), slices);
-        Self { kernels, one, four: Vec::new(), merged: Vec::new(), many: Stage::new(device, many, &[]) }
+        let one = Self::sliced(device, kernels, kernels.arithmetic.of(&ONE_FMA, &ONE_DOT), slices);
+        let many = Stage::new(device, kernels.shaders, many, &[]);
+        Self { kernels, one, four: Vec::new(), merged: Vec::new(), many }
     }
 
-    fn sliced(device: &wgpu::Device, kernel: &Kernel, slices: &[u32]) -> Vec<Sliced> {
-        let stage = |slices| Stage::new(device, kernel, &[("SLICES", f64::from(slices))]);
+    fn sliced(device: &wgpu::Device, kernels: Variants, kernel: &Kernel, slices: &[u32]) -> Vec<Sliced> {
+        let stage = |slices| Stage::new(device, kernels.shaders, kernel, &[("SLICES", f64::from(slices))]);
         slices.iter().map(|&slices| Sliced { slices, stage: stage(slices) }).collect()
     }
 
@@ -428,6 +498,24 @@ pub(super) fn run(
     pass.dispatch_workgroups(x, y, 1);
 }
 
+/// One dispatch over the rows of one session, whose `Forward` is at `offset`.
+pub(super) fn run_part(
+    pass: &mut wgpu::ComputePass<'_>,
+    pipeline: &wgpu::ComputePipeline,
+    group: &wgpu::BindGroup,
+    offset: u32,
+    (x, y): (u32, u32),
+) {
+    pass.set_pipeline(pipeline);
+    pass.set_bind_group(0, group, &[offset]);
+    pass.dispatch_workgroups(x, y, 1);
+}
+
+/// Bytes from one `Forward` to the next: every adapter takes multiples of it as offsets of a uniform.
+pub(super) const PART_STRIDE: u32 = 256;
+/// Bytes of a `Forward`.
+const PART_BYTES: Option<NonZeroU64> = NonZeroU64::new(size_of::<super::uniforms::Forward>() as u64);
+
 /// All compiled kernels.
 #[derive(Debug)]
 pub(super) struct Pipelines {
@@ -441,13 +529,16 @@ pub(super) struct Pipelines {
     pub(super) attention_one: Stage,
     pub(super) merge_heads: Stage,
     pub(super) silu_mul: Stage,
+    pub(super) largest: Stage,
+    pub(super) weigh: Stage,
+    pub(super) gather: Stage,
 }
 
 impl Pipelines {
     pub(super) fn new(device: &wgpu::Device, kernels: Variants) -> Self {
         // The kernels before Linear write what its arithmetic reads.
         let between =
-            Between { device, most: kernels.most_invocations, form: kernels.arithmetic.of(Form::Floats, Form::Planes) };
+            Between { device, shaders: kernels.shaders, form: kernels.arithmetic.of(Form::Floats, Form::Planes) };
         Self {
             rms_norm: between.stage(&RMS_NORM),
             linear: LinearStages::new(device, kernels),
@@ -459,6 +550,9 @@ impl Pipelines {
             attention_one: between.stage(&ATTENTION_ONE),
             merge_heads: between.stage(&MERGE_HEADS),
             silu_mul: between.stage(&SILU_MUL),
+            largest: between.stage(&LARGEST),
+            weigh: between.stage(&WEIGH),
+            gather: between.stage(&GATHER),
         }
     }
 }
@@ -476,10 +570,10 @@ pub(super) struct EncoderStages {
 }
 
 impl EncoderStages {
-    pub(super) fn new(device: &wgpu::Device, most_invocations: u32) -> Self {
-        let between = Between { device, most: most_invocations, form: Form::Whole };
+    pub(super) fn new(device: &wgpu::Device, shaders: Shaders) -> Self {
+        let between = Between { device, shaders, form: Form::Whole };
         Self {
-            twelve: Stage::new(device, &TWELVE, &[]),
+            twelve: Stage::new(device, shaders, &TWELVE, &[]),
             fit_rows: between.stage(&FIT_ROWS),
             split_heads: between.stage(&SPLIT_HEADS),
             attention: between.stage(&ATTENTION_TEXTS),
@@ -514,11 +608,11 @@ fn layout(device: &wgpu::Device, label: &str, accesses: &[Access]) -> wgpu::Bind
             visibility: wgpu::ShaderStages::COMPUTE,
             ty: wgpu::BindingType::Buffer {
                 ty: match access {
-                    Uniform => wgpu::BufferBindingType::Uniform,
+                    Uniform | Part => wgpu::BufferBindingType::Uniform,
                     Read => wgpu::BufferBindingType::Storage { read_only: true },
                     Write => wgpu::BufferBindingType::Storage { read_only: false },
                 },
-                has_dynamic_offset: false,
+                has_dynamic_offset: *access == Part,
                 min_binding_size: None,
             },
             count: None,
@@ -527,16 +621,20 @@ fn layout(device: &wgpu::Device, label: &str, accesses: &[Access]) -> wgpu::Bind
     device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries })
 }
 
-/// Binds whole buffers, in binding order.
+/// Binds whole buffers, in binding order, but for what `accesses` says is a part.
 pub(super) fn bind(
     device: &wgpu::Device,
     label: &str,
     layout: &wgpu::BindGroupLayout,
+    accesses: &[Access],
     buffers: &[&wgpu::Buffer],
 ) -> wgpu::BindGroup {
+    let size = |at| if accesses.get(at) == Some(&Part) { PART_BYTES } else { None };
+    let bindings =
+        buffers.iter().enumerate().map(|(at, buffer)| wgpu::BufferBinding { buffer, offset: 0, size: size(at) });
     let entries: Vec<_> = (0..)
-        .zip(buffers)
-        .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
+        .zip(bindings.map(wgpu::BindingResource::Buffer))
+        .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })
         .collect();
     device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some(label), layout, entries: &entries })
 }

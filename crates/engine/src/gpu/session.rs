@@ -77,8 +77,8 @@ impl Caches {
         }
     }
 
-    /// Layer after layer.
-    pub(super) fn iter(&self) -> std::slice::Iter<'_, Cache> {
-        self.layers.iter()
+    /// Of the layer at this place among the session's.
+    pub(super) fn at(&self, place: usize) -> &Cache {
+        &self.layers[place]
     }
 }

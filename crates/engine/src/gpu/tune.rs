@@ -11,7 +11,7 @@ use super::device::{Device, Part};
 use super::matrix::{Destination, Ends, Matrix, storage, uniform};
 use super::model::activation;
 use super::pipelines::LinearStages;
-use super::{GpuError, GpuInfo, read_back, uniforms};
+use super::{GpuError, read_back, uniforms};
 use crate::kernels::linear;
 use crate::package::Linear;
 use crate::synthetic::{self, Random};
@@ -59,8 +59,19 @@ pub struct Variants {
     pub busy_invocations: u32,
     /// Whether a single row is rotated and its heads are merged in the dispatches beside these steps: fewer dispatches, more arithmetic.
     pub fused: bool,
+    /// How all of them are compiled.
+    pub shaders: Shaders,
+}
+
+/// How kernels are compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shaders {
     /// Invocations of a workgroup of the kernels between the matrices, at most: a program that stands in for a GPU pays for every one.
     pub most_invocations: u32,
+    /// Whether those find their maxima and sums within subgroups first.
+    pub subgroups: bool,
+    /// Whether the graphics library checks what the driver does not: indices, loops, divisions. For tests; a browser does in any case.
+    pub checked: bool,
 }
 
 impl Variants {
@@ -68,23 +79,21 @@ impl Variants {
     #[must_use]
     pub fn all() -> Vec<Self> {
         let spread = [(Many::Tile, 0, true, 256), (Many::Block, 1 << 10, true, 64), (Many::Four, u32::MAX, false, 16)];
-        let with = |arithmetic| {
-            spread.map(|(many, busy_invocations, fused, most_invocations)| Self {
-                arithmetic,
-                many,
-                busy_invocations,
-                fused,
-                most_invocations,
+        let with = |arithmetic, subgroups, checked| {
+            spread.map(|(many, busy_invocations, fused, most_invocations)| {
+                let shaders = Shaders { most_invocations, subgroups, checked };
+                Self { arithmetic, many, busy_invocations, fused, shaders }
             })
         };
-        [with(Arithmetic::Fma), with(Arithmetic::Dot)].concat()
+        [with(Arithmetic::Fma, true, false), with(Arithmetic::Dot, false, true)].concat()
     }
 }
 
-/// [`Variants::most_invocations`] of an adapter: what its hardware likes, or few for a program, to which an invocation that waits at a barrier is a
-/// coroutine (`SwiftShader` encodes 1.5 times faster with 16 than with 256).
-pub(super) fn most_invocations(info: &GpuInfo) -> u32 {
-    if info.is_software { 16 } else { 256 }
+/// What suits an adapter: the workgroups that its hardware likes, or small ones for a program, to which an invocation that waits at a barrier is
+/// a coroutine (`SwiftShader` encodes 1.5 times faster with 16 than with 256).
+pub(super) fn shaders(device: &Device) -> Shaders {
+    let most_invocations = if device.info.is_software { 16 } else { 256 };
+    Shaders { most_invocations, subgroups: device.has_subgroups(), checked: false }
 }
 
 /// What an adapter was found to run fastest.
@@ -99,7 +108,7 @@ pub struct Tuning {
 }
 
 /// Raised when kernels or the way to measure them change.
-pub const TUNING_VERSION: u32 = 2;
+pub const TUNING_VERSION: u32 = 3;
 
 /// Measuring stops here and the best so far is taken: a visitor waits for it.
 pub const TUNE_LIMIT: Duration = Duration::from_millis(200);
@@ -138,8 +147,7 @@ pub(super) async fn tune(device: &mut Device) -> Result<Variants, GpuError> {
             }
             // To a software adapter a dispatch is a call, and arithmetic is dear (SwiftShader decodes 1.2 times faster unfused).
             let fused = !device.info.is_software;
-            let most_invocations = most_invocations(&device.info);
-            let kernels = Variants { arithmetic, many, busy_invocations: 0, fused, most_invocations };
+            let kernels = Variants { arithmetic, many, busy_invocations: 0, fused, shaders: shaders(device) };
             let stages = device.allocate(Part::Kernels, |device, _| LinearStages::contender(device, kernels, &[1]))?;
             device.settle(|_| {}).await?;
             if !small.is_right(device, &stages, &expected).await? {
@@ -199,7 +207,7 @@ impl Problem {
     async fn new(device: &mut Device, weights: &Linear, row: &[i32]) -> Result<Self, GpuError> {
         let problem = device.allocate(Part::Kernels, |device, queue| {
             let outputs = activation(device, "tuned outputs", u64::from(MANY_ROWS) * weights.rows as u64 * 4);
-            let forward = uniform(device, queue, "forward", &uniforms::Forward { position: 0, rows: 0 });
+            let forward = uniform(device, queue, "forward", &uniforms::Forward { position: 0, rows: 0, first_row: 0 });
             let exponents = storage(device, queue, "exponents", &[0; 4]);
             let layout = LinearStages::layout(device);
             let matrix = |arithmetic| {
@@ -254,7 +262,7 @@ impl Problem {
         (rows, repeats): (u32, u32),
         values: usize,
     ) -> Result<Vec<i32>, GpuError> {
-        let forward = uniforms::Forward { position: 0, rows };
+        let forward = uniforms::Forward { position: 0, rows, first_row: 0 };
         device.queue.write_buffer(&self.forward, 0, bytemuck::bytes_of(&forward));
         let mut encoder = device.handle.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
@@ -267,8 +275,8 @@ impl Problem {
         let size_bytes = values as u64 * 4;
         let staging = read_back::staging(&device.handle, size_bytes);
         encoder.copy_buffer_to_buffer(&self.outputs, 0, &staging, 0, size_bytes);
-        device.queue.submit([encoder.finish()]);
-        let read = read_back::read(&device.handle, &staging, values).await;
+        let index = device.queue.submit([encoder.finish()]);
+        let read = read_back::read(&device.handle, &staging, values, index).await;
         // Why the device failed says more than that the map did.
         device.check()?;
         read
@@ -329,7 +337,7 @@ mod tests {
             many: Many::Block,
             busy_invocations: 7,
             fused: true,
-            most_invocations: 64,
+            shaders: Shaders { most_invocations: 64, subgroups: true, checked: false },
         };
         let tuning = Tuning { version: TUNING_VERSION, adapter: "a".to_owned(), kernels };
         assert_eq!(kept(Some(&tuning), "a"), Some(kernels));

@@ -3,14 +3,16 @@
 
 use bytemuck::{Pod, Zeroable};
 
-/// One call: written before every submission.
+/// One call, or the rows of one session in it: written before every submission.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 pub struct Forward {
-    /// Position of the first row in its sequence.
+    /// Position of the first row in its session.
     pub position: u32,
-    /// Rows in this call.
+    /// Rows of the call, or of the session in it.
     pub rows: u32,
+    /// The first row in the call.
+    pub first_row: u32,
 }
 
 /// The model's shape: written once a model.
@@ -141,6 +143,16 @@ pub struct GateUp {
     pub gate_exponent: i32,
     /// Of the up projection.
     pub up_exponent: i32,
+}
+
+/// What tokens are drawn from.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct Draw {
+    /// Tokens.
+    pub vocab: u32,
+    /// Of the output matrix: weight exponent + 22.
+    pub exponent: i32,
 }
 
 /// The table `EXP2`: a uniform, as WebGPU promises no more than eight storage buffers to a kernel.

@@ -20,8 +20,9 @@
 // numbers; they are computed and dropped.
 
 struct Forward {
-    position: u32, // of the first row
-    rows: u32,     // rows in this call
+    position: u32,  // of the first row in its session
+    rows: u32,      // of the call, or of one session in it
+    first_row: u32, // in the call
 }
 
 struct Linear {

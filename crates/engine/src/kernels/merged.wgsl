@@ -4,8 +4,9 @@
 // products are of i32: this matrix is a small part of a layer's.
 
 struct Forward {
-    position: u32, // of the first row
-    rows: u32,     // rows in this call
+    position: u32,  // of the first row in its session
+    rows: u32,      // of the call, or of one session in it
+    first_row: u32, // in the call
 }
 
 struct Linear {

@@ -7,8 +7,9 @@
 // A cache word holds the two elements of one pair as i16 (the first in the low half): whoever computed them writes them.
 
 struct Forward {
-    position: u32, // of the first row
-    rows: u32,     // rows in this call
+    position: u32,  // of the first row in its session
+    rows: u32,      // of the call, or of one session in it
+    first_row: u32, // in the call
 }
 
 struct Model {
@@ -103,11 +104,11 @@ fn unpack_pair(word: u32) -> vec2<i32> {
 @compute @workgroup_size(INVOCATIONS)
 fn rope(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let head = workgroup.x; // queries, then keys, then values
-    let row = workgroup.y;
+    let row = forward.first_row + workgroup.y;
     let half = model.head_dim / 2u;
     let all_heads = model.heads + 2u * model.kv_heads;
     let start = (row * all_heads + head) * model.head_dim;
-    let position = forward.position + row;
+    let position = forward.position + workgroup.y;
 
     var largest = 0u;
     for (var j = lane; j < half; j += INVOCATIONS) {

@@ -8,8 +8,9 @@
 // four. Hence weights lie as i16, two a word, which is half as much to take apart as eight bits and four.
 
 struct Forward {
-    position: u32, // of the first row
-    rows: u32,     // rows in this call
+    position: u32,  // of the first row in its session
+    rows: u32,      // of the call, or of one session in it
+    first_row: u32, // in the call
 }
 
 struct Linear {

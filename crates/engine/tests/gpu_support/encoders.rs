@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use potluck_engine::encoder::{Embedding, Encoder};
-use potluck_engine::gpu::{GpuEncoder, GpuEncoderError};
+use potluck_engine::gpu::{GpuEncoder, GpuEncoderError, Shaders};
 use potluck_engine::kernels::linear::CpuPath;
 use potluck_engine::package::{BlobRole, Pooling};
 use potluck_engine::synthetic::{Random, SyntheticEncoder, config};
@@ -54,23 +54,23 @@ impl Case {
         Self { batches: batches.into(), model }
     }
 
-    /// With so many invocations of a workgroup at most, or as many as a start-up chooses.
-    pub(crate) async fn on_gpu(&self, most_invocations: Option<u32>) -> Result<GpuEncoder, GpuEncoderError> {
+    /// With kernels compiled like this, or as a start-up chooses.
+    pub(crate) async fn on_gpu(&self, shaders: Option<Shaders>) -> Result<GpuEncoder, GpuEncoderError> {
         let manifest = Arc::new(self.model.manifest.clone());
-        match most_invocations {
-            Some(most) => GpuEncoder::with_invocations(most, manifest, blob(&self.model)).await,
+        match shaders {
+            Some(shaders) => GpuEncoder::with_shaders(shaders, manifest, blob(&self.model)).await,
             None => GpuEncoder::new(true, manifest, blob(&self.model)).await,
         }
     }
 
     /// Compares the vectors of all batches.
-    pub(crate) async fn vectors_equal(&self, most_invocations: Option<u32>) {
-        let mut gpu = self.on_gpu(most_invocations).await.unwrap();
+    pub(crate) async fn vectors_equal(&self, shaders: Option<Shaders>) {
+        let mut gpu = self.on_gpu(shaders).await.unwrap();
         for (batch, expected) in &self.batches {
             let got = gpu.encode(&slices(batch)).await.unwrap();
             assert!(
                 got == *expected,
-                "{} texts of {:?} differ with {most_invocations:?}",
+                "{} texts of {:?} differ with {shaders:?}",
                 batch.len(),
                 self.model.manifest.config
             );

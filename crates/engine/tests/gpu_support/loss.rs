@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use potluck_engine::engine::{BackendChoice, Engine, ForwardError, GpuLoss, Input, Output};
+use potluck_engine::engine::{BackendChoice, Engine, ForwardError, GpuLoss, Input, Output, Want};
 use potluck_engine::package::BlobRole;
 use potluck_engine::synthetic::{Random, Synthetic, config};
 
@@ -34,8 +34,8 @@ async fn step(engine: &mut Engine, position: u32, rows: usize) -> Result<[Output
     let hidden: Vec<i32> = (0..rows * WIDTH).map(|_| random.within(-(1 << 20), 1 << 20)).collect();
     engine.truncate(WHOLE, position);
     engine.truncate(MIDDLE, position);
-    let whole = engine.forward(WHOLE, position, Input::Tokens(&tokens), true).await?;
-    Ok([whole, engine.forward(MIDDLE, position, Input::Hidden(&hidden), false).await?])
+    let whole = engine.forward(WHOLE, position, Input::Tokens(&tokens), Want::Logits).await?;
+    Ok([whole, engine.forward(MIDDLE, position, Input::Hidden(&hidden), Want::Nothing).await?])
 }
 
 /// Long enough to be given again in more than one step; and a step back.

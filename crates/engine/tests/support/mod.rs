@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::executor::block_on;
-use potluck_engine::engine::{BackendChoice, Engine, Input, Output};
+use potluck_engine::engine::{BackendChoice, Engine, Input, Output, Want};
 use potluck_engine::import::{Options, import};
 use potluck_engine::package::{BlobHash, BlobRole, Manifest, verify_blob};
 use potluck_engine::sampler::Logits;
@@ -97,7 +97,7 @@ impl Imported {
 
 /// A step of session 1 that ends with logits.
 pub fn logits(engine: &mut Engine, position: u32, tokens: &[u32]) -> Logits {
-    match block_on(engine.forward(1, position, Input::Tokens(tokens), true)).unwrap() {
+    match block_on(engine.forward(1, position, Input::Tokens(tokens), Want::Logits)).unwrap() {
         Output::Logits(logits) => logits,
         other => panic!("expected logits, got {other:?}"),
     }

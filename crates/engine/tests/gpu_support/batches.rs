@@ -1,0 +1,106 @@
+//! Steps of several sessions at once, on any backend: every session gets what it would have got alone on the plain loops, whatever was beside it.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test that called it")]
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use potluck_engine::engine::{BackendChoice, Engine, Input, Step, Want};
+use potluck_engine::package::BlobRole;
+use potluck_engine::sampler::Sampling;
+use potluck_engine::synthetic::{Random, Synthetic, config};
+
+const WIDTH: usize = 96;
+/// Of the sessions: three over the whole model, two from its middle, one at its end and one at its beginning.
+const LAYERS: [Range<u32>; 7] = [0..3, 0..3, 0..3, 1..3, 1..3, 2..3, 0..1];
+
+pub(crate) fn model(seed: u64) -> Synthetic {
+    Synthetic::new(config(3, 96, 160, (6, 2, 16), 48, 300), seed)
+}
+
+pub(crate) async fn loaded(model: &Synthetic, choice: BackendChoice) -> Engine {
+    let mut engine = Engine::new(choice).await.unwrap();
+    engine.set_model(Arc::new(model.manifest.clone()), model.blob(BlobRole::Tables)).unwrap();
+    for (role, bytes) in &model.blobs {
+        engine.load(*role, bytes).unwrap();
+    }
+    for (session, layers) in (0..).zip(LAYERS) {
+        engine.open_session(session, layers).unwrap();
+    }
+    engine
+}
+
+/// What a session is given.
+#[derive(Debug)]
+struct Given {
+    session: u128,
+    position: u32,
+    tokens: Vec<u32>,
+    hidden: Vec<i32>,
+    want: Want,
+}
+
+impl Given {
+    fn step(&self) -> Step<'_> {
+        let input = if self.hidden.is_empty() { Input::Tokens(&self.tokens) } else { Input::Hidden(&self.hidden) };
+        Step { session: self.session, position: self.position, input, want: self.want }
+    }
+}
+
+/// A turn of some of the sessions, of 1 to `most` rows each; some are wrong.
+fn turn(positions: &mut [u32; 7], most: i32, random: &mut Random) -> Vec<Given> {
+    let mut given = Vec::new();
+    for (at, layers) in LAYERS.iter().enumerate() {
+        if random.within(0, 4) == 0 {
+            continue;
+        }
+        let rows = random.within(1, most).unsigned_abs();
+        let starts = layers.start == 0;
+        let count = if starts { 0 } else { rows as usize * WIDTH };
+        let wrong = random.within(0, 9) == 0;
+        given.push(Given {
+            session: at as u128,
+            position: positions[at] + u32::from(wrong),
+            tokens: if starts { (0..rows).map(|_| random.within(0, 47).unsigned_abs()).collect() } else { Vec::new() },
+            hidden: (0..count).map(|_| random.within(-(1 << 20), 1 << 20)).collect(),
+            want: want(random),
+        });
+        positions[at] += if wrong { 0 } else { rows };
+    }
+    given
+}
+
+fn want(random: &mut Random) -> Want {
+    let sampling = Sampling { temperature_milli: 900, top_k: 0, top_p_milli: 950, seed: 5 };
+    match random.within(0, 3) {
+        0 => Want::Nothing,
+        1 => Want::Logits,
+        2 => Want::Token(Sampling { temperature_milli: 0, ..sampling }),
+        _ => Want::Token(sampling),
+    }
+}
+
+/// Turns of up to `most` rows a session.
+pub(crate) async fn equal_alone(choice: BackendChoice, seed: u64, most: i32) {
+    let model = model(seed);
+    let mut alone = loaded(&model, BackendChoice::Scalar).await;
+    let mut together = loaded(&model, choice).await;
+    let mut random = Random::new(seed);
+    let mut positions = [0; 7];
+    for _ in 0..4 {
+        let given = turn(&mut positions, most, &mut random);
+        let steps: Vec<Step<'_>> = given.iter().map(Given::step).collect();
+        let outputs = together.forward_all(&steps).await;
+        assert_eq!(outputs.len(), steps.len());
+        for (step, output) in steps.iter().zip(outputs) {
+            let expected = alone.forward(step.session, step.position, step.input, step.want).await;
+            match (output, expected) {
+                (Ok(output), Ok(expected)) => assert_eq!(output, expected, "{:?} at {}", step.want, step.position),
+                (Err(output), Err(expected)) => assert_eq!(output.to_string(), expected.to_string()),
+                (output, expected) => panic!("{output:?}, alone {expected:?}"),
+            }
+        }
+        for (session, position) in (0..).zip(positions) {
+            assert_eq!(together.session_position(session), Some(position));
+        }
+    }
+}
