@@ -73,6 +73,7 @@ pub async fn engine(plan: Plan, shapes: &[Shape], pages: &Path) -> anyhow::Resul
         if let Some(mut native) = Native::gpu(shape) {
             let heading = format!("{}, GPU {}", shape.name, native.adapter());
             alone(plan, &heading, &mut native, &mut table)?;
+            together(plan, &heading, &mut native, &mut table)?;
         }
         if plan.pages && shape.name == PAGE_SHAPE {
             in_a_page(plan, shape, pages, &mut table).await?;

@@ -176,9 +176,8 @@ pub(crate) const EXP2: [u16; 257] = [
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
+    use crate::synthetic::Random;
 
     fn sampling(temperature_milli: u32, seed: u64) -> Sampling {
         Sampling { temperature_milli, top_k: 0, top_p_milli: 1000, seed }
@@ -240,20 +239,20 @@ mod tests {
         drawn.unwrap().1
     }
 
-    proptest! {
-        #[test]
-        fn draws_are_those_of_sorting_everything(
-            mut values in proptest::collection::vec(-40_000..40_000_i32, 1..4 * HEAVIEST),
-            spread in 0..8_u32,
-            sampling in (1..4000_u32, prop_oneof![Just(0), 1..3000_u32], 0..1100_u32, any::<u64>()),
-            position in any::<u32>(),
-        ) {
+    #[test]
+    fn draws_are_those_of_sorting_everything() {
+        let mut random = Random::new(3);
+        let mut below = |limit: i32| random.within(0, limit - 1).unsigned_abs();
+        for case in 0..150 {
+            let (spread, count) = (below(8), 1 + below(4 * 1024));
             // Equal ones, too.
-            values.iter_mut().for_each(|value| *value >>= spread);
-            let logits = Logits { values, exponent: i32::try_from(spread).unwrap() - 12 };
-            let (temperature_milli, top_k, top_p_milli, seed) = sampling;
-            let sampling = Sampling { temperature_milli, top_k, top_p_milli, seed };
-            prop_assert_eq!(sample(&logits, &sampling, position), plain(&logits, &sampling, position));
+            let values = (0..count).map(|_| (below(80_000).cast_signed() - 40_000) >> spread).collect();
+            let logits = Logits { values, exponent: spread.cast_signed() - 12 };
+            let top_k = if below(2) == 0 { 0 } else { 1 + below(3000) };
+            let sampling = Sampling { temperature_milli: 1 + below(4000), top_k, top_p_milli: below(1100), seed: case };
+            let position = below(i32::MAX);
+            let expected = plain(&logits, &sampling, position);
+            assert_eq!(sample(&logits, &sampling, position), expected, "{count} tokens, {sampling:?}");
         }
     }
 
