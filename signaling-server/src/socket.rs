@@ -245,9 +245,9 @@ async fn take(
         }
         ToServer::StopLending => Event::StopLending,
         ToServer::Holding { model, layers } => Event::Holding { model, layers },
-        ToServer::Ask { request, model } => Event::Ask { request, model },
+        ToServer::Ask { request, model, avoid } => Event::Ask { request, model, avoid },
         ToServer::Cancel { request } => Event::Cancel { request },
-        ToServer::EndSession { session, reason } => Event::EndSession { session, reason },
+        ToServer::EndSession { session, reason, culprit } => Event::EndSession { session, reason, culprit },
         ToServer::Report(report) => Event::Report(report),
     };
     app.hub.event(node, connection, event).await;

@@ -25,7 +25,7 @@ async fn only_peers_of_a_session_are_introduced() -> anyhow::Result<()> {
     stranger.say(&signal(&stranger, &volunteer, "stranger")).await;
     // Its next message is taken after the signal, so the answer to it says that the signal has been dealt with.
     let model = stranger.model();
-    stranger.say(&ToServer::Ask { request: potluck_protocol::id::RequestId(9), model }).await;
+    stranger.say(&ToServer::Ask { request: potluck_protocol::id::RequestId(9), model, avoid: Vec::new() }).await;
     while !matches!(stranger.hear().await, FromServer::Route { .. }) {}
     let other = volunteer.serve().await;
     assert_eq!(other.requester, stranger.node());
@@ -36,7 +36,7 @@ async fn only_peers_of_a_session_are_introduced() -> anyhow::Result<()> {
 
     volunteer.vanish();
     loop {
-        if let FromServer::SessionEnded { session: ended, reason } = asker.hear().await {
+        if let FromServer::SessionEnded { session: ended, reason, .. } = asker.hear().await {
             assert_eq!(ended, session.id);
             assert!(!reason.is_empty());
             break;

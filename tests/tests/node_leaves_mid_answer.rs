@@ -1,4 +1,4 @@
-//! A node crashes while it computes an answer: whoever asked is told what happened, and the next question is answered by those who stayed.
+//! A node crashes while it computes an answer: those who stay take its layers over, the answer goes on to the token, and so does the next.
 
 use e2e::question::Question;
 use e2e::swarm::Swarm;
@@ -15,15 +15,11 @@ async fn node_leaves_mid_answer() -> anyhow::Result<()> {
     let mut asking = swarm.start_asking(&question)?;
     asking.wait_for_first_token(3).await?;
     swarm.natives.remove(1).kill().await?;
-    let told = asking.outcome().await?.expect_err("the answer cannot be whole");
-
+    // The two that stay share its layers, and the answer goes on where it was.
+    let answer = asking.outcome().await?.map_err(|told| anyhow::anyhow!("the answer stopped: {told}"))?;
+    assert_eq!(answer.token_ids, swarm.yardstick(&question).await?.token_ids);
     let after = swarm.serving(2).await?;
-    let lost = before.nodes.iter().find(|node| after.nodes.iter().all(|other| other.id != node.id));
-    let lost = &lost.expect("one of the three is gone").name;
-    assert!(
-        told.contains("the answer stopped") && told.contains(lost.as_str()),
-        "{lost} left, the asker read {told:?}"
-    );
+    assert!(before.nodes.len() == 3 && after.nodes.len() == 2, "{before:?}, then {after:?}");
 
     let answer = swarm.ask(&question).await?;
     assert_eq!(answer.token_ids, swarm.yardstick(&question).await?.token_ids);

@@ -6,11 +6,33 @@ use std::time::Duration;
 
 use harness::{Delivery, Swarm};
 use potluck_net as net;
-use potluck_protocol::id::LayerRange;
+use potluck_protocol::id::{LayerRange, NodeId};
 use potluck_protocol::page::{AnswerEnd, AnswerEvent, BackendPreference, Command};
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::server::Verdict;
 use potluck_worker::node::Input;
+
+/// What the answer is when nothing happens.
+fn whole_answer(tokens: u32) -> Vec<u32> {
+    let (mut swarm, ids) = Swarm::new(2, &[(0, 6)]);
+    swarm.ask(ids[1], PROMPT, 1, tokens);
+    swarm.settle();
+    swarm.tokens(ids[1])
+}
+
+/// Lets `happen` when the asker is about to get so many tokens.
+fn at_token(swarm: &mut Swarm, asker: NodeId, at: u32, happen: impl Fn(&mut Swarm)) {
+    let mut tokens = 0;
+    swarm.settle_with(|swarm, to, delivery| {
+        if matches!(delivery, Delivery::Peer { frame: PeerFrame::Token { .. }, .. }) && to == asker {
+            tokens += 1;
+            if tokens == at {
+                happen(swarm);
+            }
+        }
+        true
+    });
+}
 
 const PROMPT: &str = "Tell me a story about a fox and a lantern.";
 
@@ -60,28 +82,27 @@ fn a_running_answer_can_be_cancelled_and_its_work_is_still_credited() {
 }
 
 #[test]
-fn a_stage_that_vanishes_is_named_to_the_asker() {
-    let (mut swarm, ids) = Swarm::new(4, &[(0, 2), (2, 4), (4, 6)]);
-    swarm.ask(ids[3], PROMPT, 1, 200);
-    let (asker, victim, mut tokens) = (ids[3], ids[1], 0);
-    swarm.settle_with(|swarm, to, delivery| {
-        if matches!(delivery, Delivery::Peer { frame: PeerFrame::Token { .. }, .. }) && to == asker {
-            tokens += 1;
-            if tokens == 5 {
-                swarm.kill(victim);
-            }
-        }
-        true
-    });
-    let failure = swarm.failure(ids[3]).expect("the asker hears of it");
-    assert!(failure.contains(&victim.name()), "{failure}");
-    assert!(failure.contains("text so far is kept"), "{failure}");
+fn a_stage_that_vanishes_is_named_and_the_answer_goes_on_when_its_layers_are_back() {
+    let (mut swarm, ids) = Swarm::new(5, &[(0, 2), (2, 4), (4, 6)]);
+    let expected = whole_answer(200);
+    swarm.ask(ids[4], PROMPT, 1, 200);
+    let (asker, victim) = (ids[4], ids[1]);
+    at_token(&mut swarm, asker, 5, |swarm| swarm.kill(victim));
+    let breaks = swarm.breaks(asker);
+    assert!(breaks.len() == 1 && breaks[0].contains(&victim.name()), "{breaks:?}");
+    let events = swarm.answer_events(asker);
+    let Some(AnswerEvent::Waiting { missing, .. }) = events.last() else { panic!("{events:?}") };
+    assert_eq!(missing[..], [LayerRange { first: 2, end: 4 }]);
+    swarm.assignments.insert(ids[3], LayerRange { first: 2, end: 4 });
+    swarm.command(ids[3], Command::Lend { backend: BackendPreference::Cpu, memory_bytes: 1 << 30 });
+    swarm.settle();
+    assert_eq!(swarm.tokens(asker), expected);
 }
 
 #[test]
-fn a_stage_that_falls_silent_does_not_hang_the_asker() {
+fn a_stage_that_falls_silent_is_given_up() {
     let (mut swarm, ids) = Swarm::new(3, &[(0, 3), (3, 6)]);
-    swarm.ask(ids[2], PROMPT, 1, 200);
+    swarm.ask(ids[2], PROMPT, 1, 100);
     let mut hidden = 0;
     swarm.settle_with(|_, _, delivery| {
         if matches!(delivery, Delivery::Peer { frame: PeerFrame::Hidden { .. }, .. }) {
@@ -91,25 +112,51 @@ fn a_stage_that_falls_silent_does_not_hang_the_asker() {
     });
     assert_eq!(swarm.failure(ids[2]), None);
     swarm.pass(Duration::from_secs(31));
-    assert!(swarm.failure(ids[2]).unwrap().contains("no token came"));
+    assert!(swarm.breaks(ids[2])[0].contains("no token came"));
+    assert_eq!(swarm.tokens(ids[2]), whole_answer(100));
 }
 
 #[test]
-fn a_volunteer_who_stops_ends_its_sessions_at_once() {
+fn a_swarm_that_brings_no_token_is_given_up_with_a_sentence() {
     let (mut swarm, ids) = Swarm::new(3, &[(0, 3), (3, 6)]);
-    swarm.ask(ids[2], PROMPT, 1, 200);
-    let (asker, stopper, mut tokens) = (ids[2], ids[0], 0);
+    swarm.ask(ids[2], PROMPT, 1, 100);
+    let silent = |_: &mut Swarm, _, delivery: &mut Delivery| {
+        !matches!(delivery, Delivery::Peer { frame: PeerFrame::Hidden { .. }, .. })
+    };
+    for _ in 0..10 {
+        swarm.settle_with(silent);
+        swarm.now += Duration::from_secs(31);
+        for id in &ids {
+            swarm.queue.push_back((*id, Delivery::Input(Input::Tick)));
+        }
+    }
+    swarm.settle_with(silent);
+    assert_eq!(swarm.breaks(ids[2]).len(), 5);
+    assert!(swarm.failure(ids[2]).unwrap().contains("no token came for 30 s"));
+}
+
+#[test]
+fn a_volunteer_who_stops_ends_its_sessions_at_once_and_others_go_on() {
+    let (mut swarm, ids) = Swarm::new(4, &[(0, 3), (3, 6), (0, 3)]);
+    swarm.ask(ids[3], PROMPT, 1, 200);
+    let (asker, mut tokens, mut stopped) = (ids[3], 0, None);
     swarm.settle_with(|swarm, to, delivery| {
         if matches!(delivery, Delivery::Peer { frame: PeerFrame::Token { .. }, .. }) && to == asker {
             tokens += 1;
             if tokens == 5 {
-                swarm.command(stopper, Command::StopLending);
+                let first = swarm.session().stages[0].node;
+                swarm.command(first, Command::StopLending);
+                stopped = Some(first);
             }
         }
         true
     });
-    assert!(swarm.failure(ids[2]).unwrap().contains("stopped lending"));
-    assert!(swarm.receipts.iter().any(|signed| signed.receipt.worker == stopper), "what it did is still credited");
+    assert!(swarm.breaks(asker)[0].contains("stopped lending"));
+    assert!(
+        swarm.receipts.iter().any(|signed| Some(signed.receipt.worker) == stopped),
+        "what it did is still credited"
+    );
+    assert_eq!(swarm.tokens(asker), whole_answer(200));
 }
 
 #[test]

@@ -59,6 +59,11 @@ pub enum Phase {
         /// Layers that nobody holds.
         missing: Vec<LayerRange>,
     },
+    /// It broke off; others are asked to go on.
+    Resuming {
+        /// What happened.
+        reason: String,
+    },
     /// Being computed.
     Computing,
     /// Over.
@@ -128,6 +133,7 @@ impl Asking {
                 exchange.sampling = Some(sampling);
                 exchange.phase = Phase::Computing;
             }
+            AnswerEvent::Resuming { reason } => exchange.phase = Phase::Resuming { reason },
             AnswerEvent::Token { text, .. } => {
                 exchange.tokens = exchange.tokens.saturating_add(1);
                 exchange.text.push_str(&text);

@@ -46,7 +46,7 @@ pub(super) fn Answer(props: &AnswerProps) -> Html {
 fn status_class(latest: Option<&Exchange>) -> &'static str {
     match latest.map(|exchange| &exchange.phase) {
         Some(Phase::Failed { .. }) => "bad",
-        Some(Phase::Waiting { .. }) => "warn",
+        Some(Phase::Waiting { .. } | Phase::Resuming { .. }) => "warn",
         _ => "soft",
     }
 }
@@ -64,6 +64,7 @@ fn status(exchange: &Exchange, link: Option<&Link>) -> String {
             "▲ Waiting: {}. The answer starts by itself as soon as somebody pulls up a chair.",
             AnswerEvent::waiting_text(model, missing)
         ),
+        Phase::Resuming { reason } => format!("▲ {reason}. Nothing is lost: others go on from here."),
         Phase::Computing => format!("Being computed: {} so far.", tokens(exchange.tokens)),
         Phase::Done { end, first_token_ms, decode_ms } => {
             let how = match end {

@@ -14,6 +14,8 @@ use crate::server::{FromServer, Session, Signal, ToServer};
 pub const MAX_SERVER_MESSAGE_BYTES: usize = 64 * 1024;
 /// Rows in one step. Bounds a stage's working memory and the time a step holds a GPU; longer prompts are sent in several.
 pub const MAX_ROWS: usize = 128;
+/// Nodes that a requester wants left out of a route: those that one answer broke off at lately.
+pub const MAX_AVOIDED: usize = 8;
 /// Width of the residual stream at most, values a row: four times the widest model in reach of a swarm.
 pub const MAX_D_MODEL: usize = 16_384;
 /// Bytes of a frame between nodes: [`MAX_ROWS`] rows of [`MAX_D_MODEL`] values at five bytes (the longest variable-length `i32`), and a header.
@@ -87,13 +89,13 @@ pub fn decode_to_server(bytes: &[u8]) -> Result<ToServer, DecodeError> {
     match &message {
         ToServer::Lend(offer) => at_most("backend name", offer.backend.len(), MAX_BACKEND_BYTES)?,
         ToServer::Holding { layers, .. } => check_layers(*layers)?,
+        ToServer::Ask { avoid, .. } => at_most("nodes to avoid", avoid.len(), MAX_AVOIDED)?,
         ToServer::EndSession { reason, .. } => at_most("reason", reason.len(), MAX_REASON_BYTES)?,
         ToServer::Signal { signal, .. } => check_signal(&signal.signal)?,
         ToServer::Receipt(signed) => check_receipt(&signed.receipt)?,
         ToServer::Hello { .. }
         | ToServer::Prove { .. }
         | ToServer::StopLending
-        | ToServer::Ask { .. }
         | ToServer::Cancel { .. }
         | ToServer::Report(_) => {}
     }

@@ -20,7 +20,7 @@ pub mod sampling;
 pub mod server;
 
 /// Version of the messages in this crate. A server refuses nodes that speak another one.
-pub const PROTOCOL_VERSION: u16 = 3;
+pub const PROTOCOL_VERSION: u16 = 4;
 
 /// Version of the arithmetic (`docs/numerics.md`). Nodes of different versions never share a session.
 pub const NUMERICS_VERSION: u16 = 2;

@@ -193,6 +193,11 @@ pub enum AnswerEvent {
         /// Tokens of the prompt, chat format included.
         prompt_tokens: u32,
     },
+    /// Somebody who computed the answer is gone. Nothing is lost: others are asked to go on from here.
+    Resuming {
+        /// What happened.
+        reason: String,
+    },
     /// A token was drawn; `text` may be empty while a character is incomplete.
     Token {
         /// The token.

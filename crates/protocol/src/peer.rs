@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::SessionId;
+use crate::id::{NodeId, SessionId};
 use crate::identity::Signature;
 use crate::receipt::{Receipt, ReceiptId};
 use crate::sampling::Sampling;
@@ -104,6 +104,8 @@ pub enum PeerFrame {
         session: SessionId,
         /// What went wrong, for people; shown as text.
         reason: String,
+        /// The node without which it could go on, if one is at fault.
+        culprit: Option<NodeId>,
     },
 }
 

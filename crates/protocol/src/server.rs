@@ -48,12 +48,14 @@ pub enum ToServer {
         /// The layers.
         layers: LayerRange,
     },
-    /// Wants a route through all layers of a model.
+    /// Wants a route through all layers of a model: for a question, or for an answer that broke off.
     Ask {
         /// The requester's number for it.
         request: RequestId,
         /// The model.
         model: ModelId,
+        /// Nodes that the answer broke off at, at most [`MAX_AVOIDED`](crate::codec::MAX_AVOIDED): not again, if it can be helped.
+        avoid: Vec<NodeId>,
     },
     /// Does not want it any more.
     Cancel {
@@ -66,6 +68,8 @@ pub enum ToServer {
         session: SessionId,
         /// Why, for people.
         reason: String,
+        /// The node without which it could go on, if one is at fault.
+        culprit: Option<NodeId>,
     },
     /// To be passed on to `to`.
     Signal {
@@ -127,6 +131,8 @@ pub enum FromServer {
         session: SessionId,
         /// Why, for people.
         reason: String,
+        /// As in [`ToServer::EndSession`].
+        culprit: Option<NodeId>,
     },
     /// Passed on from `from`.
     Signal {

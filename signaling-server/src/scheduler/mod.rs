@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use potluck_protocol::codec::clip_reason;
 use potluck_protocol::id::{LayerRange, ModelId, NodeId, RequestId, SessionId};
-use potluck_protocol::server::{FromServer, Offer, Report, Session};
+use potluck_protocol::server::{FromServer, Offer, Report, Session, Stage};
 
 use crate::models::{ModelInfo, Models};
 use placement::Candidate;
@@ -48,6 +48,8 @@ pub enum Event {
         request: RequestId,
         /// The model.
         model: ModelId,
+        /// Nodes it would rather not have in it.
+        avoid: Vec<NodeId>,
     },
     /// It does not any more.
     Cancel {
@@ -60,6 +62,8 @@ pub enum Event {
         session: SessionId,
         /// Why.
         reason: String,
+        /// Who is at fault, if it says so.
+        culprit: Option<NodeId>,
     },
     /// Its counters.
     Report(Report),
@@ -130,6 +134,7 @@ struct Question {
     asker: NodeId,
     request: RequestId,
     model: ModelId,
+    avoid: Vec<NodeId>,
     told: Option<Vec<LayerRange>>,
 }
 
@@ -206,9 +211,11 @@ impl Scheduler {
                 self.stop(node, "stopped lending", now, &mut actions);
             }
             Event::Holding { model, layers } => self.holding(node, model, layers, &mut actions)?,
-            Event::Ask { request, model } => self.ask(node, request, model, &mut actions)?,
+            Event::Ask { request, model, avoid } => self.ask(node, request, model, avoid, &mut actions)?,
             Event::Cancel { request } => self.waiting.retain(|q| (q.asker, q.request) != (node, request)),
-            Event::EndSession { session, reason } => self.end(node, session, &reason, &mut actions),
+            Event::EndSession { session, reason, culprit } => {
+                self.end(node, session, &reason, culprit, &mut actions);
+            }
             Event::Report(report) => {
                 if let Some(lender) = self.lender(node) {
                     lender.report = report;
@@ -328,6 +335,7 @@ impl Scheduler {
         node: NodeId,
         request: RequestId,
         model: ModelId,
+        avoid: Vec<NodeId>,
         actions: &mut Vec<Action>,
     ) -> Result<(), Fault> {
         if self.models.get(model).is_none() {
@@ -340,7 +348,7 @@ impl Scheduler {
         if self.waiting.len() >= MAX_WAITING {
             return Err(Fault::ServerBusy);
         }
-        self.waiting.push(Question { asker: node, request, model, told: None });
+        self.waiting.push(Question { asker: node, request, model, avoid, told: None });
         self.route_waiting(actions);
         Ok(())
     }
@@ -352,7 +360,7 @@ impl Scheduler {
         let asked: Vec<SessionId> =
             self.sessions.values().filter(|session| session.requester == node).map(|session| session.id).collect();
         for session in asked {
-            self.end(node, session, "the one who asked left", actions);
+            self.end(node, session, "the one who asked left", None, actions);
         }
     }
 
@@ -369,13 +377,13 @@ impl Scheduler {
             .collect();
         for (session, layers) in lost {
             let reason = format!("{}, who computed {layers}, {what}", node.name());
-            self.end(node, session, &reason, actions);
+            self.end(node, session, &reason, Some(node), actions);
         }
         self.plan_at = Some(now + self.settle);
         self.tell_waiting(actions);
     }
 
-    fn end(&mut self, by: NodeId, id: SessionId, reason: &str, actions: &mut Vec<Action>) {
+    fn end(&mut self, by: NodeId, id: SessionId, reason: &str, culprit: Option<NodeId>, actions: &mut Vec<Action>) {
         let Some(session) = self.sessions.get(&id) else { return };
         let includes = session.requester == by || session.stage_of(by).is_some();
         if !includes {
@@ -387,7 +395,7 @@ impl Scheduler {
         others.sort_unstable();
         others.dedup();
         for other in others.into_iter().filter(|other| *other != by) {
-            let message = FromServer::SessionEnded { session: id, reason: clip_reason(reason) };
+            let message = FromServer::SessionEnded { session: id, reason: clip_reason(reason), culprit };
             actions.push(Action::Send(other, message));
         }
     }
@@ -426,7 +434,7 @@ impl Scheduler {
     /// Opens a session for every question that has a route now; tells the others what is missing.
     fn route_waiting(&mut self, actions: &mut Vec<Action>) {
         for question in std::mem::take(&mut self.waiting) {
-            match self.route(question.model) {
+            match self.route(question.model, &question.avoid) {
                 Some(stages) => {
                     let id = SessionId(self.draw());
                     let number = |node: NodeId| self.nodes.get(&node).map_or(0, |state| state.connection);
@@ -463,9 +471,12 @@ impl Scheduler {
         self.waiting = waiting;
     }
 
-    fn route(&self, model: ModelId) -> Option<Vec<potluck_protocol::server::Stage>> {
+    /// Over others than `avoid` as long as these hold every layer.
+    fn route(&self, model: ModelId, avoid: &[NodeId]) -> Option<Vec<Stage>> {
         let info: &ModelInfo = self.models.get(model)?;
-        routing::route(info.layers, &self.holders(model))
+        let all = self.holders(model);
+        let spared: Vec<Holder> = all.iter().filter(|holder| !avoid.contains(&holder.node)).copied().collect();
+        routing::route(info.layers, &spared).or_else(|| routing::route(info.layers, &all))
     }
 
     fn holders(&self, model: ModelId) -> Vec<Holder> {

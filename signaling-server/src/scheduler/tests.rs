@@ -51,7 +51,7 @@ impl World {
     }
 
     fn ask(&mut self, node: u8) -> Vec<Action> {
-        self.say(node, Event::Ask { request: RequestId(1), model: self.model })
+        self.say(node, Event::Ask { request: RequestId(1), model: self.model, avoid: Vec::new() })
     }
 }
 
@@ -182,7 +182,7 @@ fn a_lender_who_leaves_is_named_to_everybody_else_in_the_session() {
     let actions = world.say(2, Event::Left);
     for told in [1, 9] {
         let heard = actions.iter().any(|action| match action {
-            Action::Send(node, FromServer::SessionEnded { session: id, reason }) => {
+            Action::Send(node, FromServer::SessionEnded { session: id, reason, .. }) => {
                 *node == NodeId([told; 32]) && *id == session.id && reason.contains("who computed layers 3 to 5, left")
             }
             _ => false,
@@ -193,6 +193,26 @@ fn a_lender_who_leaves_is_named_to_everybody_else_in_the_session() {
 }
 
 #[test]
+fn whom_an_answer_broke_off_at_is_left_out_if_others_hold_its_layers() {
+    let mut world = World::new(2);
+    for node in 1..=4 {
+        world.lend(node, 100, GIB);
+    }
+    world.settle();
+    world.say(9, Event::Joined);
+    let again = |world: &mut World, avoid: Vec<NodeId>| {
+        let actions = world.say(9, Event::Ask { request: RequestId(1), model: world.model, avoid });
+        route(&actions).unwrap().stages.into_iter().map(|stage| stage.node).collect::<Vec<_>>()
+    };
+    let first = again(&mut world, Vec::new());
+    let second = again(&mut world, vec![first[0]]);
+    assert!(second.len() == 2 && !second.contains(&first[0]), "{first:?}, then {second:?}");
+    // Nobody else is left for its layers: better it than nobody.
+    let holders: Vec<NodeId> = (1..=4).map(|node| NodeId([node; 32])).collect();
+    assert_eq!(again(&mut world, holders).len(), 2);
+}
+
+#[test]
 fn nobody_ends_a_session_that_is_not_theirs() {
     let mut world = World::new(6);
     world.lend(1, 100, GIB);
@@ -200,7 +220,7 @@ fn nobody_ends_a_session_that_is_not_theirs() {
     world.say(8, Event::Joined);
     world.say(9, Event::Joined);
     let session = route(&world.ask(9)).unwrap().id;
-    assert_eq!(world.say(8, Event::EndSession { session, reason: "mine".to_owned() }), vec![]);
+    assert_eq!(world.say(8, Event::EndSession { session, reason: "mine".to_owned(), culprit: None }), vec![]);
     assert!(world.scheduler.share_session(NodeId([1; 32]), NodeId([9; 32])));
 }
 
@@ -209,11 +229,11 @@ fn questions_have_a_bound() {
     let mut world = World::new(6);
     world.say(9, Event::Joined);
     for request in 0..8 {
-        world.say(9, Event::Ask { request: RequestId(request), model: world.model });
+        world.say(9, Event::Ask { request: RequestId(request), model: world.model, avoid: Vec::new() });
     }
-    let more = Event::Ask { request: RequestId(8), model: world.model };
+    let more = Event::Ask { request: RequestId(8), model: world.model, avoid: Vec::new() };
     assert_eq!(world.scheduler.handle(NodeId([9; 32]), more, world.now), Err(Fault::TooManyAsks));
-    let unknown = Event::Ask { request: RequestId(9), model: ModelId([0xee; 32]) };
+    let unknown = Event::Ask { request: RequestId(9), model: ModelId([0xee; 32]), avoid: Vec::new() };
     assert_eq!(world.scheduler.handle(NodeId([9; 32]), unknown, world.now), Err(Fault::UnknownModel));
 }
 

@@ -112,7 +112,14 @@ impl<'a> Answer<'a> {
             AnswerEvent::Waiting { model, missing } => {
                 eprintln!("{}; waiting (Ctrl-C cancels)", AnswerEvent::waiting_text(&model, &missing));
             }
+            AnswerEvent::Resuming { reason } => {
+                if !self.text.is_empty() {
+                    eprintln!();
+                }
+                eprintln!("{reason}; others go on");
+            }
             AnswerEvent::Route { session, stages, sampling, .. } => {
+                self.stages.clear();
                 self.session = session;
                 self.seed = sampling.seed;
                 for stage in &stages {

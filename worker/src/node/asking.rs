@@ -2,14 +2,18 @@
 //!
 //! ```text
 //! Ask -> manifest, tokenizer -> (server) Waiting* -> Route -> steps out, tokens in -> Done
+//!                                   ▲                          │
+//!                                   └── a stage is gone: again, with all tokens so far
 //! ```
-//! The prompt goes out in steps of up to 64 tokens, all at once, so that the stages overlap; then one token at a time.
+//! The prompt goes out in steps of up to 128 tokens, all at once, so that the stages overlap; then one token at a time. An answer that breaks off is asked
+//! for again, in a new session without whoever it broke off at. The tokens so far are its prompt then: arithmetic is exact and a draw depends on
+//! nothing but seed and place, so the text goes on as if nothing had been.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use potluck_engine::tokenizer::TextStream;
-use potluck_protocol::codec::{MAX_POSITIONS, MAX_ROWS};
+use potluck_protocol::codec::{MAX_AVOIDED, MAX_POSITIONS, MAX_ROWS, clip_reason};
 use potluck_protocol::id::{LayerRange, ModelId, NodeId, RequestId, SessionId};
 use potluck_protocol::page::{AnswerEnd, AnswerEvent, Ask, Notice, StageView};
 use potluck_protocol::peer::PeerFrame;
@@ -34,6 +38,12 @@ pub(super) struct State {
 struct Asking {
     ask: Ask,
     phase: Phase,
+    /// Once there was a route; what outlives it.
+    progress: Option<Box<Progress>>,
+    /// Whom the answer broke off at, the latest last.
+    avoid: Vec<NodeId>,
+    /// Routes since the last token that led to none.
+    vain: u32,
 }
 
 #[derive(Debug)]
@@ -49,22 +59,34 @@ enum Phase {
 #[derive(Debug)]
 struct Running {
     session: Session,
+    /// No token by then: the answer breaks off.
+    deadline: Duration,
+}
+
+/// How far an answer has come.
+#[derive(Debug)]
+struct Progress {
     sampling: Sampling,
     max_tokens: u32,
     max_positions: u32,
     end_tokens: Vec<u32>,
     vocab: u32,
     stream: TextStream,
+    /// Fed so far: those of the prompt and those drawn, but for the last.
+    tokens: Vec<u32>,
     /// Positions of the prompt.
     prompt: u32,
-    /// Positions fed.
-    fed: u32,
     /// Tokens received.
     received: u32,
     started: Duration,
     first_token: Option<Duration>,
-    /// No token by then: the answer fails.
-    deadline: Duration,
+}
+
+impl Progress {
+    /// Positions fed.
+    fn fed(&self) -> u32 {
+        u32::try_from(self.tokens.len()).unwrap_or(u32::MAX)
+    }
 }
 
 #[derive(Debug)]
@@ -81,6 +103,8 @@ const MAX_ASKS: usize = 8;
 const MAX_PROMPT_BYTES: usize = 64 * 1024;
 /// The longest a single step may take, connecting included: a slow swarm is slow, but a silent one is broken.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
+/// Routes in a row that bring no token: then the swarm, or the question, is at fault.
+const MAX_VAIN: u32 = 5;
 /// How long the last receipts of an answer may take to come.
 const RECEIPTS_GRACE: Duration = Duration::from_secs(20);
 /// Seeds fit a JavaScript number.
@@ -102,9 +126,13 @@ impl State {
 
     /// What is known of a session of ours, running or just over.
     pub(super) fn known(&self, id: SessionId) -> Option<Known<'_>> {
-        let running = self.running().find(|running| running.session.id == id);
-        let known = running.map(|r| Known { session: &r.session, fed: r.fed, prompt: r.prompt });
-        known.or_else(|| self.ended.get(&id).map(|e| Known { session: &e.session, fed: e.fed, prompt: e.prompt }))
+        let running = self.asks.values().find_map(|asking| match (&asking.phase, &asking.progress) {
+            (Phase::Running(running), Some(progress)) if running.session.id == id => {
+                Some(Known { session: &running.session, fed: progress.fed(), prompt: progress.prompt })
+            }
+            _ => None,
+        });
+        running.or_else(|| self.ended.get(&id).map(|e| Known { session: &e.session, fed: e.fed, prompt: e.prompt }))
     }
 
     /// True, once, for the receipt that continues where the last one signed for this worker ended.
@@ -160,7 +188,8 @@ impl Node {
             self.notice(Notice::Answer { ask: number, event: AnswerEvent::Failed { reason } });
             return;
         }
-        self.asking.asks.insert(number, Asking { ask, phase: Phase::Preparing });
+        let asking = Asking { ask, phase: Phase::Preparing, progress: None, avoid: Vec::new(), vain: 0 };
+        self.asking.asks.insert(number, asking);
         self.prepare(number, now);
     }
 
@@ -189,15 +218,13 @@ impl Node {
             self.actions.push(Action::FetchTokenizer { model, blob: manifest.tokenizer });
             return;
         }
-        match self.prompt_tokens(number, model) {
-            Ok(_) => {
-                if let Some(asking) = self.asking.asks.get_mut(&number) {
-                    asking.phase = Phase::Waiting { model };
-                }
-                self.say_to_server(&ToServer::Ask { request: RequestId(number), model });
-            }
-            Err(reason) => self.fail_ask(number, &reason, now),
+        if let Err(reason) = self.prompt_tokens(number, model) {
+            return self.fail_ask(number, &reason, now);
         }
+        let Some(asking) = self.asking.asks.get_mut(&number) else { return };
+        asking.phase = Phase::Waiting { model };
+        let avoid = asking.avoid.clone();
+        self.say_to_server(&ToServer::Ask { request: RequestId(number), model, avoid });
     }
 
     fn prompt_tokens(&self, number: u32, model: ModelId) -> Result<Vec<u32>, String> {
@@ -265,49 +292,22 @@ impl Node {
         );
         if !waiting || session.requester != self.me {
             let reason = "the question was withdrawn".to_owned();
-            self.say_to_server(&ToServer::EndSession { session: session.id, reason });
+            self.say_to_server(&ToServer::EndSession { session: session.id, reason, culprit: None });
             return;
         }
-        let tokens = match self.prompt_tokens(number, session.model) {
-            Ok(tokens) => tokens,
-            Err(reason) => return self.fail_ask(number, &reason, now),
-        };
-        let (Some(manifest), Some(tokenizer)) =
-            (self.manifests.get(&session.model), self.tokenizers.get(&session.model))
-        else {
-            return;
-        };
+        if let Err(reason) = self.begin(number, session.model, now) {
+            return self.fail_ask(number, &reason, now);
+        }
         let Some(asking) = self.asking.asks.get_mut(&number) else { return };
-        let choice = asking.ask.sampling;
-        let defaults = &manifest.defaults;
-        let sampling = Sampling {
-            temperature_milli: choice.temperature_milli.unwrap_or(defaults.temperature_milli),
-            top_k: choice.top_k.unwrap_or(defaults.top_k),
-            top_p_milli: choice.top_p_milli.unwrap_or(defaults.top_p_milli),
-            seed: choice.seed,
-        };
-        let running = Running {
-            sampling,
-            max_tokens: asking.ask.max_tokens.unwrap_or(defaults.max_tokens),
-            max_positions: manifest.config.max_positions.min(MAX_POSITIONS),
-            end_tokens: manifest.end_tokens.clone(),
-            vocab: manifest.config.vocab,
-            stream: TextStream::new(std::sync::Arc::clone(tokenizer)),
-            prompt: u32::try_from(tokens.len()).unwrap_or(u32::MAX),
-            fed: u32::try_from(tokens.len()).unwrap_or(u32::MAX),
-            received: 0,
-            started: now,
-            first_token: None,
-            deadline: now + STEP_TIMEOUT,
-            session: session.clone(),
-        };
+        let Some(progress) = &asking.progress else { return };
         let event = AnswerEvent::Route {
             session: session.id.to_string(),
             stages: session.stages.iter().map(|s| StageView { node: s.node, layers: s.layers }).collect(),
-            sampling,
-            prompt_tokens: running.prompt,
+            sampling: progress.sampling,
+            prompt_tokens: progress.prompt,
         };
-        asking.phase = Phase::Running(Box::new(running));
+        let (tokens, sampling) = (progress.tokens.clone(), progress.sampling);
+        asking.phase = Phase::Running(Box::new(Running { session: session.clone(), deadline: now + STEP_TIMEOUT }));
         self.notice(Notice::Answer { ask: number, event });
         for stage in &session.stages {
             self.open_peer(stage.node, &session);
@@ -322,11 +322,46 @@ impl Node {
         }
     }
 
+    /// The first route: from here on there is something to lose.
+    fn begin(&mut self, number: u32, model: ModelId, now: Duration) -> Result<(), String> {
+        let tokens = self.prompt_tokens(number, model)?;
+        let (Some(manifest), Some(tokenizer), Some(asking)) =
+            (self.manifests.get(&model), self.tokenizers.get(&model), self.asking.asks.get_mut(&number))
+        else {
+            return Err("the model is not ready".to_owned());
+        };
+        if asking.progress.is_some() {
+            return Ok(());
+        }
+        let (choice, defaults) = (asking.ask.sampling, &manifest.defaults);
+        let sampling = Sampling {
+            temperature_milli: choice.temperature_milli.unwrap_or(defaults.temperature_milli),
+            top_k: choice.top_k.unwrap_or(defaults.top_k),
+            top_p_milli: choice.top_p_milli.unwrap_or(defaults.top_p_milli),
+            seed: choice.seed,
+        };
+        asking.progress = Some(Box::new(Progress {
+            sampling,
+            max_tokens: asking.ask.max_tokens.unwrap_or(defaults.max_tokens),
+            max_positions: manifest.config.max_positions.min(MAX_POSITIONS),
+            end_tokens: manifest.end_tokens.clone(),
+            vocab: manifest.config.vocab,
+            stream: TextStream::new(std::sync::Arc::clone(tokenizer)),
+            prompt: u32::try_from(tokens.len()).unwrap_or(u32::MAX),
+            tokens,
+            received: 0,
+            started: now,
+            first_token: None,
+        }));
+        Ok(())
+    }
+
     pub(super) fn token(&mut self, from: NodeId, id: SessionId, position: u32, token: u32, now: Duration) {
         let Some(number) = self.asking.ask_of(id) else { return };
-        let Some(Asking { phase: Phase::Running(running), .. }) = self.asking.asks.get_mut(&number) else { return };
+        let Some(asking) = self.asking.asks.get_mut(&number) else { return };
+        let (Phase::Running(running), Some(progress)) = (&mut asking.phase, &mut asking.progress) else { return };
         let expected_from = running.session.stages.last().map(|stage| stage.node);
-        if expected_from != Some(from) || position != running.fed || token >= running.vocab {
+        if expected_from != Some(from) || position != progress.fed() || token >= progress.vocab {
             let fault = "it sent a token that was not asked of it";
             if from == self.me {
                 self.fail_ask_of(id, fault, now);
@@ -335,22 +370,23 @@ impl Node {
             }
             return;
         }
-        running.received += 1;
-        running.first_token.get_or_insert(now);
+        asking.vain = 0;
         running.deadline = now + STEP_TIMEOUT;
-        if running.end_tokens.contains(&token) {
-            let text = running.stream.finish();
+        progress.received += 1;
+        progress.first_token.get_or_insert(now);
+        if progress.end_tokens.contains(&token) {
+            let text = progress.stream.finish();
             self.notice(Notice::Answer { ask: number, event: AnswerEvent::Token { token, text } });
             self.finish_ask(number, AnswerEnd::Stop, now);
             return;
         }
-        let mut text = running.stream.push(token);
-        let full = running.received >= running.max_tokens || running.fed + 1 >= running.max_positions;
+        let mut text = progress.stream.push(token);
+        let full = progress.received >= progress.max_tokens || progress.fed() + 1 >= progress.max_positions;
         if full {
-            text.push_str(&running.stream.finish());
+            text.push_str(&progress.stream.finish());
         } else {
-            running.fed += 1;
-            let (first, sampling) = (running.session.stages[0].node, Some(running.sampling));
+            progress.tokens.push(token);
+            let (first, sampling) = (running.session.stages[0].node, Some(progress.sampling));
             self.send_peer(first, PeerFrame::Step { session: id, position, tokens: vec![token], sampling });
         }
         self.notice(Notice::Answer { ask: number, event: AnswerEvent::Token { token, text } });
@@ -373,19 +409,17 @@ impl Node {
     fn finish_ask(&mut self, number: u32, end: AnswerEnd, now: Duration) {
         let Some(asking) = self.asking.asks.remove(&number) else { return };
         let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
-        let event = match &asking.phase {
-            Phase::Running(running) => {
-                let first = running.first_token.unwrap_or(now);
+        let event = match &asking.progress {
+            Some(progress) => {
+                let first = progress.first_token.unwrap_or(now);
                 AnswerEvent::Done {
                     end,
-                    first_token_ms: millis(first.saturating_sub(running.started)),
+                    first_token_ms: millis(first.saturating_sub(progress.started)),
                     decode_ms: millis(now.saturating_sub(first)),
-                    tokens: running.received,
+                    tokens: progress.received,
                 }
             }
-            Phase::Preparing | Phase::Waiting { .. } => {
-                AnswerEvent::Done { end, first_token_ms: 0, decode_ms: 0, tokens: 0 }
-            }
+            None => AnswerEvent::Done { end, first_token_ms: 0, decode_ms: 0, tokens: 0 },
         };
         self.notice(Notice::Answer { ask: number, event });
         self.close_ask(asking, "the answer is whole", now);
@@ -398,11 +432,36 @@ impl Node {
         self.close_ask(asking, &reason, now);
     }
 
-    pub(super) fn fail_ask_of(&mut self, session: SessionId, reason: &str, now: Duration) {
+    /// For good: whoever is at fault is here.
+    fn fail_ask_of(&mut self, session: SessionId, reason: &str, now: Duration) {
         if let Some(number) = self.asking.ask_of(session) {
             let reason = format!("the answer stopped: {reason}. The text so far is kept; ask again to get a whole one");
             self.fail_ask(number, &reason, now);
         }
+    }
+
+    /// A session of ours cannot go on: its answer does in another, without the culprit, if one is known and can be spared.
+    pub(super) fn resume_ask_of(&mut self, id: SessionId, reason: &str, culprit: Option<NodeId>, now: Duration) {
+        let Some(number) = self.asking.ask_of(id) else { return };
+        let Some(asking) = self.asking.asks.get_mut(&number) else { return };
+        asking.vain += 1;
+        if asking.vain > MAX_VAIN {
+            return self.fail_ask_of(id, reason, now);
+        }
+        if let Some(culprit) = culprit.filter(|culprit| *culprit != self.me) {
+            asking.avoid.retain(|avoided| *avoided != culprit);
+            asking.avoid.push(culprit);
+            if asking.avoid.len() > MAX_AVOIDED {
+                asking.avoid.remove(0);
+            }
+        }
+        let Phase::Running(running) = std::mem::replace(&mut asking.phase, Phase::Preparing) else { return };
+        let known = asking.progress.as_ref().map(|progress| (progress.prompt, progress.fed()));
+        tracing::info!(session = %id, reason, "an answer goes on elsewhere");
+        let event = AnswerEvent::Resuming { reason: reason.to_owned() };
+        self.notice(Notice::Answer { ask: number, event });
+        self.close_session(running.session, known.unwrap_or_default(), reason, now);
+        self.prepare(number, now);
     }
 
     pub(super) fn fail_all_asks(&mut self, reason: &str, now: Duration) {
@@ -412,25 +471,29 @@ impl Node {
         }
     }
 
-    /// Tells every stage, and the server, that the session is over, and stays ready to sign the last receipts.
     fn close_ask(&mut self, asking: Asking, reason: &str, now: Duration) {
-        let Phase::Running(running) = asking.phase else { return };
-        let id = running.session.id;
-        for stage in &running.session.stages {
+        let known = asking.progress.as_ref().map(|progress| (progress.prompt, progress.fed()));
+        if let Phase::Running(running) = asking.phase {
+            self.close_session(running.session, known.unwrap_or_default(), reason, now);
+        }
+    }
+
+    /// Tells every stage, and the server, that the session is over, and stays ready to sign the last receipts.
+    fn close_session(&mut self, session: Session, (prompt, fed): (u32, u32), reason: &str, now: Duration) {
+        let id = session.id;
+        for stage in &session.stages {
             self.send_peer(stage.node, PeerFrame::End { session: id });
         }
-        let reason = potluck_protocol::codec::clip_reason(reason);
-        self.say_to_server(&ToServer::EndSession { session: id, reason });
-        let ended =
-            Ended { session: running.session, prompt: running.prompt, fed: running.fed, until: now + RECEIPTS_GRACE };
-        self.asking.ended.insert(id, ended);
+        let reason = clip_reason(reason);
+        self.say_to_server(&ToServer::EndSession { session: id, reason, culprit: None });
+        self.asking.ended.insert(id, Ended { session, prompt, fed, until: now + RECEIPTS_GRACE });
     }
 
     pub(super) fn asking_tick(&mut self, now: Duration) {
         let late: Vec<SessionId> =
             self.asking.running().filter(|running| now >= running.deadline).map(|r| r.session.id).collect();
         for id in late {
-            self.fail_ask_of(id, &format!("no token came for {} s", STEP_TIMEOUT.as_secs()), now);
+            self.resume_ask_of(id, &format!("no token came for {} s", STEP_TIMEOUT.as_secs()), None, now);
         }
         let over: Vec<SessionId> =
             self.asking.ended.iter().filter(|(_, ended)| now >= ended.until).map(|(id, _)| *id).collect();

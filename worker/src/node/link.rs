@@ -104,9 +104,9 @@ impl Node {
             FromServer::Waiting { request, missing } => self.waiting(request, missing),
             FromServer::Route { request, session } => self.routed(request, session, now),
             FromServer::Serve { session } => self.serve(session, now),
-            FromServer::SessionEnded { session, reason } => {
+            FromServer::SessionEnded { session, reason, culprit } => {
                 self.end_serving(session, Some(&reason), now);
-                self.fail_ask_of(session, &reason, now);
+                self.resume_ask_of(session, &reason, culprit, now);
             }
             FromServer::Signal { from, signal } => self.signal_in(from, signal),
             FromServer::ReceiptResult { receipt, verdict } => self.receipt_result(receipt, verdict, now),

@@ -353,16 +353,23 @@ impl Node {
             PeerFrame::ReceiptOffer { receipt, signature } => self.receipt_offered(from, &receipt, &signature),
             PeerFrame::ReceiptSigned { receipt, signature } => self.receipt_signed(from, receipt, signature),
             PeerFrame::End { session } => self.serving_end(from, session, now),
-            PeerFrame::Failed { session, reason } => self.session_failed(from, session, &reason, now),
+            PeerFrame::Failed { session, reason, culprit } => self.session_failed(from, session, &reason, culprit, now),
         }
     }
 
-    fn session_failed(&mut self, from: NodeId, session: SessionId, reason: &str, now: Duration) {
+    fn session_failed(
+        &mut self,
+        from: NodeId,
+        session: SessionId,
+        reason: &str,
+        culprit: Option<NodeId>,
+        now: Duration,
+    ) {
         if self.serving.is_in(session, from) {
             self.end_serving(session, Some(reason), now);
         }
         if self.asking.is_in(session, from) {
-            self.fail_ask_of(session, reason, now);
+            self.resume_ask_of(session, reason, culprit, now);
         }
     }
 

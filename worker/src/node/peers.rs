@@ -112,10 +112,10 @@ impl Node {
     fn lost_peer(&mut self, peer: NodeId, reason: &str, now: Duration) {
         let why = format!("the connection to {} is gone: {reason}", peer.name());
         for session in self.serving.sessions_with(peer) {
-            self.fail_serving(session, &why, now);
+            self.fail_serving(session, &why, Some(peer), now);
         }
         for session in self.asking.sessions_with(peer) {
-            self.fail_ask_of(session, &why, now);
+            self.resume_ask_of(session, &why, Some(peer), now);
         }
     }
 

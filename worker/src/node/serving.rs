@@ -117,7 +117,7 @@ impl Node {
             let reason =
                 if ready { "it serves too many sessions already" } else { "it does not hold these layers any more" };
             let reason = format!("{} cannot compute {layers}: {reason}", self.me.name());
-            self.say_to_server(&ToServer::EndSession { session: id, reason });
+            self.say_to_server(&ToServer::EndSession { session: id, reason, culprit: Some(self.me) });
             return;
         }
         if self.serving.sessions.contains_key(&id) {
@@ -178,7 +178,7 @@ impl Node {
         };
         if let Some(fault) = fault {
             if from == self.me {
-                self.fail_serving(id, fault, now);
+                self.fail_serving(id, fault, None, now);
             } else {
                 self.drop_peer(from, fault, now);
             }
@@ -200,7 +200,7 @@ impl Node {
             Ok(output) => output,
             Err(reason) => {
                 let why = format!("{} could not compute {}: {reason}", self.me.name(), serving.layers());
-                self.fail_serving(id, &why, now);
+                self.fail_serving(id, &why, Some(self.me), now);
                 return;
             }
         };
@@ -243,13 +243,13 @@ impl Node {
     }
 
     /// Ends a session for a reason found here, and says so to everyone in it.
-    pub(super) fn fail_serving(&mut self, id: SessionId, reason: &str, now: Duration) {
+    pub(super) fn fail_serving(&mut self, id: SessionId, reason: &str, culprit: Option<NodeId>, now: Duration) {
         let Some(serving) = self.serving.sessions.get(&id) else { return };
         let (requester, next) = (serving.session.requester, serving.next());
         let reason = clip_reason(reason);
-        self.say_to_server(&ToServer::EndSession { session: id, reason: reason.clone() });
+        self.say_to_server(&ToServer::EndSession { session: id, reason: reason.clone(), culprit });
         for peer in [requester, next] {
-            self.send_peer(peer, PeerFrame::Failed { session: id, reason: reason.clone() });
+            self.send_peer(peer, PeerFrame::Failed { session: id, reason: reason.clone(), culprit });
             if requester == next {
                 break;
             }
@@ -260,7 +260,7 @@ impl Node {
     pub(super) fn end_all_serving(&mut self, reason: &str, now: Duration) {
         let ids: Vec<SessionId> = self.serving.sessions.keys().copied().collect();
         for id in ids {
-            self.fail_serving(id, reason, now);
+            self.fail_serving(id, reason, Some(self.me), now);
         }
     }
 
@@ -269,7 +269,7 @@ impl Node {
         let idle = |serving: &&Serving| serving.in_flight == 0 && now >= serving.last_frame + SESSION_IDLE;
         let idle: Vec<SessionId> = self.serving.sessions.values().filter(idle).map(|s| s.session.id).collect();
         for id in idle {
-            self.fail_serving(id, "nothing was asked of it for two minutes", now);
+            self.fail_serving(id, "nothing was asked of it for two minutes", None, now);
         }
     }
 }

@@ -84,7 +84,7 @@ pub struct Swarm {
     /// What the server assigns to whoever lends.
     pub assignments: HashMap<NodeId, LayerRange>,
     holding: HashMap<NodeId, LayerRange>,
-    asks: Vec<(NodeId, RequestId)>,
+    asks: Vec<(NodeId, RequestId, Vec<NodeId>)>,
     sessions: HashMap<SessionId, Session>,
     pub receipts: Vec<SignedReceipt>,
     /// While set, receipts are answered with this.
@@ -165,19 +165,46 @@ impl Swarm {
         self.settle();
     }
 
-    /// A node vanishes: its peers' connections close, its server connection too.
+    /// A node vanishes: its peers' connections close, its server connection too, and the server ends its sessions.
     pub fn kill(&mut self, id: NodeId) {
         if let Some(member) = self.members.get_mut(&id) {
             member.online = false;
         }
         self.holding.remove(&id);
-        let peers: Vec<NodeId> = self.open.iter().filter(|(a, _)| *a == id).map(|(_, b)| *b).collect();
+        // In the order of their keys: a set has another at every run.
+        let mut peers: Vec<NodeId> = self.open.iter().filter(|(a, _)| *a == id).map(|(_, b)| *b).collect();
+        peers.sort_unstable();
+        self.opening.retain(|(a, b)| *a != id && *b != id);
         for peer in peers {
             self.open.remove(&(id, peer));
             self.open.remove(&(peer, id));
             let event = net::Event::PeerClosed { peer: id, reason: "it vanished".to_owned() };
             self.queue.push_back((peer, Delivery::Input(Input::Transport(event))));
         }
+        let ended = |session: &&Session| session.stages.iter().any(|stage| stage.node == id);
+        for session in self.sessions.values().filter(ended).cloned().collect::<Vec<_>>() {
+            let others = session.stages.iter().map(|stage| stage.node).chain([session.requester]);
+            for other in others.filter(|other| *other != id) {
+                let reason = format!("{} left", id.name());
+                self.server_says(other, FromServer::SessionEnded { session: session.id, reason, culprit: Some(id) });
+            }
+        }
+    }
+
+    /// A connection between two nodes breaks; both hear of it.
+    pub fn cut(&mut self, a: NodeId, b: NodeId) {
+        for (one, other) in [(a, b), (b, a)] {
+            self.opening.remove(&(one, other));
+            if self.open.remove(&(one, other)) {
+                let event = net::Event::PeerClosed { peer: other, reason: "the connection broke".to_owned() };
+                self.queue.push_back((one, Delivery::Input(Input::Transport(event))));
+            }
+        }
+    }
+
+    /// The latest session, if there is one.
+    pub fn running_session(&self) -> Option<Session> {
+        self.sessions.values().max_by_key(|session| session.id).cloned()
     }
 
     pub fn server_says(&mut self, to: NodeId, message: FromServer) {
@@ -208,6 +235,15 @@ impl Swarm {
             _ => None,
         };
         self.answer_events(asker).into_iter().filter_map(token).collect()
+    }
+
+    /// Why the answer broke off, each time that it did.
+    pub fn breaks(&self, asker: NodeId) -> Vec<String> {
+        let broke = |event: AnswerEvent| match event {
+            AnswerEvent::Resuming { reason } => Some(reason),
+            _ => None,
+        };
+        self.answer_events(asker).into_iter().filter_map(broke).collect()
     }
 
     pub fn failure(&self, asker: NodeId) -> Option<String> {
@@ -312,20 +348,17 @@ impl Swarm {
                 self.holding.insert(from, layers);
                 self.route();
             }
-            ToServer::Ask { request, .. } => {
-                self.asks.push((from, request));
+            ToServer::Ask { request, avoid, .. } => {
+                self.asks.push((from, request, avoid));
                 self.route();
             }
-            ToServer::Cancel { request } => self.asks.retain(|ask| *ask != (from, request)),
-            ToServer::EndSession { session, reason } => {
+            ToServer::Cancel { request } => self.asks.retain(|ask| (ask.0, ask.1) != (from, request)),
+            ToServer::EndSession { session, reason, culprit } => {
                 let Some(known) = self.sessions.get(&session).cloned() else { return };
-                for stage in &known.stages {
-                    if stage.node != from {
-                        self.server_says(stage.node, FromServer::SessionEnded { session, reason: reason.clone() });
-                    }
-                }
-                if known.requester != from {
-                    self.server_says(known.requester, FromServer::SessionEnded { session, reason });
+                let others = known.stages.iter().map(|stage| stage.node).chain([known.requester]);
+                for other in others.filter(|other| *other != from) {
+                    let ended = FromServer::SessionEnded { session, reason: reason.clone(), culprit };
+                    self.server_says(other, ended);
                 }
             }
             ToServer::Signal { to, signal } => self.server_says(to, FromServer::Signal { from, signal }),
@@ -342,35 +375,46 @@ impl Swarm {
         }
     }
 
-    /// Routes every waiting question if all layers are held.
+    /// Routes every waiting question if all layers are held: at each layer on to whoever reaches farthest, without those to avoid if possible.
     fn route(&mut self) {
         let model = package().model;
-        let mut stages: Vec<Stage> =
-            self.holding.iter().map(|(node, layers)| Stage { node: *node, layers: *layers }).collect();
-        stages.sort_by_key(|stage| stage.layers);
-        let mut missing = Vec::new();
-        let mut next = 0;
-        for stage in &stages {
-            missing.extend(LayerRange::new(next, stage.layers.first));
-            next = stage.layers.end;
-        }
-        missing.extend(LayerRange::new(next, 6));
-        for (requester, request) in std::mem::take(&mut self.asks) {
-            if missing.is_empty() {
-                let id = SessionId([self.next_session; 16]);
-                self.next_session += 1;
-                let connections = vec![1; stages.len() + 1];
-                let session = Session { id, model, requester, stages: stages.clone(), connections };
-                self.sessions.insert(id, session.clone());
-                for stage in &stages {
-                    self.server_says(stage.node, FromServer::Serve { session: session.clone() });
+        for (requester, request, avoid) in std::mem::take(&mut self.asks) {
+            match self.stages(&avoid).or_else(|_| self.stages(&[])) {
+                Ok(stages) => {
+                    let id = SessionId([self.next_session; 16]);
+                    self.next_session += 1;
+                    let connections = vec![1; stages.len() + 1];
+                    let session = Session { id, model, requester, stages, connections };
+                    self.sessions.insert(id, session.clone());
+                    for stage in &session.stages {
+                        self.server_says(stage.node, FromServer::Serve { session: session.clone() });
+                    }
+                    self.server_says(requester, FromServer::Route { request, session });
                 }
-                self.server_says(requester, FromServer::Route { request, session });
-            } else {
-                self.asks.push((requester, request));
-                self.server_says(requester, FromServer::Waiting { request, missing: missing.clone() });
+                Err(missing) => {
+                    self.asks.push((requester, request, avoid));
+                    self.server_says(requester, FromServer::Waiting { request, missing });
+                }
             }
         }
+    }
+
+    /// A way through all layers, or those that nobody holds.
+    fn stages(&self, avoid: &[NodeId]) -> Result<Vec<Stage>, Vec<LayerRange>> {
+        let (mut stages, mut missing, mut next) = (Vec::new(), Vec::new(), 0);
+        while next < 6 {
+            let holders = self.holding.iter().filter(|(node, _)| !avoid.contains(node));
+            let reaching = holders.clone().filter(|(_, layers)| layers.indices().contains(&next));
+            if let Some((node, layers)) = reaching.max_by_key(|(node, layers)| (layers.end, **node)) {
+                stages.push(Stage { node: *node, layers: LayerRange { first: next, end: layers.end } });
+                next = layers.end;
+            } else {
+                let end = holders.map(|(_, layers)| layers.first).filter(|first| *first > next).min().unwrap_or(6);
+                missing.push(LayerRange { first: next, end });
+                next = end;
+            }
+        }
+        if missing.is_empty() { Ok(stages) } else { Err(missing) }
     }
 
     fn machine(&mut self, id: NodeId, action: Action) -> Option<MachineEvent> {
