@@ -12,6 +12,7 @@ pub mod local;
 mod machine;
 pub mod node;
 pub mod run;
+mod steps;
 
 // What nodes tell each other must be what the engine computes and takes: two crates that do not know each other say so.
 const _: () = assert!(potluck_protocol::NUMERICS_VERSION as u32 == potluck_engine::package::NUMERICS);

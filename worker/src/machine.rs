@@ -14,7 +14,7 @@ use std::task::{Poll, Waker};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use potluck_engine::conformance;
 use potluck_engine::engine::{
-    BackendChoice, Engine, ForwardError, GpuLoss, Input, LoadError, Output, SessionError, Want,
+    self, BackendChoice, Engine, ForwardError, GpuLoss, Input, LoadError, Output, SessionError, Want,
 };
 use potluck_engine::package::{BlobRef, BlobRole, Manifest};
 use potluck_engine::sampler;
@@ -22,10 +22,10 @@ use potluck_engine::tokenizer::Tokenizer;
 use potluck_net::weights::WeightStore;
 use potluck_protocol::id::{LayerRange, ModelId, SessionId};
 use potluck_protocol::page::BackendPreference;
-use potluck_protocol::sampling::Sampling;
 use web_time::Instant;
 
 use crate::node::{Action, Computed, EngineDescription, MachineEvent, Step, Work};
+use crate::steps::{Steps, Waiting};
 
 /// Engine and weights of one node.
 pub(crate) struct Machine {
@@ -34,6 +34,7 @@ pub(crate) struct Machine {
     server: String,
     downloads: FuturesUnordered<Download>,
     progress: Rc<RefCell<Progress>>,
+    steps: Steps,
 }
 
 struct Loaded {
@@ -79,6 +80,7 @@ impl Machine {
             server: String::new(),
             downloads: FuturesUnordered::new(),
             progress: Rc::default(),
+            steps: Steps::default(),
         }
     }
 
@@ -115,11 +117,13 @@ impl Machine {
         }
     }
 
-    /// Does one thing; what comes of it at once is returned, what takes longer comes from [`Self::next_event`].
+    /// Does one thing; what comes of it at once is returned, what takes longer comes from [`Self::next_event`]. A step waits for
+    /// [`Self::compute_next`].
     pub(crate) async fn perform(&mut self, action: Action) -> Option<MachineEvent> {
         match action {
             Action::StartEngine { backend } => Some(self.start_engine(backend).await),
             Action::StopEngine => {
+                self.steps.clear();
                 self.engine = None;
                 None
             }
@@ -152,13 +156,20 @@ impl Machine {
                 None
             }
             Action::CloseSession { session } => {
+                self.steps.forget(session);
                 if let Some(loaded) = &mut self.engine {
                     loaded.engine.close_session(session.as_u128());
                 }
                 None
             }
             Action::Compute { session, position, work, sampling } => {
-                Some(MachineEvent::Computed(self.compute(session, position, work, sampling).await))
+                let rows = match (&work, &self.engine) {
+                    (Work::Tokens(tokens), _) => tokens.len(),
+                    (Work::Hidden(values), Some(loaded)) => values.len() / loaded.engine.d_model().max(1),
+                    (Work::Hidden(_), None) => 1,
+                };
+                self.steps.push(Waiting { session, position, work, sampling, rows });
+                None
             }
             Action::Transport(_) | Action::Notice(_) => None, // the loop's own
         }
@@ -367,54 +378,88 @@ impl Machine {
         }
     }
 
-    async fn compute(&mut self, session: SessionId, position: u32, work: Work, sampling: Option<Sampling>) -> Step {
-        let begin = Instant::now();
-        let mut rows = match &work {
-            Work::Tokens(tokens) => tokens.len(),
-            Work::Hidden(_) => 0,
-        };
-        if let (Work::Hidden(values), Some(loaded)) = (&work, &self.engine) {
-            rows = values.len() / loaded.engine.d_model().max(1);
-        }
-        let want = sampling.map_or(Want::Nothing, |sampling| {
-            Want::Token(sampler::Sampling {
-                temperature_milli: sampling.temperature_milli,
-                top_k: sampling.top_k,
-                top_p_milli: sampling.top_p_milli,
-                seed: sampling.seed,
-            })
-        });
-        let forward = self.forward(session, position, &work, want).await;
-        let output = forward.map(|output| match output {
-            Output::Hidden(values) => Computed::Hidden(values),
-            Output::Token(token) => Computed::Token(token),
-            Output::Logits(_) | Output::None => Computed::Nothing,
-        });
-        let rows = u32::try_from(rows).unwrap_or(u32::MAX);
-        Step { session, position, rows, output, sampling, elapsed: begin.elapsed() }
+    /// Whether steps wait.
+    pub(crate) fn has_steps(&self) -> bool {
+        !self.steps.is_empty()
     }
 
-    /// A step on the engine, and on another should its GPU be gone.
-    async fn forward(&mut self, session: SessionId, position: u32, work: &Work, want: Want) -> Result<Output, String> {
+    /// Computes the next batch of the steps that wait.
+    pub(crate) async fn compute_next(&mut self) -> Vec<MachineEvent> {
+        let batch = self.steps.next();
+        let begin = Instant::now();
+        let outputs = self.forward_all(&batch).await;
+        let (elapsed, all_rows) = (begin.elapsed(), batch.iter().map(|step| step.rows).sum::<usize>());
+        let steps = batch.into_iter().zip(outputs).map(|(waiting, output)| {
+            let Waiting { session, position, sampling, rows, .. } = waiting;
+            let output = output.map(|output| match output {
+                Output::Hidden(values) => Computed::Hidden(values),
+                Output::Token(token) => Computed::Token(token),
+                Output::Logits(_) | Output::None => Computed::Nothing,
+            });
+            // Each has its share of the time: weights are read once for all.
+            let share = u32::try_from(rows).unwrap_or(u32::MAX);
+            let elapsed = elapsed * share / u32::try_from(all_rows.max(1)).unwrap_or(u32::MAX);
+            Step { session, position, rows: share, output, sampling, elapsed }
+        });
+        steps.map(MachineEvent::Computed).collect()
+    }
+
+    /// Steps on the engine, and on another should its GPU be gone.
+    async fn forward_all(&mut self, batch: &[Waiting]) -> Vec<Result<Output, String>> {
+        let mut outputs: Vec<Option<Result<Output, String>>> = batch.iter().map(|_| None).collect();
         loop {
-            if self.engine.as_ref().is_some_and(|loaded| !loaded.missing.is_empty()) {
-                self.refill_or_replace().await?;
+            let open: Vec<usize> = (0..batch.len()).filter(|at| outputs[*at].is_none()).collect();
+            if open.is_empty() {
+                return outputs.into_iter().flatten().collect();
             }
-            let Some(loaded) = &mut self.engine else { return Err("the engine is stopped".to_owned()) };
-            let input = match work {
-                Work::Tokens(tokens) => Input::Tokens(tokens),
-                Work::Hidden(values) => Input::Hidden(values),
-            };
-            match loaded.engine.forward(session.as_u128(), position, input, want).await {
-                Ok(output) => return Ok(output),
-                Err(error) => match error.gpu_loss() {
-                    // Ends: losses are counted, and a processor has none.
-                    Some(loss) => self.replace_engine(loss, error.to_string()).await?,
-                    None => return Err(error.to_string()),
-                },
+            let missing = self.engine.as_ref().is_some_and(|loaded| !loaded.missing.is_empty());
+            let mut failure = if missing { self.refill_or_replace().await.err() } else { None };
+            let mut lost = None;
+            match &mut self.engine {
+                Some(loaded) if failure.is_none() => {
+                    let steps: Vec<engine::Step<'_>> = open.iter().map(|at| engine_step(&batch[*at])).collect();
+                    for (at, output) in open.iter().zip(loaded.engine.forward_all(&steps).await) {
+                        match output {
+                            Ok(output) => outputs[*at] = Some(Ok(output)),
+                            Err(error) => match error.gpu_loss() {
+                                Some(loss) => lost = Some((loss, error.to_string())),
+                                None => outputs[*at] = Some(Err(error.to_string())),
+                            },
+                        }
+                    }
+                }
+                Some(_) => {}
+                None => failure = Some("the engine is stopped".to_owned()),
+            }
+            // Ends: losses are counted, and a processor has none.
+            if let Some((loss, reason)) = lost {
+                failure = self.replace_engine(loss, reason).await.err();
+            }
+            if let Some(reason) = failure {
+                outputs
+                    .iter_mut()
+                    .filter(|output| output.is_none())
+                    .for_each(|output| *output = Some(Err(reason.clone())));
             }
         }
     }
+}
+
+/// As the engine takes it.
+fn engine_step(waiting: &Waiting) -> engine::Step<'_> {
+    let input = match &waiting.work {
+        Work::Tokens(tokens) => Input::Tokens(tokens),
+        Work::Hidden(values) => Input::Hidden(values),
+    };
+    let want = waiting.sampling.map_or(Want::Nothing, |sampling| {
+        Want::Token(sampler::Sampling {
+            temperature_milli: sampling.temperature_milli,
+            top_k: sampling.top_k,
+            top_p_milli: sampling.top_p_milli,
+            seed: sampling.seed,
+        })
+    });
+    engine::Step { session: waiting.session.as_u128(), position: waiting.position, input, want }
 }
 
 /// A new engine could not be given everything; `loss` if its GPU is gone as well.
@@ -459,6 +504,7 @@ mod tests {
     use potluck_engine::synthetic::{Synthetic, config};
     use potluck_net::platform::BlobCache;
     use potluck_net::weights::Patience;
+    use potluck_protocol::sampling::Sampling;
 
     use super::*;
 
@@ -507,10 +553,18 @@ mod tests {
         SessionId(number.to_be_bytes())
     }
 
+    async fn compute(machine: &mut Machine, number: u128, position: u32, tokens: &[u32]) -> Result<Computed, String> {
+        let sampling = Some(Sampling { temperature_milli: 800, top_k: 0, top_p_milli: 1000, seed: 4 });
+        let work = Work::Tokens(tokens.to_vec());
+        machine.perform(Action::Compute { session: session(number), position, work, sampling }).await;
+        let mut events = machine.compute_next().await;
+        let Some(MachineEvent::Computed(step)) = events.pop() else { panic!("{events:?}") };
+        assert!(events.is_empty() && !machine.has_steps());
+        step.output
+    }
+
     async fn step(machine: &mut Machine, number: u128, position: u32, tokens: &[u32]) -> Computed {
-        let sampling = Sampling { temperature_milli: 800, top_k: 0, top_p_milli: 1000, seed: 4 };
-        let step = machine.compute(session(number), position, Work::Tokens(tokens.to_vec()), Some(sampling)).await;
-        step.output.unwrap()
+        compute(machine, number, position, tokens).await.unwrap()
     }
 
     /// Tokens drawn by a machine whose GPU is lost before each step but the first, with a session that is opened on a lost one.
@@ -557,9 +611,8 @@ mod tests {
         std::fs::remove_file(&blob).unwrap();
         machine.engine.as_mut().unwrap().engine.lose_gpu();
         for _ in 0..2 {
-            let sampling = Sampling { temperature_milli: 800, top_k: 0, top_p_milli: 1000, seed: 4 };
-            let failed = machine.compute(session(1), 3, Work::Tokens(vec![8]), Some(sampling)).await;
-            assert!(failed.output.unwrap_err().contains("could not fetch"), "it says what it lacks");
+            let failed = compute(&mut machine, 1, 3, &[8]).await;
+            assert!(failed.unwrap_err().contains("could not fetch"), "it says what it lacks");
         }
         std::fs::write(&blob, bytes).unwrap();
         assert_eq!(step(&mut machine, 1, 3, &[8]).await, expected[1], "nothing was lost meanwhile");
@@ -576,8 +629,8 @@ mod tests {
             let loaded = machine.engine.as_mut().unwrap();
             (loaded.choice, loaded.losses) = (choice, MAX_LOSSES);
             loaded.engine.lose_gpu();
-            let step = machine.compute(session(1), 1, Work::Tokens(vec![6]), None).await;
-            assert_eq!(step.output.is_ok(), survives, "{choice:?}: {:?}", step.output);
+            let output = compute(&mut machine, 1, 1, &[6]).await;
+            assert_eq!(output.is_ok(), survives, "{choice:?}: {output:?}");
             let backend = machine.engine.as_ref().unwrap().engine.backend();
             assert_eq!(backend.kind == "vulkan", !survives, "{backend:?}");
         }

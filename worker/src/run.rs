@@ -1,6 +1,6 @@
 //! The loop that drives a [`Node`]: it waits for what happens, asks the node what to do, and does it.
 //!
-//! Steps are computed here, one at a time, in the order they came; downloads run beside. The clock is read here and nowhere else.
+//! Steps are computed here, in batches of what waits; downloads run beside. The clock is read here and nowhere else.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -32,8 +32,10 @@ pub async fn run<T: Transport>(
     let mut next_tick = TICK;
     let mut stopping = false;
     let mut inputs = VecDeque::new();
+    let mut computed = false;
     while !stopping || node.is_settling() {
-        let wait = next_tick.saturating_sub(start.elapsed());
+        // With steps waiting there is no rest, but whatever has come in meanwhile comes first: it may go into the same batch.
+        let wait = if machine.has_steps() { Duration::ZERO } else { next_tick.saturating_sub(start.elapsed()) };
         // Biased: what the person wants comes before what the network wants.
         select_biased! {
             command = next_command(&mut commands, stopping).fuse() => match command {
@@ -47,21 +49,40 @@ pub async fn run<T: Transport>(
             },
             event = transport.next_event().fuse() => inputs.push_back(Input::Transport(event)),
             event = machine.next_event().fuse() => inputs.push_back(Input::Machine(event)),
-            () = platform::sleep(wait).fuse() => {}
+            () = rest(wait).fuse() => {}
+        }
+        for event in std::iter::from_fn(|| transport.next_event().now_or_never()).take(MAX_AT_ONCE) {
+            inputs.push_back(Input::Transport(event));
         }
         if start.elapsed() >= next_tick {
             next_tick = start.elapsed() + TICK;
             inputs.push_back(Input::Tick);
         }
-        while let Some(input) = inputs.pop_front() {
-            for action in node.handle(input, start.elapsed()) {
-                match action {
-                    Action::Transport(command) => transport.send(command),
-                    Action::Notice(told) => notice(told),
-                    action => inputs.extend(machine.perform(action).await.map(Input::Machine)),
+        // A batch's results are passed on before anything else is taken in.
+        loop {
+            while let Some(input) = inputs.pop_front() {
+                for action in node.handle(input, start.elapsed()) {
+                    match action {
+                        Action::Transport(command) => transport.send(command),
+                        Action::Notice(told) => notice(told),
+                        action => inputs.extend(machine.perform(action).await.map(Input::Machine)),
+                    }
                 }
             }
+            if computed || !machine.has_steps() {
+                break;
+            }
+            computed = true;
+            inputs.extend(machine.compute_next().await.into_iter().map(Input::Machine));
         }
+        computed = false;
+    }
+}
+
+/// Waits. Natively what comes in does so beside this loop; a browser has to be let do it.
+async fn rest(wait: Duration) {
+    if !wait.is_zero() || cfg!(target_arch = "wasm32") {
+        platform::sleep(wait).await;
     }
 }
 
@@ -70,5 +91,7 @@ async fn next_command(commands: &mut (impl Stream<Item = Command> + Unpin), ende
     if ended { std::future::pending().await } else { commands.next().await }
 }
 
+/// Events of the transport taken in before steps are computed: a step of every session and some more; a flood must not keep the engine waiting.
+const MAX_AT_ONCE: usize = 256;
 /// How long a program that asks waits for the last receipts before it leaves anyway.
 pub const SETTLE: Duration = Duration::from_secs(10);

@@ -116,6 +116,52 @@ fn a_stage_that_falls_silent_is_given_up() {
     assert_eq!(swarm.tokens(ids[2]), whole_answer(100));
 }
 
+/// A lid that closes: connections stay open, and nobody says a word.
+#[test]
+fn a_stage_that_freezes_is_found_out_and_replaced() {
+    for place in 0..3 {
+        let (mut swarm, ids) = Swarm::new(7, &[(0, 2), (2, 4), (4, 6), (0, 2), (2, 4), (4, 6)]);
+        let asker = ids[6];
+        swarm.ask(asker, PROMPT, 1, 60);
+        at_token(&mut swarm, asker, 9, |swarm| {
+            let frozen = swarm.session().stages[place].node;
+            swarm.freeze(frozen);
+        });
+        assert_eq!(swarm.breaks(asker).len(), 0);
+        for _ in 0..14 {
+            swarm.pass(Duration::from_millis(500));
+        }
+        let breaks = swarm.breaks(asker);
+        assert!(breaks.len() == 1 && breaks[0].contains("does not answer any more"), "{breaks:?}");
+        assert_eq!(swarm.tokens(asker), whole_answer(60), "stage {place} froze");
+    }
+}
+
+#[test]
+fn stages_that_are_slow_are_waited_for() {
+    let (mut swarm, ids) = Swarm::new(3, &[(0, 3), (3, 6)]);
+    swarm.ask(ids[2], PROMPT, 1, 20);
+    let mut held = Vec::new();
+    let mut hidden = 0;
+    swarm.settle_with(|_, to, delivery| {
+        let Delivery::Peer { from, frame: frame @ PeerFrame::Hidden { .. } } = delivery else { return true };
+        hidden += 1;
+        if hidden == 5 {
+            held.push((to, *from, frame.clone()));
+        }
+        hidden < 5
+    });
+    for _ in 0..40 {
+        swarm.pass(Duration::from_millis(500));
+    }
+    assert_eq!(swarm.breaks(ids[2]), Vec::<String>::new(), "they said that they are there");
+    for (to, from, frame) in held {
+        swarm.peer_says(to, from, frame);
+    }
+    swarm.settle();
+    assert_eq!(swarm.tokens(ids[2]), whole_answer(20));
+}
+
 #[test]
 fn a_swarm_that_brings_no_token_is_given_up_with_a_sentence() {
     let (mut swarm, ids) = Swarm::new(3, &[(0, 3), (3, 6)]);

@@ -154,7 +154,7 @@ pub fn decode_peer_frame(bytes: &[u8]) -> Result<PeerFrame, DecodeError> {
         }
         PeerFrame::Token { position, .. } => at_most("position", *position as usize, MAX_POSITIONS as usize)?,
         PeerFrame::ReceiptOffer { receipt, .. } => check_receipt(receipt)?,
-        PeerFrame::ReceiptSigned { .. } | PeerFrame::End { .. } => {}
+        PeerFrame::ReceiptSigned { .. } | PeerFrame::End { .. } | PeerFrame::Ping { .. } | PeerFrame::Pong { .. } => {}
         PeerFrame::Failed { reason, .. } => at_most("reason", reason.len(), MAX_REASON_BYTES)?,
     }
     Ok(frame)

@@ -98,6 +98,16 @@ pub enum PeerFrame {
         /// The session.
         session: SessionId,
     },
+    /// Requester to every stage, when no token comes: are you there?
+    Ping {
+        /// The session.
+        session: SessionId,
+    },
+    /// Stage to requester: I am.
+    Pong {
+        /// The session.
+        session: SessionId,
+    },
     /// Anyone to anyone in the session: it cannot go on.
     Failed {
         /// The session.
@@ -115,9 +125,12 @@ impl PeerFrame {
     pub const fn channel(&self) -> Channel {
         match self {
             Self::Step { .. } | Self::Hidden { .. } | Self::Token { .. } => Channel::Activations,
-            Self::ReceiptOffer { .. } | Self::ReceiptSigned { .. } | Self::End { .. } | Self::Failed { .. } => {
-                Channel::Control
-            }
+            Self::ReceiptOffer { .. }
+            | Self::ReceiptSigned { .. }
+            | Self::End { .. }
+            | Self::Ping { .. }
+            | Self::Pong { .. }
+            | Self::Failed { .. } => Channel::Control,
         }
     }
 }

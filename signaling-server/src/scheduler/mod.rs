@@ -107,6 +107,9 @@ pub struct Scheduler {
     waiting: Vec<Question>,
     sessions: HashMap<SessionId, Session>,
     plan_at: Option<Duration>,
+    /// Stages that sessions broke off at, and until when others are asked before them.
+    suspects: BTreeMap<NodeId, Duration>,
+    now: Duration,
 }
 
 #[derive(Debug)]
@@ -140,6 +143,10 @@ struct Question {
 
 /// Questions of one node that wait for a route.
 const MAX_ASKS: usize = 8;
+/// How long a stage that a session broke off at is asked last: as long as a tab that sleeps or a lid that is closed takes to be noticed otherwise.
+const SUSPECT: Duration = Duration::from_secs(60);
+/// Of them at most.
+const MAX_SUSPECTS: usize = 10_000;
 /// Questions of all nodes that wait for a route; a few megabytes.
 const MAX_WAITING: usize = 10_000;
 
@@ -191,6 +198,8 @@ impl Scheduler {
             waiting: Vec::new(),
             sessions: HashMap::new(),
             plan_at: None,
+            suspects: BTreeMap::new(),
+            now: Duration::ZERO,
         }
     }
 
@@ -200,6 +209,7 @@ impl Scheduler {
     /// If it asks for something that cannot be; nothing has changed then.
     pub fn handle(&mut self, node: NodeId, event: Event, now: Duration) -> Result<Vec<Action>, Fault> {
         let mut actions = Vec::new();
+        self.now = now;
         match event {
             Event::Joined => {
                 let connection = u64::from_le_bytes(self.draw());
@@ -214,6 +224,7 @@ impl Scheduler {
             Event::Ask { request, model, avoid } => self.ask(node, request, model, avoid, &mut actions)?,
             Event::Cancel { request } => self.waiting.retain(|q| (q.asker, q.request) != (node, request)),
             Event::EndSession { session, reason, culprit } => {
+                self.suspect(node, session, culprit, now);
                 self.end(node, session, &reason, culprit, &mut actions);
             }
             Event::Report(report) => {
@@ -228,6 +239,7 @@ impl Scheduler {
     /// Time passed.
     pub fn tick(&mut self, now: Duration) -> Vec<Action> {
         let mut actions = Vec::new();
+        self.now = now;
         if self.plan_at.is_some_and(|at| now >= at) {
             self.plan_at = None;
             self.plan(&mut actions);
@@ -383,6 +395,17 @@ impl Scheduler {
         self.tell_waiting(actions);
     }
 
+    /// Takes note of what a session's own people say it broke off at. One word of it costs a node little: it is asked again as soon as nobody else
+    /// holds its layers, or a minute later.
+    fn suspect(&mut self, by: NodeId, id: SessionId, culprit: Option<NodeId>, now: Duration) {
+        self.suspects.retain(|_, until| now < *until);
+        let (Some(culprit), Some(session)) = (culprit, self.sessions.get(&id)) else { return };
+        let knows = session.requester == by || session.stage_of(by).is_some();
+        if knows && session.stage_of(culprit).is_some() && self.suspects.len() < MAX_SUSPECTS {
+            self.suspects.insert(culprit, now + SUSPECT);
+        }
+    }
+
     fn end(&mut self, by: NodeId, id: SessionId, reason: &str, culprit: Option<NodeId>, actions: &mut Vec<Action>) {
         let Some(session) = self.sessions.get(&id) else { return };
         let includes = session.requester == by || session.stage_of(by).is_some();
@@ -471,12 +494,18 @@ impl Scheduler {
         self.waiting = waiting;
     }
 
-    /// Over others than `avoid` as long as these hold every layer.
+    /// Over others than `avoid` and those that sessions broke off at lately, as long as these hold every layer.
     fn route(&self, model: ModelId, avoid: &[NodeId]) -> Option<Vec<Stage>> {
         let info: &ModelInfo = self.models.get(model)?;
         let all = self.holders(model);
-        let spared: Vec<Holder> = all.iter().filter(|holder| !avoid.contains(&holder.node)).copied().collect();
-        routing::route(info.layers, &spared).or_else(|| routing::route(info.layers, &all))
+        let without = |spared: &dyn Fn(NodeId) -> bool| {
+            let holders: Vec<Holder> = all.iter().filter(|holder| !spared(holder.node)).copied().collect();
+            routing::route(info.layers, &holders)
+        };
+        let suspected = |node: NodeId| self.suspects.get(&node).is_some_and(|until| self.now < *until);
+        without(&|node| avoid.contains(&node) || suspected(node))
+            .or_else(|| without(&|node| avoid.contains(&node)))
+            .or_else(|| without(&|_| false))
     }
 
     fn holders(&self, model: ModelId) -> Vec<Holder> {

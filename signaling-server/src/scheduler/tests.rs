@@ -213,6 +213,34 @@ fn whom_an_answer_broke_off_at_is_left_out_if_others_hold_its_layers() {
 }
 
 #[test]
+fn whom_others_broke_off_at_is_asked_last_for_a_minute() {
+    let mut world = World::new(1);
+    world.lend(1, 100, GIB);
+    world.lend(2, 100, GIB);
+    world.settle();
+    world.say(8, Event::Joined);
+    world.say(9, Event::Joined);
+    let first = route(&world.ask(9)).unwrap();
+    let culprit = first.stages[0].node;
+    let ended = |by: u8, world: &mut World, session, culprit| {
+        let reason = "it does not answer".to_owned();
+        world.say(by, Event::EndSession { session, reason, culprit: Some(culprit) });
+    };
+    ended(9, &mut world, first.id, culprit);
+    for _ in 0..3 {
+        let session = route(&world.ask(8)).unwrap();
+        assert_ne!(session.stages[0].node, culprit);
+    }
+    world.now += Duration::from_secs(61);
+    let session = route(&world.ask(8)).unwrap();
+    assert_eq!(session.stages[0].node, culprit, "it has the fewest sessions");
+    // Who is in no session with it is not believed.
+    ended(9, &mut world, session.id, culprit);
+    ended(8, &mut world, session.id, NodeId([77; 32]));
+    assert_eq!(route(&world.ask(8)).unwrap().stages[0].node, culprit);
+}
+
+#[test]
 fn nobody_ends_a_session_that_is_not_theirs() {
     let mut world = World::new(6);
     world.lend(1, 100, GIB);

@@ -61,6 +61,10 @@ struct Running {
     session: Session,
     /// No token by then: the answer breaks off.
     deadline: Duration,
+    /// Once there was a token in this session, how long to wait for the next without a word.
+    suspicious: Option<Duration>,
+    /// Stages that were asked whether they are there and have not said so, and until when they may.
+    silent: Option<(Vec<NodeId>, Duration)>,
 }
 
 /// How far an answer has come.
@@ -94,7 +98,17 @@ struct Ended {
     session: Session,
     prompt: u32,
     fed: u32,
+    /// How long a program stays for the last receipts, unless they are all signed before.
+    settled: Duration,
+    is_settling: bool,
     until: Duration,
+}
+
+/// How a session ends.
+struct SessionEnd<'a> {
+    reason: &'a str,
+    culprit: Option<NodeId>,
+    is_whole: bool,
 }
 
 /// Questions of one node at once.
@@ -103,10 +117,16 @@ const MAX_ASKS: usize = 8;
 const MAX_PROMPT_BYTES: usize = 64 * 1024;
 /// The longest a single step may take, connecting included: a slow swarm is slow, but a silent one is broken.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
+/// So long after a token the stages are asked whether they are there: a step of one row takes the slowest of them less.
+const SUSPICION: Duration = Duration::from_secs(2);
+/// So long they may take to say so: they do between two batches. Whoever is frozen (a laptop's lid closed, a network gone without a word) does not.
+const PONG_TIMEOUT: Duration = Duration::from_secs(4);
 /// Routes in a row that bring no token: then the swarm, or the question, is at fault.
 const MAX_VAIN: u32 = 5;
 /// How long the last receipts of an answer may take to come.
 const RECEIPTS_GRACE: Duration = Duration::from_secs(20);
+/// The same of a session that broke off, where nobody knows how many are still to come.
+const BROKEN_GRACE: Duration = Duration::from_secs(1);
 /// Seeds fit a JavaScript number.
 const MAX_SEED: u64 = (1 << 53) - 1;
 
@@ -133,6 +153,18 @@ impl State {
             _ => None,
         });
         running.or_else(|| self.ended.get(&id).map(|e| Known { session: &e.session, fed: e.fed, prompt: e.prompt }))
+    }
+
+    /// A stage of a session is there.
+    pub(super) fn heard_from(&mut self, id: SessionId, from: NodeId) {
+        for asking in self.asks.values_mut() {
+            if let Phase::Running(running) = &mut asking.phase
+                && running.session.id == id
+                && let Some((silent, _)) = &mut running.silent
+            {
+                silent.retain(|stage| *stage != from);
+            }
+        }
     }
 
     /// True, once, for the receipt that continues where the last one signed for this worker ended.
@@ -307,7 +339,9 @@ impl Node {
             prompt_tokens: progress.prompt,
         };
         let (tokens, sampling) = (progress.tokens.clone(), progress.sampling);
-        asking.phase = Phase::Running(Box::new(Running { session: session.clone(), deadline: now + STEP_TIMEOUT }));
+        let running =
+            Running { session: session.clone(), deadline: now + STEP_TIMEOUT, suspicious: None, silent: None };
+        asking.phase = Phase::Running(Box::new(running));
         self.notice(Notice::Answer { ask: number, event });
         for stage in &session.stages {
             self.open_peer(stage.node, &session);
@@ -372,6 +406,8 @@ impl Node {
         }
         asking.vain = 0;
         running.deadline = now + STEP_TIMEOUT;
+        running.suspicious = Some(now + SUSPICION);
+        running.silent = None;
         progress.received += 1;
         progress.first_token.get_or_insert(now);
         if progress.end_tokens.contains(&token) {
@@ -422,14 +458,14 @@ impl Node {
             None => AnswerEvent::Done { end, first_token_ms: 0, decode_ms: 0, tokens: 0 },
         };
         self.notice(Notice::Answer { ask: number, event });
-        self.close_ask(asking, "the answer is whole", now);
+        self.close_ask(asking, "the answer is whole", end != AnswerEnd::Cancelled, now);
     }
 
     fn fail_ask(&mut self, number: u32, reason: &str, now: Duration) {
         let Some(asking) = self.asking.asks.remove(&number) else { return };
         let reason = reason.to_owned();
         self.notice(Notice::Answer { ask: number, event: AnswerEvent::Failed { reason: reason.clone() } });
-        self.close_ask(asking, &reason, now);
+        self.close_ask(asking, &reason, false, now);
     }
 
     /// For good: whoever is at fault is here.
@@ -460,7 +496,8 @@ impl Node {
         tracing::info!(session = %id, reason, "an answer goes on elsewhere");
         let event = AnswerEvent::Resuming { reason: reason.to_owned() };
         self.notice(Notice::Answer { ask: number, event });
-        self.close_session(running.session, known.unwrap_or_default(), reason, now);
+        let end = SessionEnd { reason, culprit, is_whole: false };
+        self.close_session(running.session, known.unwrap_or_default(), end, now);
         self.prepare(number, now);
     }
 
@@ -471,29 +508,68 @@ impl Node {
         }
     }
 
-    fn close_ask(&mut self, asking: Asking, reason: &str, now: Duration) {
+    fn close_ask(&mut self, asking: Asking, reason: &str, is_whole: bool, now: Duration) {
         let known = asking.progress.as_ref().map(|progress| (progress.prompt, progress.fed()));
         if let Phase::Running(running) = asking.phase {
-            self.close_session(running.session, known.unwrap_or_default(), reason, now);
+            let end = SessionEnd { reason, culprit: None, is_whole };
+            self.close_session(running.session, known.unwrap_or_default(), end, now);
         }
     }
 
     /// Tells every stage, and the server, that the session is over, and stays ready to sign the last receipts.
-    fn close_session(&mut self, session: Session, (prompt, fed): (u32, u32), reason: &str, now: Duration) {
+    fn close_session(&mut self, session: Session, known: (u32, u32), end: SessionEnd<'_>, now: Duration) {
+        let SessionEnd { reason, culprit, is_whole } = end;
+        let (prompt, fed) = known;
         let id = session.id;
         for stage in &session.stages {
             self.send_peer(stage.node, PeerFrame::End { session: id });
         }
         let reason = clip_reason(reason);
-        self.say_to_server(&ToServer::EndSession { session: id, reason, culprit: None });
-        self.asking.ended.insert(id, Ended { session, prompt, fed, until: now + RECEIPTS_GRACE });
+        self.say_to_server(&ToServer::EndSession { session: id, reason, culprit });
+        let settled = now + if is_whole { RECEIPTS_GRACE } else { BROKEN_GRACE };
+        let ended = Ended { session, prompt, fed, settled, is_settling: true, until: now + RECEIPTS_GRACE };
+        self.asking.ended.insert(id, ended);
+    }
+
+    /// Asks stages whether they are there where no token comes, and goes on without those that do not say so.
+    fn look_after_stages(&mut self, now: Duration) {
+        let (mut pings, mut gone) = (Vec::new(), Vec::new());
+        for asking in self.asking.asks.values_mut() {
+            let Phase::Running(running) = &mut asking.phase else { continue };
+            let id = running.session.id;
+            match &running.silent {
+                Some((silent, until)) if now >= *until => {
+                    gone.extend(silent.first().map(|stage| (id, *stage)));
+                    // Of several that are gone the server may know, or the next look finds out. If all are there, they are slow.
+                    (running.silent, running.suspicious) = (None, Some(now + SUSPICION));
+                }
+                None if running.suspicious.is_some_and(|at| now >= at) => {
+                    let others = running.session.stages.iter().map(|stage| stage.node);
+                    let stages: Vec<NodeId> = others.filter(|stage| *stage != self.me).collect();
+                    pings.extend(stages.iter().map(|stage| (id, *stage)));
+                    running.silent = Some((stages, now + PONG_TIMEOUT));
+                }
+                _ => {}
+            }
+        }
+        for (session, stage) in pings {
+            self.send_peer(stage, PeerFrame::Ping { session });
+        }
+        for (session, stage) in gone {
+            let reason = format!("{} does not answer any more", stage.name());
+            self.resume_ask_of(session, &reason, Some(stage), now);
+        }
     }
 
     pub(super) fn asking_tick(&mut self, now: Duration) {
+        self.look_after_stages(now);
         let late: Vec<SessionId> =
             self.asking.running().filter(|running| now >= running.deadline).map(|r| r.session.id).collect();
         for id in late {
             self.resume_ask_of(id, &format!("no token came for {} s", STEP_TIMEOUT.as_secs()), None, now);
+        }
+        for ended in self.asking.ended.values_mut() {
+            ended.is_settling &= now < ended.settled;
         }
         let over: Vec<SessionId> =
             self.asking.ended.iter().filter(|(_, ended)| now >= ended.until).map(|(id, _)| *id).collect();
@@ -507,10 +583,11 @@ impl Node {
     #[must_use]
     pub fn is_settling(&self) -> bool {
         let unsigned = |ended: &Ended| {
-            ended.session.stages.iter().any(|stage| {
-                let key = (ended.session.id, stage.node);
-                self.asking.signed_to.get(&key).copied().unwrap_or(0) < ended.fed
-            })
+            ended.is_settling
+                && ended.session.stages.iter().any(|stage| {
+                    let key = (ended.session.id, stage.node);
+                    self.asking.signed_to.get(&key).copied().unwrap_or(0) < ended.fed
+                })
         };
         !self.asking.asks.is_empty() || self.asking.ended.values().any(unsigned)
     }

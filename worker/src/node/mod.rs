@@ -353,6 +353,8 @@ impl Node {
             PeerFrame::ReceiptOffer { receipt, signature } => self.receipt_offered(from, &receipt, &signature),
             PeerFrame::ReceiptSigned { receipt, signature } => self.receipt_signed(from, receipt, signature),
             PeerFrame::End { session } => self.serving_end(from, session, now),
+            PeerFrame::Ping { session } => self.pinged(from, session),
+            PeerFrame::Pong { session } => self.asking.heard_from(session, from),
             PeerFrame::Failed { session, reason, culprit } => self.session_failed(from, session, &reason, culprit, now),
         }
     }

@@ -221,6 +221,13 @@ impl Node {
         }
     }
 
+    /// The requester wonders whether this node is there.
+    pub(super) fn pinged(&mut self, from: NodeId, id: SessionId) {
+        if self.serving.sessions.get(&id).is_some_and(|serving| serving.session.requester == from) {
+            self.send_peer(from, PeerFrame::Pong { session: id });
+        }
+    }
+
     /// The requester says the answer is whole.
     pub(super) fn serving_end(&mut self, from: NodeId, id: SessionId, now: Duration) {
         if self.serving.sessions.get(&id).is_some_and(|serving| serving.session.requester == from) {

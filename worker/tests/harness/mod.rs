@@ -191,6 +191,13 @@ impl Swarm {
         }
     }
 
+    /// A node hears and says nothing any more, and nobody is told.
+    pub fn freeze(&mut self, id: NodeId) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.online = false;
+        }
+    }
+
     /// A connection between two nodes breaks; both hear of it.
     pub fn cut(&mut self, a: NodeId, b: NodeId) {
         for (one, other) in [(a, b), (b, a)] {
