@@ -131,6 +131,14 @@ impl Swarm {
         question.start(&self.url(), &self.folder.path().join("asker"))
     }
 
+    /// The same as somebody of this name: several can ask at once.
+    ///
+    /// # Errors
+    /// As [`Swarm::start_asking`].
+    pub fn start_asking_as(&self, name: &str, question: &Question) -> anyhow::Result<Asking> {
+        question.start(&self.url(), &self.folder.path().join(name))
+    }
+
     /// What the scalar specification answers on this machine alone: the yardstick.
     ///
     /// # Errors

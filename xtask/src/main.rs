@@ -29,12 +29,12 @@ usage: cargo xtask COMMAND [OPTIONS]
               Debian and Ubuntu (as root) Chromium, its driver and a software Vulkan adapter
   demo        build everything and run a swarm on this machine: a server, a native node, two browsers
   test        check everything: formatting, lints, tests, documentation, sizes, licences
-  bench       measure the swarm: tokens a second, time to serve, time of a hop, sizes; with \"engine\" the engine
-              alone, with \"peers\" beside llama.cpp and wllama
+  bench       measure the swarm: tokens a second, time to serve, time of a hop, sizes; with \"swarm\" many askers and
+              volunteers who die, with \"engine\" the engine alone, with \"peers\" beside llama.cpp and wllama
   build       build the native programs and the page (dist/)
   wasm-test   run only the tests that run in a browser; further arguments go to cargo test
 
-Options of demo and bench: `cargo xtask demo --help`, `cargo xtask bench [engine | peers] --help`.
+Options of demo and bench: `cargo xtask demo --help`, `cargo xtask bench [swarm | engine | peers] --help`.
 Options of test: --only STEP, --skip STEP, each any number of times; ";
 
 fn main() -> ExitCode {

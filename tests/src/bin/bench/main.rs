@@ -1,10 +1,12 @@
-//! `cargo xtask bench`: how fast the swarm on this machine answers, how soon a visitor serves, what a hop costs, what the page weighs.
+//! `cargo xtask bench`: how fast the swarm on this machine answers, how soon a visitor serves, what a hop costs, what the page weighs; `bench swarm`: how
+//! it bears many askers and volunteers who die.
 //!
 //! Everything is measured from outside on the programs as built, medians over several runs; nothing is asserted. The yardstick of every
 //! rate is the same answer computed by the same kernels in one process, so that a ratio shows what being a swarm costs.
 #![expect(clippy::print_stdout, reason = "a command-line program; printing is what it is for")]
 
 mod measure;
+mod swarm;
 
 use std::process::ExitCode;
 
@@ -15,21 +17,37 @@ use e2e::measured::table;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench", version)]
 struct Options {
+    /// What to measure; the whole way of an answer if left out.
+    what: Option<What>,
     /// Runs of each measurement; the median counts.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
     /// Tokens to draw in each run.
     #[arg(long, default_value_t = 128)]
     max_tokens: u32,
+    /// Volunteers to kill in the middle of answers; of `swarm`.
+    #[arg(long, default_value_t = 20)]
+    kills: u32,
     /// Print one JSON array on stdout, and all else on stderr.
     #[arg(long)]
     json: bool,
 }
 
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum What {
+    /// Many askers at once, and volunteers who die.
+    Swarm,
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    let measured = match measure::everything(options.runs, options.max_tokens).await {
+    let Options { runs, max_tokens, kills, .. } = options;
+    let outcome = match options.what {
+        None => measure::everything(runs, max_tokens).await,
+        Some(What::Swarm) => swarm::everything(runs, max_tokens, kills).await,
+    };
+    let measured = match outcome {
         Ok(measured) => measured,
         Err(error) => {
             eprintln!("bench: {error:#}");
