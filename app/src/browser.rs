@@ -4,12 +4,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use gloo::utils::{document, window};
-use js_sys::{Function, Math, Object, Promise, Reflect};
+use js_sys::{Function, JSON, Math, Object, Promise, Reflect};
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use yew::Callback;
 
+use crate::state::asking::Kept;
 use crate::state::options::Options;
 
 /// Name of the lock that one tab of a browser holds while it lends.
@@ -31,6 +32,26 @@ pub fn host() -> String {
 #[must_use]
 pub fn options() -> Options {
     Options::from_query(&window().location().search().unwrap_or_default())
+}
+
+/// Where a tab keeps an answer that is not whole yet. It goes with the tab, and no other tab sees it.
+const KEPT: &str = "potluck-answer";
+
+/// An answer that a reload of this tab broke off. What cannot be read counts as none.
+#[must_use]
+pub fn kept() -> Option<Kept> {
+    let text = window().session_storage().ok()??.get_item(KEPT).ok()??;
+    serde_wasm_bindgen::from_value(JSON::parse(&text).ok()?).ok()
+}
+
+/// Keeps it, or nothing any more. Where the browser keeps nothing, a reload loses the answer.
+pub fn keep(kept: Option<&Kept>) {
+    let Ok(Some(storage)) = window().session_storage() else { return };
+    let text = kept.and_then(|kept| JSON::stringify(&serde_wasm_bindgen::to_value(kept).ok()?).ok());
+    let _unchanged = match text.and_then(|text| text.as_string()) {
+        Some(text) => storage.set_item(KEPT, &text),
+        None => storage.remove_item(KEPT),
+    };
 }
 
 /// A seed nobody chose. Short, so that it can be read out; it makes an answer repeatable and guards nothing.

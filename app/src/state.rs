@@ -12,7 +12,7 @@ pub mod swarm;
 use potluck_protocol::id::NodeId;
 use potluck_protocol::page::{BackendPreference, Command, Link, Notice};
 
-use asking::Asking;
+use asking::{Asking, Kept};
 use lending::Volunteer;
 use options::Options;
 use swarm::{ModelView, Polled, SwarmView, TallyRow};
@@ -69,6 +69,8 @@ pub enum Action {
         /// The seed to use if none was typed; below 2^53.
         random_seed: u64,
     },
+    /// **Go on** was pressed, beside an answer that a reload broke off.
+    GoOn,
     /// **Cancel** was pressed.
     Cancel,
     /// The worker says something.
@@ -101,16 +103,18 @@ pub enum Effect {
     EndWorker,
     /// Tell the worker.
     Send(Command),
+    /// Keep this in the tab, over a reload, instead of what is kept now.
+    Keep(Option<Kept>),
 }
 
 impl State {
-    /// The state of a page just opened: nothing runs.
+    /// The state of a page just opened: nothing runs. `kept` is an answer that a reload broke off.
     #[must_use]
-    pub fn new(server: String, options: &Options) -> Self {
+    pub fn new(server: String, options: &Options, kept: Option<Kept>) -> Self {
         Self {
             server,
             volunteer: Volunteer::new(options.backend, options.memory_mib),
-            asking: Asking::new(options.seed),
+            asking: Asking::new(options.seed, kept),
             ..Self::default()
         }
     }
@@ -127,6 +131,7 @@ impl State {
             Action::TypeSeed(seed) => self.asking.seed = seed,
             Action::TypeTemperature(temperature) => self.asking.temperature = temperature,
             Action::Ask { random_seed } => return self.ask(random_seed),
+            Action::GoOn => return self.go_on(),
             Action::Cancel => return self.asking.cancel(),
             Action::Notice(notice) => return self.notice(notice),
             Action::WorkerFailed { reason } => return self.worker_failed(&reason),
@@ -181,8 +186,9 @@ impl State {
             }
             Notice::Lending(lending) => self.lending(lending),
             Notice::Answer { ask, event } => {
-                self.asking.answer(ask, event);
-                self.leave_if_nothing_is_left()
+                let mut effects = self.asking.answer(ask, event);
+                effects.extend(self.leave_if_nothing_is_left());
+                effects
             }
         }
     }

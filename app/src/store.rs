@@ -66,7 +66,7 @@ impl Store {
     #[must_use]
     pub fn new(starter: WorkerStarter, changed: Callback<()>) -> Rc<Self> {
         Rc::new(Self {
-            state: RefCell::new(Rc::new(State::new(browser::origin(), &browser::options()))),
+            state: RefCell::new(Rc::new(State::new(browser::origin(), &browser::options(), browser::kept()))),
             worker: RefCell::new(None),
             starter,
             lock: LendingLock::default(),
@@ -114,6 +114,7 @@ impl Store {
                     spawn_local(async move { worker.terminate() });
                 }
             }
+            Effect::Keep(kept) => browser::keep(kept.as_ref()),
             Effect::Send(command) => {
                 if let Some(worker) = &*self.worker.borrow() {
                     worker.command(command);

@@ -93,7 +93,7 @@ fn Page(props: &PageProps) -> Html {
                             <h2 id="ask-title">{ "Ask the table" }</h2>
                             <AskForm asking={state.asking.clone()} is_main_action={state.volunteer.is_lending()}
                                 dispatch={dispatch.clone()} />
-                            <Answer asking={state.asking.clone()} link={state.link.clone()} you={state.node} />
+                            <Answer asking={state.asking.clone()} link={state.link.clone()} you={state.node} dispatch={dispatch.clone()} />
                         </section>
                     </div>
                     <section class="card" aria-labelledby="table-title">

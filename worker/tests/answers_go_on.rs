@@ -55,6 +55,24 @@ fn any_stage_may_vanish_at_any_time() {
 }
 
 #[test]
+fn a_page_that_was_reloaded_goes_on_from_any_token() {
+    let (expected, _, _) = answer(None, |_, _| ());
+    for drawn in 0..expected.len() {
+        let (mut swarm, ids) = Swarm::new(3, &[(0, 3), (3, 6)]);
+        swarm.go_on(ids[2], PROMPT, 1, TOKENS, expected[..drawn].to_vec());
+        swarm.settle();
+        assert_eq!(swarm.tokens(ids[2]), expected, "after {drawn} tokens");
+    }
+    for (wrong, said) in [(vec![1 << 20], "a token that"), (vec![1; TOKENS as usize], "whole already")] {
+        let (mut swarm, ids) = Swarm::new(2, &[(0, 6)]);
+        swarm.go_on(ids[1], PROMPT, 1, TOKENS, wrong);
+        swarm.settle();
+        let failure = swarm.failure(ids[1]).unwrap_or_default();
+        assert!(failure.contains(said), "{failure:?}");
+    }
+}
+
+#[test]
 fn two_stages_may_vanish_at_once() {
     let (expected, deliveries, _) = answer(None, |_, _| ());
     for (one, other) in [(0, 1), (1, 2), (0, 2)] {

@@ -3,11 +3,12 @@
 use potluck_protocol::id::LayerRange;
 use potluck_protocol::page::{AnswerEnd, AnswerEvent, Ask, Command, SamplingChoice, StageView};
 use potluck_protocol::sampling::{MAX_TEMPERATURE_MILLI, MIN_TEMPERATURE_MILLI, Sampling};
+use serde::{Deserialize, Serialize};
 
 use super::options::SEED_LIMIT;
 use super::{Effect, State};
 
-/// Questions kept to be read again. The oldest goes first; nothing of them is stored anywhere else.
+/// Questions kept to be read again. The oldest goes first; nothing of them is stored anywhere else, but for the one whose answer is not whole yet.
 pub const MAX_EXCHANGES: usize = 20;
 
 /// What is typed and what was answered.
@@ -39,6 +40,10 @@ pub struct Exchange {
     pub text: String,
     /// Tokens drawn so far.
     pub tokens: u32,
+    /// Which.
+    pub drawn: Vec<u32>,
+    /// The temperature as chosen, thousandths.
+    pub temperature_milli: Option<u32>,
     /// Who computes it, in order; empty before a route is found.
     pub stages: Vec<StageView>,
     /// How it is drawn, once known.
@@ -47,9 +52,26 @@ pub struct Exchange {
     pub phase: Phase,
 }
 
+/// An answer that is not whole yet, as a tab keeps it for as long as that lasts: enough to go on with it after a reload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// What the person wrote.
+    pub prompt: String,
+    /// The seed of the draws.
+    pub seed: u64,
+    /// The temperature that was chosen, thousandths.
+    pub temperature_milli: Option<u32>,
+    /// What the model wrote so far.
+    pub text: String,
+    /// Its tokens.
+    pub drawn: Vec<u32>,
+}
+
 /// Where a question stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// The page was reloaded in the middle of it.
+    Kept,
     /// Sent; nothing heard yet.
     Sent,
     /// No route yet.
@@ -86,15 +108,34 @@ impl Exchange {
     /// True while an answer may still come.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        !matches!(self.phase, Phase::Done { .. } | Phase::Failed { .. })
+        !matches!(self.phase, Phase::Done { .. } | Phase::Failed { .. } | Phase::Kept)
+    }
+
+    fn new(ask: u32, kept: Kept, phase: Phase) -> Self {
+        let Kept { prompt, seed, temperature_milli, text, drawn } = kept;
+        let tokens = u32::try_from(drawn.len()).unwrap_or(u32::MAX);
+        Self { ask, prompt, seed, temperature_milli, text, tokens, drawn, stages: Vec::new(), sampling: None, phase }
+    }
+
+    /// What the tab should keep of it now.
+    fn to_keep(&self) -> Option<Kept> {
+        (self.is_open() && !self.drawn.is_empty()).then(|| Kept {
+            prompt: self.prompt.clone(),
+            seed: self.seed,
+            temperature_milli: self.temperature_milli,
+            text: self.text.clone(),
+            drawn: self.drawn.clone(),
+        })
     }
 }
 
 impl Asking {
-    /// Nothing asked yet, with a seed typed in if there is one.
+    /// Nothing asked yet but for what a reload broke off, with a seed typed in if there is one.
     #[must_use]
-    pub fn new(seed: Option<u64>) -> Self {
-        Self { seed: seed.map(|seed| seed.to_string()).unwrap_or_default(), ..Self::default() }
+    pub fn new(seed: Option<u64>, kept: Option<Kept>) -> Self {
+        let exchanges: Vec<Exchange> = kept.map(|kept| Exchange::new(0, kept, Phase::Kept)).into_iter().collect();
+        let seed = seed.map(|seed| seed.to_string()).unwrap_or_default();
+        Self { seed, next_ask: u32::from(!exchanges.is_empty()), exchanges, ..Self::default() }
     }
 
     /// The latest question.
@@ -123,8 +164,11 @@ impl Asking {
         }
     }
 
-    pub(super) fn answer(&mut self, ask: u32, event: AnswerEvent) {
-        let Some(exchange) = self.exchanges.iter_mut().find(|one| one.ask == ask && one.is_open()) else { return };
+    pub(super) fn answer(&mut self, ask: u32, event: AnswerEvent) -> Vec<Effect> {
+        let open = |one: &&mut Exchange| one.ask == ask && one.is_open();
+        let Some(exchange) = self.exchanges.iter_mut().find(open) else { return Vec::new() };
+        let (is_token, is_whole) =
+            (matches!(event, AnswerEvent::Token { .. }), matches!(event, AnswerEvent::Done { .. }));
         match event {
             AnswerEvent::Waiting { model, missing } => exchange.phase = Phase::Waiting { model, missing },
             AnswerEvent::Route { stages, sampling, .. } => {
@@ -134,8 +178,9 @@ impl Asking {
                 exchange.phase = Phase::Computing;
             }
             AnswerEvent::Resuming { reason } => exchange.phase = Phase::Resuming { reason },
-            AnswerEvent::Token { text, .. } => {
+            AnswerEvent::Token { token, text } => {
                 exchange.tokens = exchange.tokens.saturating_add(1);
+                exchange.drawn.push(token);
                 exchange.text.push_str(&text);
             }
             AnswerEvent::Done { end, first_token_ms, decode_ms, tokens } => {
@@ -144,6 +189,8 @@ impl Asking {
             }
             AnswerEvent::Failed { reason } => exchange.phase = Phase::Failed { reason },
         }
+        // One that failed stays: after a reload it can be tried again.
+        if is_token || is_whole { vec![Effect::Keep(exchange.to_keep())] } else { Vec::new() }
     }
 }
 
@@ -168,20 +215,32 @@ impl State {
         if asking.exchanges.len() == MAX_EXCHANGES {
             asking.exchanges.remove(0);
         }
-        asking.exchanges.push(Exchange {
-            ask,
-            prompt: prompt.clone(),
-            seed,
-            text: String::new(),
-            tokens: 0,
-            stages: Vec::new(),
-            sampling: None,
-            phase: Phase::Sent,
-        });
+        let begun = Kept { prompt, seed, temperature_milli, text: String::new(), drawn: Vec::new() };
+        asking.exchanges.push(Exchange::new(ask, begun.clone(), Phase::Sent));
+        self.send(ask, begun)
+    }
+
+    /// On with an answer that a reload broke off.
+    pub(super) fn go_on(&mut self) -> Vec<Effect> {
+        let Some(exchange) = self.asking.exchanges.last_mut().filter(|one| one.phase == Phase::Kept) else {
+            return Vec::new();
+        };
+        // What was drawn is told again, with its text.
+        let (prompt, seed, temperature_milli) = (exchange.prompt.clone(), exchange.seed, exchange.temperature_milli);
+        let drawn = std::mem::take(&mut exchange.drawn);
+        (exchange.phase, exchange.tokens) = (Phase::Sent, 0);
+        let text = std::mem::take(&mut exchange.text);
+        let ask = exchange.ask;
+        self.send(ask, Kept { prompt, seed, temperature_milli, text, drawn })
+    }
+
+    fn send(&mut self, ask: u32, begun: Kept) -> Vec<Effect> {
         self.problem = None;
+        let Kept { prompt, seed, temperature_milli, drawn, .. } = begun;
         let sampling = SamplingChoice { temperature_milli, seed, ..SamplingChoice::default() };
         let mut effects = self.connected();
-        effects.push(Effect::Send(Command::Ask(Ask { ask, model: None, prompt, sampling, max_tokens: None })));
+        let ask = Ask { ask, model: None, prompt, sampling, max_tokens: None, drawn };
+        effects.push(Effect::Send(Command::Ask(ask)));
         effects
     }
 }

@@ -15,7 +15,7 @@ const SERVER: &str = "http://127.0.0.1:8080";
 const SAMPLING: Sampling = Sampling { temperature_milli: 700, top_k: 40, top_p_milli: 950, seed: 7 };
 
 fn page() -> State {
-    State::new(SERVER.to_owned(), &Options::default())
+    State::new(SERVER.to_owned(), &Options::default(), None)
 }
 
 fn connect() -> Effect {
@@ -51,9 +51,37 @@ fn ended(effects: &[Effect]) -> bool {
 }
 
 #[test]
+fn an_answer_outlives_a_reload_and_goes_on_when_the_visitor_says_so() {
+    let mut state = page();
+    type_and_ask(&mut state, "hello");
+    let token = |token, text: &str| AnswerEvent::Token { token, text: text.to_owned() };
+    state.reduce(answer(0, token(5, "one ")));
+    let effects = state.reduce(answer(0, token(6, "two")));
+    let [Effect::Keep(Some(kept))] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!((kept.text.as_str(), &kept.drawn[..]), ("one two", &[5, 6][..]));
+
+    let mut state = State::new(SERVER.to_owned(), &Options::default(), Some(kept.clone()));
+    assert!(!state.worker_runs && state.asking.latest().unwrap().phase == Phase::Kept);
+    assert_eq!(state.asking.latest().unwrap().text, "one two");
+    let effects = state.reduce(Action::GoOn);
+    let Some(Effect::Send(Command::Ask(ask))) = effects.last() else { panic!("{effects:?}") };
+    assert_eq!((ask.prompt.as_str(), ask.sampling.seed, &ask.drawn[..]), ("hello", 7, &[5, 6][..]));
+    assert!(effects.contains(&Effect::StartWorker) && state.reduce(Action::GoOn).is_empty());
+    // The node tells it all again, and more.
+    let ask = ask.ask;
+    for (number, text) in [(5, "one "), (6, "two"), (7, " three")] {
+        state.reduce(answer(ask, token(number, text)));
+    }
+    let latest = state.asking.latest().unwrap();
+    assert_eq!((latest.text.as_str(), latest.tokens), ("one two three", 3));
+    let effects = state.reduce(answer(ask, done()));
+    assert!(effects.contains(&Effect::Keep(None)), "nothing stays once it is whole: {effects:?}");
+}
+
+#[test]
 fn a_page_just_opened_starts_nothing_whatever_its_address_says() {
     let options = Options::from_query("?backend=gpu&memory_mib=64&seed=3");
-    let state = State::new(SERVER.to_owned(), &options);
+    let state = State::new(SERVER.to_owned(), &options, None);
     assert!(!state.worker_runs && state.link.is_none() && !state.volunteer.is_lending());
     assert_eq!((state.volunteer.backend, state.volunteer.memory_mib), (BackendPreference::Gpu, 64));
     assert_eq!(state.asking.seed, "3");

@@ -2,19 +2,21 @@
 
 use potluck_protocol::id::NodeId;
 use potluck_protocol::page::{AnswerEnd, AnswerEvent, Link, StageView};
-use yew::{Html, Properties, function_component, html};
+use yew::{Callback, Html, Properties, function_component, html};
 
+use crate::state::Action;
 use crate::state::asking::{Asking, Exchange, Phase};
 use crate::state::numbers;
 
 /// What [`Answer`] takes.
-#[derive(Clone, Debug, PartialEq, Eq, Properties)]
+#[derive(Clone, Debug, PartialEq, Properties)]
 pub(super) struct AnswerProps {
     pub(super) asking: Asking,
     /// The worker's link to the server.
     pub(super) link: Option<Link>,
     /// This tab.
     pub(super) you: Option<NodeId>,
+    pub(super) dispatch: Callback<Action>,
 }
 
 #[function_component]
@@ -22,6 +24,7 @@ pub(super) fn Answer(props: &AnswerProps) -> Html {
     let latest = props.asking.latest();
     let open = props.asking.is_open();
     let has_text = latest.is_some_and(|exchange| !exchange.text.is_empty());
+    let go_on = props.dispatch.reform(|_| Action::GoOn);
     // The live regions are there before their words, else screen readers miss them.
     html! {
         <div class={if latest.is_some() { "exchange" } else { "" }}>
@@ -35,6 +38,9 @@ pub(super) fn Answer(props: &AnswerProps) -> Html {
             <p class={status_class(latest)} data-testid="answer-status" role="status">
                 { latest.map(|exchange| status(exchange, props.link.as_ref())).unwrap_or_default() }
             </p>
+            if latest.is_some_and(|exchange| exchange.phase == Phase::Kept) {
+                <p><button type="button" class="plain" data-testid="go-on" onclick={go_on}>{ "Go on with it" }</button></p>
+            }
             if let Some(exchange) = latest {
                 { origin(exchange, props.you) }
             }
@@ -46,7 +52,7 @@ pub(super) fn Answer(props: &AnswerProps) -> Html {
 fn status_class(latest: Option<&Exchange>) -> &'static str {
     match latest.map(|exchange| &exchange.phase) {
         Some(Phase::Failed { .. }) => "bad",
-        Some(Phase::Waiting { .. } | Phase::Resuming { .. }) => "warn",
+        Some(Phase::Waiting { .. } | Phase::Resuming { .. } | Phase::Kept) => "warn",
         _ => "soft",
     }
 }
@@ -64,6 +70,12 @@ fn status(exchange: &Exchange, link: Option<&Link>) -> String {
             "▲ Waiting: {}. The answer starts by itself as soon as somebody pulls up a chair.",
             AnswerEvent::waiting_text(model, missing)
         ),
+        Phase::Kept => {
+            let so_far = tokens(exchange.tokens);
+            format!(
+                "The page was reloaded in the middle of this answer. Its {so_far} are kept in this tab; nothing runs until you say so."
+            )
+        }
         Phase::Resuming { reason } => format!("▲ {reason}. Nothing is lost: others go on from here."),
         Phase::Computing => format!("Being computed: {} so far.", tokens(exchange.tokens)),
         Phase::Done { end, first_token_ms, decode_ms } => {

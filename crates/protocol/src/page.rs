@@ -44,6 +44,8 @@ pub struct Ask {
     pub sampling: SamplingChoice,
     /// Tokens to draw at most; `None` is the model's default.
     pub max_tokens: Option<u32>,
+    /// Tokens of the same answer that were drawn before, by a page that was reloaded since: it goes on behind them.
+    pub drawn: Vec<u32>,
 }
 
 /// Sampling as a person chooses it: what is left out comes from the model's defaults.

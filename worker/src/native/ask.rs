@@ -28,6 +28,7 @@ pub(super) async fn ask(options: AskOptions) -> anyhow::Result<ExitCode> {
     let (notices, mut heard) = mpsc::unbounded();
     commands.try_send(Command::Connect { server: options.server.clone() })?;
     commands.try_send(Command::Ask(Ask {
+        drawn: Vec::new(),
         ask: 0,
         model: options.model.clone(),
         prompt: options.prompt.clone(),

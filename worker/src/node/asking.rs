@@ -327,9 +327,17 @@ impl Node {
             self.say_to_server(&ToServer::EndSession { session: session.id, reason, culprit: None });
             return;
         }
-        if let Err(reason) = self.begin(number, session.model, now) {
-            return self.fail_ask(number, &reason, now);
-        }
+        let drawn = match self.begin(number, session.model, now) {
+            Ok(drawn) => drawn,
+            Err(reason) => {
+                self.say_to_server(&ToServer::EndSession {
+                    session: session.id,
+                    reason: clip_reason(&reason),
+                    culprit: None,
+                });
+                return self.fail_ask(number, &reason, now);
+            }
+        };
         let Some(asking) = self.asking.asks.get_mut(&number) else { return };
         let Some(progress) = &asking.progress else { return };
         let event = AnswerEvent::Route {
@@ -343,6 +351,9 @@ impl Node {
             Running { session: session.clone(), deadline: now + STEP_TIMEOUT, suspicious: None, silent: None };
         asking.phase = Phase::Running(Box::new(running));
         self.notice(Notice::Answer { ask: number, event });
+        for event in drawn {
+            self.notice(Notice::Answer { ask: number, event });
+        }
         for stage in &session.stages {
             self.open_peer(stage.node, &session);
         }
@@ -356,8 +367,8 @@ impl Node {
         }
     }
 
-    /// The first route: from here on there is something to lose.
-    fn begin(&mut self, number: u32, model: ModelId, now: Duration) -> Result<(), String> {
+    /// The first route: from here on there is something to lose. Gives what was drawn before, to be told again.
+    fn begin(&mut self, number: u32, model: ModelId, now: Duration) -> Result<Vec<AnswerEvent>, String> {
         let tokens = self.prompt_tokens(number, model)?;
         let (Some(manifest), Some(tokenizer), Some(asking)) =
             (self.manifests.get(&model), self.tokenizers.get(&model), self.asking.asks.get_mut(&number))
@@ -365,7 +376,7 @@ impl Node {
             return Err("the model is not ready".to_owned());
         };
         if asking.progress.is_some() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let (choice, defaults) = (asking.ask.sampling, &manifest.defaults);
         let sampling = Sampling {
@@ -374,7 +385,7 @@ impl Node {
             top_p_milli: choice.top_p_milli.unwrap_or(defaults.top_p_milli),
             seed: choice.seed,
         };
-        asking.progress = Some(Box::new(Progress {
+        let mut progress = Progress {
             sampling,
             max_tokens: asking.ask.max_tokens.unwrap_or(defaults.max_tokens),
             max_positions: manifest.config.max_positions.min(MAX_POSITIONS),
@@ -386,8 +397,21 @@ impl Node {
             received: 0,
             started: now,
             first_token: None,
-        }));
-        Ok(())
+        };
+        let mut told = Vec::new();
+        for token in std::mem::take(&mut asking.ask.drawn) {
+            if token >= progress.vocab || progress.end_tokens.contains(&token) {
+                return Err("the answer cannot go on: it has a token that is not one of its kind. Ask again".to_owned());
+            }
+            if progress.received + 1 >= progress.max_tokens || progress.fed() + 1 >= progress.max_positions {
+                return Err("the answer cannot go on: it is whole already".to_owned());
+            }
+            progress.tokens.push(token);
+            progress.received += 1;
+            told.push(AnswerEvent::Token { token, text: progress.stream.push(token) });
+        }
+        asking.progress = Some(Box::new(progress));
+        Ok(told)
     }
 
     pub(super) fn token(&mut self, from: NodeId, id: SessionId, position: u32, token: u32, now: Duration) {

@@ -136,8 +136,13 @@ impl Swarm {
     }
 
     pub fn ask(&mut self, from: NodeId, prompt: &str, seed: u64, max_tokens: u32) {
+        self.go_on(from, prompt, seed, max_tokens, Vec::new());
+    }
+
+    /// Asks for the rest of an answer.
+    pub fn go_on(&mut self, from: NodeId, prompt: &str, seed: u64, max_tokens: u32, drawn: Vec<u32>) {
         let sampling = SamplingChoice { seed, ..SamplingChoice::default() };
-        let ask = Ask { ask: 7, model: None, prompt: prompt.to_owned(), sampling, max_tokens: Some(max_tokens) };
+        let ask = Ask { ask: 7, model: None, prompt: prompt.to_owned(), sampling, max_tokens: Some(max_tokens), drawn };
         self.command(from, Command::Ask(ask));
     }
 
