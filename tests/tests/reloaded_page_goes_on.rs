@@ -30,18 +30,22 @@ async fn reloaded_page_goes_on() -> anyhow::Result<()> {
 
     // An answer here takes less time than a reload does; this is what the tab keeps after 30 tokens of it.
     let drawn = &whole.token_ids[..30];
-    let kept = json!({ "prompt": PROMPT, "seed": SEED, "temperature_milli": null, "text": "Once upon", "drawn": drawn });
+    let kept =
+        json!({ "prompt": PROMPT, "seed": SEED, "temperature_milli": null, "text": "Once upon", "drawn": drawn });
     let keep = "sessionStorage.setItem('potluck-answer', arguments[0])";
     browser.read(keep, &[json!(kept.to_string())]).await?;
     browser.open(&url).await?;
 
     browser.wait_for_text("go-on", |text| text.contains("Go on")).await?;
     browser.wait_for_text("answer-status", |text| text.contains("30 tokens are kept in this tab")).await?;
+    let into_view = "document.querySelector('[data-testid=go-on]').scrollIntoView({ block: 'center' })";
+    browser.read(into_view, &[]).await?;
     for (scheme, name) in [(Scheme::Light, "kept-light.png"), (Scheme::Dark, "kept-dark.png")] {
         browser.show_scheme(scheme).await?;
         browser.screenshot(&artifacts.join(name)).await?;
     }
     browser.show_size(390, 844, true).await?;
+    browser.read(into_view, &[]).await?;
     browser.screenshot(&artifacts.join("kept-phone.png")).await?;
     browser.click("go-on").await?;
     let text = until("the answer to be whole", async || {
