@@ -383,6 +383,11 @@ impl Machine {
         !self.steps.is_empty()
     }
 
+    /// Whether so many steps wait that no more should be taken in.
+    pub(crate) fn is_full(&self) -> bool {
+        self.steps.is_full()
+    }
+
     /// Computes the next batch of the steps that wait.
     pub(crate) async fn compute_next(&mut self) -> Vec<MachineEvent> {
         let batch = self.steps.next();

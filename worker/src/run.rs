@@ -20,63 +20,82 @@ use crate::node::{Action, Input, Node, TICK};
 ///
 /// Weights come from the server that a [`Command::Connect`] names; `notice` is called with everything the person should know.
 pub async fn run<T: Transport>(
-    mut node: Node,
+    node: Node,
     mut transport: T,
     mut commands: impl Stream<Item = Command> + Unpin,
     store: WeightStore,
     mut notice: impl FnMut(Notice),
 ) {
-    let start = Instant::now();
-    let mut machine = Machine::new(store);
+    let machine = Machine::new(store);
     notice(Notice::Identity { node: node.id() });
+    let mut driven = Driven { start: Instant::now(), node, machine, notice };
     let mut next_tick = TICK;
     let mut stopping = false;
-    let mut inputs = VecDeque::new();
-    let mut computed = false;
-    while !stopping || node.is_settling() {
+    while !stopping || driven.node.is_settling() {
+        let mut inputs = VecDeque::new();
         // With steps waiting there is no rest, but whatever has come in meanwhile comes first: it may go into the same batch.
-        let wait = if machine.has_steps() { Duration::ZERO } else { next_tick.saturating_sub(start.elapsed()) };
+        let has_steps = driven.machine.has_steps();
+        let wait = if has_steps { Duration::ZERO } else { next_tick.saturating_sub(driven.start.elapsed()) };
+        let is_full = driven.machine.is_full();
         // Biased: what the person wants comes before what the network wants.
         select_biased! {
             command = next_command(&mut commands, stopping).fuse() => match command {
                 Some(command) => {
                     if let Command::Connect { server } = &command {
-                        machine.set_server(server);
+                        driven.machine.set_server(server);
                     }
                     inputs.push_back(Input::Command(command));
                 }
                 None => stopping = true,
             },
-            event = transport.next_event().fuse() => inputs.push_back(Input::Transport(event)),
-            event = machine.next_event().fuse() => inputs.push_back(Input::Machine(event)),
+            event = next_event(&mut transport, is_full).fuse() => inputs.push_back(Input::Transport(event)),
+            event = driven.machine.next_event().fuse() => inputs.push_back(Input::Machine(event)),
             () = rest(wait).fuse() => {}
         }
-        for event in std::iter::from_fn(|| transport.next_event().now_or_never()).take(MAX_AT_ONCE) {
-            inputs.push_back(Input::Transport(event));
-        }
-        if start.elapsed() >= next_tick {
-            next_tick = start.elapsed() + TICK;
+        if driven.start.elapsed() >= next_tick {
+            next_tick = driven.start.elapsed() + TICK;
             inputs.push_back(Input::Tick);
         }
-        // A batch's results are passed on before anything else is taken in.
-        loop {
-            while let Some(input) = inputs.pop_front() {
-                for action in node.handle(input, start.elapsed()) {
-                    match action {
-                        Action::Transport(command) => transport.send(command),
-                        Action::Notice(told) => notice(told),
-                        action => inputs.extend(machine.perform(action).await.map(Input::Machine)),
-                    }
+        driven.take(inputs, &mut transport).await;
+        for _ in 0..MAX_AT_ONCE {
+            let Some(event) = next_event(&mut transport, driven.machine.is_full()).now_or_never() else { break };
+            driven.take(VecDeque::from([Input::Transport(event)]), &mut transport).await;
+        }
+        if driven.machine.has_steps() {
+            let computed = driven.machine.compute_next().await;
+            driven.take(computed.into_iter().map(Input::Machine).collect(), &mut transport).await;
+        }
+    }
+    // The transport goes with this, and what it has not sent yet: a signature, a good-bye.
+    platform::sleep(LINGER).await;
+}
+
+/// The node, and what does what it says.
+struct Driven<N> {
+    start: Instant,
+    node: Node,
+    machine: Machine,
+    notice: N,
+}
+
+impl<N: FnMut(Notice)> Driven<N> {
+    /// Tells the node what happened, and does what it says, until nothing follows.
+    async fn take<T: Transport>(&mut self, mut inputs: VecDeque<Input>, transport: &mut T) {
+        while let Some(input) = inputs.pop_front() {
+            for action in self.node.handle(input, self.start.elapsed()) {
+                match action {
+                    Action::Transport(command) => transport.send(command),
+                    Action::Notice(told) => (self.notice)(told),
+                    action => inputs.extend(self.machine.perform(action).await.map(Input::Machine)),
                 }
             }
-            if computed || !machine.has_steps() {
-                break;
-            }
-            computed = true;
-            inputs.extend(machine.compute_next().await.into_iter().map(Input::Machine));
         }
-        computed = false;
     }
+}
+
+/// What the transport says; nothing as long as enough steps wait, so that whoever sends more of them has to wait as well.
+async fn next_event(transport: &mut impl Transport, is_full: bool) -> potluck_net::Event {
+    if is_full { std::future::pending().await } else { transport.next_event().await }
 }
 
 /// Waits. Natively what comes in does so beside this loop; a browser has to be let do it.
@@ -93,5 +112,7 @@ async fn next_command(commands: &mut (impl Stream<Item = Command> + Unpin), ende
 
 /// Events of the transport taken in before steps are computed: a step of every session and some more; a flood must not keep the engine waiting.
 const MAX_AT_ONCE: usize = 256;
+/// How long the last words have to get onto the wire: many times what a channel that is open takes.
+const LINGER: Duration = Duration::from_millis(300);
 /// How long a program that asks waits for the last receipts before it leaves anyway.
 pub const SETTLE: Duration = Duration::from_secs(10);

@@ -30,6 +30,9 @@ pub(crate) struct Steps {
 /// Rows of a batch at most: the longest step, and a token of every session that an engine has.
 const BATCH_ROWS: usize = MAX_ROWS + potluck_engine::engine::MAX_SESSIONS;
 
+/// Rows that wait, beyond which no more are taken in: for eight batches, 12 MB of a model that is 2,048 wide. The transport holds back who sends more.
+const MAX_WAITING_ROWS: usize = 8 * BATCH_ROWS;
+
 impl Steps {
     pub(crate) fn push(&mut self, step: Waiting) {
         match self.turns.iter_mut().find(|(session, _)| *session == step.session) {
@@ -46,6 +49,12 @@ impl Steps {
     /// The engine is gone.
     pub(crate) fn clear(&mut self) {
         self.turns.clear();
+    }
+
+    /// Whether enough wait for several batches.
+    pub(crate) fn is_full(&self) -> bool {
+        let steps = self.turns.iter().flat_map(|(_, steps)| steps);
+        steps.map(|step| step.rows).sum::<usize>() >= MAX_WAITING_ROWS
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -113,6 +122,21 @@ mod tests {
         assert_eq!(taken(&mut steps), [(1, 128)]);
         assert_eq!(taken(&mut steps), [(2, 128)]);
         assert_eq!(taken(&mut steps), [(1, 256)]);
+    }
+
+    #[test]
+    fn it_is_full_of_rows_and_not_of_steps() {
+        let mut steps = Steps::default();
+        for position in 0..100 {
+            steps.push(step(1, position, 1));
+        }
+        assert!(!steps.is_full());
+        for position in 0..12 {
+            steps.push(step(2, position * 128, 128));
+        }
+        assert!(steps.is_full());
+        steps.forget(SessionId([2; 16]));
+        assert!(!steps.is_full());
     }
 
     #[test]

@@ -73,7 +73,7 @@ fn status(exchange: &Exchange, link: Option<&Link>) -> String {
         Phase::Kept => {
             let so_far = tokens(exchange.tokens);
             format!(
-                "The page was reloaded in the middle of this answer. Its {so_far} are kept in this tab; nothing runs until you say so."
+                "▲ The page was reloaded in the middle of this answer. Its {so_far} are kept in this tab; nothing runs until you say so."
             )
         }
         Phase::Resuming { reason } => format!("▲ {reason}. Nothing is lost: others go on from here."),
