@@ -1,4 +1,5 @@
-//! The server's HTTP interface; the only file that does HTTP. Small JSON only: weights are the worker's, and only after a click.
+//! The server's HTTP interface; the only file that does HTTP. Small JSON only: weights are the
+//! worker's, and only after a click.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -15,13 +16,14 @@ use yew::Callback;
 use crate::state::Action;
 use crate::state::swarm::{ModelView, SwarmView, TallyRow};
 
-/// Time between two looks at the swarm, milliseconds: a seat taken is seen soon, and a page costs the server less than one request a
-/// second.
+/// Time between two looks at the swarm, milliseconds: a seat taken is seen soon, and a page costs
+/// the server less than one request a second.
 const POLL_MS: u32 = 2_500;
 /// The models are looked at every so many polls: they change when the host changes them.
 const POLLS_PER_MODELS: u32 = 12;
 
-/// Looks at the swarm as long as it lives and the page is visible. A page in the background costs nobody anything.
+/// Looks at the swarm as long as it lives and the page is visible. A page in the background costs
+/// nobody anything.
 pub struct Polling {
     _interval: Interval,
     _on_visibility: EventListener,
@@ -42,7 +44,9 @@ impl Polling {
         let on_interval = turn.clone();
         Self {
             _interval: Interval::new(POLL_MS, move || on_interval.clone().take()),
-            _on_visibility: EventListener::new(&document(), "visibilitychange", move |_| turn.clone().take()),
+            _on_visibility: EventListener::new(&document(), "visibilitychange", move |_| {
+                turn.clone().take()
+            }),
         }
     }
 }
@@ -87,5 +91,6 @@ async fn fetch<T: DeserializeOwned>(path: &str) -> Result<T, String> {
     }
     let json = async { JsFuture::from(response.json()?).await };
     let value: JsValue = json.await.map_err(|_| "the server's answer broke off".to_owned())?;
-    serde_wasm_bindgen::from_value(value).map_err(|error| format!("the server's answer could not be read: {error}"))
+    serde_wasm_bindgen::from_value(value)
+        .map_err(|error| format!("the server's answer could not be read: {error}"))
 }

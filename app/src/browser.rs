@@ -1,4 +1,5 @@
-//! What the page asks of the browser besides drawing: its address, chance, the lock between tabs, and the icon in the tab.
+//! What the page asks of the browser besides drawing: its address, chance, the lock between tabs,
+//! and the icon in the tab.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -34,7 +35,8 @@ pub fn options() -> Options {
     Options::from_query(&window().location().search().unwrap_or_default())
 }
 
-/// Where a tab keeps an answer that is not whole yet. It goes with the tab, and no other tab sees it.
+/// Where a tab keeps an answer that is not whole yet. It goes with the tab, and no other tab sees
+/// it.
 const KEPT: &str = "potluck-answer";
 
 /// An answer that a reload of this tab broke off. What cannot be read counts as none.
@@ -47,16 +49,22 @@ pub fn kept() -> Option<Kept> {
 /// Keeps it, or nothing any more. Where the browser keeps nothing, a reload loses the answer.
 pub fn keep(kept: Option<&Kept>) {
     let Ok(Some(storage)) = window().session_storage() else { return };
-    let text = kept.and_then(|kept| JSON::stringify(&serde_wasm_bindgen::to_value(kept).ok()?).ok());
+    let text =
+        kept.and_then(|kept| JSON::stringify(&serde_wasm_bindgen::to_value(kept).ok()?).ok());
     let _unchanged = match text.and_then(|text| text.as_string()) {
         Some(text) => storage.set_item(KEPT, &text),
         None => storage.remove_item(KEPT),
     };
 }
 
-/// A seed nobody chose. Short, so that it can be read out; it makes an answer repeatable and guards nothing.
+/// A seed nobody chose. Short, so that it can be read out; it makes an answer repeatable and guards
+/// nothing.
 #[must_use]
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the product is from 0 to 10^9")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the product is from 0 to 10^9"
+)]
 pub fn random_seed() -> u64 {
     (Math::random() * 1e9) as u64
 }
@@ -74,12 +82,14 @@ pub fn set_icon(svg: &str) {
 pub struct LendingLock {
     /// Gives the lock back when called.
     release: Rc<RefCell<Option<Function>>>,
-    /// Settles when the browser has taken the last lock back: asking before that would meet ourselves.
+    /// Settles when the browser has taken the last lock back: asking before that would meet
+    /// ourselves.
     released: Rc<RefCell<Option<Promise>>>,
 }
 
 impl LendingLock {
-    /// Asks for the lock; `answer` says whether this tab has it. Where the browser offers no locks (a page without HTTPS), it does.
+    /// Asks for the lock; `answer` says whether this tab has it. Where the browser offers no locks
+    /// (a page without HTTPS), it does.
     pub fn take(&self, answer: Callback<bool>) {
         let this = self.clone();
         spawn_local(async move {
@@ -104,7 +114,8 @@ impl LendingLock {
         }
     }
 
-    /// `None` if there is no lock manager. `web-sys` has it behind an unstable flag only, hence by name.
+    /// `None` if there is no lock manager. `web-sys` has it behind an unstable flag only, hence by
+    /// name.
     fn request(&self, answer: &Callback<bool>) -> Option<Promise> {
         let locks = Reflect::get(&window().navigator(), &"locks".into()).ok()?;
         let request: Function = Reflect::get(&locks, &"request".into()).ok()?.dyn_into().ok()?;

@@ -6,8 +6,9 @@
 //!                                         ▼
 //!                                       view
 //! ```
-//! [`state`] decides everything and touches nothing, so that it is tested natively. [`view`] only draws. The worker is started by the
-//! binary's `link.rs`, behind [`store::Worker`]; nothing is started, fetched for lending or computed before a click.
+//! [`state`] decides everything and touches nothing, so that it is tested natively. [`view`] only
+//! draws. The worker is started by the binary's `link.rs`, behind [`store::Worker`]; nothing is
+//! started, fetched for lending or computed before a click.
 
 pub mod api;
 pub mod browser;

@@ -1,13 +1,15 @@
 //! Starts this tab's worker; the only file that knows `net`.
 //!
-//! The worker computes, the page owns its connections: [`WorkerLink`] joins the two and ends them together.
+//! The worker computes, the page owns its connections: [`WorkerLink`] joins the two and ends them
+//! together.
 
 use potluck_app::state::Action;
 use potluck_app::store::{Worker, WorkerStarter};
 use potluck_net::platform::port::WorkerLink;
 use potluck_protocol::page::Command;
 
-/// The loader that trunk writes for the worker's program. Relative, so that the page may be served under any path.
+/// The loader that trunk writes for the worker's program. Relative, so that the page may be served
+/// under any path.
 const LOADER: &str = "./potluck-node_loader.js";
 
 /// A worker behind a message port.

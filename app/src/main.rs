@@ -1,4 +1,5 @@
-//! Starts the page. Thin: the page itself is in the library, so that its decisions are tested without a browser.
+//! Starts the page. Thin: the page itself is in the library, so that its decisions are tested
+//! without a browser.
 
 #[cfg(target_arch = "wasm32")]
 mod link;
@@ -8,7 +9,9 @@ fn main() {
     console_error_panic_hook::set_once();
     let props = potluck_app::view::AppProps { starter: link::starter() };
     match gloo::utils::document().get_element_by_id("page") {
-        Some(element) => yew::Renderer::<potluck_app::view::App>::with_root_and_props(element, props).render(),
+        Some(element) => {
+            yew::Renderer::<potluck_app::view::App>::with_root_and_props(element, props).render()
+        }
         None => yew::Renderer::<potluck_app::view::App>::with_props(props).render(),
     };
 }

@@ -1,7 +1,8 @@
-//! Everything the page knows, everything that can happen to it, and the one pure function that joins them.
+//! Everything the page knows, everything that can happen to it, and the one pure function that
+//! joins them.
 //!
-//! No clock, no randomness, no browser: what must come from outside comes inside an [`Action`], what must happen outside leaves as an
-//! [`Effect`].
+//! No clock, no randomness, no browser: what must come from outside comes inside an [`Action`],
+//! what must happen outside leaves as an [`Effect`].
 
 pub mod asking;
 pub mod lending;
@@ -126,7 +127,9 @@ impl State {
             Action::LockAnswered { granted } => return self.lock_answered(granted),
             Action::Stop => return self.stop(),
             Action::ChooseBackend(backend) => self.volunteer.backend = backend,
-            Action::ChooseMemory(memory_mib) => self.volunteer.memory_mib = options::clamp_memory(memory_mib),
+            Action::ChooseMemory(memory_mib) => {
+                self.volunteer.memory_mib = options::clamp_memory(memory_mib)
+            }
             Action::TypePrompt(prompt) => self.asking.prompt = prompt,
             Action::TypeSeed(seed) => self.asking.seed = seed,
             Action::TypeTemperature(temperature) => self.asking.temperature = temperature,
@@ -135,7 +138,9 @@ impl State {
             Action::Cancel => return self.asking.cancel(),
             Action::Notice(notice) => return self.notice(notice),
             Action::WorkerFailed { reason } => return self.worker_failed(&reason),
-            Action::Swarm(answer) => self.swarm.take(answer.map(|view| view.after(self.swarm.value.as_ref()))),
+            Action::Swarm(answer) => {
+                self.swarm.take(answer.map(|view| view.after(self.swarm.value.as_ref())))
+            }
             Action::Tally(answer) => self.tally.take(answer),
             Action::Models(models) => self.models = models,
             Action::DismissProblem => self.problem = None,
@@ -204,7 +209,8 @@ impl State {
     }
 
     fn worker_failed(&mut self, reason: &str) -> Vec<Effect> {
-        self.asking.fail_open("The part of this page that computes stopped. Ask again to start it anew.");
+        self.asking
+            .fail_open("The part of this page that computes stopped. Ask again to start it anew.");
         self.problem = Some(format!(
             "The part of this page that computes stopped: {}. Credit already given is safe; an unfinished answer is lost. \
              Start again with the button you pressed.",
@@ -215,7 +221,11 @@ impl State {
 
     /// After **Stop** the worker stays only for the answer that was being written.
     fn leave_if_nothing_is_left(&mut self) -> Vec<Effect> {
-        if self.volunteer.leaves_after_answer && !self.asking.is_open() { self.end_worker() } else { Vec::new() }
+        if self.volunteer.leaves_after_answer && !self.asking.is_open() {
+            self.end_worker()
+        } else {
+            Vec::new()
+        }
     }
 }
 

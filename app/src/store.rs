@@ -1,6 +1,8 @@
-//! Joins the state with the world: takes actions in, does what [`State::reduce`] asks for, and has the page drawn again.
+//! Joins the state with the world: takes actions in, does what [`State::reduce`] asks for, and has
+//! the page drawn again.
 //!
-//! It decides nothing. The worker is behind [`Worker`], because only the browser half of `net` can start one.
+//! It decides nothing. The worker is behind [`Worker`], because only the browser half of `net` can
+//! start one.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -29,7 +31,9 @@ pub struct WorkerStarter(Rc<Start>);
 
 impl WorkerStarter {
     /// Starts them with `start`, which says why if it cannot.
-    pub fn new(start: impl Fn(Callback<Action>) -> Result<Box<dyn Worker>, String> + 'static) -> Self {
+    pub fn new(
+        start: impl Fn(Callback<Action>) -> Result<Box<dyn Worker>, String> + 'static,
+    ) -> Self {
         Self(Rc::new(start))
     }
 }
@@ -66,7 +70,11 @@ impl Store {
     #[must_use]
     pub fn new(starter: WorkerStarter, changed: Callback<()>) -> Rc<Self> {
         Rc::new(Self {
-            state: RefCell::new(Rc::new(State::new(browser::origin(), &browser::options(), browser::kept()))),
+            state: RefCell::new(Rc::new(State::new(
+                browser::origin(),
+                &browser::options(),
+                browser::kept(),
+            ))),
             worker: RefCell::new(None),
             starter,
             lock: LendingLock::default(),
@@ -100,7 +108,8 @@ impl Store {
     fn run(self: &Rc<Self>, effect: Effect) {
         match effect {
             Effect::TakeLock => {
-                self.lock.take(self.dispatcher().reform(|granted| Action::LockAnswered { granted }));
+                self.lock
+                    .take(self.dispatcher().reform(|granted| Action::LockAnswered { granted }));
             }
             Effect::ReleaseLock => self.lock.release(),
             Effect::StartWorker => match (self.starter.0)(self.dispatcher()) {
@@ -110,7 +119,8 @@ impl Store {
             Effect::EndWorker => {
                 let worker = self.worker.borrow_mut().take();
                 if let Some(worker) = worker {
-                    // In a microtask, because this may be the worker's own callback, which must not be dropped while it runs.
+                    // In a microtask, because this may be the worker's own callback, which must not
+                    // be dropped while it runs.
                     spawn_local(async move { worker.terminate() });
                 }
             }

@@ -21,7 +21,10 @@ use std::rc::Rc;
 
 use potluck_protocol::id::NodeId;
 use potluck_protocol::page::LendingPhase;
-use yew::{Callback, Html, Properties, function_component, html, use_effect_with, use_force_update, use_memo};
+use yew::{
+    Callback, Html, Properties, function_component, html, use_effect_with, use_force_update,
+    use_memo,
+};
 
 use crate::api::Polling;
 use crate::browser;

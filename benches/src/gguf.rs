@@ -18,7 +18,8 @@ const ALIGNMENT: u64 = 32;
 const BLOCK: usize = 32;
 const BLOCK_BYTES: usize = 34;
 
-/// Writes the file, unless it is there already; its words are those of the tokenizer in `tokenizer`.
+/// Writes the file, unless it is there already; its words are those of the tokenizer in
+/// `tokenizer`.
 ///
 /// # Errors
 /// If the tokenizer cannot be read or the file not written.
@@ -91,7 +92,8 @@ impl Tensor {
             out.write_all(&scale)?;
             for _ in 0..BLOCK / 8 {
                 // -128 is a value that no quantiser writes.
-                let bytes = random.bits().to_le_bytes().map(|byte| if byte == 128 { 0 } else { byte });
+                let bytes =
+                    random.bits().to_le_bytes().map(|byte| if byte == 128 { 0 } else { byte });
                 out.write_all(&bytes)?;
             }
         }
@@ -103,7 +105,9 @@ fn tensors(shape: &Shape) -> Vec<Tensor> {
     let config = shape.config();
     let d_model = config.d_model as usize;
     let mut tensors = Vec::new();
-    let mut add = |name: String, rows: Option<usize>, columns: usize| tensors.push(Tensor { name, rows, columns });
+    let mut add = |name: String, rows: Option<usize>, columns: usize| {
+        tensors.push(Tensor { name, rows, columns })
+    };
     add("token_embd.weight".to_owned(), Some(config.vocab as usize), d_model);
     add("output_norm.weight".to_owned(), None, d_model);
     let parts = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"];
@@ -139,7 +143,10 @@ fn metadata(shape: &Shape, tokenizer: &Value) -> Vec<(String, Vec<u8>)> {
         ("rope.dimension_count", config.head_dim),
         ("vocab_size", config.vocab),
     ] {
-        all.push((format!("{architecture}.{key}"), [4_u32.to_le_bytes(), value.to_le_bytes()].concat()));
+        all.push((
+            format!("{architecture}.{key}"),
+            [4_u32.to_le_bytes(), value.to_le_bytes()].concat(),
+        ));
     }
     let eps = [6_u32.to_le_bytes(), 1e-5_f32.to_le_bytes()].concat();
     all.push((format!("{architecture}.attention.layer_norm_rms_epsilon"), eps));
@@ -152,8 +159,10 @@ fn metadata(shape: &Shape, tokenizer: &Value) -> Vec<(String, Vec<u8>)> {
         }
     }
     let pairs = tokenizer["model"]["merges"].as_array().into_iter().flatten();
-    let words =
-        |pair: &Value| pair.as_array().map(|pair| pair.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "));
+    let words = |pair: &Value| {
+        pair.as_array()
+            .map(|pair| pair.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "))
+    };
     let merges: Vec<String> = pairs.filter_map(words).collect();
     let kinds = vec![1_i32; tokens.len()];
     let mut list = |key: &str, value: Vec<u8>| all.push((format!("tokenizer.ggml.{key}"), value));

@@ -1,8 +1,8 @@
-//! `cargo xtask bench engine` and `cargo xtask bench peers`: how fast the engine is, alone and beside the engines that people would use
-//! otherwise.
+//! `cargo xtask bench engine` and `cargo xtask bench peers`: how fast the engine is, alone and
+//! beside the engines that people would use otherwise.
 //!
-//! Everything runs on this machine, on the same shapes of random weights, in turns; medians count, and of ratios the median of each turn's.
-//! Nothing is asserted.
+//! Everything runs on this machine, on the same shapes of random weights, in turns; medians count,
+//! and of ratios the median of each turn's. Nothing is asserted.
 #![cfg_attr(
     not(target_arch = "wasm32"),
     expect(clippy::print_stdout, reason = "a command-line program; printing is what it is for")
@@ -103,7 +103,8 @@ mod command_line {
                 What::Peers => beside_peers(plan, &shapes, &pages).await,
                 What::Drive => {
                     let shape = shapes.first().context("which shape?")?;
-                    obey(shape, std::io::stdin().lock(), std::io::stdout().lock()).map(|()| Vec::new())
+                    obey(shape, std::io::stdin().lock(), std::io::stdout().lock())
+                        .map(|()| Vec::new())
                 }
             }
         }

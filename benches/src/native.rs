@@ -28,11 +28,16 @@ impl Native {
     /// If it does not load.
     pub fn cpu(shape: &Shape, threads: usize) -> anyhow::Result<Self> {
         let threads = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-        let subject = threads.install(|| block_on(Subject::random(BackendChoice::Cpu, shape.config())));
-        Ok(Self { threads, subject: subject.with_context(|| format!("{} does not load", shape.name))? })
+        let subject =
+            threads.install(|| block_on(Subject::random(BackendChoice::Cpu, shape.config())));
+        Ok(Self {
+            threads,
+            subject: subject.with_context(|| format!("{} does not load", shape.name))?,
+        })
     }
 
-    /// An engine on a GPU, a software one too; none where there is no adapter, or it cannot do the shape.
+    /// An engine on a GPU, a software one too; none where there is no adapter, or it cannot do the
+    /// shape.
     #[must_use]
     pub fn gpu(shape: &Shape) -> Option<Self> {
         let threads = rayon::ThreadPoolBuilder::new().num_threads(1).build().ok()?;
@@ -87,8 +92,9 @@ pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-/// Milliseconds that the processor is busy handing one decode step of so many layers to a GPU: the median of many. It does not depend on
-/// the layers' size, so they are small. None where there is no adapter.
+/// Milliseconds that the processor is busy handing one decode step of so many layers to a GPU: the
+/// median of many. It does not depend on the layers' size, so they are small. None where there is
+/// no adapter.
 ///
 /// # Errors
 /// If a step fails.
@@ -99,7 +105,10 @@ pub fn handing_over(layers: u32) -> anyhow::Result<Option<f64>> {
     let model = Synthetic::new(config, 1);
     gpu.set_model(&model.manifest, &Tables::from_bytes(&config, model.blob(BlobRole::Tables))?)?;
     for index in 0..layers {
-        gpu.load_layer(index, &LayerWeights::from_bytes(&config, index, model.blob(BlobRole::Layer(index)))?)?;
+        gpu.load_layer(
+            index,
+            &LayerWeights::from_bytes(&config, index, model.blob(BlobRole::Layer(index)))?,
+        )?;
     }
     gpu.open_session(1, 0..layers)?;
     let row = vec![1 << 12; 64];
@@ -116,11 +125,13 @@ pub fn handing_over(layers: u32) -> anyhow::Result<Option<f64>> {
 /// # Errors
 /// If there is none, a step fails, or a line is no command.
 pub fn obey(shape: &Shape, input: impl BufRead, mut output: impl Write) -> anyhow::Result<()> {
-    let mut native = Native::gpu(shape).with_context(|| format!("no adapter for {}", shape.name))?;
+    let mut native =
+        Native::gpu(shape).with_context(|| format!("no adapter for {}", shape.name))?;
     writeln!(output, "ready")?;
     for line in input.lines() {
         let line = line?;
-        let (what, tokens) = line.split_once(' ').with_context(|| format!("{line:?} is no command"))?;
+        let (what, tokens) =
+            line.split_once(' ').with_context(|| format!("{line:?} is no command"))?;
         let tokens: u32 = tokens.parse()?;
         let rate = match what {
             "prefill" => native.prefill(tokens)?,

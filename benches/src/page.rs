@@ -36,14 +36,18 @@ pub struct Page {
     _profile: TempDir,
 }
 
-/// Serves the folder of pages, the peers' packages under `/peers` and their models under `/shapes`, on a free port of this machine.
+/// Serves the folder of pages, the peers' packages under `/peers` and their models under `/shapes`,
+/// on a free port of this machine.
 ///
 /// # Errors
 /// If there is no port.
 pub async fn serve(pages: &Path, packages: PathBuf, shapes: PathBuf) -> anyhow::Result<SocketAddr> {
     // Isolated, as wllama asks for threads only then, and clocks are finer.
     let header = |name: &'static str, value: &'static str| {
-        SetResponseHeaderLayer::overriding(HeaderName::from_static(name), HeaderValue::from_static(value))
+        SetResponseHeaderLayer::overriding(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        )
     };
     let router = Router::new()
         .nest_service("/peers", ServeDir::new(packages))
@@ -65,11 +69,13 @@ impl Page {
     pub async fn open(server: SocketAddr, work: Work<'_>) -> anyhow::Result<Self> {
         let Work { shape, prefill, decode, gpu, peers } = work;
         let (gpu, peers) = (u8::from(gpu), u8::from(peers));
-        let query = format!("shape={shape}&prefill={prefill}&decode={decode}&gpu={gpu}&peers={peers}");
+        let query =
+            format!("shape={shape}&prefill={prefill}&decode={decode}&gpu={gpu}&peers={peers}");
         Self::at(&format!("http://{server}/?{query}")).await
     }
 
-    /// Opens the page of encoders, on WebGPU or on one thread of the CPU, and waits until they are loaded.
+    /// Opens the page of encoders, on WebGPU or on one thread of the CPU, and waits until they are
+    /// loaded.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -91,7 +97,9 @@ impl Page {
         let browser = Browser::start(profile.path(), &log, Graphics::Software).await?;
         browser.open(address).await?;
         let state = browser.wait_for_text("state", |state| state != "loading").await?;
-        let Some(backend) = state.strip_prefix("ready ") else { bail!("{address} does not load: {state}") };
+        let Some(backend) = state.strip_prefix("ready ") else {
+            bail!("{address} does not load: {state}")
+        };
         Ok(Self { backend: backend.to_owned(), browser, _profile: profile })
     }
 
@@ -109,7 +117,8 @@ impl Page {
         let output = format!("{hook}-rate");
         let before = self.browser.text(&output).await?.unwrap_or_default();
         self.browser.click(hook).await?;
-        let written = self.browser.wait_for_text(&output, |text| !text.is_empty() && text != before).await;
+        let written =
+            self.browser.wait_for_text(&output, |text| !text.is_empty() && text != before).await;
         let state = self.browser.text("state").await?.unwrap_or_default();
         let written = written.with_context(|| format!("{hook} measures nothing: {state}"))?;
         let numbers = written.split(' ').skip(1).map(str::parse).collect::<Result<Vec<f64>, _>>();

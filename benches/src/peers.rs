@@ -1,4 +1,5 @@
-//! Engines that people would use otherwise, installed from their registries into `target/peers` and kept there.
+//! Engines that people would use otherwise, installed from their registries into `target/peers` and
+//! kept there.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -29,7 +30,8 @@ pub fn folder() -> PathBuf {
 /// If npm is missing or fails.
 pub fn npm_packages() -> anyhow::Result<PathBuf> {
     let packages = folder().join("npm/node_modules");
-    if !["@wllama/wllama", "onnxruntime-web"].iter().all(|package| packages.join(package).exists()) {
+    if !["@wllama/wllama", "onnxruntime-web"].iter().all(|package| packages.join(package).exists())
+    {
         std::fs::create_dir_all(folder().join("npm"))?;
         let mut npm = Command::new("npm");
         npm.args(["install", "--no-save", "--ignore-scripts", "--prefix"])
@@ -53,7 +55,8 @@ pub fn weights(shape: &Shape) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// An engine in a process of its own, one shape loaded: it reads "prefill N" and "decode N" and prints the seconds each took.
+/// An engine in a process of its own, one shape loaded: it reads "prefill N" and "decode N" and
+/// prints the seconds each took.
 #[derive(Debug)]
 pub struct Driven {
     child: Child,
@@ -69,15 +72,18 @@ pub fn llama_cpp(weights: &Path, threads: usize) -> anyhow::Result<Driven> {
     let python = install()?;
     let start = |repack| {
         let mut command = Command::new(&python);
-        command.arg(root().join("benches/peers/drive_llama.py")).arg(weights).arg(threads.to_string());
+        command
+            .arg(root().join("benches/peers/drive_llama.py"))
+            .arg(weights)
+            .arg(threads.to_string());
         Driven::start(command.env("POTLUCK_PEER_REPACK", if repack { "1" } else { "0" }))
     };
     // Repacking is its faster way; where it ends the process, it runs without.
     start(true).or_else(|_| start(false))
 }
 
-/// Our engine on the software adapter that Chromium brings, as a native library: the same kernels on the same adapter as in a page. None
-/// where the browser has none beside it.
+/// Our engine on the software adapter that Chromium brings, as a native library: the same kernels
+/// on the same adapter as in a page. None where the browser has none beside it.
 ///
 /// # Errors
 /// If it does not load.
@@ -86,7 +92,10 @@ pub fn swiftshader(shape: &Shape) -> anyhow::Result<Option<Driven>> {
     let beside = std::fs::canonicalize(&browser.browser)?;
     // Debian's browser is a script, and its library lies elsewhere.
     let folders = [beside.parent().unwrap_or(&beside), Path::new("/usr/lib/chromium")];
-    let driver = folders.map(|folder| folder.join("vk_swiftshader_icd.json")).into_iter().find(|file| file.exists());
+    let driver = folders
+        .map(|folder| folder.join("vk_swiftshader_icd.json"))
+        .into_iter()
+        .find(|file| file.exists());
     let Some(driver) = driver else { return Ok(None) };
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["drive", "--shape", shape.name]).env("VK_DRIVER_FILES", driver);
@@ -95,11 +104,16 @@ pub fn swiftshader(shape: &Shape) -> anyhow::Result<Option<Driven>> {
 
 impl Driven {
     fn start(command: &mut Command) -> anyhow::Result<Self> {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let pipes = child.stdin.take().zip(child.stdout.take());
         let (stdin, stdout) = pipes.context("the engine's process has no pipes")?;
         let mut loaded = Self { child, stdin, stdout: BufReader::new(stdout) };
-        ensure!(loaded.line()? == "ready", "{} did not load its weights", command.get_program().display());
+        ensure!(
+            loaded.line()? == "ready",
+            "{} did not load its weights",
+            command.get_program().display()
+        );
         // What fails, fails at the first step.
         loaded.seconds("prefill", 8)?;
         Ok(loaded)
@@ -157,20 +171,31 @@ fn install() -> anyhow::Result<PathBuf> {
 pub fn export_onnx(source: &Path, target: &Path) -> anyhow::Result<()> {
     let python = python("venv-onnx", "onnx, safetensors", &ONNX)?;
     let script = root().join("benches/peers/export_onnx.py");
-    finish(Command::new(python).arg(script).arg(source).arg(target), "it writes the encoder as ONNX")
+    finish(
+        Command::new(python).arg(script).arg(source).arg(target),
+        "it writes the encoder as ONNX",
+    )
 }
 
-/// A Python of its own that can import `modules`, after installing `packages` into it the first time.
+/// A Python of its own that can import `modules`, after installing `packages` into it the first
+/// time.
 fn python(folder_name: &str, modules: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
     let venv = folder().join(folder_name);
     let python = venv.join("bin/python");
     let import = format!("import {modules}");
     let works = |python: &Path| {
         let mut check = Command::new(python);
-        check.args(["-c", &import]).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+        check
+            .args(["-c", &import])
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
     };
     if !works(&python) {
-        finish(Command::new("python3").args(["-m", "venv"]).arg(&venv), "Python 3 with venv is needed")?;
+        finish(
+            Command::new("python3").args(["-m", "venv"]).arg(&venv),
+            "Python 3 with venv is needed",
+        )?;
         let mut pip = Command::new(&python);
         pip.args(["-m", "pip", "install", "--quiet"]).args(packages);
         finish(&mut pip, "some packages build with a C++ compiler")?;
@@ -182,7 +207,10 @@ fn python(folder_name: &str, modules: &str, packages: &[&str]) -> anyhow::Result
 fn finish(command: &mut Command, needed: &str) -> anyhow::Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     // Stdout is for the table.
-    let status = command.stdout(Stdio::null()).status().with_context(|| format!("could not run {name}: {needed}"))?;
+    let status = command
+        .stdout(Stdio::null())
+        .status()
+        .with_context(|| format!("could not run {name}: {needed}"))?;
     ensure!(status.success(), "{name} failed: {needed}");
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! How many tokens a second an engine decodes and takes in.
 //!
-//! Decoding is one row a step with logits at the end of each, greedily; prefill is all rows as one text, with the last one's logits.
+//! Decoding is one row a step with logits at the end of each, greedily; prefill is all rows as one
+//! text, with the last one's logits.
 
 use std::sync::Arc;
 
 use potluck_engine::engine::{
-    BackendChoice, Engine, ForwardError, Input, LoadError, MAX_ROWS, Output, SessionError, Step, Want,
+    BackendChoice, Engine, ForwardError, Input, LoadError, MAX_ROWS, Output, SessionError, Step,
+    Want,
 };
 use potluck_engine::package::{BlobRole, ModelConfig};
 use potluck_engine::sampler::Sampling;
@@ -40,7 +42,8 @@ pub enum RateError {
 }
 
 const SESSION: u128 = 1;
-const TOKEN: Want = Want::Token(Sampling { temperature_milli: 0, top_k: 0, top_p_milli: 1000, seed: 0 });
+const TOKEN: Want =
+    Want::Token(Sampling { temperature_milli: 0, top_k: 0, top_p_milli: 1000, seed: 0 });
 
 impl Subject {
     /// An engine with a whole model of random weights, made and loaded part by part.
@@ -81,14 +84,20 @@ impl Subject {
         for chunk in text.chunks(MAX_ROWS) {
             let next = position + u32::try_from(chunk.len()).unwrap_or(0);
             self.engine
-                .forward(SESSION, position, Input::Tokens(chunk), if next == tokens { TOKEN } else { Want::Nothing })
+                .forward(
+                    SESSION,
+                    position,
+                    Input::Tokens(chunk),
+                    if next == tokens { TOKEN } else { Want::Nothing },
+                )
                 .await?;
             position = next;
         }
         Ok(begun.elapsed().as_secs_f64())
     }
 
-    /// Seconds for drawing `tokens` greedily, one after the other, after a first one that does not count.
+    /// Seconds for drawing `tokens` greedily, one after the other, after a first one that does not
+    /// count.
     ///
     /// # Errors
     /// If a step fails.
@@ -102,7 +111,8 @@ impl Subject {
         Ok(begun.elapsed().as_secs_f64())
     }
 
-    /// Seconds for drawing `tokens` in each of so many sessions, one of each in a step, after first ones that do not count.
+    /// Seconds for drawing `tokens` in each of so many sessions, one of each in a step, after first
+    /// ones that do not count.
     ///
     /// # Errors
     /// If a step fails.

@@ -1,4 +1,5 @@
-//! Shapes of models that people use. A token's cost depends on the shape alone, so random weights measure it as well as real ones.
+//! Shapes of models that people use. A token's cost depends on the shape alone, so random weights
+//! measure it as well as real ones.
 
 use potluck_engine::package::{Eps, ModelConfig};
 use potluck_engine::synthetic;
@@ -22,9 +23,27 @@ const POSITIONS: u32 = 2048;
 
 /// Every shape, the smallest first.
 pub const SHAPES: [Shape; 3] = [
-    Shape { name: "SmolLM2-135M", depth: (30, 576, 1536), heads: (9, 3, 64), vocab: 49_152, qk_norm: false },
-    Shape { name: "Qwen3-0.6B", depth: (28, 1024, 3072), heads: (16, 8, 128), vocab: 151_936, qk_norm: true },
-    Shape { name: "Llama-3.2-1B", depth: (16, 2048, 8192), heads: (32, 8, 64), vocab: 128_256, qk_norm: false },
+    Shape {
+        name: "SmolLM2-135M",
+        depth: (30, 576, 1536),
+        heads: (9, 3, 64),
+        vocab: 49_152,
+        qk_norm: false,
+    },
+    Shape {
+        name: "Qwen3-0.6B",
+        depth: (28, 1024, 3072),
+        heads: (16, 8, 128),
+        vocab: 151_936,
+        qk_norm: true,
+    },
+    Shape {
+        name: "Llama-3.2-1B",
+        depth: (16, 2048, 8192),
+        heads: (32, 8, 64),
+        vocab: 128_256,
+        qk_norm: false,
+    },
 ];
 
 impl Shape {

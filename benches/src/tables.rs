@@ -60,7 +60,8 @@ const PAGE_SHAPE: &str = "SmolLM2-135M";
 pub async fn engine(plan: Plan, shapes: &[Shape], pages: &Path) -> anyhow::Result<Vec<Measured>> {
     let mut table = Vec::new();
     if let Some(milliseconds) = handing_over(STEP_LAYERS)? {
-        let name = format!("one decode step of {STEP_LAYERS} layers handed to a GPU, processor time");
+        let name =
+            format!("one decode step of {STEP_LAYERS} layers handed to a GPU, processor time");
         table.push(Measured::new(&name, milliseconds, "ms").aiming_at(STEP_AIM_MS));
     }
     for shape in shapes {
@@ -86,7 +87,12 @@ pub async fn engine(plan: Plan, shapes: &[Shape], pages: &Path) -> anyhow::Resul
     Ok(table)
 }
 
-fn alone(plan: Plan, heading: &str, native: &mut Native, table: &mut Vec<Measured>) -> anyhow::Result<()> {
+fn alone(
+    plan: Plan,
+    heading: &str,
+    native: &mut Native,
+    table: &mut Vec<Measured>,
+) -> anyhow::Result<()> {
     let (mut prefill, mut decode) = (Vec::new(), Vec::new());
     for _ in 0..plan.runs {
         prefill.push(native.prefill(plan.prefill)?);
@@ -98,7 +104,12 @@ fn alone(plan: Plan, heading: &str, native: &mut Native, table: &mut Vec<Measure
 }
 
 /// Several sessions that go through the layers together, beside one alone.
-fn together(plan: Plan, heading: &str, native: &mut Native, table: &mut Vec<Measured>) -> anyhow::Result<()> {
+fn together(
+    plan: Plan,
+    heading: &str,
+    native: &mut Native,
+    table: &mut Vec<Measured>,
+) -> anyhow::Result<()> {
     let (mut many, mut one) = (Vec::new(), Vec::new());
     for _ in 0..plan.runs {
         many.push(native.decode_together(SESSIONS, plan.decode)?);
@@ -109,10 +120,17 @@ fn together(plan: Plan, heading: &str, native: &mut Native, table: &mut Vec<Meas
     Ok(())
 }
 
-async fn in_a_page(plan: Plan, shape: &Shape, pages: &Path, table: &mut Vec<Measured>) -> anyhow::Result<()> {
+async fn in_a_page(
+    plan: Plan,
+    shape: &Shape,
+    pages: &Path,
+    table: &mut Vec<Measured>,
+) -> anyhow::Result<()> {
     let server = serve(pages, peers::folder(), peers::folder()).await?;
     let Plan { prefill, decode, .. } = plan;
-    let page = Page::open(server, Work { shape: shape.name, prefill, decode, gpu: false, peers: false }).await?;
+    let page =
+        Page::open(server, Work { shape: shape.name, prefill, decode, gpu: false, peers: false })
+            .await?;
     for what in ["prefill", "decode"] {
         let mut rates = Vec::new();
         for _ in 0..plan.runs {
@@ -124,16 +142,26 @@ async fn in_a_page(plan: Plan, shape: &Shape, pages: &Path, table: &mut Vec<Meas
     Ok(())
 }
 
-/// WebGPU in a page beside the same kernels in a native program, both on the software adapter that the browser brings.
-async fn on_webgpu(plan: Plan, shape: &Shape, pages: &Path, table: &mut Vec<Measured>) -> anyhow::Result<()> {
+/// WebGPU in a page beside the same kernels in a native program, both on the software adapter that
+/// the browser brings.
+async fn on_webgpu(
+    plan: Plan,
+    shape: &Shape,
+    pages: &Path,
+    table: &mut Vec<Measured>,
+) -> anyhow::Result<()> {
     let Some(mut native) = peers::swiftshader(shape)? else {
-        eprintln!("SKIPPED: WebGPU in a page: the browser brings no software adapter that a program could load");
+        eprintln!(
+            "SKIPPED: WebGPU in a page: the browser brings no software adapter that a program could load"
+        );
         return Ok(());
     };
     let server = serve(pages, peers::folder(), peers::folder()).await?;
     // It is slow: a few tokens are measured precisely enough.
     let (prefill, decode) = (plan.prefill.min(SOFTWARE_TOKENS), plan.decode.min(SOFTWARE_TOKENS));
-    let page = Page::open(server, Work { shape: shape.name, prefill, decode, gpu: true, peers: false }).await?;
+    let page =
+        Page::open(server, Work { shape: shape.name, prefill, decode, gpu: true, peers: false })
+            .await?;
     let mut rates = [(); 4].map(|()| Vec::new());
     for _ in 0..plan.runs {
         rates[0].extend(page.measure("ours-prefill").await?);
@@ -143,7 +171,10 @@ async fn on_webgpu(plan: Plan, shape: &Shape, pages: &Path, table: &mut Vec<Meas
     }
     let [prefill, native_prefill, decode, native_decode] = &rates;
     let row = |what: &str, ours: &[f64], theirs: &[f64]| {
-        let name = format!("{}, WebGPU in a page (SwiftShader), {what}; peer: the same natively", shape.name);
+        let name = format!(
+            "{}, WebGPU in a page (SwiftShader), {what}; peer: the same natively",
+            shape.name
+        );
         Measured::in_turns(&name, ours, theirs, RATE)
     };
     table.push(row("prefill", prefill, native_prefill));
@@ -156,10 +187,15 @@ async fn streamed(shape: &Shape, pages: &Path, table: &mut Vec<Measured>) -> any
     let shapes = peers::folder().join("shapes");
     std::fs::create_dir_all(&shapes)?;
     // One layer stands for all: every one has the same size.
-    std::fs::write(shapes.join("layer.blob"), Synthetic::part(&shape.config(), 1, BlobRole::Layer(0)))?;
+    std::fs::write(
+        shapes.join("layer.blob"),
+        Synthetic::part(&shape.config(), 1, BlobRole::Layer(0)),
+    )?;
     let server = serve(pages, peers::folder(), shapes).await?;
     let page = Page::streaming(server, shape.name).await?;
-    let [model, heap] = page.measure("stream").await?[..] else { bail!("streaming gives other numbers than it did") };
+    let [model, heap] = page.measure("stream").await?[..] else {
+        bail!("streaming gives other numbers than it did")
+    };
     let name = format!("{}, {model:.0} MB of layers into WebGPU, wasm heap at most", shape.name);
     table.push(Measured::new(&name, heap, "MB").aiming_at(STREAMING_AIM_MB));
     Ok(())
@@ -169,12 +205,17 @@ async fn streamed(shape: &Shape, pages: &Path, table: &mut Vec<Measured>) -> any
 ///
 /// # Errors
 /// If a peer cannot be installed or fails.
-pub async fn beside_peers(plan: Plan, shapes: &[Shape], pages: &Path) -> anyhow::Result<Vec<Measured>> {
+pub async fn beside_peers(
+    plan: Plan,
+    shapes: &[Shape],
+    pages: &Path,
+) -> anyhow::Result<Vec<Measured>> {
     let mut table = Vec::new();
     for shape in shapes {
         let weights = peers::weights(shape)?;
         for threads in counts() {
-            let (mut ours, mut theirs) = (Native::cpu(shape, threads)?, peers::llama_cpp(&weights, threads)?);
+            let (mut ours, mut theirs) =
+                (Native::cpu(shape, threads)?, peers::llama_cpp(&weights, threads)?);
             let heading = format!("{}, native, {}", shape.name, plural(threads));
             let mut rates = [(); 4].map(|()| Vec::new());
             for _ in 0..plan.runs {
@@ -185,9 +226,16 @@ pub async fn beside_peers(plan: Plan, shapes: &[Shape], pages: &Path) -> anyhow:
             }
             let [prefill, their_prefill, decode, their_decode] = &rates;
             let row = |what: &str, ours: &[f64], theirs: &[f64]| {
-                Measured::in_turns(&format!("{heading}, {what}; peer: llama.cpp Q8_0"), ours, theirs, RATE)
+                Measured::in_turns(
+                    &format!("{heading}, {what}; peer: llama.cpp Q8_0"),
+                    ours,
+                    theirs,
+                    RATE,
+                )
             };
-            table.push(row("prefill", prefill, their_prefill).aiming_at_ratio(LLAMA_CPP_PREFILL_AIM));
+            table.push(
+                row("prefill", prefill, their_prefill).aiming_at_ratio(LLAMA_CPP_PREFILL_AIM),
+            );
             table.push(row("decode", decode, their_decode).aiming_at_ratio(LLAMA_CPP_DECODE_AIM));
         }
         if plan.pages && shape.name == PAGE_SHAPE {
@@ -200,7 +248,11 @@ pub async fn beside_peers(plan: Plan, shapes: &[Shape], pages: &Path) -> anyhow:
     Ok(table)
 }
 
-async fn beside_onnxruntime(plan: Plan, pages: &Path, table: &mut Vec<Measured>) -> anyhow::Result<()> {
+async fn beside_onnxruntime(
+    plan: Plan,
+    pages: &Path,
+    table: &mut Vec<Measured>,
+) -> anyhow::Result<()> {
     let shapes = peers::folder().join("shapes");
     if !encoders::prepare(&shapes)? {
         eprintln!("SKIPPED: the encoder, which was not downloaded (POTLUCK_MINILM)");
@@ -214,24 +266,39 @@ async fn beside_onnxruntime(plan: Plan, pages: &Path, table: &mut Vec<Measured>)
         for turn in 0..=plan.runs {
             for (hook, rates) in [("ours-encode", &mut ours), ("onnxruntime", &mut theirs)] {
                 let measured = page.measure(hook).await?;
-                let [rate, cosine] = measured[..] else { bail!("{hook} gives other numbers than it did") };
-                ensure!(cosine >= LEAST_COSINE, "the encoders compute different things: cosine {cosine}");
+                let [rate, cosine] = measured[..] else {
+                    bail!("{hook} gives other numbers than it did")
+                };
+                ensure!(
+                    cosine >= LEAST_COSINE,
+                    "the encoders compute different things: cosine {cosine}"
+                );
                 if turn > 0 {
                     rates.push(rate);
                 }
             }
         }
         let (texts, backend) = (encoders::BATCH, page.backend());
-        let name = format!("MiniLM, {texts} texts, {backend} in a page, {on}; peer: onnxruntime-web f32");
-        table.push(Measured::in_turns(&name, &ours, &theirs, "texts/s").aiming_at_ratio(ONNXRUNTIME_AIM));
+        let name =
+            format!("MiniLM, {texts} texts, {backend} in a page, {on}; peer: onnxruntime-web f32");
+        table.push(
+            Measured::in_turns(&name, &ours, &theirs, "texts/s").aiming_at_ratio(ONNXRUNTIME_AIM),
+        );
     }
     Ok(())
 }
 
-async fn beside_wllama(plan: Plan, shape: &Shape, pages: &Path, table: &mut Vec<Measured>) -> anyhow::Result<()> {
+async fn beside_wllama(
+    plan: Plan,
+    shape: &Shape,
+    pages: &Path,
+    table: &mut Vec<Measured>,
+) -> anyhow::Result<()> {
     let server = serve(pages, peers::npm_packages()?, peers::folder().join("shapes")).await?;
     let Plan { prefill, decode, .. } = plan;
-    let page = Page::open(server, Work { shape: shape.name, prefill, decode, gpu: false, peers: true }).await?;
+    let page =
+        Page::open(server, Work { shape: shape.name, prefill, decode, gpu: false, peers: true })
+            .await?;
     let mut rates = [(); 4].map(|()| Vec::new());
     for _ in 0..plan.runs {
         rates[0].extend(page.measure("ours-prefill").await?);
@@ -244,7 +311,11 @@ async fn beside_wllama(plan: Plan, shape: &Shape, pages: &Path, table: &mut Vec<
     }
     let [prefill, their_prefill, decode, their_decode] = &rates;
     let row = |what: &str, ours: &[f64], theirs: &[f64]| {
-        let name = format!("{}, {} in a page, 1 thread, {what}; peer: wllama Q8_0", shape.name, page.backend());
+        let name = format!(
+            "{}, {} in a page, 1 thread, {what}; peer: wllama Q8_0",
+            shape.name,
+            page.backend()
+        );
         Measured::in_turns(&name, ours, theirs, RATE)
     };
     table.push(row("prefill", prefill, their_prefill).aiming_at_ratio(WLLAMA_PREFILL_AIM));

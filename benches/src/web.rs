@@ -23,7 +23,8 @@ pub struct WebSubject(Subject);
 
 #[wasm_bindgen]
 impl WebSubject {
-    /// An engine with a whole model of random weights; `gpu` picks WebGPU, a software adapter too, else wasm SIMD.
+    /// An engine with a whole model of random weights; `gpu` picks WebGPU, a software adapter too,
+    /// else wasm SIMD.
     ///
     /// # Errors
     /// If there is no such shape or backend.
@@ -110,9 +111,13 @@ impl WebEncoder {
         };
         let manifest = Arc::clone(&self.manifest);
         let loaded = if gpu {
-            Loaded::Gpu(Box::new(GpuEncoder::new(true, manifest, blob).await.map_err(JsError::from)?))
+            Loaded::Gpu(Box::new(
+                GpuEncoder::new(true, manifest, blob).await.map_err(JsError::from)?,
+            ))
         } else {
-            Loaded::Cpu(Box::new(Encoder::new(CpuPath::detect(), manifest, blob).map_err(JsError::from)?))
+            Loaded::Cpu(Box::new(
+                Encoder::new(CpuPath::detect(), manifest, blob).map_err(JsError::from)?,
+            ))
         };
         self.encoder = Some(loaded);
         self.blobs.clear();
@@ -128,11 +133,16 @@ impl WebEncoder {
         }
     }
 
-    /// The vectors of texts, one after the other; `tokens` are all texts', `lengths` how many each has.
+    /// The vectors of texts, one after the other; `tokens` are all texts', `lengths` how many each
+    /// has.
     ///
     /// # Errors
     /// If a text is empty, too long, or has a token that is none, or the GPU fails.
-    pub async fn encode(&mut self, tokens: Vec<u32>, lengths: Vec<u32>) -> Result<Vec<f64>, JsValue> {
+    pub async fn encode(
+        &mut self,
+        tokens: Vec<u32>,
+        lengths: Vec<u32>,
+    ) -> Result<Vec<f64>, JsValue> {
         let encoder = self.encoder.as_mut().ok_or_else(|| JsError::new("no encoder is loaded"))?;
         let mut rest = &tokens[..];
         let mut texts = Vec::with_capacity(lengths.len());
@@ -188,15 +198,18 @@ impl WebLayers {
         Ok(self.engine.load(BlobRole::Layer(index), &bytes).map_err(JsError::from)?)
     }
 
-    /// Proves that they are there: a row through all but the first and the last, which would need the embedding and the head. What a device
-    /// had no room for fails here.
+    /// Proves that they are there: a row through all but the first and the last, which would need
+    /// the embedding and the head. What a device had no room for fails here.
     ///
     /// # Errors
     /// If one is not.
     pub async fn prove(&mut self) -> Result<(), JsValue> {
         let (first, width) = (1, self.config.d_model as usize);
         self.engine.open_session(1, first..self.config.layers - 1).map_err(JsError::from)?;
-        self.engine.forward(1, 0, Input::Hidden(&vec![1; width]), Want::Nothing).await.map_err(JsError::from)?;
+        self.engine
+            .forward(1, 0, Input::Hidden(&vec![1; width]), Want::Nothing)
+            .await
+            .map_err(JsError::from)?;
         Ok(())
     }
 

@@ -1,4 +1,5 @@
-//! Any bytes as a GGUF file: read whole or refused, never a panic or memory that the bytes do not account for.
+//! Any bytes as a GGUF file: read whole or refused, never a panic or memory that the bytes do not
+//! account for.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -1,4 +1,5 @@
-//! Any bytes as a manifest and the blob of a small model's layer, as strangers could send them: in range or refused.
+//! Any bytes as a manifest and the blob of a small model's layer, as strangers could send them: in
+//! range or refused.
 #![no_main]
 
 use potluck_engine::package::{LayerWeights, Linear, Manifest, Tables};
@@ -10,5 +11,6 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let config = config(1, 32, 32, (1, 1, 32), 32, 8);
     let _ = LayerWeights::from_bytes(&config, 0, bytes);
     let _ = Tables::from_bytes(&config, bytes);
-    let _ = Linear::vocabulary_from_bytes(&config, potluck_engine::package::BlobRole::Embedding, bytes);
+    let _ =
+        Linear::vocabulary_from_bytes(&config, potluck_engine::package::BlobRole::Embedding, bytes);
 });

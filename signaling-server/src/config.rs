@@ -1,4 +1,5 @@
-//! The command line and its environment twins, in one documented struct with defaults for development.
+//! The command line and its environment twins, in one documented struct with defaults for
+//! development.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -33,9 +34,11 @@ pub enum Task {
 pub enum ModelTask {
     /// Import a model into the exact format.
     Add {
-        /// A Hugging Face folder, a GGUF file, or a model of the Hub: hf:owner/name, hf:owner/name@revision, hf:owner/name/file.gguf.
+        /// A Hugging Face folder, a GGUF file, or a model of the Hub: hf:owner/name,
+        /// hf:owner/name@revision, hf:owner/name/file.gguf.
         source: String,
-        /// How the layers' weights are kept: q8 is as good as the original, q4 half as large and a little worse.
+        /// How the layers' weights are kept: q8 is as good as the original, q4 half as large and a
+        /// little worse.
         #[arg(long, default_value = "q8")]
         weights: WeightFormat,
         /// Positions at most; a model made for fewer keeps its own number.
@@ -110,10 +113,12 @@ pub struct Config {
     /// Folder of the built page (`trunk build`); without it only the API is served.
     #[arg(long, env = "POTLUCK_PAGE_DIR")]
     pub page_dir: Option<PathBuf>,
-    /// STUN or TURN server for nodes on different networks, such as stun:stun.example.org:3478. May be given several times.
+    /// STUN or TURN server for nodes on different networks, such as stun:stun.example.org:3478. May
+    /// be given several times.
     #[arg(long = "ice-server", env = "POTLUCK_ICE_SERVERS", value_delimiter = ',')]
     pub ice_servers: Vec<String>,
-    /// Web origin, besides the server's own, whose pages may connect, such as `https://potluck.example`. May be given several times.
+    /// Web origin, besides the server's own, whose pages may connect, such as
+    /// `https://potluck.example`. May be given several times.
     #[arg(long = "allow-origin", env = "POTLUCK_ALLOW_ORIGINS", value_delimiter = ',')]
     pub allow_origins: Vec<String>,
     /// Connections at most; beyond it new ones are turned away with a sentence.
@@ -122,10 +127,12 @@ pub struct Config {
     /// Connections from one address at most. Classrooms and offices share one.
     #[arg(long, env = "POTLUCK_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 256)]
     pub max_connections_per_address: usize,
-    /// Messages a second from one connection; bursts of four times as many are fine. Opening a route takes about 20 a peer.
+    /// Messages a second from one connection; bursts of four times as many are fine. Opening a
+    /// route takes about 20 a peer.
     #[arg(long, env = "POTLUCK_MAX_MESSAGES_PER_SECOND", default_value_t = 200)]
     pub max_messages_per_second: u32,
-    /// How long to wait after a volunteer came or went before layers are planned anew, milliseconds: several often come together.
+    /// How long to wait after a volunteer came or went before layers are planned anew,
+    /// milliseconds: several often come together.
     #[arg(long, env = "POTLUCK_SETTLE_MS", default_value_t = 300)]
     pub settle_ms: u64,
 }

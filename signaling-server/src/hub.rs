@@ -1,7 +1,7 @@
 //! The one task that owns the scheduler and knows every connection: events in, messages out.
 //!
-//! Connections never wait for each other here: a message goes into the receiver's bounded outbox or, if that is full, the receiver is
-//! let go.
+//! Connections never wait for each other here: a message goes into the receiver's bounded outbox
+//! or, if that is full, the receiver is let go.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -29,7 +29,8 @@ enum Message {
     View { reply: oneshot::Sender<SwarmView> },
 }
 
-/// Messages on their way to the hub; when it is full, connections wait, and so their peers' sockets do.
+/// Messages on their way to the hub; when it is full, connections wait, and so their peers' sockets
+/// do.
 const HUB_QUEUE: usize = 1024;
 /// Messages on their way to a connection: a route's signals for the longest pipeline, and some.
 pub(crate) const OUTBOX: usize = 512;
@@ -45,7 +46,12 @@ impl Hub {
         Self { messages }
     }
 
-    pub(crate) async fn join(&self, node: NodeId, connection: u64, outbox: mpsc::Sender<FromServer>) {
+    pub(crate) async fn join(
+        &self,
+        node: NodeId,
+        connection: u64,
+        outbox: mpsc::Sender<FromServer>,
+    ) {
         self.say(Message::Join { node, connection, outbox }).await;
     }
 
@@ -84,7 +90,8 @@ struct Work {
 impl Work {
     async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         loop {
-            let tick = self.start + self.scheduler.next_tick().unwrap_or_else(|| self.start.elapsed() + IDLE_TICK);
+            let tick = self.start
+                + self.scheduler.next_tick().unwrap_or_else(|| self.start.elapsed() + IDLE_TICK);
             tokio::select! {
                 message = messages.recv() => match message {
                     Some(message) => self.take(message).await,
@@ -101,7 +108,8 @@ impl Work {
         match message {
             Message::Join { node, connection, outbox } => {
                 if let Some((_, old)) = self.connections.insert(node, (connection, outbox)) {
-                    let reason = "this identity connected elsewhere; one connection an identity".to_owned();
+                    let reason =
+                        "this identity connected elsewhere; one connection an identity".to_owned();
                     let _ = old.try_send(FromServer::Refused { reason });
                     self.event(node, Event::Left).await;
                 }
@@ -119,7 +127,8 @@ impl Work {
                 }
             }
             Message::Signal { from, to, signal } => {
-                // Between peers of one session only; a signal that comes after its session's end is nobody's fault.
+                // Between peers of one session only; a signal that comes after its session's end is
+                // nobody's fault.
                 if self.scheduler.share_session(from, to) {
                     self.send(to, FromServer::Signal { from, signal }).await;
                 }

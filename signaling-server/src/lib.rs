@@ -1,4 +1,5 @@
-//! Potluck's rendezvous server: introduces peers, plans who holds what, keeps the tally, serves the page and the weights.
+//! Potluck's rendezvous server: introduces peers, plans who holds what, keeps the tally, serves the
+//! page and the weights.
 //!
 //! ```text
 //! socket (one task a connection) ──Event──▶ hub ──▶ scheduler (pure) ──Action──▶ hub ──▶ sockets

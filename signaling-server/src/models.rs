@@ -57,8 +57,8 @@ impl Models {
     pub fn open(data_dir: &Path) -> anyhow::Result<Self> {
         let mut models = Self::default();
         for (path, bytes) in manifests(&data_dir.join("models"))? {
-            let manifest =
-                Manifest::from_bytes(&bytes).with_context(|| format!("{} is no manifest", path.display()))?;
+            let manifest = Manifest::from_bytes(&bytes)
+                .with_context(|| format!("{} is no manifest", path.display()))?;
             models.add(ModelInfo::new(ModelId(*blake3::hash(&bytes).as_bytes()), &manifest));
         }
         Ok(models)
@@ -84,14 +84,17 @@ impl Models {
     /// As nodes are told.
     #[must_use]
     pub fn summaries(&self) -> Vec<ModelSummary> {
-        self.iter().map(|m| ModelSummary { id: m.id, name: m.name.clone(), layers: m.layers }).collect()
+        self.iter()
+            .map(|m| ModelSummary { id: m.id, name: m.name.clone(), layers: m.layers })
+            .collect()
     }
 }
 
 impl ModelInfo {
     fn new(id: ModelId, manifest: &Manifest) -> Self {
         let config = &manifest.config;
-        let total: u64 = manifest.blobs_for(0..config.layers).iter().map(|(_, blob)| blob.size_bytes).sum();
+        let total: u64 =
+            manifest.blobs_for(0..config.layers).iter().map(|(_, blob)| blob.size_bytes).sum();
         Self {
             id,
             name: manifest.name.clone(),
@@ -112,16 +115,20 @@ impl ModelInfo {
     }
 }
 
-/// Every `*.json` of a folder with its bytes, in the order of their names; none of a folder that is not there.
+/// Every `*.json` of a folder with its bytes, in the order of their names; none of a folder that is
+/// not there.
 fn manifests(folder: &Path) -> anyhow::Result<Vec<(PathBuf, Vec<u8>)>> {
     if !folder.exists() {
         return Ok(Vec::new());
     }
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).with_context(|| format!("could not list {}", folder.display()))? {
+    for entry in
+        std::fs::read_dir(folder).with_context(|| format!("could not list {}", folder.display()))?
+    {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "json") {
-            let bytes = std::fs::read(&path).with_context(|| format!("could not read {}", path.display()))?;
+            let bytes = std::fs::read(&path)
+                .with_context(|| format!("could not read {}", path.display()))?;
             found.push((path, bytes));
         }
     }
@@ -146,7 +153,11 @@ pub(crate) mod tests {
             tables_bytes: 1 << 16,
             total_bytes: u64::from(layers) << 20,
             max_positions: 512,
-            work: WorkModel { linear_macs_per_layer: 1, attention_macs_per_seen_position: 1, head_macs: 1 },
+            work: WorkModel {
+                linear_macs_per_layer: 1,
+                attention_macs_per_seen_position: 1,
+                head_macs: 1,
+            },
         }
     }
 }

@@ -45,12 +45,18 @@ impl Server {
     /// # Errors
     /// If the folder or a model in it cannot be read, or the address is taken.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(&config.data_dir)
-            .with_context(|| format!("could not make the data folder {}", config.data_dir.display()))?;
-        anyhow::ensure!(config.ice_servers.len() <= MAX_ICE_SERVERS, "at most {MAX_ICE_SERVERS} ICE servers");
+        std::fs::create_dir_all(&config.data_dir).with_context(|| {
+            format!("could not make the data folder {}", config.data_dir.display())
+        })?;
+        anyhow::ensure!(
+            config.ice_servers.len() <= MAX_ICE_SERVERS,
+            "at most {MAX_ICE_SERVERS} ICE servers"
+        );
         let models = Arc::new(Models::open(&config.data_dir)?);
         if models.iter().next().is_none() {
-            tracing::warn!("no model yet: add one with `potluck-server model add <folder>` and restart");
+            tracing::warn!(
+                "no model yet: add one with `potluck-server model add <folder>` and restart"
+            );
         }
         let store = Store::open(&config.data_dir).await.context("could not open the database")?;
         let listener = TcpListener::bind(config.listen).await.with_context(|| {
@@ -62,7 +68,8 @@ impl Server {
         let address = listener.local_addr()?;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).context("this system has no randomness")?;
-        let scheduler = Scheduler::new(Arc::clone(&models), Duration::from_millis(config.settle_ms), seed);
+        let scheduler =
+            Scheduler::new(Arc::clone(&models), Duration::from_millis(config.settle_ms), seed);
         let hub = Hub::start(scheduler, store.clone());
         let app = Arc::new(App { config, models, store, hub, doors: Arc::default() });
         Ok(Self { listener, address, app })
@@ -79,7 +86,8 @@ impl Server {
     /// # Errors
     /// If the listener fails.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
-        let router = http::router(Arc::clone(&self.app)).into_make_service_with_connect_info::<SocketAddr>();
+        let router =
+            http::router(Arc::clone(&self.app)).into_make_service_with_connect_info::<SocketAddr>();
         let (stopped, mut told) = tokio::sync::watch::channel(false);
         let serving = axum::serve(self.listener, router).with_graceful_shutdown(async move {
             stop.await;
@@ -90,7 +98,8 @@ impl Server {
         tokio::pin!(serving);
         tokio::select! {
             result = &mut serving => result?,
-            // WebSockets stay open as long as their nodes do; they come back to the next server by themselves.
+            // WebSockets stay open as long as their nodes do; they come back to the next server by
+            // themselves.
             () = async { let _ = told.wait_for(|stopped| *stopped).await; tokio::time::sleep(FAREWELL).await } => {}
         }
         self.app.store.close().await;
@@ -101,7 +110,8 @@ impl Server {
 impl App {
     /// As nodes are told.
     pub(crate) fn ice_servers(&self) -> Vec<IceServer> {
-        let server = |url: &String| IceServer { urls: vec![url.clone()], username: None, credential: None };
+        let server =
+            |url: &String| IceServer { urls: vec![url.clone()], username: None, credential: None };
         self.config.ice_servers.iter().map(server).collect()
     }
 }

@@ -1,4 +1,5 @@
-//! One WebSocket: origin, counts, handshake, then messages to the hub and back, until either side ends it.
+//! One WebSocket: origin, counts, handshake, then messages to the hub and back, until either side
+//! ends it.
 //!
 //! Whatever is wrong ends this connection with a sentence, and disturbs no other.
 
@@ -54,7 +55,9 @@ impl Doors {
     fn enter(self: &Arc<Self>, address: IpAddr, app: &App) -> Result<Place, HttpError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.values().sum::<usize>() >= app.config.max_connections {
-            return Err(HttpError::Busy("this server has no more room for connections; try again later"));
+            return Err(HttpError::Busy(
+                "this server has no more room for connections; try again later",
+            ));
         }
         let count = open.entry(address).or_default();
         if *count >= app.config.max_connections_per_address {
@@ -86,7 +89,8 @@ pub(crate) async fn upgrade(
 ) -> Result<Response, HttpError> {
     check_origin(&headers, &app.config.allow_origins)?;
     let place = app.doors.enter(peer.ip(), &app)?;
-    let socket = socket.max_message_size(MAX_SERVER_MESSAGE_BYTES).max_frame_size(MAX_SERVER_MESSAGE_BYTES);
+    let socket =
+        socket.max_message_size(MAX_SERVER_MESSAGE_BYTES).max_frame_size(MAX_SERVER_MESSAGE_BYTES);
     Ok(socket.on_upgrade(move |socket| async move {
         let _place = place;
         converse(socket, app).await;
@@ -98,7 +102,9 @@ fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), HttpError
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let origin = origin.to_str().unwrap_or_default();
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let own = origin.split_once("://").is_some_and(|(_, authority)| !host.is_empty() && authority == host);
+    let own = origin
+        .split_once("://")
+        .is_some_and(|(_, authority)| !host.is_empty() && authority == host);
     if own || allowed.iter().any(|allowed| allowed.trim_end_matches('/') == origin) {
         return Ok(());
     }
@@ -117,7 +123,9 @@ enum End {
 
 async fn converse(mut socket: WebSocket, app: Arc<App>) {
     let handshake = timeout(HANDSHAKE, shake_hands(&mut socket, &app)).await;
-    let node = match handshake.unwrap_or_else(|_| Err(End::Refused("the handshake took too long".to_owned()))) {
+    let node = match handshake
+        .unwrap_or_else(|_| Err(End::Refused("the handshake took too long".to_owned())))
+    {
         Ok(node) => node,
         Err(end) => return finish(socket, end).await,
     };
@@ -140,7 +148,8 @@ async fn shake_hands(socket: &mut WebSocket, app: &App) -> Result<NodeId, End> {
         )));
     }
     let mut nonce = [0; 32];
-    getrandom::fill(&mut nonce).map_err(|_| End::Refused("the server has no randomness".to_owned()))?;
+    getrandom::fill(&mut nonce)
+        .map_err(|_| End::Refused("the server has no randomness".to_owned()))?;
     send(socket, &FromServer::Challenge { nonce }).await?;
     let ToServer::Prove { signature } = receive(socket).await? else {
         return Err(End::Refused("the challenge must be answered first".to_owned()));
@@ -148,7 +157,11 @@ async fn shake_hands(socket: &mut WebSocket, app: &App) -> Result<NodeId, End> {
     if !verify(node, Purpose::Challenge, &challenge_bytes(&nonce, node), &signature) {
         return Err(End::Refused("the signature does not prove the key".to_owned()));
     }
-    send(socket, &FromServer::Welcome { ice_servers: app.ice_servers(), models: app.models.summaries() }).await?;
+    send(
+        socket,
+        &FromServer::Welcome { ice_servers: app.ice_servers(), models: app.models.summaries() },
+    )
+    .await?;
     Ok(node)
 }
 
@@ -160,7 +173,8 @@ async fn exchange(
     outbox: &mpsc::Sender<FromServer>,
     inbox: &mut mpsc::Receiver<FromServer>,
 ) -> End {
-    let rate = NonZeroU32::new(app.config.max_messages_per_second.max(1)).unwrap_or(NonZeroU32::MIN);
+    let rate =
+        NonZeroU32::new(app.config.max_messages_per_second.max(1)).unwrap_or(NonZeroU32::MIN);
     let limiter = RateLimiter::direct(
         Quota::per_second(rate).allow_burst(rate.saturating_mul(NonZeroU32::MIN.saturating_add(3))),
     );
@@ -235,7 +249,9 @@ async fn take(
                     Verdict::TryAgain
                 }
             };
-            return outbox.try_send(FromServer::ReceiptResult { receipt, verdict }).map_err(|_| End::Gone);
+            return outbox
+                .try_send(FromServer::ReceiptResult { receipt, verdict })
+                .map_err(|_| End::Gone);
         }
         ToServer::Lend(offer) => {
             if let Err(error) = app.store.save_kind(node, offer.kind).await {
@@ -247,7 +263,9 @@ async fn take(
         ToServer::Holding { model, layers } => Event::Holding { model, layers },
         ToServer::Ask { request, model, avoid } => Event::Ask { request, model, avoid },
         ToServer::Cancel { request } => Event::Cancel { request },
-        ToServer::EndSession { session, reason, culprit } => Event::EndSession { session, reason, culprit },
+        ToServer::EndSession { session, reason, culprit } => {
+            Event::EndSession { session, reason, culprit }
+        }
         ToServer::Report(report) => Event::Report(report),
     };
     app.hub.event(node, connection, event).await;
@@ -261,16 +279,21 @@ async fn receive(socket: &mut WebSocket) -> Result<ToServer, End> {
                 return decode_to_server(&bytes).map_err(|error| End::Refused(error.to_string()));
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-            Some(Ok(Message::Text(_))) => return Err(End::Refused("messages are binary".to_owned())),
+            Some(Ok(Message::Text(_))) => {
+                return Err(End::Refused("messages are binary".to_owned()));
+            }
             Some(Err(error)) => return Err(unreadable(&error)),
             Some(Ok(Message::Close(_))) | None => return Err(End::Gone),
         }
     }
 }
 
-/// A frame over the size limit comes as an error; so does a broken connection, to which the sentence is lost.
+/// A frame over the size limit comes as an error; so does a broken connection, to which the
+/// sentence is lost.
 fn unreadable(error: &axum::Error) -> End {
-    End::Refused(clip_reason(&format!("unreadable: {error}; at most {MAX_SERVER_MESSAGE_BYTES} bytes a message")))
+    End::Refused(clip_reason(&format!(
+        "unreadable: {error}; at most {MAX_SERVER_MESSAGE_BYTES} bytes a message"
+    )))
 }
 
 async fn send(socket: &mut WebSocket, message: &FromServer) -> Result<(), End> {
@@ -320,7 +343,8 @@ mod tests {
         for good in [None, Some("http://127.0.0.1:8080"), Some("https://blog.example")] {
             assert!(check_origin(&headers(good), &allowed).is_ok(), "{good:?}");
         }
-        for bad in [Some("http://127.0.0.1"), Some("https://evil.example"), Some("null"), Some("")] {
+        for bad in [Some("http://127.0.0.1"), Some("https://evil.example"), Some("null"), Some("")]
+        {
             assert!(check_origin(&headers(bad), &allowed).is_err(), "{bad:?}");
         }
     }

@@ -1,7 +1,8 @@
 //! What survives a restart: sessions, receipts and the transfers that credit them, in SQLite.
 //!
-//! A receipt is credited in one transaction, and acknowledged only after it is on disk (WAL, `synchronous=FULL`): a `kill -9` at any
-//! moment loses no acknowledged credit, and a receipt handed in again is recognised.
+//! A receipt is credited in one transaction, and acknowledged only after it is on disk (WAL,
+//! `synchronous=FULL`): a `kill -9` at any moment loses no acknowledged credit, and a receipt
+//! handed in again is recognised.
 
 use std::path::Path;
 
@@ -11,7 +12,9 @@ use potluck_protocol::codec;
 use potluck_protocol::id::{NodeId, SessionId};
 use potluck_protocol::receipt::{Receipt, SignedReceipt};
 use potluck_protocol::server::{NodeKind, Session};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{Row as _, Sqlite, Transaction};
 
 use crate::models::Models;
@@ -143,13 +146,19 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails; the receipt may be handed in again.
-    pub async fn credit(&self, signed: &SignedReceipt, from: NodeId, models: &Models) -> Result<Credit, StoreError> {
+    pub async fn credit(
+        &self,
+        signed: &SignedReceipt,
+        from: NodeId,
+        models: &Models,
+    ) -> Result<Credit, StoreError> {
         let receipt = &signed.receipt;
         let id = receipt.id();
         // IMMEDIATE: two receipts of one worker must not both see the same progress.
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let known =
-            sqlx::query("SELECT 1 FROM receipts WHERE id = ?").bind(&id.0[..]).fetch_optional(&mut *transaction);
+        let known = sqlx::query("SELECT 1 FROM receipts WHERE id = ?")
+            .bind(&id.0[..])
+            .fetch_optional(&mut *transaction);
         if known.await?.is_some() {
             return Ok(Credit::Credited(balance(&mut transaction, receipt.worker).await?));
         }
@@ -157,10 +166,14 @@ impl Store {
             return Ok(Credit::Refused("this server opened no such session".to_owned()));
         };
         let Some(model) = models.get(session.model) else {
-            return Ok(Credit::Refused("this server does not serve that model any more".to_owned()));
+            return Ok(Credit::Refused(
+                "this server does not serve that model any more".to_owned(),
+            ));
         };
         let progress = progress(&mut transaction, receipt).await?;
-        if let Err(refusal) = check(signed, from, &session, model.layers, model.max_positions, progress) {
+        if let Err(refusal) =
+            check(signed, from, &session, model.layers, model.max_positions, progress)
+        {
             return Ok(Credit::Refused(explain(refusal)));
         }
         let macs = model.work.macs(receipt);
@@ -222,12 +235,17 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn sum_of_postings(&self) -> Result<i64, StoreError> {
-        let row = sqlx::query("SELECT COALESCE(SUM(macs), 0) AS total FROM postings").fetch_one(&self.pool).await?;
+        let row = sqlx::query("SELECT COALESCE(SUM(macs), 0) AS total FROM postings")
+            .fetch_one(&self.pool)
+            .await?;
         Ok(row.try_get("total")?)
     }
 }
 
-async fn session(transaction: &mut Transaction<'_, Sqlite>, id: SessionId) -> Result<Option<Session>, StoreError> {
+async fn session(
+    transaction: &mut Transaction<'_, Sqlite>,
+    id: SessionId,
+) -> Result<Option<Session>, StoreError> {
     let row = sqlx::query("SELECT body FROM sessions WHERE id = ?")
         .bind(&id.0[..])
         .fetch_optional(&mut **transaction)
@@ -237,7 +255,10 @@ async fn session(transaction: &mut Transaction<'_, Sqlite>, id: SessionId) -> Re
     codec::decode_session(&body).map(Some).map_err(|_| StoreError::Unreadable("session"))
 }
 
-async fn progress(transaction: &mut Transaction<'_, Sqlite>, receipt: &Receipt) -> Result<Progress, StoreError> {
+async fn progress(
+    transaction: &mut Transaction<'_, Sqlite>,
+    receipt: &Receipt,
+) -> Result<Progress, StoreError> {
     let row = sqlx::query(
         "SELECT sequence, to_position FROM receipts WHERE session = ? AND worker = ? ORDER BY sequence DESC LIMIT 1",
     )
@@ -246,14 +267,22 @@ async fn progress(transaction: &mut Transaction<'_, Sqlite>, receipt: &Receipt) 
     .fetch_optional(&mut **transaction)
     .await?;
     let Some(row) = row else { return Ok(Progress::default()) };
-    Ok(Progress { next_sequence: row.try_get::<u32, _>("sequence")? + 1, next_position: row.try_get("to_position")? })
+    Ok(Progress {
+        next_sequence: row.try_get::<u32, _>("sequence")? + 1,
+        next_position: row.try_get("to_position")?,
+    })
 }
 
-async fn balance(transaction: &mut Transaction<'_, Sqlite>, node: NodeId) -> Result<u64, StoreError> {
-    let row = sqlx::query("SELECT COALESCE(SUM(macs), 0) AS macs FROM postings WHERE account = 'earned' AND node = ?")
-        .bind(&node.0[..])
-        .fetch_one(&mut **transaction)
-        .await?;
+async fn balance(
+    transaction: &mut Transaction<'_, Sqlite>,
+    node: NodeId,
+) -> Result<u64, StoreError> {
+    let row = sqlx::query(
+        "SELECT COALESCE(SUM(macs), 0) AS macs FROM postings WHERE account = 'earned' AND node = ?",
+    )
+    .bind(&node.0[..])
+    .fetch_one(&mut **transaction)
+    .await?;
     Ok(row.try_get::<i64, _>("macs")?.unsigned_abs())
 }
 
@@ -344,16 +373,25 @@ mod tests {
         let store = Store::open(folder.path()).await.unwrap();
         store.save_session(&case.session).await.unwrap();
         let first = signed(&case, 0, 0, 64);
-        let Credit::Credited(balance) = store.credit(&first, worker, &case.models).await.unwrap() else { panic!() };
+        let Credit::Credited(balance) = store.credit(&first, worker, &case.models).await.unwrap()
+        else {
+            panic!()
+        };
         assert_eq!(balance, 6 * (64 + 64 * 65 / 2));
         store.close().await;
 
         let store = Store::open(folder.path()).await.unwrap();
-        assert_eq!(store.credit(&first, worker, &case.models).await.unwrap(), Credit::Credited(balance));
+        assert_eq!(
+            store.credit(&first, worker, &case.models).await.unwrap(),
+            Credit::Credited(balance)
+        );
         assert_eq!(store.contributors(10).await.unwrap()[0].macs, balance);
         assert_eq!(store.sum_of_postings().await.unwrap(), 0);
         let second = signed(&case, 1, 64, 70);
-        let Credit::Credited(more) = store.credit(&second, worker, &case.models).await.unwrap() else { panic!() };
+        let Credit::Credited(more) = store.credit(&second, worker, &case.models).await.unwrap()
+        else {
+            panic!()
+        };
         assert!(more > balance);
         assert_eq!(store.sum_of_postings().await.unwrap(), 0);
     }
@@ -372,11 +410,20 @@ mod tests {
         let mut unknown = signed(&case, 0, 0, 10);
         unknown.receipt.session = SessionId([8; 16]);
         for bad in [inflated, skipped, forged, unknown] {
-            assert!(matches!(store.credit(&bad, worker, &case.models).await.unwrap(), Credit::Refused(_)), "{bad:?}");
+            assert!(
+                matches!(
+                    store.credit(&bad, worker, &case.models).await.unwrap(),
+                    Credit::Refused(_)
+                ),
+                "{bad:?}"
+            );
         }
         let stolen = signed(&case, 0, 0, 10);
         let thief = case.requester.node();
-        assert!(matches!(store.credit(&stolen, thief, &case.models).await.unwrap(), Credit::Refused(_)));
+        assert!(matches!(
+            store.credit(&stolen, thief, &case.models).await.unwrap(),
+            Credit::Refused(_)
+        ));
         assert_eq!(store.contributors(10).await.unwrap(), vec![]);
     }
 }

@@ -1,4 +1,5 @@
-//! Who one is must be proved with the key, in the order and versions of the protocol, from a page that may connect, once at a time.
+//! Who one is must be proved with the key, in the order and versions of the protocol, from a page
+//! that may connect, once at a time.
 
 mod support;
 
@@ -18,7 +19,13 @@ async fn a_key_must_be_proved() -> anyhow::Result<()> {
     // Another's key, signed with one's own.
     let mut thief = Member::connect(&server, 1).await?;
     let victim = Identity::from_seed(&[2; 32]).node();
-    thief.say(&ToServer::Hello { protocol: PROTOCOL_VERSION, numerics: NUMERICS_VERSION, node: victim }).await;
+    thief
+        .say(&ToServer::Hello {
+            protocol: PROTOCOL_VERSION,
+            numerics: NUMERICS_VERSION,
+            node: victim,
+        })
+        .await;
     let FromServer::Challenge { nonce } = thief.hear().await else { anyhow::bail!("no challenge") };
     let signature = thief.identity.sign(Purpose::Challenge, &challenge_bytes(&nonce, victim));
     thief.say(&ToServer::Prove { signature }).await;
@@ -28,8 +35,12 @@ async fn a_key_must_be_proved() -> anyhow::Result<()> {
     // A proof overheard on another connection.
     let mut replayer = Member::connect(&server, 3).await?;
     let node = replayer.node();
-    replayer.say(&ToServer::Hello { protocol: PROTOCOL_VERSION, numerics: NUMERICS_VERSION, node }).await;
-    let FromServer::Challenge { nonce: fresh } = replayer.hear().await else { anyhow::bail!("no challenge") };
+    replayer
+        .say(&ToServer::Hello { protocol: PROTOCOL_VERSION, numerics: NUMERICS_VERSION, node })
+        .await;
+    let FromServer::Challenge { nonce: fresh } = replayer.hear().await else {
+        anyhow::bail!("no challenge")
+    };
     assert_ne!(fresh, nonce);
     let signature = replayer.identity.sign(Purpose::Challenge, &challenge_bytes(&nonce, node));
     replayer.say(&ToServer::Prove { signature }).await;
@@ -39,15 +50,20 @@ async fn a_key_must_be_proved() -> anyhow::Result<()> {
     // Other numerics must never share a session.
     let mut old = Member::connect(&server, 4).await?;
     let node = old.node();
-    old.say(&ToServer::Hello { protocol: PROTOCOL_VERSION, numerics: NUMERICS_VERSION + 1, node }).await;
+    old.say(&ToServer::Hello { protocol: PROTOCOL_VERSION, numerics: NUMERICS_VERSION + 1, node })
+        .await;
     let reason = old.refusal().await;
     assert!(reason.contains("numerics") && reason.contains("update"), "{reason}");
 
     // A page from elsewhere.
     let mut request = server.socket_url().into_client_request()?;
-    request.headers_mut().insert(header::ORIGIN, HeaderValue::from_static("https://elsewhere.example"));
+    request
+        .headers_mut()
+        .insert(header::ORIGIN, HeaderValue::from_static("https://elsewhere.example"));
     match connect_async(request).await {
-        Err(tungstenite::Error::Http(response)) => assert_eq!(response.status(), StatusCode::FORBIDDEN),
+        Err(tungstenite::Error::Http(response)) => {
+            assert_eq!(response.status(), StatusCode::FORBIDDEN)
+        }
         other => panic!("{other:?}"),
     }
 

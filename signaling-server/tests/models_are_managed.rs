@@ -22,8 +22,15 @@ impl Data {
     /// What `potluck-server model ...` prints: on success to stdout, else to stderr.
     fn model(&self, arguments: &[&str]) -> Result<String, String> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_potluck-server"));
-        let output = command.arg("model").args(arguments).arg("--data-dir").arg(self.0.path()).output().unwrap();
-        let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        let output = command
+            .arg("model")
+            .args(arguments)
+            .arg("--data-dir")
+            .arg(self.0.path())
+            .output()
+            .unwrap();
+        let [stdout, stderr] =
+            [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
         if output.status.success() { Ok(stdout) } else { Err(stderr) }
     }
 
@@ -38,10 +45,16 @@ fn models_come_are_listed_and_go() {
     assert!(data.model(&["list"]).unwrap().contains("no models"));
     assert!(data.model(&["add", &folder]).unwrap().starts_with("added potluck-tiny as 9e8168b5"));
     let blobs = data.files("blobs");
-    data.model(&["add", &folder, "--weights", "q4", "--context", "256", "--name", "small"]).unwrap();
+    data.model(&["add", &folder, "--weights", "q4", "--context", "256", "--name", "small"])
+        .unwrap();
     let list = data.model(&["list"]).unwrap();
-    let line =
-        |name: &str| list.lines().find(|line| line.starts_with(name)).unwrap().split_whitespace().collect::<Vec<_>>();
+    let line = |name: &str| {
+        list.lines()
+            .find(|line| line.starts_with(name))
+            .unwrap()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+    };
     assert_eq!(line("potluck-tiny")[..6], ["potluck-tiny", "llama", "6", "8", "bit", "512"]);
     assert_eq!(line("small")[..6], ["small", "llama", "6", "4", "bit", "256"]);
     // Embedding and tokenizer are shared, so removing one model leaves the other whole.
@@ -57,17 +70,32 @@ fn a_check_compares_with_what_the_model_was_made_from() {
     let (data, folder) = (Data::new(), built_in().display().to_string());
     data.model(&["add", &folder]).unwrap();
     let text = data.0.path().join("text.txt");
-    fs::write(&text, "Long ago, a fox named Elsie lived in the desert. She loved to explore. ".repeat(4)).unwrap();
+    fs::write(
+        &text,
+        "Long ago, a fox named Elsie lived in the desert. She loved to explore. ".repeat(4),
+    )
+    .unwrap();
     let text = text.display().to_string();
     let report = data.model(&["check", "potluck-tiny", "--text", &text]).unwrap();
     for named in ["positions", "perplexity", "greedy agreement", "saturated          0 values"] {
         assert!(report.contains(named), "{report}");
     }
-    assert_eq!(data.model(&["check", "potluck-tiny", "--text", &text, "--against", &folder]).unwrap(), report);
-    assert!(data.model(&["check", "none", "--text", &text]).unwrap_err().contains("no model \"none\""));
-    assert!(data.model(&["check", "potluck-tiny", "--text", "no-such-text"]).unwrap_err().contains("no-such-text"));
+    assert_eq!(
+        data.model(&["check", "potluck-tiny", "--text", &text, "--against", &folder]).unwrap(),
+        report
+    );
+    assert!(
+        data.model(&["check", "none", "--text", &text]).unwrap_err().contains("no model \"none\"")
+    );
+    assert!(
+        data.model(&["check", "potluck-tiny", "--text", "no-such-text"])
+            .unwrap_err()
+            .contains("no-such-text")
+    );
     fs::write(data.0.path().join("origins/potluck-tiny"), "/no/such/folder").unwrap();
-    assert!(data.model(&["check", "potluck-tiny", "--text", &text]).unwrap_err().contains("--against"));
+    assert!(
+        data.model(&["check", "potluck-tiny", "--text", &text]).unwrap_err().contains("--against")
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! A route introduces its members to each other and to nobody else; when one goes, the others read it at once.
+//! A route introduces its members to each other and to nobody else; when one goes, the others read
+//! it at once.
 
 mod support;
 
@@ -18,19 +19,29 @@ async fn only_peers_of_a_session_are_introduced() -> anyhow::Result<()> {
     assert_eq!(session.stages[0].node, volunteer.node());
 
     let signal = |from: &Member, to: &Member, sdp: &str| {
-        let signal = SignedSignal::new(&from.identity, to.node(), Signal::Offer { sdp: sdp.to_owned() });
+        let signal =
+            SignedSignal::new(&from.identity, to.node(), Signal::Offer { sdp: sdp.to_owned() });
         ToServer::Signal { to: to.node(), signal }
     };
     // The stranger's comes first, and is not passed on; the asker's is.
     stranger.say(&signal(&stranger, &volunteer, "stranger")).await;
-    // Its next message is taken after the signal, so the answer to it says that the signal has been dealt with.
+    // Its next message is taken after the signal, so the answer to it says that the signal has been
+    // dealt with.
     let model = stranger.model();
-    stranger.say(&ToServer::Ask { request: potluck_protocol::id::RequestId(9), model, avoid: Vec::new() }).await;
+    stranger
+        .say(&ToServer::Ask {
+            request: potluck_protocol::id::RequestId(9),
+            model,
+            avoid: Vec::new(),
+        })
+        .await;
     while !matches!(stranger.hear().await, FromServer::Route { .. }) {}
     let other = volunteer.serve().await;
     assert_eq!(other.requester, stranger.node());
     asker.say(&signal(&asker, &volunteer, "asker")).await;
-    let FromServer::Signal { from, signal } = volunteer.hear().await else { panic!("not the asker's signal") };
+    let FromServer::Signal { from, signal } = volunteer.hear().await else {
+        panic!("not the asker's signal")
+    };
     assert_eq!(from, asker.node());
     assert!(signal.is_from(asker.node(), volunteer.node()));
 

@@ -1,4 +1,5 @@
-//! Forged, inflated and replayed receipts are refused one by one, and the honest one beside them is credited once.
+//! Forged, inflated and replayed receipts are refused one by one, and the honest one beside them is
+//! credited once.
 
 mod support;
 
@@ -27,16 +28,26 @@ async fn only_true_receipts_are_credited() -> anyhow::Result<()> {
     };
     let lies = [
         ("the worker signs for the asker too", signed(&honest, &alone, &alone)),
-        ("changed after both signed", SignedReceipt { receipt: with(|r| r.to_position += 1), ..sign(&honest) }),
+        (
+            "changed after both signed",
+            SignedReceipt { receipt: with(|r| r.to_position += 1), ..sign(&honest) },
+        ),
         ("positions before its first", sign(&with(|r| r.from_position = 8))),
-        ("beyond the model's context", sign(&with(|r| (r.from_position, r.to_position) = (4000, 4032)))),
+        (
+            "beyond the model's context",
+            sign(&with(|r| (r.from_position, r.to_position) = (4000, 4032))),
+        ),
         ("layers it did not hold", sign(&with(|r| r.layers.end -= 1))),
         ("a session nobody opened", sign(&with(|r| r.session = SessionId([7; 16])))),
         ("a later number first", sign(&with(|r| r.sequence = 1))),
     ];
-    // What no session could make true is not a receipt at all: the connection that sends it is closed.
+    // What no session could make true is not a receipt at all: the connection that sends it is
+    // closed.
     let impossible = [
-        ("more positions than a receipt may have", sign(&with(|r| r.to_position = RECEIPT_POSITIONS + 1))),
+        (
+            "more positions than a receipt may have",
+            sign(&with(|r| r.to_position = RECEIPT_POSITIONS + 1)),
+        ),
         ("more draws than positions", sign(&with(|r| r.sampled = r.to_position + 1))),
         ("no positions", sign(&with(|r| r.to_position = 0))),
     ];
@@ -56,7 +67,9 @@ async fn only_true_receipts_are_credited() -> anyhow::Result<()> {
     let verdict = hand_in(&mut asker, honest.clone()).await;
     assert!(matches!(verdict, Verdict::Refused { .. }), "{verdict:?}");
 
-    let Verdict::Credited { balance_macs } = hand_in(&mut worker, honest.clone()).await else { panic!("not credited") };
+    let Verdict::Credited { balance_macs } = hand_in(&mut worker, honest.clone()).await else {
+        panic!("not credited")
+    };
     assert!(balance_macs > 0);
     // Again: recognised, and not credited twice. Under the next number: the positions are spent.
     assert_eq!(hand_in(&mut worker, honest.clone()).await, Verdict::Credited { balance_macs });
@@ -66,9 +79,12 @@ async fn only_true_receipts_are_credited() -> anyhow::Result<()> {
     assert!(matches!(hand_in(&mut worker, again).await, Verdict::Refused { .. }));
     // The rest of the work is credited as before.
     let mut next = honest.receipt;
-    (next.sequence, next.from_position, next.to_position) = (1, next.to_position, 2 * next.to_position);
+    (next.sequence, next.from_position, next.to_position) =
+        (1, next.to_position, 2 * next.to_position);
     let next = signed(&next, &worker.identity, &asker.identity);
-    let Verdict::Credited { balance_macs: more } = hand_in(&mut worker, next).await else { panic!("not credited") };
+    let Verdict::Credited { balance_macs: more } = hand_in(&mut worker, next).await else {
+        panic!("not credited")
+    };
     assert!(more > balance_macs);
     Ok(())
 }

@@ -69,7 +69,9 @@ impl SwarmView {
     #[must_use]
     pub fn covers(&self, layers: u32) -> bool {
         (0..layers).all(|layer| {
-            self.serving().any(|node| node.layers.is_some_and(|[first, last]| (first..=last).contains(&layer)))
+            self.serving().any(|node| {
+                node.layers.is_some_and(|[first, last]| (first..=last).contains(&layer))
+            })
         })
     }
 }
@@ -110,7 +112,8 @@ pub async fn models(server: &str) -> anyhow::Result<Vec<ModelView>> {
 
 async fn read<T: DeserializeOwned>(server: &str, what: &str) -> anyhow::Result<T> {
     let url = format!("{server}/api/v1/{what}");
-    let text = reqwest::get(&url).await.with_context(|| format!("{url} does not answer"))?.text().await?;
+    let text =
+        reqwest::get(&url).await.with_context(|| format!("{url} does not answer"))?.text().await?;
     serde_json::from_str(&text).with_context(|| format!("{url} answered {text:?}"))
 }
 
@@ -134,7 +137,8 @@ mod tests {
 
     #[test]
     fn only_serving_nodes_cover_layers() {
-        let mut view = SwarmView { nodes: vec![node(SERVING, Some([0, 2])), node("fetching", Some([3, 5]))] };
+        let mut view =
+            SwarmView { nodes: vec![node(SERVING, Some([0, 2])), node("fetching", Some([3, 5]))] };
         assert!(view.covers(3));
         assert!(!view.covers(6));
         view.nodes[1].state = SERVING.to_owned();

@@ -1,7 +1,8 @@
-//! A headless Chromium, driven through chromedriver by the page's `data-testid` hooks, as a person would click.
+//! A headless Chromium, driven through chromedriver by the page's `data-testid` hooks, as a person
+//! would click.
 //!
-//! One driver and one fresh profile each, so that several browsers are several strangers. Nothing is injected into the page: scripts are
-//! run only to read it.
+//! One driver and one fresh profile each, so that several browsers are several strangers. Nothing
+//! is injected into the page: scripts are run only to read it.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -16,7 +17,8 @@ use crate::devtools::DevTools;
 use crate::process::{Output, Process};
 use crate::wait::until;
 
-/// What every browser is started with: no window, no network of its own, no sleeping in the background, peers on this machine.
+/// What every browser is started with: no window, no network of its own, no sleeping in the
+/// background, peers on this machine.
 const FLAGS: [&str; 15] = [
     "--headless=new",
     "--enable-unsafe-webgpu",
@@ -31,7 +33,8 @@ const FLAGS: [&str; 15] = [
     "--disable-background-timer-throttling",
     "--disable-renderer-backgrounding",
     "--disable-backgrounding-occluded-windows",
-    // Without a camera permission Chromium hides local addresses behind names that only multicast DNS resolves; native peers have none.
+    // Without a camera permission Chromium hides local addresses behind names that only multicast
+    // DNS resolves; native peers have none.
     "--disable-features=WebRtcHideLocalIpsWithMdns",
     "--allow-loopback-in-peer-connection",
 ];
@@ -62,14 +65,17 @@ pub struct Browser {
     _driver: Process,
 }
 
-/// True if browsers can be driven here. Where `POTLUCK_REQUIRE_BROWSER` is set, tests that need one must not skip.
+/// True if browsers can be driven here. Where `POTLUCK_REQUIRE_BROWSER` is set, tests that need one
+/// must not skip.
 ///
 /// # Errors
 /// If there is none although one is required.
 pub fn is_available() -> anyhow::Result<bool> {
     let found = chromium().is_some();
     if !found && std::env::var_os("POTLUCK_REQUIRE_BROWSER").is_some() {
-        bail!("there is no Chromium with chromedriver, and POTLUCK_REQUIRE_BROWSER is set; run `cargo xtask setup`");
+        bail!(
+            "there is no Chromium with chromedriver, and POTLUCK_REQUIRE_BROWSER is set; run `cargo xtask setup`"
+        );
     }
     Ok(found)
 }
@@ -80,7 +86,8 @@ impl Browser {
     /// # Errors
     /// If there is no Chromium with chromedriver, or it does not start.
     pub async fn start(profile: &Path, log: &Path, graphics: Graphics) -> anyhow::Result<Self> {
-        let programs = chromium().context("there is no Chromium with chromedriver; run `cargo xtask setup`")?;
+        let programs = chromium()
+            .context("there is no Chromium with chromedriver; run `cargo xtask setup`")?;
         let port = free_port()?;
         let port_flag = format!("--port={port}");
         let mut driver = Process::start(&programs.driver, &[port_flag.as_ref()], Output::Log(log))?;
@@ -93,7 +100,10 @@ impl Browser {
             flags.push("--no-sandbox".to_owned());
         }
         let mut capabilities = Map::new();
-        capabilities.insert("goog:chromeOptions".to_owned(), json!({ "binary": programs.browser, "args": flags }));
+        capabilities.insert(
+            "goog:chromeOptions".to_owned(),
+            json!({ "binary": programs.browser, "args": flags }),
+        );
         let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(capabilities);
         let address = format!("http://127.0.0.1:{port}");
@@ -105,7 +115,10 @@ impl Browser {
             Ok(if listens { Ok(()) } else { Err(()) })
         })
         .await?;
-        let client = builder.connect(&address).await.with_context(|| format!("no browser; see {}", log.display()))?;
+        let client = builder
+            .connect(&address)
+            .await
+            .with_context(|| format!("no browser; see {}", log.display()))?;
         Ok(Self { client, _driver: driver })
     }
 
@@ -131,7 +144,8 @@ impl Browser {
     /// # Errors
     /// If it does not appear or cannot be clicked.
     pub async fn click(&self, hook: &str) -> anyhow::Result<()> {
-        // The page redraws while it works, so an element just found may be an old one, or covered for a moment: look again.
+        // The page redraws while it works, so an element just found may be an old one, or covered
+        // for a moment: look again.
         until(&format!("{hook} to be clicked"), async || {
             Ok(match self.find(hook).await {
                 Ok(element) => element.click().await.map_err(|error| error.to_string()),
@@ -157,13 +171,13 @@ impl Browser {
         .await
     }
 
-    /// The text of the element with this hook as it stands in the document, or `None` if there is no such element.
+    /// The text of the element with this hook as it stands in the document, or `None` if there is
+    /// no such element.
     ///
     /// # Errors
     /// If the browser is gone.
     pub async fn text(&self, hook: &str) -> anyhow::Result<Option<String>> {
-        let script =
-            "const e = document.querySelector(`[data-testid=\"${arguments[0]}\"]`); return e && e.textContent;";
+        let script = "const e = document.querySelector(`[data-testid=\"${arguments[0]}\"]`); return e && e.textContent;";
         Ok(self.read(script, &[json!(hook)]).await?.as_str().map(str::to_owned))
     }
 
@@ -171,7 +185,11 @@ impl Browser {
     ///
     /// # Errors
     /// If that does not come about.
-    pub async fn wait_for_text(&self, hook: &str, wanted: impl Fn(&str) -> bool) -> anyhow::Result<String> {
+    pub async fn wait_for_text(
+        &self,
+        hook: &str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> anyhow::Result<String> {
         until(&format!("the right text in {hook}"), async || {
             let text = self.text(hook).await?;
             Ok(match text {
@@ -200,12 +218,14 @@ impl Browser {
         self.tell("Emulation.setEmulatedMedia", features).await
     }
 
-    /// Shows pages as in a window of this size, CSS pixels; `phone` also has touch and a phone's viewport rules.
+    /// Shows pages as in a window of this size, CSS pixels; `phone` also has touch and a phone's
+    /// viewport rules.
     ///
     /// # Errors
     /// If the browser is gone.
     pub async fn show_size(&self, width: u32, height: u32, phone: bool) -> anyhow::Result<()> {
-        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 2, "mobile": phone });
+        let metrics =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 2, "mobile": phone });
         self.tell("Emulation.setDeviceMetricsOverride", metrics).await
     }
 
@@ -228,8 +248,8 @@ impl Browser {
     }
 }
 
-/// Chromedriver cannot take a port of its own choice everywhere and say which. Between the look and its start another program might take
-/// this one; then chromedriver ends and says so.
+/// Chromedriver cannot take a port of its own choice everywhere and say which. Between the look and
+/// its start another program might take this one; then chromedriver ends and says so.
 fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

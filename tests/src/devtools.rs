@@ -1,4 +1,5 @@
-//! A command of the Chrome `DevTools` Protocol, sent through chromedriver, for what `WebDriver` has no word for.
+//! A command of the Chrome `DevTools` Protocol, sent through chromedriver, for what `WebDriver` has
+//! no word for.
 //!
 //! Source: <https://chromedevtools.github.io/devtools-protocol/>
 
@@ -16,7 +17,11 @@ pub(crate) struct DevTools {
 }
 
 impl WebDriverCompatibleCommand for DevTools {
-    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, <Url as std::str::FromStr>::Err> {
+    fn endpoint(
+        &self,
+        base: &Url,
+        session: Option<&str>,
+    ) -> Result<Url, <Url as std::str::FromStr>::Err> {
         base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
     }
 

@@ -1,4 +1,5 @@
-//! A whole Potluck swarm on one machine: real server, native nodes and headless browsers, started and ended by one process.
+//! A whole Potluck swarm on one machine: real server, native nodes and headless browsers, started
+//! and ended by one process.
 //!
 //! ```text
 //!  demo, bench, tests/*.rs
@@ -8,8 +9,9 @@
 //!        │  └── Browser  chromedriver + Chromium with a fresh profile; clicks like a person
 //!        └── Question    potluck-node ask, potluck-node local
 //! ```
-//! Everything is driven from outside, as its users do: command lines, HTTP, clicks. Nothing of the server, node or page is linked here,
-//! so a test that passes says something about what is shipped. Processes end with the value that started them, on panic and on Ctrl-C too.
+//! Everything is driven from outside, as its users do: command lines, HTTP, clicks. Nothing of the
+//! server, node or page is linked here, so a test that passes says something about what is shipped.
+//! Processes end with the value that started them, on panic and on Ctrl-C too.
 
 pub mod api;
 pub mod browser;

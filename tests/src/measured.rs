@@ -29,15 +29,27 @@ impl Measured {
     /// A number by itself.
     #[must_use]
     pub fn new(name: &str, value: f64, unit: &'static str) -> Self {
-        Self { name: name.to_owned(), value, unit, peer: None, ratio: None, ratio_aim: None, aim: None }
+        Self {
+            name: name.to_owned(),
+            value,
+            unit,
+            peer: None,
+            ratio: None,
+            ratio_aim: None,
+            aim: None,
+        }
     }
 
-    /// Two rates that were measured in turns, ours and a peer's: medians, and the median of the turns' ratios, which the machine's moods
-    /// move least.
+    /// Two rates that were measured in turns, ours and a peer's: medians, and the median of the
+    /// turns' ratios, which the machine's moods move least.
     #[must_use]
     pub fn in_turns(name: &str, ours: &[f64], peers: &[f64], unit: &'static str) -> Self {
-        let ratios: Vec<f64> =
-            ours.iter().zip(peers).filter(|(_, peer)| **peer > 0.0).map(|(ours, peer)| ours / peer).collect();
+        let ratios: Vec<f64> = ours
+            .iter()
+            .zip(peers)
+            .filter(|(_, peer)| **peer > 0.0)
+            .map(|(ours, peer)| ours / peer)
+            .collect();
         let ratio = (!ratios.is_empty()).then(|| median(&ratios));
         Self { peer: Some(median(peers)), ratio, ..Self::new(name, median(ours), unit) }
     }
@@ -68,7 +80,8 @@ impl Measured {
 /// A row for each number.
 #[must_use]
 pub fn table(measured: &[Measured]) -> String {
-    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
+    let number =
+        |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
     let rows: Vec<Vec<String>> = measured
         .iter()
         .map(|row| {

@@ -13,14 +13,22 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts one; `home` is its own folder for key and weights, `options` are further arguments such as `--backend cpu`.
+    /// Starts one; `home` is its own folder for key and weights, `options` are further arguments
+    /// such as `--backend cpu`.
     ///
     /// # Errors
     /// If the program is not built or cannot be started.
     pub fn start(server: &str, home: &Path, log: &Path, options: &[&str]) -> anyhow::Result<Self> {
-        let mut arguments: Vec<&OsStr> = vec!["join".as_ref(), server.as_ref(), "--home".as_ref(), home.as_os_str()];
+        let mut arguments: Vec<&OsStr> =
+            vec!["join".as_ref(), server.as_ref(), "--home".as_ref(), home.as_os_str()];
         arguments.extend(options.iter().map(OsStr::new));
-        Ok(Self { process: Process::start(&programs::native("potluck-node")?, &arguments, Output::Log(log))? })
+        Ok(Self {
+            process: Process::start(
+                &programs::native("potluck-node")?,
+                &arguments,
+                Output::Log(log),
+            )?,
+        })
     }
 
     /// Ends it without warning, as a crash or a closed lid would.

@@ -1,7 +1,9 @@
-//! Child processes that end when their owner does, and with them exactly what they started themselves.
+//! Child processes that end when their owner does, and with them exactly what they started
+//! themselves.
 //!
-//! Each child leads a process group of its own, so that a browser's many helpers go with its driver. Groups are ended when the value is
-//! dropped (on panic too) and when this process is told to stop (Ctrl-C, SIGTERM); only SIGKILL of this process can leave some behind.
+//! Each child leads a process group of its own, so that a browser's many helpers go with its
+//! driver. Groups are ended when the value is dropped (on panic too) and when this process is told
+//! to stop (Ctrl-C, SIGTERM); only SIGKILL of this process can leave some behind.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -17,7 +19,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::timeout;
 
-/// How long a process may take to end by itself once asked; a server writes its last receipts in that time.
+/// How long a process may take to end by itself once asked; a server writes its last receipts in
+/// that time.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// The exit status of a program ended by Ctrl-C, as shells count it.
@@ -52,7 +55,8 @@ impl Process {
         command.args(arguments).stdin(Stdio::null()).process_group(0).kill_on_drop(true);
         match output {
             Output::Log(path) => {
-                let log = File::create(path).with_context(|| format!("{} could not be written", path.display()))?;
+                let log = File::create(path)
+                    .with_context(|| format!("{} could not be written", path.display()))?;
                 command.stdout(log.try_clone()?).stderr(log);
             }
             Output::Piped => {
@@ -60,7 +64,9 @@ impl Process {
             }
         }
         let mut owned = registry();
-        let child = command.spawn().with_context(|| format!("{} could not be started", program.display()))?;
+        let child = command
+            .spawn()
+            .with_context(|| format!("{} could not be started", program.display()))?;
         let group = child
             .id()
             .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
@@ -95,7 +101,8 @@ impl Process {
         Ok(status.success())
     }
 
-    /// Ends it and what it started, at once and without warning, as a crash would; returns when its ports are free again.
+    /// Ends it and what it started, at once and without warning, as a crash would; returns when its
+    /// ports are free again.
     ///
     /// # Errors
     /// If the system cannot tell that it ended.
@@ -141,7 +148,11 @@ impl Folder {
     /// # Errors
     /// If it cannot be made.
     pub fn new() -> anyhow::Result<Self> {
-        let path = tempfile::Builder::new().prefix("potluck-").tempdir().context("no temporary folder")?.keep();
+        let path = tempfile::Builder::new()
+            .prefix("potluck-")
+            .tempdir()
+            .context("no temporary folder")?
+            .keep();
         registry().folders.insert(path.clone());
         Ok(Self(path))
     }
@@ -167,7 +178,8 @@ struct Registry {
     folders: BTreeSet<PathBuf>,
 }
 
-static REGISTRY: Mutex<Registry> = Mutex::new(Registry { groups: BTreeSet::new(), folders: BTreeSet::new() });
+static REGISTRY: Mutex<Registry> =
+    Mutex::new(Registry { groups: BTreeSet::new(), folders: BTreeSet::new() });
 
 fn registry() -> MutexGuard<'static, Registry> {
     // The sets stay whole whoever panics while holding them.
@@ -189,12 +201,16 @@ fn remove_folder(path: &Path) {
     }
 }
 
-/// From a thread and runtime of its own, because every test has its own runtime and a demo may be busy.
+/// From a thread and runtime of its own, because every test has its own runtime and a demo may be
+/// busy.
 fn end_children_when_told_to_stop() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
         thread::spawn(|| {
-            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build()
+            else {
+                return;
+            };
             if runtime.block_on(told_to_stop()).is_ok() {
                 end_everything();
                 std::process::exit(INTERRUPTED);
@@ -205,8 +221,11 @@ fn end_children_when_told_to_stop() {
 
 async fn told_to_stop() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate, mut hang_up) =
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    let (mut interrupt, mut terminate, mut hang_up) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::hangup())?,
+    );
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
@@ -242,7 +261,8 @@ mod tests {
         let pid_file = folder.path().join("pid");
         let script = format!("sleep 1000 & echo $! > {}; wait", pid_file.display());
         let shell = Path::new("/bin/sh");
-        let process = Process::start(shell, &["-c".as_ref(), script.as_ref()], Output::Piped).unwrap();
+        let process =
+            Process::start(shell, &["-c".as_ref(), script.as_ref()], Output::Piped).unwrap();
         let grandchild = crate::wait::until("the grandchild's number", async || {
             Ok(fs::read_to_string(&pid_file)
                 .unwrap_or_default()

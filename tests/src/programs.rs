@@ -13,7 +13,8 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// A native program of this workspace, built into the same target folder as the program that runs now.
+/// A native program of this workspace, built into the same target folder as the program that runs
+/// now.
 ///
 /// # Errors
 /// If it is not there.
@@ -26,7 +27,9 @@ pub fn native(name: &str) -> anyhow::Result<PathBuf> {
         .take(2)
         .map(|folder| folder.join(format!("{name}{}", env::consts::EXE_SUFFIX)))
         .find(|path| path.is_file());
-    program.with_context(|| format!("{name} is not built beside {}; run `cargo build`", here.display()))
+    program.with_context(|| {
+        format!("{name} is not built beside {}; run `cargo build`", here.display())
+    })
 }
 
 /// The built page.
@@ -47,12 +50,14 @@ pub fn model() -> PathBuf {
     root().join("models/potluck-tiny")
 }
 
-/// A folder for what a run leaves behind for people: logs and screenshots. Ignored by git, overwritten by the next run.
+/// A folder for what a run leaves behind for people: logs and screenshots. Ignored by git,
+/// overwritten by the next run.
 ///
 /// # Errors
 /// If it cannot be made.
 pub fn artifacts(name: &str) -> anyhow::Result<PathBuf> {
     let folder = root().join("artifacts").join(name);
-    std::fs::create_dir_all(&folder).with_context(|| format!("{} could not be made", folder.display()))?;
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("{} could not be made", folder.display()))?;
     Ok(folder)
 }

@@ -1,6 +1,8 @@
-//! A question put to the swarm (`potluck-node ask`) or to this machine alone (`potluck-node local`), and the answer.
+//! A question put to the swarm (`potluck-node ask`) or to this machine alone
+//! (`potluck-node local`), and the answer.
 //!
-//! The answer of `local` with the scalar backend is the yardstick: whatever a swarm answers must equal it, token for token.
+//! The answer of `local` with the scalar backend is the yardstick: whatever a swarm answers must
+//! equal it, token for token.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -99,12 +101,14 @@ impl Question {
         Asking::start(arguments, self)
     }
 
-    /// Computes the answer on this machine alone; `models` is a server's data folder, `backend` is `scalar`, `cpu` or `gpu`.
+    /// Computes the answer on this machine alone; `models` is a server's data folder, `backend` is
+    /// `scalar`, `cpu` or `gpu`.
     ///
     /// # Errors
     /// If it cannot be computed; the message holds what the program said.
     pub async fn local(&self, models: &Path, backend: &str) -> anyhow::Result<Answer> {
-        let mut arguments: Vec<OsString> = vec!["local".into(), models.into(), (&self.prompt).into()];
+        let mut arguments: Vec<OsString> =
+            vec!["local".into(), models.into(), (&self.prompt).into()];
         arguments.extend(["--json".into(), "--backend".into(), backend.into()]);
         Asking::start(arguments, self)?.answer().await
     }
@@ -133,14 +137,16 @@ impl Asking {
     fn start(mut arguments: Vec<OsString>, question: &Question) -> anyhow::Result<Self> {
         arguments.extend(question.options());
         let arguments: Vec<_> = arguments.iter().map(OsString::as_os_str).collect();
-        let mut process = Process::start(&programs::native("potluck-node")?, &arguments, Output::Piped)?;
+        let mut process =
+            Process::start(&programs::native("potluck-node")?, &arguments, Output::Piped)?;
         let told = process.stderr().context("stderr is piped")?;
         // Read all along: a full pipe would stop the program.
         let printed = tokio::spawn(read_all(process.stdout().context("stdout is piped")?));
         Ok(Self { process, told, printed })
     }
 
-    /// What it says next to the person who asked, notes and text as they come; `None` when it has ended.
+    /// What it says next to the person who asked, notes and text as they come; `None` when it has
+    /// ended.
     ///
     /// # Errors
     /// If it says nothing for as long as anything may take.
@@ -199,10 +205,16 @@ impl Asking {
         while let Some(more) = self.next_words().await? {
             said.push_str(&more);
         }
-        let printed = timeout(PATIENCE, self.printed).await.context("the asker closed stderr but not stdout")??;
-        if timeout(PATIENCE, self.process.wait()).await.context("the asker closed its output but does not end")?? {
+        let printed = timeout(PATIENCE, self.printed)
+            .await
+            .context("the asker closed stderr but not stdout")??;
+        if timeout(PATIENCE, self.process.wait())
+            .await
+            .context("the asker closed its output but does not end")??
+        {
             let printed = String::from_utf8_lossy(&printed);
-            Ok(Ok(serde_json::from_str(&printed).with_context(|| format!("not one JSON object: {printed:?}"))?))
+            Ok(Ok(serde_json::from_str(&printed)
+                .with_context(|| format!("not one JSON object: {printed:?}"))?))
         } else {
             Ok(Err(said))
         }
@@ -211,7 +223,9 @@ impl Asking {
 
 /// One line a stage, "… computes layers 0 to 2", then the text.
 fn has_begun(heard: &str, stages: usize) -> bool {
-    let mut lines = heard.split_inclusive('\n').filter(|line| !line.ends_with('\n') || line.contains(" computes "));
+    let mut lines = heard
+        .split_inclusive('\n')
+        .filter(|line| !line.ends_with('\n') || line.contains(" computes "));
     lines.by_ref().take(stages).filter(|line| line.ends_with('\n')).count() == stages
         && lines.any(|line| !line.trim().is_empty())
 }

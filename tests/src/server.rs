@@ -36,7 +36,8 @@ impl Server {
     /// Imports the model if need be, starts the server and waits until it listens.
     ///
     /// # Errors
-    /// If a program or the page is not built, the port is in use, or the server ends before it listens.
+    /// If a program or the page is not built, the port is in use, or the server ends before it
+    /// listens.
     pub async fn start(options: &ServerOptions<'_>) -> anyhow::Result<Self> {
         let program = programs::native("potluck-server")?;
         import_model(&program, options).await?;
@@ -58,7 +59,11 @@ impl Server {
             if let Some(port) = announced_port(&log) {
                 return Ok(Ok(port));
             }
-            if process.is_running() { Ok(Err(())) } else { bail!("the server ended: {}", last_line(&log)) }
+            if process.is_running() {
+                Ok(Err(()))
+            } else {
+                bail!("the server ended: {}", last_line(&log))
+            }
         })
         .await?;
         Ok(Self { process, port, data: options.data.to_owned(), log: options.log.to_owned() })
@@ -109,12 +114,20 @@ async fn import_model(program: &Path, options: &ServerOptions<'_>) -> anyhow::Re
     if options.data.join("models").join(format!("{name}.json")).is_file() {
         return Ok(());
     }
-    let arguments =
-        ["model".as_ref(), "add".as_ref(), model.as_os_str(), "--data-dir".as_ref(), options.data.as_os_str()];
+    let arguments = [
+        "model".as_ref(),
+        "add".as_ref(),
+        model.as_os_str(),
+        "--data-dir".as_ref(),
+        options.data.as_os_str(),
+    ];
     let log = options.log.with_extension("import.log");
     let mut import = Process::start(program, &arguments, Output::Log(&log))?;
     if !import.wait().await? {
-        bail!("the model could not be imported: {}", last_line(&std::fs::read_to_string(&log).unwrap_or_default()));
+        bail!(
+            "the model could not be imported: {}",
+            last_line(&std::fs::read_to_string(&log).unwrap_or_default())
+        );
     }
     Ok(())
 }
@@ -147,7 +160,10 @@ mod tests {
     #[test]
     fn the_port_is_read_from_the_announcement() {
         assert_eq!(announced_port("listening on http://127.0.0.1:40123\n"), Some(40123));
-        assert_eq!(announced_port("2026 INFO hello\nlistening on http://127.0.0.1:80\nmore"), Some(80));
+        assert_eq!(
+            announced_port("2026 INFO hello\nlistening on http://127.0.0.1:80\nmore"),
+            Some(80)
+        );
         assert_eq!(announced_port("address already in use"), None);
     }
 

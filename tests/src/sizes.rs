@@ -1,6 +1,7 @@
 //! How large the page is on the wire: the two wasm files as a server with Brotli sends them.
 //!
-//! The budgets are aims, not limits: beyond twice an aim something has gone wrong, and only then a check fails.
+//! The budgets are aims, not limits: beyond twice an aim something has gone wrong, and only then a
+//! check fails.
 
 use std::fs;
 use std::io::Write as _;
@@ -8,7 +9,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-/// The page's own wasm: what everyone downloads who only looks. A second or two on a phone's network.
+/// The page's own wasm: what everyone downloads who only looks. A second or two on a phone's
+/// network.
 pub const PAGE_AIM_BYTES: u64 = 500_000;
 /// The worker's wasm: downloaded after the first click, engine and tokenizer included.
 pub const WORKER_AIM_BYTES: u64 = 700_000;
@@ -49,20 +51,26 @@ pub fn measure(page: &Path) -> anyhow::Result<Vec<Size>> {
         .map(|(name, prefix, aim_bytes)| {
             let bytes = wasm(page, prefix)?;
             let compressed = brotli(&bytes).context("Brotli failed")?;
-            Ok(Size { name, raw_bytes: bytes.len() as u64, brotli_bytes: compressed.len() as u64, aim_bytes })
+            Ok(Size {
+                name,
+                raw_bytes: bytes.len() as u64,
+                brotli_bytes: compressed.len() as u64,
+                aim_bytes,
+            })
         })
         .collect()
 }
 
 fn wasm(page: &Path, prefix: &str) -> anyhow::Result<Vec<u8>> {
-    let entries =
-        fs::read_dir(page).with_context(|| format!("{} is not built; run `cargo xtask build`", page.display()))?;
+    let entries = fs::read_dir(page)
+        .with_context(|| format!("{} is not built; run `cargo xtask build`", page.display()))?;
     let file = entries.flatten().map(|entry| entry.path()).find(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with(prefix) && name.ends_with(".wasm")
     });
-    let file =
-        file.with_context(|| format!("there is no {prefix}*.wasm in {}; run `cargo xtask build`", page.display()))?;
+    let file = file.with_context(|| {
+        format!("there is no {prefix}*.wasm in {}; run `cargo xtask build`", page.display())
+    })?;
     fs::read(&file).with_context(|| format!("{} cannot be read", file.display()))
 }
 

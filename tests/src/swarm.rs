@@ -1,6 +1,7 @@
 //! A swarm: one server and whoever lends to it, on this machine, with a folder of its own.
 //!
-//! Logs go to `artifacts/<name>/` and stay; keys, weights, profiles and the server's data go when the value is dropped.
+//! Logs go to `artifacts/<name>/` and stay; keys, weights, profiles and the server's data go when
+//! the value is dropped.
 
 use std::path::{Path, PathBuf};
 
@@ -54,7 +55,15 @@ impl Swarm {
         let (folder, logs) = (Folder::new()?, programs::artifacts(name)?);
         let (data, log) = (folder.path().join("server"), logs.join("server.log"));
         let server = Server::start(&ServerOptions { data: &data, log: &log, port, page }).await?;
-        Ok(Self { browsers: Vec::new(), natives: Vec::new(), server, folder, logs, started: 0, page })
+        Ok(Self {
+            browsers: Vec::new(),
+            natives: Vec::new(),
+            server,
+            folder,
+            logs,
+            started: 0,
+            page,
+        })
     }
 
     /// The server's address.
@@ -93,7 +102,11 @@ impl Swarm {
     ///
     /// # Errors
     /// If there is no browser, or the page cannot be clicked.
-    pub async fn add_lending_browser(&mut self, graphics: Graphics, query: &str) -> anyhow::Result<()> {
+    pub async fn add_lending_browser(
+        &mut self,
+        graphics: Graphics,
+        query: &str,
+    ) -> anyhow::Result<()> {
         let url = format!("{}/{query}", self.url());
         let browser = self.add_browser(graphics).await?;
         browser.open(&url).await?;

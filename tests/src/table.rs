@@ -2,14 +2,16 @@
 
 use std::fmt::Write as _;
 
-/// Lays out rows under headings, two spaces between columns. An entry that reads as a number is set to the right.
+/// Lays out rows under headings, two spaces between columns. An entry that reads as a number is set
+/// to the right.
 #[must_use]
 pub fn layout(headings: &[&str], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = headings
         .iter()
         .enumerate()
         .map(|(column, heading)| {
-            let entries = rows.iter().filter_map(|row| row.get(column)).map(|entry| entry.chars().count());
+            let entries =
+                rows.iter().filter_map(|row| row.get(column)).map(|entry| entry.chars().count());
             entries.chain([heading.chars().count()]).max().unwrap_or(0)
         })
         .collect();
@@ -45,7 +47,13 @@ mod tests {
 
     #[test]
     fn words_stand_left_and_numbers_right() {
-        let rows = [vec!["amber fox".to_owned(), "7".to_owned()], vec!["oak".to_owned(), "12.5".to_owned()]];
-        assert_eq!(layout(&["node", "ms"], &rows), "node         ms\namber fox     7\noak        12.5\n");
+        let rows = [
+            vec!["amber fox".to_owned(), "7".to_owned()],
+            vec!["oak".to_owned(), "12.5".to_owned()],
+        ];
+        assert_eq!(
+            layout(&["node", "ms"], &rows),
+            "node         ms\namber fox     7\noak        12.5\n"
+        );
     }
 }

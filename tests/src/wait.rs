@@ -1,6 +1,7 @@
 //! Waiting for something to become true, with a limit and a sentence about what was awaited.
 //!
-//! The limit guards against hanging; it is never a measurement. Tests fail by it only if something is really stuck.
+//! The limit guards against hanging; it is never a measurement. Tests fail by it only if something
+//! is really stuck.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -8,13 +9,15 @@ use std::time::Duration;
 use anyhow::bail;
 use tokio::time::{Instant, sleep};
 
-/// How long anything may take before it counts as stuck: several times what the slowest step takes on two busy cores.
+/// How long anything may take before it counts as stuck: several times what the slowest step takes
+/// on two busy cores.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Between two looks. Short, because the demo and the benchmarks wait with it too.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// Looks again and again until `look` returns `Ok(Ok(value))`; `Ok(Err(seen))` is "not yet", and `seen` is told if time runs out.
+/// Looks again and again until `look` returns `Ok(Ok(value))`; `Ok(Err(seen))` is "not yet", and
+/// `seen` is told if time runs out.
 ///
 /// # Errors
 /// If `look` fails, or [`PATIENCE`] runs out.

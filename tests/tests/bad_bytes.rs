@@ -1,4 +1,5 @@
-//! Garbage to the server's socket closes that one connection with a reason, and nobody else notices.
+//! Garbage to the server's socket closes that one connection with a reason, and nobody else
+//! notices.
 
 use std::time::Duration;
 
@@ -40,11 +41,16 @@ async fn bad_bytes() -> anyhow::Result<()> {
     let after = api::swarm(&swarm.url()).await?;
     assert_eq!(after.nodes.len(), 1, "{after:?}");
     assert_eq!(after.nodes[0].id, before.nodes[0].id);
-    assert_eq!(swarm.ask(&question).await?.token_ids, answer.token_ids, "the others go on as before");
+    assert_eq!(
+        swarm.ask(&question).await?.token_ids,
+        answer.token_ids,
+        "the others go on as before"
+    );
     Ok(())
 }
 
-/// Sends one message and waits for the end of the connection; what is said before it must be a challenge or the reason.
+/// Sends one message and waits for the end of the connection; what is said before it must be a
+/// challenge or the reason.
 async fn closes_after(swarm: &Swarm, what: &str, message: Message) -> anyhow::Result<()> {
     let address = format!("ws://127.0.0.1:{}/api/v1/socket", swarm.server.port());
     let (mut socket, _) = connect_async(address).await?;
@@ -53,8 +59,12 @@ async fn closes_after(swarm: &Swarm, what: &str, message: Message) -> anyhow::Re
     let end = timeout(PATIENCE, async {
         while let Some(Ok(message)) = socket.next().await {
             if let Message::Binary(bytes) = message {
-                let said = decode_from_server(&bytes).expect("the server itself speaks the protocol");
-                assert!(matches!(said, FromServer::Refused { .. } | FromServer::Challenge { .. }), "{what}: {said:?}");
+                let said =
+                    decode_from_server(&bytes).expect("the server itself speaks the protocol");
+                assert!(
+                    matches!(said, FromServer::Refused { .. } | FromServer::Challenge { .. }),
+                    "{what}: {said:?}"
+                );
             }
         }
     });
@@ -66,7 +76,8 @@ async fn not_even_http(swarm: &Swarm) -> anyhow::Result<()> {
     let mut stream = TcpStream::connect(("127.0.0.1", swarm.server.port())).await?;
     stream.write_all(&[0x16, 0x03, 0x01, 0x00, 0xff, 0x00, 0x0d, 0x0a, 0x0d, 0x0a]).await?;
     let mut answer = Vec::new();
-    let closed = timeout(PATIENCE.max(Duration::from_secs(1)), stream.read_to_end(&mut answer)).await;
+    let closed =
+        timeout(PATIENCE.max(Duration::from_secs(1)), stream.read_to_end(&mut answer)).await;
     assert!(closed.is_ok(), "noise on the port must end the connection");
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Someone asks before anyone lends: they read which layers are missing, and are answered as soon as someone comes.
+//! Someone asks before anyone lends: they read which layers are missing, and are answered as soon
+//! as someone comes.
 
 use e2e::question::Question;
 use e2e::swarm::Swarm;

@@ -1,4 +1,5 @@
-//! A node crashes while it computes an answer: those who stay take its layers over, the answer goes on to the token, and so does the next.
+//! A node crashes while it computes an answer: those who stay take its layers over, the answer goes
+//! on to the token, and so does the next.
 
 use e2e::question::Question;
 use e2e::swarm::Swarm;
@@ -16,7 +17,8 @@ async fn node_leaves_mid_answer() -> anyhow::Result<()> {
     asking.wait_for_first_token(3).await?;
     swarm.natives.remove(1).kill().await?;
     // The two that stay share its layers, and the answer goes on where it was.
-    let answer = asking.outcome().await?.map_err(|told| anyhow::anyhow!("the answer stopped: {told}"))?;
+    let answer =
+        asking.outcome().await?.map_err(|told| anyhow::anyhow!("the answer stopped: {told}"))?;
     assert_eq!(answer.token_ids, swarm.yardstick(&question).await?.token_ids);
     let after = swarm.serving(2).await?;
     assert!(before.nodes.len() == 3 && after.nodes.len() == 2, "{before:?}, then {after:?}");

@@ -1,4 +1,5 @@
-//! A visitor opens the page, looks around, lends a hand, chats, and stops: what they see, and what is fetched when.
+//! A visitor opens the page, looks around, lends a hand, chats, and stops: what they see, and what
+//! is fetched when.
 
 use anyhow::Context as _;
 use e2e::api;
@@ -48,15 +49,23 @@ async fn page_join_chat_stop() -> anyhow::Result<()> {
         let answer = browser.text("answer").await?.unwrap_or_default();
         let status = browser.text("answer-status").await?.unwrap_or_default();
         // The cancel button is there only while tokens are still awaited.
-        let asking =
-            browser.read("return !!document.querySelector('[data-testid=cancel]:not([disabled])')", &[]).await?;
+        let asking = browser
+            .read("return !!document.querySelector('[data-testid=cancel]:not([disabled])')", &[])
+            .await?;
         Ok(if !answer.is_empty() && asking == false { Ok(answer) } else { Err((answer, status)) })
     })
     .await?;
     assert!(!answer.trim().is_empty());
     assert_ne!(browser.read("return document.title", &[]).await?, "owned");
-    assert_eq!(browser.read("return document.scripts.length", &[]).await?, scripts, "no script came in with a text");
-    assert_eq!(browser.read("return document.querySelectorAll('img[src=x]').length", &[]).await?, 0);
+    assert_eq!(
+        browser.read("return document.scripts.length", &[]).await?,
+        scripts,
+        "no script came in with a text"
+    );
+    assert_eq!(
+        browser.read("return document.querySelectorAll('img[src=x]').length", &[]).await?,
+        0
+    );
     let seed = browser.text("seed").await?.context("the seed is shown with the answer")?;
     assert!(seed.contains("42"), "{seed:?}");
     let node = &view.nodes[0];
@@ -69,7 +78,11 @@ async fn page_join_chat_stop() -> anyhow::Result<()> {
     browser.show_size(PHONE.0, PHONE.1, true).await?;
     browser.screenshot(&artifacts.join("answer-phone-dark.png")).await?;
     let overflow = "return document.documentElement.scrollWidth > window.innerWidth";
-    assert_eq!(browser.read(overflow, &[]).await?, false, "a phone must not have to scroll sideways");
+    assert_eq!(
+        browser.read(overflow, &[]).await?,
+        false,
+        "a phone must not have to scroll sideways"
+    );
     browser.show_scheme(Scheme::Light).await?;
     browser.screenshot(&artifacts.join("answer-phone-light.png")).await?;
 
@@ -81,20 +94,29 @@ async fn page_join_chat_stop() -> anyhow::Result<()> {
     })
     .await?;
     let tally = api::tally(&url).await?;
-    assert!(tally.iter().any(|row| row.node == node.id && row.receipts > 0), "what was earned stays: {tally:?}");
+    assert!(
+        tally.iter().any(|row| row.node == node.id && row.receipts > 0),
+        "what was earned stays: {tally:?}"
+    );
     Ok(())
 }
 
-/// The page itself is its document and what that names; beyond it come only small answers of the API.
+/// The page itself is its document and what that names; beyond it come only small answers of the
+/// API.
 async fn nothing_large_was_fetched(browser: &Browser) -> anyhow::Result<()> {
-    let script = "return performance.getEntriesByType('resource').map(e => [e.name, e.encodedBodySize])";
+    let script =
+        "return performance.getEntriesByType('resource').map(e => [e.name, e.encodedBodySize])";
     let entries = browser.read(script, &[]).await?;
     let fetched: Vec<(String, u64)> = serde_json::from_value(entries)?;
     assert!(!fetched.is_empty(), "the page names at least its own script");
     for (name, bytes) in &fetched {
-        assert!(!name.contains("potluck-node"), "the worker must not be fetched before a yes: {name}");
+        assert!(
+            !name.contains("potluck-node"),
+            "the worker must not be fetched before a yes: {name}"
+        );
         assert!(!name.contains("/blobs/"), "weights must not be fetched before a yes: {name}");
-        let is_page = ["potluck-app", "style", "favicon", "icon"].iter().any(|part| name.contains(part));
+        let is_page =
+            ["potluck-app", "style", "favicon", "icon"].iter().any(|part| name.contains(part));
         assert!(is_page || *bytes <= BEFORE_YES_BYTES, "{name} has {bytes} bytes");
     }
     let workers = "return performance.getEntriesByType('resource').filter(e => e.initiatorType === 'worker').length";

@@ -1,5 +1,5 @@
-//! A page is reloaded in the middle of an answer: nothing runs until the visitor says so, then the answer goes on to the token, and nothing of it
-//! stays in the tab.
+//! A page is reloaded in the middle of an answer: nothing runs until the visitor says so, then the
+//! answer goes on to the token, and nothing of it stays in the tab.
 
 use e2e::browser::{Graphics, Scheme, is_available};
 use e2e::question::Question;
@@ -28,17 +28,20 @@ async fn reloaded_page_goes_on() -> anyhow::Result<()> {
     browser.show_size(1280, 900, false).await?;
     browser.open(&url).await?;
 
-    // An answer here takes less time than a reload does; this is what the tab keeps after 30 tokens of it.
+    // An answer here takes less time than a reload does; this is what the tab keeps after 30 tokens
+    // of it.
     let drawn = &whole.token_ids[..30];
-    let kept =
-        json!({ "prompt": PROMPT, "seed": SEED, "temperature_milli": null, "text": "Once upon", "drawn": drawn });
+    let kept = json!({ "prompt": PROMPT, "seed": SEED, "temperature_milli": null, "text": "Once upon", "drawn": drawn });
     let keep = "sessionStorage.setItem('potluck-answer', arguments[0])";
     browser.read(keep, &[json!(kept.to_string())]).await?;
     browser.open(&url).await?;
 
     browser.wait_for_text("go-on", |text| text.contains("Go on")).await?;
-    browser.wait_for_text("answer-status", |text| text.contains("30 tokens are kept in this tab")).await?;
-    let into_view = "document.querySelector('[data-testid=go-on]').scrollIntoView({ block: 'center' })";
+    browser
+        .wait_for_text("answer-status", |text| text.contains("30 tokens are kept in this tab"))
+        .await?;
+    let into_view =
+        "document.querySelector('[data-testid=go-on]').scrollIntoView({ block: 'center' })";
     browser.read(into_view, &[]).await?;
     for (scheme, name) in [(Scheme::Light, "kept-light.png"), (Scheme::Dark, "kept-dark.png")] {
         browser.show_scheme(scheme).await?;
@@ -50,7 +53,9 @@ async fn reloaded_page_goes_on() -> anyhow::Result<()> {
     browser.click("go-on").await?;
     let text = until("the answer to be whole", async || {
         let status = browser.text("answer-status").await?.unwrap_or_default();
-        let text = browser.read("return document.querySelector('[data-testid=answer]').textContent", &[]).await?;
+        let text = browser
+            .read("return document.querySelector('[data-testid=answer]').textContent", &[])
+            .await?;
         Ok(if status.contains("the first after") { Ok(text) } else { Err(status) })
     })
     .await?;

@@ -1,4 +1,5 @@
-//! The server dies without warning while receipts come in: what was credited stays credited, once, and the swarm finds itself again.
+//! The server dies without warning while receipts come in: what was credited stays credited, once,
+//! and the swarm finds itself again.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +24,8 @@ async fn server_killed_between_receipts() -> anyhow::Result<()> {
     })
     .await?;
 
-    // Into the middle of an answer, so that some receipts are credited and some are still on their way.
+    // Into the middle of an answer, so that some receipts are credited and some are still on their
+    // way.
     let mut asking = swarm.start_asking(&Question { seed: 4, ..question.clone() })?;
     asking.wait_for_first_token(2).await?;
     swarm.crash_and_restart_server().await?;
@@ -32,7 +34,10 @@ async fn server_killed_between_receipts() -> anyhow::Result<()> {
     let after = credited(&url).await?;
     for (node, (macs, receipts)) in &before {
         let now = after.get(node);
-        assert!(now.is_some_and(|now| now.0 >= *macs && now.1 >= *receipts), "{node} had {macs}, has {now:?}");
+        assert!(
+            now.is_some_and(|now| now.0 >= *macs && now.1 >= *receipts),
+            "{node} had {macs}, has {now:?}"
+        );
     }
 
     let again = swarm.serving(2).await?;
@@ -45,7 +50,8 @@ async fn server_killed_between_receipts() -> anyhow::Result<()> {
     assert_eq!(swarm.ask(&question).await?.token_ids, answer.token_ids, "and answer as before");
     until("new work to be credited on top", async || {
         let tally = credited(&url).await?;
-        let grown = before.iter().all(|(node, (macs, _))| tally.get(node).is_some_and(|now| now.0 > *macs));
+        let grown =
+            before.iter().all(|(node, (macs, _))| tally.get(node).is_some_and(|now| now.0 > *macs));
         Ok(if grown { Ok(()) } else { Err(tally) })
     })
     .await
@@ -53,5 +59,9 @@ async fn server_killed_between_receipts() -> anyhow::Result<()> {
 
 /// Credit and receipts of every node that has any.
 async fn credited(url: &str) -> anyhow::Result<BTreeMap<String, (u128, u64)>> {
-    api::tally(url).await?.into_iter().map(|row| Ok((row.node.clone(), (row.macs()?, row.receipts)))).collect()
+    api::tally(url)
+        .await?
+        .into_iter()
+        .map(|row| Ok((row.node.clone(), (row.macs()?, row.receipts))))
+        .collect()
 }

@@ -1,4 +1,5 @@
-//! Three native nodes hold the model together; what they answer is what one machine computes by the specification.
+//! Three native nodes hold the model together; what they answer is what one machine computes by the
+//! specification.
 
 use e2e::api;
 use e2e::question::Question;
@@ -30,7 +31,8 @@ async fn three_natives_answer() -> anyhow::Result<()> {
     let url = swarm.url();
     let tally = until("all three to be credited", async || {
         let tally = api::tally(&url).await?;
-        let credited = |node: &api::NodeView| tally.iter().any(|row| row.node == node.id && row.receipts >= 3);
+        let credited =
+            |node: &api::NodeView| tally.iter().any(|row| row.node == node.id && row.receipts >= 3);
         Ok(if nodes.iter().all(credited) { Ok(tally) } else { Err(tally) })
     })
     .await?;

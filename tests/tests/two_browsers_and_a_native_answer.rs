@@ -1,4 +1,5 @@
-//! A browser on WebGPU, a browser on the CPU and a native node hold the model together; the answer is the specification's, bit for bit.
+//! A browser on WebGPU, a browser on the CPU and a native node hold the model together; the answer
+//! is the specification's, bit for bit.
 
 use e2e::browser::{Graphics, is_available};
 use e2e::question::Question;
@@ -16,8 +17,12 @@ async fn two_browsers_and_a_native_answer() -> anyhow::Result<()> {
     swarm.add_lending_browser(Graphics::Machine, "?backend=cpu").await?;
     let view = swarm.serving(3).await?;
 
-    let backends: Vec<_> =
-        view.nodes.iter().filter(|node| node.kind == "browser").map(|node| node.backend.clone()).collect();
+    let backends: Vec<_> = view
+        .nodes
+        .iter()
+        .filter(|node| node.kind == "browser")
+        .map(|node| node.backend.clone())
+        .collect();
     assert_eq!(backends.len(), 2, "{view:?}");
     assert!(backends.iter().any(|backend| backend.as_deref() == Some("webgpu")), "{backends:?}");
     assert!(backends.iter().any(|backend| backend.as_deref() == Some("simd128")), "{backends:?}");

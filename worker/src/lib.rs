@@ -6,7 +6,8 @@
 //! | [`run`] | the one loop that drives it: transport, engine, weights, clock |
 //! | [`local`] | a whole model in one process, no network: the yardstick for everything else |
 //!
-//! The same crate is a native program (`potluck-node`) and the page's Web Worker; `main.rs` has a main for each.
+//! The same crate is a native program (`potluck-node`) and the page's Web Worker; `main.rs` has a
+//! main for each.
 
 pub mod local;
 mod machine;
@@ -14,6 +15,8 @@ pub mod node;
 pub mod run;
 mod steps;
 
-// What nodes tell each other must be what the engine computes and takes: two crates that do not know each other say so.
-const _: () = assert!(potluck_protocol::NUMERICS_VERSION as u32 == potluck_engine::package::NUMERICS);
+// What nodes tell each other must be what the engine computes and takes: two crates that do not
+// know each other say so.
+const _: () =
+    assert!(potluck_protocol::NUMERICS_VERSION as u32 == potluck_engine::package::NUMERICS);
 const _: () = assert!(potluck_protocol::codec::MAX_ROWS <= potluck_engine::engine::MAX_ROWS);

@@ -1,4 +1,5 @@
-//! A whole model in one process, without any network: what every swarm's answer must equal, token for token.
+//! A whole model in one process, without any network: what every swarm's answer must equal, token
+//! for token.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -85,7 +86,8 @@ impl Model {
     /// # Errors
     /// If a file is missing or is not what the manifest says.
     pub fn open(folder: &Path, name: &str) -> Result<Self, LocalError> {
-        let manifest = Manifest::from_bytes(&read(&folder.join("models").join(format!("{name}.json")))?)?;
+        let manifest =
+            Manifest::from_bytes(&read(&folder.join("models").join(format!("{name}.json")))?)?;
         let blobs = folder.join("blobs");
         let tokenizer = Tokenizer::from_bytes(&blob(&blobs, &manifest.tokenizer)?)?;
         Ok(Self { manifest: Arc::new(manifest), blobs, tokenizer: Arc::new(tokenizer) })
@@ -95,7 +97,11 @@ impl Model {
     ///
     /// # Errors
     /// If the backend is missing, a blob is wrong, or the prompt does not fit.
-    pub async fn answer(&self, backend: BackendChoice, question: &Question<'_>) -> Result<Answer, LocalError> {
+    pub async fn answer(
+        &self,
+        backend: BackendChoice,
+        question: &Question<'_>,
+    ) -> Result<Answer, LocalError> {
         const SESSION: u128 = 1;
         let config = &self.manifest.config;
         let mut engine = Engine::new(backend).await?;
@@ -109,7 +115,10 @@ impl Model {
         engine.open_session(SESSION, 0..config.layers)?;
         let defaults = &self.manifest.defaults;
         let sampling = Sampling {
-            temperature_milli: question.sampling.temperature_milli.unwrap_or(defaults.temperature_milli),
+            temperature_milli: question
+                .sampling
+                .temperature_milli
+                .unwrap_or(defaults.temperature_milli),
             top_k: question.sampling.top_k.unwrap_or(defaults.top_k),
             top_p_milli: question.sampling.top_p_milli.unwrap_or(defaults.top_p_milli),
             seed: question.sampling.seed,
@@ -117,7 +126,8 @@ impl Model {
         let max_tokens = question.max_tokens.unwrap_or(defaults.max_tokens) as usize;
         let mut pending = self.tokenizer.encode_chat(&self.manifest.chat, question.prompt)?;
         let mut stream = TextStream::new(Arc::clone(&self.tokenizer));
-        let mut answer = Answer { text: String::new(), token_ids: Vec::new(), decode: Duration::ZERO };
+        let mut answer =
+            Answer { text: String::new(), token_ids: Vec::new(), decode: Duration::ZERO };
         let (mut position, mut first) = (0, None);
         loop {
             let mut drawn = None;

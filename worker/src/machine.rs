@@ -1,7 +1,10 @@
-//! What the node's actions move besides the network: the engine, the weight store, and how fast this machine is.
+//! What the node's actions move besides the network: the engine, the weight store, and how fast
+//! this machine is.
 //!
-//! A GPU that is gone (its driver was reset, the browser took it back, its memory is full) is replaced where it shows, in the middle of a step: a new
-//! engine takes over, reads the weights from the store again and resumes the sessions. Nobody who waits for the step sees more than a pause.
+//! A GPU that is gone (its driver was reset, the browser took it back, its memory is full) is
+//! replaced where it shows, in the middle of a step: a new engine takes over, reads the weights
+//! from the store again and resumes the sessions. Nobody who waits for the step sees more than a
+//! pause.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -14,7 +17,8 @@ use std::task::{Poll, Waker};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use potluck_engine::conformance;
 use potluck_engine::engine::{
-    self, BackendChoice, Engine, ForwardError, GpuLoss, Input, LoadError, Output, SessionError, Want,
+    self, BackendChoice, Engine, ForwardError, GpuLoss, Input, LoadError, Output, SessionError,
+    Want,
 };
 use potluck_engine::package::{BlobRef, BlobRole, Manifest};
 use potluck_engine::sampler;
@@ -45,7 +49,8 @@ struct Loaded {
     early: Vec<(Arc<Manifest>, BlobRole, Vec<u8>)>,
     /// GPUs that are gone.
     losses: u32,
-    /// Parts that were on the last of them and are not in this engine yet; sessions are resumed when all are.
+    /// Parts that were on the last of them and are not in this engine yet; sessions are resumed
+    /// when all are.
     missing: Vec<BlobRole>,
     /// Why a part could not be loaded: the next action finds another place.
     gone: Option<(GpuLoss, String)>,
@@ -58,7 +63,8 @@ enum Downloaded {
     Part { model: ModelId, manifest: Arc<Manifest>, role: BlobRole, bytes: Vec<u8> },
 }
 
-/// Bytes that arrived and were not told yet; a later number of the same part replaces an earlier one, so this cannot grow.
+/// Bytes that arrived and were not told yet; a later number of the same part replaces an earlier
+/// one, so this cannot grow.
 #[derive(Default)]
 struct Progress {
     news: VecDeque<(BlobRole, u64)>,
@@ -67,7 +73,8 @@ struct Progress {
 
 /// Largest manifest: a few hundred layers at some hundred bytes each.
 const MAX_MANIFEST_BYTES: u64 = 1024 * 1024;
-/// Losses after which a GPU is not asked again: a driver that fails so often fails everyone who waits.
+/// Losses after which a GPU is not asked again: a driver that fails so often fails everyone who
+/// waits.
 const MAX_LOSSES: u32 = 3;
 /// What this machine's GPU was found to run fastest.
 const TUNING_NOTE: &str = "gpu-tuning.json";
@@ -117,8 +124,8 @@ impl Machine {
         }
     }
 
-    /// Does one thing; what comes of it at once is returned, what takes longer comes from [`Self::next_event`]. A step waits for
-    /// [`Self::compute_next`].
+    /// Does one thing; what comes of it at once is returned, what takes longer comes from
+    /// [`Self::next_event`]. A step waits for [`Self::compute_next`].
     pub(crate) async fn perform(&mut self, action: Action) -> Option<MachineEvent> {
         match action {
             Action::StartEngine { backend } => Some(self.start_engine(backend).await),
@@ -136,7 +143,8 @@ impl Machine {
                 None
             }
             Action::FetchBlob { model, manifest, role, blob } => {
-                if let Some((loss, reason)) = self.engine.as_mut().and_then(|loaded| loaded.gone.take())
+                if let Some((loss, reason)) =
+                    self.engine.as_mut().and_then(|loaded| loaded.gone.take())
                     && let Err(reason) = self.replace_engine(loss, reason).await
                 {
                     tracing::warn!(reason, "no other place for the weights");
@@ -165,7 +173,9 @@ impl Machine {
             Action::Compute { session, position, work, sampling } => {
                 let rows = match (&work, &self.engine) {
                     (Work::Tokens(tokens), _) => tokens.len(),
-                    (Work::Hidden(values), Some(loaded)) => values.len() / loaded.engine.d_model().max(1),
+                    (Work::Hidden(values), Some(loaded)) => {
+                        values.len() / loaded.engine.d_model().max(1)
+                    }
                     (Work::Hidden(_), None) => 1,
                 };
                 self.steps.push(Waiting { session, position, work, sampling, rows });
@@ -200,10 +210,16 @@ impl Machine {
     }
 
     /// An engine that was seen to compute rightly.
-    async fn open_engine(&self, choice: BackendChoice) -> Result<(Engine, EngineDescription), String> {
+    async fn open_engine(
+        &self,
+        choice: BackendChoice,
+    ) -> Result<(Engine, EngineDescription), String> {
         // A GPU is measured once, not at every start.
-        let known = if choice == BackendChoice::Cpu { None } else { self.store.note(TUNING_NOTE).await };
-        let mut engine = Engine::with_tuning(choice, known.as_deref()).await.map_err(|error| error.to_string())?;
+        let known =
+            if choice == BackendChoice::Cpu { None } else { self.store.note(TUNING_NOTE).await };
+        let mut engine = Engine::with_tuning(choice, known.as_deref())
+            .await
+            .map_err(|error| error.to_string())?;
         if let Some(tuning) = engine.tuning().filter(|tuning| Some(tuning) != known.as_ref()) {
             self.store.keep_note(TUNING_NOTE, &tuning).await;
         }
@@ -218,11 +234,18 @@ impl Machine {
         Ok((engine, description))
     }
 
-    /// Another engine in the place of one whose GPU is gone, with the same weights and sessions: on a GPU again unless that makes no sense, else on the
-    /// processor, if it was left open what computes.
-    async fn replace_engine(&mut self, mut loss: GpuLoss, mut reason: String) -> Result<(), String> {
+    /// Another engine in the place of one whose GPU is gone, with the same weights and sessions: on
+    /// a GPU again unless that makes no sense, else on the processor, if it was left open what
+    /// computes.
+    async fn replace_engine(
+        &mut self,
+        mut loss: GpuLoss,
+        mut reason: String,
+    ) -> Result<(), String> {
         loop {
-            let Some(lost) = &mut self.engine else { return Err("the engine is stopped".to_owned()) };
+            let Some(lost) = &mut self.engine else {
+                return Err("the engine is stopped".to_owned());
+            };
             lost.losses += 1;
             let again = loss == GpuLoss::Device && lost.losses <= MAX_LOSSES;
             let choice = match lost.choice {
@@ -235,7 +258,9 @@ impl Machine {
             if choice == BackendChoice::Cpu {
                 description.note = Some(format!("computing on the CPU: {reason}"));
             }
-            let Some(loaded) = &mut self.engine else { return Err("the engine is stopped".to_owned()) };
+            let Some(loaded) = &mut self.engine else {
+                return Err("the engine is stopped".to_owned());
+            };
             let mut lost = std::mem::replace(&mut loaded.engine, engine);
             let moved = match loaded.engine.take_over(&mut lost) {
                 Ok(missing) => {
@@ -243,7 +268,8 @@ impl Machine {
                     drop(lost);
                     loaded.choice = choice;
                     loaded.missing.extend(missing);
-                    // Said even if something cannot be fetched now: this is what computes from here on.
+                    // Said even if something cannot be fetched now: this is what computes from here
+                    // on.
                     let event = Downloaded::Event(MachineEvent::EngineReplaced(description));
                     self.downloads.push(Box::pin(std::future::ready(event)));
                     self.refill().await
@@ -255,7 +281,9 @@ impl Machine {
             };
             match moved {
                 Ok(()) => return Ok(()),
-                Err(RefillError { reason: next, loss: Some(next_loss) }) => (reason, loss) = (next, next_loss),
+                Err(RefillError { reason: next, loss: Some(next_loss) }) => {
+                    (reason, loss) = (next, next_loss)
+                }
                 Err(RefillError { reason, loss: None }) => return Err(reason),
             }
         }
@@ -263,12 +291,15 @@ impl Machine {
 
     async fn refill_or_replace(&mut self) -> Result<(), String> {
         match self.refill().await {
-            Err(RefillError { reason, loss: Some(loss) }) => self.replace_engine(loss, reason).await,
+            Err(RefillError { reason, loss: Some(loss) }) => {
+                self.replace_engine(loss, reason).await
+            }
             refilled => refilled.map_err(|error| error.reason),
         }
     }
 
-    /// Loads what the engine before had and this one has not yet, and resumes the sessions then. What cannot be had is tried again at the next step.
+    /// Loads what the engine before had and this one has not yet, and resumes the sessions then.
+    /// What cannot be had is tried again at the next step.
     async fn refill(&mut self) -> Result<(), RefillError> {
         let Some(loaded) = &mut self.engine else { return Ok(()) };
         let Some((_, manifest)) = &loaded.model else { return Ok(()) };
@@ -278,7 +309,8 @@ impl Machine {
                 continue;
             }
             let bytes = self.store.fetch(&self.server, &blob.hash.0, blob.size_bytes, |_| {}).await;
-            let bytes = bytes.map_err(|error| RefillError { reason: error.to_string(), loss: None })?;
+            let bytes =
+                bytes.map_err(|error| RefillError { reason: error.to_string(), loss: None })?;
             loaded.engine.load(role, &bytes)?;
             loaded.missing.retain(|missing| *missing != role);
         }
@@ -293,7 +325,9 @@ impl Machine {
         let (store, server) = (Rc::clone(&self.store), self.server.clone());
         self.downloads.push(Box::pin(async move {
             let result = match store.fetch_verified(&server, &model.0, MAX_MANIFEST_BYTES).await {
-                Ok(bytes) => Manifest::from_bytes(&bytes).map(Arc::new).map_err(|error| error.to_string()),
+                Ok(bytes) => {
+                    Manifest::from_bytes(&bytes).map(Arc::new).map_err(|error| error.to_string())
+                }
                 Err(error) => Err(error.to_string()),
             };
             Downloaded::Event(MachineEvent::Manifest { model, result })
@@ -304,15 +338,24 @@ impl Machine {
         let (store, server) = (Rc::clone(&self.store), self.server.clone());
         self.downloads.push(Box::pin(async move {
             let result = match store.fetch(&server, &blob.hash.0, blob.size_bytes, |_| {}).await {
-                Ok(bytes) => Tokenizer::from_bytes(&bytes).map(Arc::new).map_err(|error| error.to_string()),
+                Ok(bytes) => {
+                    Tokenizer::from_bytes(&bytes).map(Arc::new).map_err(|error| error.to_string())
+                }
                 Err(error) => Err(error.to_string()),
             };
             Downloaded::Event(MachineEvent::Tokenizer { model, result })
         }));
     }
 
-    fn fetch_part(&mut self, model: ModelId, manifest: Arc<Manifest>, role: BlobRole, blob: BlobRef) {
-        let (store, server, progress) = (Rc::clone(&self.store), self.server.clone(), Rc::clone(&self.progress));
+    fn fetch_part(
+        &mut self,
+        model: ModelId,
+        manifest: Arc<Manifest>,
+        role: BlobRole,
+        blob: BlobRef,
+    ) {
+        let (store, server, progress) =
+            (Rc::clone(&self.store), self.server.clone(), Rc::clone(&self.progress));
         self.downloads.push(Box::pin(async move {
             let tell = |bytes| {
                 let mut progress = progress.borrow_mut();
@@ -324,7 +367,11 @@ impl Machine {
             };
             match store.fetch(&server, &blob.hash.0, blob.size_bytes, tell).await {
                 Ok(bytes) => Downloaded::Part { model, manifest, role, bytes },
-                Err(error) => Downloaded::Event(MachineEvent::Loaded { model, role, result: Err(error.to_string()) }),
+                Err(error) => Downloaded::Event(MachineEvent::Loaded {
+                    model,
+                    role,
+                    result: Err(error.to_string()),
+                }),
             }
         }));
     }
@@ -359,16 +406,24 @@ impl Machine {
         {
             loaded.gone = Some((loss, error.to_string()));
         }
-        Some(MachineEvent::Loaded { model, role, result: result.map_err(|error| error.to_string()) })
+        Some(MachineEvent::Loaded {
+            model,
+            role,
+            result: result.map_err(|error| error.to_string()),
+        })
     }
 
     /// A failure shows at the first step, which then has no session to run in.
     async fn open_session(&mut self, session: SessionId, layers: LayerRange) {
         while let Some(loaded) = &mut self.engine {
-            let Err(error) = loaded.engine.open_session(session.as_u128(), layers.indices()) else { return };
+            let Err(error) = loaded.engine.open_session(session.as_u128(), layers.indices()) else {
+                return;
+            };
             let reason = error.to_string();
             let replaced = match error {
-                SessionError::Gpu { loss: Some(loss), .. } => self.replace_engine(loss, reason).await,
+                SessionError::Gpu { loss: Some(loss), .. } => {
+                    self.replace_engine(loss, reason).await
+                }
                 _ => Err(reason),
             };
             if let Err(reason) = replaced {
@@ -393,7 +448,8 @@ impl Machine {
         let batch = self.steps.next();
         let begin = Instant::now();
         let outputs = self.forward_all(&batch).await;
-        let (elapsed, all_rows) = (begin.elapsed(), batch.iter().map(|step| step.rows).sum::<usize>());
+        let (elapsed, all_rows) =
+            (begin.elapsed(), batch.iter().map(|step| step.rows).sum::<usize>());
         let steps = batch.into_iter().zip(outputs).map(|(waiting, output)| {
             let Waiting { session, position, sampling, rows, .. } = waiting;
             let output = output.map(|output| match output {
@@ -422,7 +478,8 @@ impl Machine {
             let mut lost = None;
             match &mut self.engine {
                 Some(loaded) if failure.is_none() => {
-                    let steps: Vec<engine::Step<'_>> = open.iter().map(|at| engine_step(&batch[*at])).collect();
+                    let steps: Vec<engine::Step<'_>> =
+                        open.iter().map(|at| engine_step(&batch[*at])).collect();
                     for (at, output) in open.iter().zip(loaded.engine.forward_all(&steps).await) {
                         match output {
                             Ok(output) => outputs[*at] = Some(Ok(output)),
@@ -485,16 +542,20 @@ impl From<ForwardError> for RefillError {
     }
 }
 
-/// Runs the conformance vector a few times: it must come out right, and the fastest run is this machine's speed.
+/// Runs the conformance vector a few times: it must come out right, and the fastest run is this
+/// machine's speed.
 async fn measure(engine: &mut Engine) -> Result<u64, String> {
     let mut best_us = u64::MAX;
     for _ in 0..SPEED_RUNS {
         let begin = Instant::now();
         let hash = conformance::run(engine).await.map_err(|error| error.to_string())?;
-        best_us = best_us.min(u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX).max(1));
+        best_us =
+            best_us.min(u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX).max(1));
         if hash != conformance::EXPECTED {
             let adapter = &engine.backend().adapter;
-            return Err(format!("{adapter} computes wrongly: it fails the conformance vector; choose another backend"));
+            return Err(format!(
+                "{adapter} computes wrongly: it fails the conformance vector; choose another backend"
+            ));
         }
     }
     Ok(conformance::MACS.saturating_mul(1000) / best_us)
@@ -526,7 +587,11 @@ mod tests {
     }
 
     /// A machine that holds the model, or none where there is no adapter.
-    async fn serving(model: &Synthetic, folder: &tempfile::TempDir, backend: BackendPreference) -> Option<Machine> {
+    async fn serving(
+        model: &Synthetic,
+        folder: &tempfile::TempDir,
+        backend: BackendPreference,
+    ) -> Option<Machine> {
         let patience = Patience { breaks: 1, ..Patience::default() };
         let store = WeightStore::new(BlobCache::new(folder.path())).with_patience(patience);
         let mut machine = Machine::new(store);
@@ -544,7 +609,9 @@ mod tests {
         let manifest = Arc::new(model.manifest.clone());
         for (role, blob) in manifest.blobs_for(0..LAYERS) {
             let model = ModelId([7; 32]);
-            machine.perform(Action::FetchBlob { model, manifest: Arc::clone(&manifest), role, blob }).await;
+            machine
+                .perform(Action::FetchBlob { model, manifest: Arc::clone(&manifest), role, blob })
+                .await;
             let mut event = machine.next_event().await;
             while matches!(event, MachineEvent::Progress { .. }) {
                 event = machine.next_event().await;
@@ -558,10 +625,18 @@ mod tests {
         SessionId(number.to_be_bytes())
     }
 
-    async fn compute(machine: &mut Machine, number: u128, position: u32, tokens: &[u32]) -> Result<Computed, String> {
-        let sampling = Some(Sampling { temperature_milli: 800, top_k: 0, top_p_milli: 1000, seed: 4 });
+    async fn compute(
+        machine: &mut Machine,
+        number: u128,
+        position: u32,
+        tokens: &[u32],
+    ) -> Result<Computed, String> {
+        let sampling =
+            Some(Sampling { temperature_milli: 800, top_k: 0, top_p_milli: 1000, seed: 4 });
         let work = Work::Tokens(tokens.to_vec());
-        machine.perform(Action::Compute { session: session(number), position, work, sampling }).await;
+        machine
+            .perform(Action::Compute { session: session(number), position, work, sampling })
+            .await;
         let mut events = machine.compute_next().await;
         let Some(MachineEvent::Computed(step)) = events.pop() else { panic!("{events:?}") };
         assert!(events.is_empty() && !machine.has_steps());
@@ -572,7 +647,8 @@ mod tests {
         compute(machine, number, position, tokens).await.unwrap()
     }
 
-    /// Tokens drawn by a machine whose GPU is lost before each step but the first, with a session that is opened on a lost one.
+    /// Tokens drawn by a machine whose GPU is lost before each step but the first, with a session
+    /// that is opened on a lost one.
     async fn drawn(machine: &mut Machine, lose: impl Fn(&mut Loaded)) -> Vec<Computed> {
         let layers = LayerRange::new(0, LAYERS).unwrap();
         machine.perform(Action::OpenSession { session: session(1), layers }).await;
@@ -592,9 +668,15 @@ mod tests {
         let mut cpu = serving(&model, &folder, BackendPreference::Cpu).await.unwrap();
         let expected = drawn(&mut cpu, |_| ()).await;
         for choice in [BackendChoice::Gpu, BackendChoice::Auto] {
-            let Some(mut machine) = serving(&model, &folder, BackendPreference::Gpu).await else { return };
+            let Some(mut machine) = serving(&model, &folder, BackendPreference::Gpu).await else {
+                return;
+            };
             machine.engine.as_mut().unwrap().choice = choice;
-            assert_eq!(drawn(&mut machine, |loaded| loaded.engine.lose_gpu()).await, expected, "{choice:?}");
+            assert_eq!(
+                drawn(&mut machine, |loaded| loaded.engine.lose_gpu()).await,
+                expected,
+                "{choice:?}"
+            );
             let event = machine.next_event().await;
             let MachineEvent::EngineReplaced(engine) = event else { panic!("{event:?}") };
             assert!(choice == BackendChoice::Auto || engine.backend == "vulkan", "{engine:?}");
@@ -606,7 +688,9 @@ mod tests {
         let (model, folder) = cached();
         let mut cpu = serving(&model, &folder, BackendPreference::Cpu).await.unwrap();
         let expected = drawn(&mut cpu, |_| ()).await;
-        let Some(mut machine) = serving(&model, &folder, BackendPreference::Gpu).await else { return };
+        let Some(mut machine) = serving(&model, &folder, BackendPreference::Gpu).await else {
+            return;
+        };
         let layers = LayerRange::new(0, LAYERS).unwrap();
         machine.perform(Action::OpenSession { session: session(1), layers }).await;
         assert_eq!(step(&mut machine, 1, 0, &[5, 6, 7]).await, expected[0]);
@@ -627,7 +711,9 @@ mod tests {
     async fn a_gpu_that_is_lost_again_and_again_is_given_up() {
         let (model, folder) = cached();
         for (choice, survives) in [(BackendChoice::Gpu, false), (BackendChoice::Auto, true)] {
-            let Some(mut machine) = serving(&model, &folder, BackendPreference::Gpu).await else { return };
+            let Some(mut machine) = serving(&model, &folder, BackendPreference::Gpu).await else {
+                return;
+            };
             let layers = LayerRange::new(0, LAYERS).unwrap();
             machine.perform(Action::OpenSession { session: session(1), layers }).await;
             step(&mut machine, 1, 0, &[5]).await;

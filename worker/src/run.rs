@@ -1,6 +1,8 @@
-//! The loop that drives a [`Node`]: it waits for what happens, asks the node what to do, and does it.
+//! The loop that drives a [`Node`]: it waits for what happens, asks the node what to do, and does
+//! it.
 //!
-//! Steps are computed here, in batches of what waits; downloads run beside. The clock is read here and nowhere else.
+//! Steps are computed here, in batches of what waits; downloads run beside. The clock is read here
+//! and nowhere else.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -18,7 +20,8 @@ use crate::node::{Action, Input, Node, TICK};
 
 /// Drives `node` until `commands` ends and the last answer's receipts are signed.
 ///
-/// Weights come from the server that a [`Command::Connect`] names; `notice` is called with everything the person should know.
+/// Weights come from the server that a [`Command::Connect`] names; `notice` is called with
+/// everything the person should know.
 pub async fn run<T: Transport>(
     node: Node,
     mut transport: T,
@@ -33,9 +36,14 @@ pub async fn run<T: Transport>(
     let mut stopping = false;
     while !stopping || driven.node.is_settling() {
         let mut inputs = VecDeque::new();
-        // With steps waiting there is no rest, but whatever has come in meanwhile comes first: it may go into the same batch.
+        // With steps waiting there is no rest, but whatever has come in meanwhile comes first: it
+        // may go into the same batch.
         let has_steps = driven.machine.has_steps();
-        let wait = if has_steps { Duration::ZERO } else { next_tick.saturating_sub(driven.start.elapsed()) };
+        let wait = if has_steps {
+            Duration::ZERO
+        } else {
+            next_tick.saturating_sub(driven.start.elapsed())
+        };
         let is_full = driven.machine.is_full();
         // Biased: what the person wants comes before what the network wants.
         select_biased! {
@@ -58,7 +66,10 @@ pub async fn run<T: Transport>(
         }
         driven.take(inputs, &mut transport).await;
         for _ in 0..MAX_AT_ONCE {
-            let Some(event) = next_event(&mut transport, driven.machine.is_full()).now_or_never() else { break };
+            let Some(event) = next_event(&mut transport, driven.machine.is_full()).now_or_never()
+            else {
+                break;
+            };
             driven.take(VecDeque::from([Input::Transport(event)]), &mut transport).await;
         }
         if driven.machine.has_steps() {
@@ -93,7 +104,8 @@ impl<N: FnMut(Notice)> Driven<N> {
     }
 }
 
-/// What the transport says; nothing as long as enough steps wait, so that whoever sends more of them has to wait as well.
+/// What the transport says; nothing as long as enough steps wait, so that whoever sends more of
+/// them has to wait as well.
 async fn next_event(transport: &mut impl Transport, is_full: bool) -> potluck_net::Event {
     if is_full { std::future::pending().await } else { transport.next_event().await }
 }
@@ -106,11 +118,15 @@ async fn rest(wait: Duration) {
 }
 
 /// The next command; never, once there are no more.
-async fn next_command(commands: &mut (impl Stream<Item = Command> + Unpin), ended: bool) -> Option<Command> {
+async fn next_command(
+    commands: &mut (impl Stream<Item = Command> + Unpin),
+    ended: bool,
+) -> Option<Command> {
     if ended { std::future::pending().await } else { commands.next().await }
 }
 
-/// Events of the transport taken in before steps are computed: a step of every session and some more; a flood must not keep the engine waiting.
+/// Events of the transport taken in before steps are computed: a step of every session and some
+/// more; a flood must not keep the engine waiting.
 const MAX_AT_ONCE: usize = 256;
 /// How long the last words have to get onto the wire: many times what a channel that is open takes.
 const LINGER: Duration = Duration::from_millis(300);

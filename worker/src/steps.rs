@@ -1,7 +1,8 @@
 //! Steps that wait for the engine, and which of them it takes together.
 //!
-//! While a batch is computed, others come in; what waits then goes into the next one, at most a step of each session. Sessions take turns: one
-//! with a long prompt in many steps gets one of them into each batch, beside everybody else's next token, and two such prompts alternate.
+//! While a batch is computed, others come in; what waits then goes into the next one, at most a
+//! step of each session. Sessions take turns: one with a long prompt in many steps gets one of them
+//! into each batch, beside everybody else's next token, and two such prompts alternate.
 
 use std::collections::VecDeque;
 
@@ -30,7 +31,8 @@ pub(crate) struct Steps {
 /// Rows of a batch at most: the longest step, and a token of every session that an engine has.
 const BATCH_ROWS: usize = MAX_ROWS + potluck_engine::engine::MAX_SESSIONS;
 
-/// Rows that wait, beyond which no more are taken in: for eight batches, 12 MB of a model that is 2,048 wide. The transport holds back who sends more.
+/// Rows that wait, beyond which no more are taken in: for eight batches, 12 MB of a model that is
+/// 2,048 wide. The transport holds back who sends more.
 const MAX_WAITING_ROWS: usize = 8 * BATCH_ROWS;
 
 impl Steps {
@@ -61,12 +63,15 @@ impl Steps {
         self.turns.is_empty()
     }
 
-    /// What is computed next, together; nothing if nothing waits. Whoever is in it has had its turn.
+    /// What is computed next, together; nothing if nothing waits. Whoever is in it has had its
+    /// turn.
     pub(crate) fn next(&mut self) -> Vec<Waiting> {
         let (mut batch, mut rows) = (Vec::new(), 0);
         let mut had_turn = VecDeque::new();
         self.turns.retain_mut(|(session, steps)| {
-            let fits = steps.front().is_some_and(|step| batch.is_empty() || rows + step.rows <= BATCH_ROWS);
+            let fits = steps
+                .front()
+                .is_some_and(|step| batch.is_empty() || rows + step.rows <= BATCH_ROWS);
             let Some(step) = (if fits { steps.pop_front() } else { None }) else { return true };
             rows += step.rows;
             batch.push(step);

@@ -1,4 +1,5 @@
-//! The node in the page's Web Worker: the transport is a message port to the page, which owns the connections.
+//! The node in the page's Web Worker: the transport is a message port to the page, which owns the
+//! connections.
 
 use potluck_net::platform;
 use potluck_net::platform::port::PortTransport;
@@ -13,7 +14,8 @@ use potluck_worker::run::run;
 pub(crate) fn main() {
     console_error_panic_hook::set_once();
     wasm_bindgen_futures::spawn_local(async {
-        // The port listens from here on; what the page posted before was lost, so it waits for `Ready`.
+        // The port listens from here on; what the page posted before was lost, so it waits for
+        // `Ready`.
         let mut transport = PortTransport::new();
         let commands = transport.commands();
         platform::port::post_notice(&Notice::Ready);
@@ -21,7 +23,8 @@ pub(crate) fn main() {
         if getrandom::fill(&mut fresh).is_err() {
             return; // no randomness, no identity; the page sees a worker that never connects
         }
-        // One key, one connection: a second tab (one that only asks, say) is somebody else for as long as it is open.
+        // One key, one connection: a second tab (one that only asks, say) is somebody else for as
+        // long as it is open.
         let secret = if platform::claim("potluck-node-key").await {
             platform::load_or_create_secret("node.key", || fresh).await
         } else {

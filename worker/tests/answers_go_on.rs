@@ -10,7 +10,8 @@ const TOKENS: u32 = 40;
 /// Everything is held twice; the asker comes last.
 const RANGES: [(u32, u32); 6] = [(0, 2), (2, 4), (4, 6), (0, 2), (2, 4), (4, 6)];
 
-/// Asks, and lets `happen` before the delivery of that number. The answer, how many deliveries it took, and how often it broke off.
+/// Asks, and lets `happen` before the delivery of that number. The answer, how many deliveries it
+/// took, and how often it broke off.
 fn answer(at: Option<usize>, happen: impl Fn(&mut Swarm, &[NodeId])) -> (Vec<u32>, usize, usize) {
     let (mut swarm, ids) = Swarm::new(7, &RANGES);
     let asker = ids[6];
@@ -63,7 +64,9 @@ fn a_page_that_was_reloaded_goes_on_from_any_token() {
         swarm.settle();
         assert_eq!(swarm.tokens(ids[2]), expected, "after {drawn} tokens");
     }
-    for (wrong, said) in [(vec![1 << 20], "a token that"), (vec![1; TOKENS as usize], "whole already")] {
+    for (wrong, said) in
+        [(vec![1 << 20], "a token that"), (vec![1; TOKENS as usize], "whole already")]
+    {
         let (mut swarm, ids) = Swarm::new(2, &[(0, 6)]);
         swarm.go_on(ids[1], PROMPT, 1, TOKENS, wrong);
         swarm.settle();
@@ -80,10 +83,16 @@ fn two_stages_may_vanish_at_once() {
             let kill = |swarm: &mut Swarm, ids: &[NodeId]| {
                 let route = swarm.running_session();
                 for place in [one, other] {
-                    swarm.kill(route.as_ref().map_or(ids[place], |session| session.stages[place].node));
+                    swarm.kill(
+                        route.as_ref().map_or(ids[place], |session| session.stages[place].node),
+                    );
                 }
             };
-            assert_eq!(answer(Some(at), kill).0, expected, "stages {one} and {other} vanished at delivery {at}");
+            assert_eq!(
+                answer(Some(at), kill).0,
+                expected,
+                "stages {one} and {other} vanished at delivery {at}"
+            );
         }
     }
 }
@@ -98,7 +107,11 @@ fn any_connection_may_break_at_any_time() {
                 let next = session.stages.get(place + 1).map_or(ids[6], |stage| stage.node);
                 swarm.cut(session.stages[place].node, next);
             };
-            assert_eq!(answer(Some(at), cut).0, expected, "stage {place} lost the next at delivery {at}");
+            assert_eq!(
+                answer(Some(at), cut).0,
+                expected,
+                "stage {place} lost the next at delivery {at}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Layers nobody holds, nodes that vanish, a server that restarts: what the asker reads, and that nothing hangs.
+//! Layers nobody holds, nodes that vanish, a server that restarts: what the asker reads, and that
+//! nothing hangs.
 
 mod harness;
 
@@ -24,7 +25,8 @@ fn whole_answer(tokens: u32) -> Vec<u32> {
 fn at_token(swarm: &mut Swarm, asker: NodeId, at: u32, happen: impl Fn(&mut Swarm)) {
     let mut tokens = 0;
     swarm.settle_with(|swarm, to, delivery| {
-        if matches!(delivery, Delivery::Peer { frame: PeerFrame::Token { .. }, .. }) && to == asker {
+        if matches!(delivery, Delivery::Peer { frame: PeerFrame::Token { .. }, .. }) && to == asker
+        {
             tokens += 1;
             if tokens == at {
                 happen(swarm);
@@ -42,8 +44,13 @@ fn layers_nobody_holds_are_named_and_the_answer_comes_when_somebody_does() {
     swarm.ask(ids[3], PROMPT, 1, 10);
     swarm.settle();
     let waiting = swarm.answer_events(ids[3]);
-    let Some(AnswerEvent::Waiting { model, missing }) = waiting.last() else { panic!("{waiting:?}") };
-    assert_eq!(AnswerEvent::waiting_text(model, missing), "layers 2 to 3 of potluck-tiny have no volunteer yet");
+    let Some(AnswerEvent::Waiting { model, missing }) = waiting.last() else {
+        panic!("{waiting:?}")
+    };
+    assert_eq!(
+        AnswerEvent::waiting_text(model, missing),
+        "layers 2 to 3 of potluck-tiny have no volunteer yet"
+    );
     swarm.assignments.insert(ids[2], LayerRange { first: 2, end: 4 });
     swarm.command(ids[2], Command::Lend { backend: BackendPreference::Cpu, memory_bytes: 1 << 30 });
     swarm.settle();
@@ -58,7 +65,10 @@ fn a_waiting_question_can_be_cancelled() {
     swarm.command(ids[1], Command::Cancel { ask: 7 });
     swarm.settle();
     let events = swarm.answer_events(ids[1]);
-    assert!(matches!(events.last(), Some(AnswerEvent::Done { end: AnswerEnd::Cancelled, .. })), "{events:?}");
+    assert!(
+        matches!(events.last(), Some(AnswerEvent::Done { end: AnswerEnd::Cancelled, .. })),
+        "{events:?}"
+    );
 }
 
 #[test]
@@ -67,7 +77,8 @@ fn a_running_answer_can_be_cancelled_and_its_work_is_still_credited() {
     swarm.ask(ids[2], PROMPT, 1, 200);
     let (asker, mut tokens) = (ids[2], 0);
     swarm.settle_with(|swarm, to, delivery| {
-        if matches!(delivery, Delivery::Peer { frame: PeerFrame::Token { .. }, .. }) && to == asker {
+        if matches!(delivery, Delivery::Peer { frame: PeerFrame::Token { .. }, .. }) && to == asker
+        {
             tokens += 1;
             if tokens == 20 {
                 swarm.command(asker, Command::Cancel { ask: 7 });
@@ -76,7 +87,10 @@ fn a_running_answer_can_be_cancelled_and_its_work_is_still_credited() {
         true
     });
     let events = swarm.answer_events(ids[2]);
-    assert!(matches!(events.last(), Some(AnswerEvent::Done { end: AnswerEnd::Cancelled, .. })), "{events:?}");
+    assert!(
+        matches!(events.last(), Some(AnswerEvent::Done { end: AnswerEnd::Cancelled, .. })),
+        "{events:?}"
+    );
     assert!(swarm.receipts.iter().any(|signed| signed.receipt.worker == ids[0]));
     assert!(swarm.receipts.iter().any(|signed| signed.receipt.worker == ids[1]));
 }
@@ -144,7 +158,9 @@ fn stages_that_are_slow_are_waited_for() {
     let mut held = Vec::new();
     let mut hidden = 0;
     swarm.settle_with(|_, to, delivery| {
-        let Delivery::Peer { from, frame: frame @ PeerFrame::Hidden { .. } } = delivery else { return true };
+        let Delivery::Peer { from, frame: frame @ PeerFrame::Hidden { .. } } = delivery else {
+            return true;
+        };
         hidden += 1;
         if hidden == 5 {
             held.push((to, *from, frame.clone()));
@@ -187,7 +203,8 @@ fn a_volunteer_who_stops_ends_its_sessions_at_once_and_others_go_on() {
     swarm.ask(ids[3], PROMPT, 1, 200);
     let (asker, mut tokens, mut stopped) = (ids[3], 0, None);
     swarm.settle_with(|swarm, to, delivery| {
-        if matches!(delivery, Delivery::Peer { frame: PeerFrame::Token { .. }, .. }) && to == asker {
+        if matches!(delivery, Delivery::Peer { frame: PeerFrame::Token { .. }, .. }) && to == asker
+        {
             tokens += 1;
             if tokens == 5 {
                 let first = swarm.session().stages[0].node;
@@ -230,7 +247,8 @@ fn an_answer_survives_a_server_that_goes_away() {
     let (asker, mut tokens) = (ids[2], 0);
     let everyone = ids.clone();
     swarm.settle_with(|swarm, to, delivery| {
-        if matches!(delivery, Delivery::Peer { frame: PeerFrame::Token { .. }, .. }) && to == asker {
+        if matches!(delivery, Delivery::Peer { frame: PeerFrame::Token { .. }, .. }) && to == asker
+        {
             tokens += 1;
             if tokens == 5 {
                 for id in &everyone {

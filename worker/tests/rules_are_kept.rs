@@ -9,7 +9,8 @@ use potluck_protocol::sampling::Sampling;
 
 const PROMPT: &str = "Tell me a story about a fox and a lantern.";
 
-/// Runs an answer and lets `forge` make one bad frame out of the third frame that goes to `victim` on its way.
+/// Runs an answer and lets `forge` make one bad frame out of the third frame that goes to `victim`
+/// on its way.
 fn with_forged_frame(
     victim: usize,
     forge: impl Fn(PeerFrame) -> PeerFrame,
@@ -20,7 +21,10 @@ fn with_forged_frame(
     let mut seen = 0;
     swarm.settle_with(|_, to, delivery| {
         if let Delivery::Peer { frame, .. } = delivery {
-            let work = matches!(frame, PeerFrame::Step { .. } | PeerFrame::Hidden { .. } | PeerFrame::Token { .. });
+            let work = matches!(
+                frame,
+                PeerFrame::Step { .. } | PeerFrame::Hidden { .. } | PeerFrame::Token { .. }
+            );
             if to == target && work {
                 seen += 1;
                 if seen == 3 {
@@ -34,8 +38,15 @@ fn with_forged_frame(
     (swarm, ids)
 }
 
-fn assert_refused(swarm: &Swarm, closer: potluck_protocol::id::NodeId, asker: potluck_protocol::id::NodeId) {
-    assert!(swarm.closed.iter().any(|(by, _)| *by == closer), "the connection was closed by who got the bad frame");
+fn assert_refused(
+    swarm: &Swarm,
+    closer: potluck_protocol::id::NodeId,
+    asker: potluck_protocol::id::NodeId,
+) {
+    assert!(
+        swarm.closed.iter().any(|(by, _)| *by == closer),
+        "the connection was closed by who got the bad frame"
+    );
     assert_eq!(swarm.breaks(asker).len(), 1, "the asker hears of it");
     let (mut undisturbed, ids) = Swarm::new(2, &[(0, 6)]);
     undisturbed.ask(ids[1], PROMPT, 11, 40);
@@ -57,9 +68,12 @@ fn a_step_out_of_order() {
 #[test]
 fn a_token_that_the_model_does_not_have() {
     let (swarm, ids) = with_forged_frame(0, |frame| match frame {
-        PeerFrame::Step { session, position, sampling, .. } => {
-            PeerFrame::Step { session, position, tokens: vec![package().manifest.config.vocab], sampling }
-        }
+        PeerFrame::Step { session, position, sampling, .. } => PeerFrame::Step {
+            session,
+            position,
+            tokens: vec![package().manifest.config.vocab],
+            sampling,
+        },
         other => other,
     });
     assert_refused(&swarm, ids[0], ids[3]);
@@ -91,7 +105,9 @@ fn tokens_to_a_stage_that_takes_hidden_rows() {
 #[test]
 fn a_token_for_another_place() {
     let (swarm, ids) = with_forged_frame(3, |frame| match frame {
-        PeerFrame::Token { session, position, token } => PeerFrame::Token { session, position: position + 1, token },
+        PeerFrame::Token { session, position, token } => {
+            PeerFrame::Token { session, position: position + 1, token }
+        }
         other => other,
     });
     assert_refused(&swarm, ids[3], ids[3]);
@@ -109,8 +125,14 @@ fn steps_from_someone_else_do_not_reach_the_session() {
             && !forged
         {
             forged = true;
-            let sampling = Some(Sampling { temperature_milli: 0, top_k: 0, top_p_milli: 1000, seed: 0 });
-            let step = PeerFrame::Step { session: *session, position: *position, tokens: vec![5], sampling };
+            let sampling =
+                Some(Sampling { temperature_milli: 0, top_k: 0, top_p_milli: 1000, seed: 0 });
+            let step = PeerFrame::Step {
+                session: *session,
+                position: *position,
+                tokens: vec![5],
+                sampling,
+            };
             swarm.queue.push_front((first, Delivery::Peer { from: intruder, frame: step }));
         }
         true
@@ -124,7 +146,8 @@ fn steps_from_someone_else_do_not_reach_the_session() {
 fn frames_that_overtake_the_servers_word_wait_for_it() {
     let (mut swarm, ids) = Swarm::new(4, &[(0, 2), (2, 4), (4, 6)]);
     swarm.ask(ids[3], PROMPT, 11, 20);
-    // Connections exist from here on; the second question's `Serve` to the first stage is held back behind the steps.
+    // Connections exist from here on; the second question's `Serve` to the first stage is held back
+    // behind the steps.
     swarm.settle();
     let first_answer = swarm.tokens(ids[3]);
     swarm.notices.clear();
@@ -132,8 +155,10 @@ fn frames_that_overtake_the_servers_word_wait_for_it() {
     let mut held = None;
     let first = ids[0];
     swarm.settle_with(|_, to, delivery| {
-        let is_serve =
-            matches!(delivery, Delivery::Server(potluck_protocol::server::FromServer::Serve { .. })) && to == first;
+        let is_serve = matches!(
+            delivery,
+            Delivery::Server(potluck_protocol::server::FromServer::Serve { .. })
+        ) && to == first;
         if is_serve && held.is_none() {
             let Delivery::Server(message) = delivery else { unreachable!() };
             held = Some(message.clone());
@@ -151,7 +176,11 @@ fn frames_that_overtake_the_servers_word_wait_for_it() {
 fn a_frame_of_an_unknown_session_is_forgotten() {
     let (mut swarm, ids) = Swarm::new(2, &[(0, 6)]);
     let session = SessionId([77; 16]);
-    swarm.peer_says(ids[0], ids[1], PeerFrame::Step { session, position: 0, tokens: vec![1], sampling: None });
+    swarm.peer_says(
+        ids[0],
+        ids[1],
+        PeerFrame::Step { session, position: 0, tokens: vec![1], sampling: None },
+    );
     swarm.settle();
     swarm.pass(std::time::Duration::from_secs(6));
     swarm.ask(ids[1], PROMPT, 1, 5);

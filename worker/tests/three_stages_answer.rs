@@ -1,4 +1,5 @@
-//! Three stages answer a fourth node; the text is the single process's, and all work is on receipts that both parties signed.
+//! Three stages answer a fourth node; the text is the single process's, and all work is on receipts
+//! that both parties signed.
 
 mod harness;
 
@@ -26,7 +27,11 @@ fn the_answer_is_the_single_process_answer_and_all_work_is_credited() {
     let tokens = swarm.tokens(ids[3]);
     assert_eq!(tokens, expected(11, 200));
     let events = swarm.answer_events(ids[3]);
-    assert!(matches!(events.last(), Some(AnswerEvent::Done { end: AnswerEnd::Stop, .. })), "{:?}", events.last());
+    assert!(
+        matches!(events.last(), Some(AnswerEvent::Done { end: AnswerEnd::Stop, .. })),
+        "{:?}",
+        events.last()
+    );
 
     let session = swarm.session();
     let prompt = events.iter().find_map(|event| match event {
@@ -36,8 +41,12 @@ fn the_answer_is_the_single_process_answer_and_all_work_is_credited() {
     // Every token but the last went in again.
     let positions = prompt.unwrap() + u32::try_from(tokens.len()).unwrap() - 1;
     for stage in &session.stages {
-        let mut receipts: Vec<_> =
-            swarm.receipts.iter().map(|signed| &signed.receipt).filter(|r| r.worker == stage.node).collect();
+        let mut receipts: Vec<_> = swarm
+            .receipts
+            .iter()
+            .map(|signed| &signed.receipt)
+            .filter(|r| r.worker == stage.node)
+            .collect();
         receipts.sort_by_key(|receipt| receipt.sequence);
         let mut next = 0;
         for receipt in &receipts {

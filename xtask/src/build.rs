@@ -1,4 +1,5 @@
-//! Building: native programs in the one native profile, the page with trunk in the release profile, both into one target folder.
+//! Building: native programs in the one native profile, the page with trunk in the release profile,
+//! both into one target folder.
 
 use std::path::PathBuf;
 
@@ -12,15 +13,20 @@ pub(crate) fn page_folder() -> PathBuf {
     root().join("dist")
 }
 
-/// Builds every native program: server, node, demo, bench. The workspace's default members, so that features come out as in plain `cargo
-/// build` and nothing is built twice.
+/// Builds every native program: server, node, demo, bench. The workspace's default members, so that
+/// features come out as in plain `cargo build` and nothing is built twice.
 pub(crate) fn native() -> Outcome {
-    run(&mut cargo(&["build", "--locked", "--bins"]), "the native build failed", "read the first error above")
+    run(
+        &mut cargo(&["build", "--locked", "--bins"]),
+        "the native build failed",
+        "read the first error above",
+    )
 }
 
 /// Builds the page and its worker into `dist/`.
 pub(crate) fn page(builders: &Builders) -> Outcome {
-    // Fetched by cargo beforehand, so that trunk may be told to stay off the network: else it would download tools of its own choice.
+    // Fetched by cargo beforehand, so that trunk may be told to stay off the network: else it would
+    // download tools of its own choice.
     run(
         &mut cargo(&["fetch", "--locked", "--target", WASM_TARGET]),
         "the page's dependencies could not be downloaded",
@@ -40,7 +46,16 @@ pub(crate) fn page(builders: &Builders) -> Outcome {
 /// Builds the page that measures engines in a browser into `target/bench-page`.
 pub(crate) fn bench_page(builders: &Builders) -> Outcome {
     let folder = root().join("target/bench-page");
-    let mut build = cargo(&["build", "--locked", "--release", "--target", WASM_TARGET, "-p", "potluck-bench", "--lib"]);
+    let mut build = cargo(&[
+        "build",
+        "--locked",
+        "--release",
+        "--target",
+        WASM_TARGET,
+        "-p",
+        "potluck-bench",
+        "--lib",
+    ]);
     builders.apply(&mut build);
     same_artefacts(&mut build);
     run(&mut build, "building the benchmark's page failed", "read the first error above")?;
@@ -50,15 +65,21 @@ pub(crate) fn bench_page(builders: &Builders) -> Outcome {
     bind.arg(root().join("target").join(WASM_TARGET).join("release/potluck_bench.wasm"));
     run(&mut bind, "wasm-bindgen failed on the benchmark's page", "read the line above")?;
     for page in ["index.html", "encoder.html", "stream.html"] {
-        std::fs::copy(root().join("benches/page").join(page), folder.join(page)).map_err(|error| {
-            Failure::new(format!("could not write into {}: {error}", folder.display()), "is the disk full?")
-        })?;
+        std::fs::copy(root().join("benches/page").join(page), folder.join(page)).map_err(
+            |error| {
+                Failure::new(
+                    format!("could not write into {}: {error}", folder.display()),
+                    "is the disk full?",
+                )
+            },
+        )?;
     }
     Ok(())
 }
 
-/// Sets what makes the page's build and the wasm tests share artefacts: `cargo test` ignores a profile's panic strategy, and
-/// wasm32-unknown-unknown aborts whatever it says, so leaving it out changes nothing but the artefacts' names.
+/// Sets what makes the page's build and the wasm tests share artefacts: `cargo test` ignores a
+/// profile's panic strategy, and wasm32-unknown-unknown aborts whatever it says, so leaving it out
+/// changes nothing but the artefacts' names.
 pub(crate) fn same_artefacts(command: &mut std::process::Command) {
     command.env("CARGO_PROFILE_RELEASE_PANIC", "unwind");
 }

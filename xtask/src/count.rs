@@ -1,8 +1,9 @@
-//! Adds up what test runners report in their closing lines: `cargo test`, `cargo nextest` and `wasm-bindgen-test-runner`.
+//! Adds up what test runners report in their closing lines: `cargo test`, `cargo nextest` and
+//! `wasm-bindgen-test-runner`.
 //!
-//! Only closing lines are read; a runner that dies before it prints one fails its step by its exit status instead.
-//! Nextest repeats what a failed test printed, the closing line of that test's own process included, so where it has a
-//! summary nothing else counts.
+//! Only closing lines are read; a runner that dies before it prints one fails its step by its exit
+//! status instead. Nextest repeats what a failed test printed, the closing line of that test's own
+//! process included, so where it has a summary nothing else counts.
 
 use std::ops::AddAssign;
 
@@ -38,7 +39,8 @@ const NEXTEST: &str = "Summary [";
 /// What a line of output reports, if it is a runner's closing line.
 fn closing_line(line: &str) -> Option<Count> {
     let numbers = if let Some(rest) = line.strip_prefix("test result: ") {
-        // test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s
+        // test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in
+        // 0.00s
         rest.split_once(". ")?.1
     } else if let Some(rest) = line.strip_prefix(NEXTEST) {
         // Summary [   1.234s] 12 tests run: 10 passed (1 slow), 1 failed, 1 timed out, 2 skipped
@@ -93,12 +95,21 @@ mod tests {
             "     Summary [   1.0s] 2 tests run: 1 passed, 1 failed",
         ];
         let closing = closing_lines(&lines);
-        assert_eq!(closing, [("Summary [   1.0s] 2 tests run: 1 passed, 1 failed", Count { passed: 1, failed: 1 })]);
+        assert_eq!(
+            closing,
+            [("Summary [   1.0s] 2 tests run: 1 passed, 1 failed", Count { passed: 1, failed: 1 })]
+        );
     }
 
     #[test]
     fn other_lines_count_nothing() {
-        for line in ["running 3 tests", "test passes ... ok", "Summary of changes", "", "7 passed; 1 failed"] {
+        for line in [
+            "running 3 tests",
+            "test passes ... ok",
+            "Summary of changes",
+            "",
+            "7 passed; 1 failed",
+        ] {
             assert_eq!(closing_line(line), None, "{line}");
         }
     }

@@ -1,7 +1,8 @@
 //! The fuzz step: readers of foreign files against a minute of bytes that nobody would write.
 //!
-//! `fuzz/` is laid out for `cargo fuzz`, which developers may use; here its targets are built with the flags that it would give, so that the
-//! stable compiler does and nothing has to be installed. What is found of new ground stays in the target folder and is gone on from.
+//! `fuzz/` is laid out for `cargo fuzz`, which developers may use; here its targets are built with
+//! the flags that it would give, so that the stable compiler does and nothing has to be installed.
+//! What is found of new ground stays in the target folder and is gone on from.
 
 use std::fs;
 use std::path::PathBuf;
@@ -40,14 +41,20 @@ pub(crate) fn fuzz() -> Outcome {
     for target in TARGETS {
         let corpus = target_folder.join("corpus").join(target);
         fs::create_dir_all(&corpus).map_err(|error| {
-            Failure::new(format!("could not create {}: {error}", corpus.display()), "is the disk full?")
+            Failure::new(
+                format!("could not create {}: {error}", corpus.display()),
+                "is the disk full?",
+            )
         })?;
         let mut command = clean(target_folder.join(&host).join("release").join(target));
-        command.arg(format!("-max_total_time={SECONDS_A_TARGET}")).arg(format!("-rss_limit_mb={MEMORY_MB}"));
+        command
+            .arg(format!("-max_total_time={SECONDS_A_TARGET}"))
+            .arg(format!("-rss_limit_mb={MEMORY_MB}"));
         command.arg(format!("-artifact_prefix={}/{target}-", target_folder.display()));
         command.args(["-timeout=10", "-print_final_stats=1", "-verbosity=0"]);
         command.arg(&corpus).arg(seeds(target)).current_dir(&folder);
-        let remedy = format!("the bytes lie in {}; run the target on them", target_folder.display());
+        let remedy =
+            format!("the bytes lie in {}; run the target on them", target_folder.display());
         run(&mut command, &format!("fuzzing {target} found something"), &remedy)?;
     }
     Ok(())
@@ -59,9 +66,11 @@ fn seeds(target: &str) -> PathBuf {
 
 /// The triple that the compiler builds for here.
 fn host() -> Outcome<String> {
-    let unknown =
-        |why: String| Failure::new(format!("rustc does not say what it builds for: {why}"), "is it installed?");
-    let output = Command::new("rustc").arg("-vV").output().map_err(|error| unknown(error.to_string()))?;
+    let unknown = |why: String| {
+        Failure::new(format!("rustc does not say what it builds for: {why}"), "is it installed?")
+    };
+    let output =
+        Command::new("rustc").arg("-vV").output().map_err(|error| unknown(error.to_string()))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let host = text.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned);
     host.ok_or_else(|| unknown("no line \"host: \"".to_owned()))

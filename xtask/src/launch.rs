@@ -1,5 +1,5 @@
-//! `cargo xtask demo` and `cargo xtask bench`: set-up, build, then the program of that name in crate `e2e`; for `bench engine` and `bench
-//! peers` the one in `benches`.
+//! `cargo xtask demo` and `cargo xtask bench`: set-up, build, then the program of that name in
+//! crate `e2e`; for `bench engine` and `bench peers` the one in `benches`.
 
 use std::env;
 use std::process::Command;
@@ -20,11 +20,13 @@ pub(crate) fn launch(program: &str, arguments: &[String]) -> Outcome {
     Err(become_program(command))
 }
 
-/// `bench engine` and `bench peers`: the programs, and the page that measures in a browser, into `target/bench-page`.
+/// `bench engine` and `bench peers`: the programs, and the page that measures in a browser, into
+/// `target/bench-page`.
 pub(crate) fn bench_engine(arguments: &[String]) -> Outcome {
     let mut command = built("potluck-bench")?;
     command.args(arguments);
-    if !arguments.iter().any(|argument| matches!(argument.as_str(), "--help" | "-h" | "--no-pages")) {
+    if !arguments.iter().any(|argument| matches!(argument.as_str(), "--help" | "-h" | "--no-pages"))
+    {
         build::bench_page(&setup::builders()?)?;
         command.envs(minilm::folder().map(|folder| ("POTLUCK_MINILM", folder)));
     }
@@ -58,6 +60,8 @@ fn become_program(mut command: Command) -> Failure {
 fn become_program(mut command: Command) -> Failure {
     match command.status() {
         Ok(status) => std::process::exit(status.code().unwrap_or(1)),
-        Err(error) => Failure::new(format!("the program could not be started ({error})"), "run `cargo build`"),
+        Err(error) => {
+            Failure::new(format!("the program could not be started ({error})"), "run `cargo build`")
+        }
     }
 }

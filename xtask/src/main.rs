@@ -1,7 +1,7 @@
 //! `cargo xtask …`: set-up, demo, tests, benchmarks and builds of Potluck, one command each.
 //!
-//! Thin on purpose: it installs what is missing, builds, and starts the programs that do the work. It has no dependencies, so that it
-//! compiles in seconds on a machine that has nothing yet.
+//! Thin on purpose: it installs what is missing, builds, and starts the programs that do the work.
+//! It has no dependencies, so that it compiles in seconds on a machine that has nothing yet.
 #![expect(clippy::print_stdout, reason = "a command-line program; printing is what it is for")]
 
 mod build;
@@ -51,11 +51,16 @@ fn main() -> ExitCode {
 fn dispatch(arguments: &[String]) -> Outcome {
     let Some((command, rest)) = arguments.split_first() else {
         help();
-        return Err(Failure::new("no command was given", "`cargo xtask demo` shows what Potluck does"));
+        return Err(Failure::new(
+            "no command was given",
+            "`cargo xtask demo` shows what Potluck does",
+        ));
     };
     let wants_help = rest.iter().any(|argument| argument == "--help" || argument == "-h");
     match command.as_str() {
-        "bench" if rest.first().is_some_and(|what| what == "engine" || what == "peers") => launch::bench_engine(rest),
+        "bench" if rest.first().is_some_and(|what| what == "engine" || what == "peers") => {
+            launch::bench_engine(rest)
+        }
         "demo" | "bench" => launch::launch(command, rest),
         "help" | "--help" | "-h" => {
             help();
@@ -69,7 +74,9 @@ fn dispatch(arguments: &[String]) -> Outcome {
         "test" => test::test(rest),
         "build" => build::native().and_then(|()| build::page(&setup::builders()?)),
         "wasm-test" => wasm_test(rest),
-        other => Err(Failure::new(format!("there is no command {other}"), "see `cargo xtask --help`")),
+        other => {
+            Err(Failure::new(format!("there is no command {other}"), "see `cargo xtask --help`"))
+        }
     }
 }
 

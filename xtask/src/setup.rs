@@ -1,7 +1,9 @@
-//! Set-up: everything that building, the demo and the tests need, installed once, and under two seconds when it is all there.
+//! Set-up: everything that building, the demo and the tests need, installed once, and under two
+//! seconds when it is all there.
 //!
-//! Programs that only the system can install (a browser, a software Vulkan adapter) are installed where this is Debian or Ubuntu and we
-//! are root; elsewhere one line says what to install. The demo does without them, the tests do not.
+//! Programs that only the system can install (a browser, a software Vulkan adapter) are installed
+//! where this is Debian or Ubuntu and we are root; elsewhere one line says what to install. The
+//! demo does without them, the tests do not.
 
 use std::env;
 use std::path::PathBuf;
@@ -39,7 +41,8 @@ impl Builders {
 pub(crate) struct TestPrograms {
     /// A browser and its driver.
     pub(crate) chromium: Chromium,
-    /// The software Vulkan adapter's description; without it the GPU tests use what adapter there is, or say that they skip.
+    /// The software Vulkan adapter's description; without it the GPU tests use what adapter there
+    /// is, or say that they skip.
     pub(crate) lavapipe: Option<PathBuf>,
     /// A real encoder; without it its tests say that they skip.
     pub(crate) minilm: Option<PathBuf>,
@@ -86,7 +89,9 @@ pub(crate) fn test_programs() -> Outcome<TestPrograms> {
     })?;
     if programs::lavapipe().is_none() {
         let remedy = "install Mesa's lavapipe (Debian: `apt-get install mesa-vulkan-drivers`)";
-        if let Err(failure) = install(&["mesa-vulkan-drivers"], "no software Vulkan adapter was found", remedy) {
+        if let Err(failure) =
+            install(&["mesa-vulkan-drivers"], "no software Vulkan adapter was found", remedy)
+        {
             eprintln!("{failure}; GPU tests use what adapter there is");
         }
     }
@@ -97,7 +102,11 @@ pub(crate) fn test_programs() -> Outcome<TestPrograms> {
 pub(crate) fn everything() -> Outcome {
     builders()?;
     let programs = test_programs()?;
-    println!("ready: {} and {}", programs.chromium.browser.display(), programs.chromium.driver.display());
+    println!(
+        "ready: {} and {}",
+        programs.chromium.browser.display(),
+        programs.chromium.driver.display()
+    );
     Ok(())
 }
 
@@ -108,7 +117,10 @@ fn install(packages: &[&str], what: &str, remedy: &str) -> Outcome {
     eprintln!("installing {} (once)", packages.join(" and "));
     let apt = |arguments: &[&str]| {
         run(
-            clean("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args(arguments).stdout(std::io::stderr()),
+            clean("apt-get")
+                .env("DEBIAN_FRONTEND", "noninteractive")
+                .args(arguments)
+                .stdout(std::io::stderr()),
             what,
             remedy,
         )

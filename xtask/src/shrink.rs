@@ -1,8 +1,10 @@
-//! Shrinks the page's wasm with Binaryen's `wasm-opt`, where there is one: about an eighth less to download.
+//! Shrinks the page's wasm with Binaryen's `wasm-opt`, where there is one: about an eighth less to
+//! download.
 //!
-//! Optional, as the page runs without; hence not trunk's business, which would fail or fetch a binary. It takes a `wasm-opt` on `PATH`
-//! that is new enough, else npm's, kept in the user's cache folder. A shrunk file is kept under the hash of what it was made from and
-//! with what, so that an unchanged page costs nothing.
+//! Optional, as the page runs without; hence not trunk's business, which would fail or fetch a
+//! binary. It takes a `wasm-opt` on `PATH` that is new enough, else npm's, kept in the user's cache
+//! folder. A shrunk file is kept under the hash of what it was made from and with what, so that an
+//! unchanged page costs nothing.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
@@ -14,7 +16,8 @@ use xtask::programs::on_path;
 use crate::command::{Failure, Outcome, capture, clean, root};
 use crate::tools;
 
-/// Older ones break what they shrink: 108, Debian 12's, takes one table for another, and the page's worker dies as it starts.
+/// Older ones break what they shrink: 108, Debian 12's, takes one table for another, and the page's
+/// worker dies as it starts.
 const OLDEST_VERSION: u32 = 120;
 /// What is installed where none is on `PATH`.
 const NPM_VERSION: &str = "132.0.0";
@@ -39,7 +42,9 @@ struct WasmOpt {
 /// Shrinks every wasm file of the built page, if there is a `wasm-opt`.
 pub(crate) fn page(folder: &Path) -> Outcome {
     let Some(wasm_opt) = ensure() else {
-        eprintln!("no wasm-opt since version {OLDEST_VERSION} and no npm: the page stays an eighth larger");
+        eprintln!(
+            "no wasm-opt since version {OLDEST_VERSION} and no npm: the page stays an eighth larger"
+        );
         return Ok(());
     };
     let entries = fs::read_dir(folder).map_err(|error| failed(folder, &error))?;
@@ -67,7 +72,14 @@ fn ensure() -> Option<WasmOpt> {
     fs::create_dir_all(&folder).ok()?;
     let mut install = clean(npm);
     install
-        .args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"])
+        .args([
+            "install",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--loglevel=error",
+            "--prefix",
+        ])
         .arg(&folder);
     capture(
         install.arg(format!("binaryen@{NPM_VERSION}")),
@@ -117,7 +129,10 @@ fn kept(original: &[u8], version: &str) -> PathBuf {
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(format!("{}: {error}", path.display()), "remove dist/ and target/wasm-opt, then run this again")
+    Failure::new(
+        format!("{}: {error}", path.display()),
+        "remove dist/ and target/wasm-opt, then run this again",
+    )
 }
 
 #[cfg(test)]

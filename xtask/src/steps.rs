@@ -1,6 +1,8 @@
-//! The steps of `cargo xtask test`, in the order they run: cheap ones first, so that a slip is told in seconds.
+//! The steps of `cargo xtask test`, in the order they run: cheap ones first, so that a slip is told
+//! in seconds.
 //!
-//! A step either runs its commands to the end or fails with one line. Counting tests and timing is the caller's.
+//! A step either runs its commands to the end or fails with one line. Counting tests and timing is
+//! the caller's.
 
 use crate::build::{self, same_artefacts};
 use crate::command::{Failure, Outcome, cargo, root, run, watch};
@@ -51,14 +53,18 @@ impl Prepared {
         if self.builders.is_none() {
             self.builders = Some(setup::builders()?);
         }
-        self.builders.clone().ok_or_else(|| Failure::new("set-up failed", "run `cargo xtask setup`"))
+        self.builders
+            .clone()
+            .ok_or_else(|| Failure::new("set-up failed", "run `cargo xtask setup`"))
     }
 
     fn programs(&mut self) -> Outcome<TestPrograms> {
         if self.programs.is_none() {
             self.programs = Some(setup::test_programs()?);
         }
-        self.programs.clone().ok_or_else(|| Failure::new("set-up failed", "run `cargo xtask setup`"))
+        self.programs
+            .clone()
+            .ok_or_else(|| Failure::new("set-up failed", "run `cargo xtask setup`"))
     }
 }
 
@@ -83,7 +89,11 @@ pub(crate) const STEPS: [Step; 13] = [
 const WASM_LINTS: &str = "xtask/wasm-lints";
 
 fn format(_: &mut Prepared) -> Outcome<Report> {
-    simple(&mut cargo(&["fmt", "--all", "--check"]), "files are not formatted", "run `cargo fmt --all`")
+    simple(
+        &mut cargo(&["fmt", "--all", "--check"]),
+        "files are not formatted",
+        "run `cargo fmt --all`",
+    )
 }
 
 fn set_up(prepared: &mut Prepared) -> Outcome<Report> {
@@ -93,18 +103,31 @@ fn set_up(prepared: &mut Prepared) -> Outcome<Report> {
 }
 
 fn clippy(_: &mut Prepared) -> Outcome<Report> {
-    let arguments =
-        ["clippy", "--locked", "--workspace", "--exclude", "potluck-app", "--all-targets", "--", "-D", "warnings"];
+    let arguments = [
+        "clippy",
+        "--locked",
+        "--workspace",
+        "--exclude",
+        "potluck-app",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
     simple(&mut cargo(&arguments), "clippy found something", "mend what it names above")
 }
 
 fn clippy_wasm(prepared: &mut Prepared) -> Outcome<Report> {
     let builders = prepared.builders()?;
     if !builders.has_clippy() {
-        return Ok(skipped("the compiler that builds wasm here is the distribution's, which has no clippy"));
+        return Ok(skipped(
+            "the compiler that builds wasm here is the distribution's, which has no clippy",
+        ));
     }
     let mut command = cargo(&["clippy", "--locked", "--target", WASM_TARGET]);
-    for package in ["potluck-app", "potluck-worker", "potluck-net", "potluck-engine", "potluck-bench"] {
+    for package in
+        ["potluck-app", "potluck-worker", "potluck-net", "potluck-engine", "potluck-bench"]
+    {
         command.args(["-p", package]);
     }
     command.args(["--", "-D", "warnings"]).env("CLIPPY_CONF_DIR", root().join(WASM_LINTS));
@@ -123,7 +146,15 @@ fn page_build(prepared: &mut Prepared) -> Outcome<Report> {
 fn native_tests(prepared: &mut Prepared) -> Outcome<Report> {
     let programs = prepared.programs()?;
     let mut command = if on_path("cargo-nextest").is_some() {
-        cargo(&["nextest", "run", "--locked", "--workspace", "--no-fail-fast", "--config-file", "xtask/nextest.toml"])
+        cargo(&[
+            "nextest",
+            "run",
+            "--locked",
+            "--workspace",
+            "--no-fail-fast",
+            "--config-file",
+            "xtask/nextest.toml",
+        ])
     } else {
         cargo(&["test", "--locked", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"])
     };
@@ -140,9 +171,21 @@ fn wasm_tests(prepared: &mut Prepared) -> Outcome<Report> {
     counted(&mut wasm_test_command(&builders, &programs))
 }
 
-/// `cargo test` for wasm, run by `wasm-bindgen-test-runner` in a headless Chromium; packages are already chosen.
-pub(crate) fn wasm_test_command(builders: &Builders, programs: &TestPrograms) -> std::process::Command {
-    let mut command = cargo(&["test", "--locked", "--release", "--target", WASM_TARGET, "--no-fail-fast", "--tests"]);
+/// `cargo test` for wasm, run by `wasm-bindgen-test-runner` in a headless Chromium; packages are
+/// already chosen.
+pub(crate) fn wasm_test_command(
+    builders: &Builders,
+    programs: &TestPrograms,
+) -> std::process::Command {
+    let mut command = cargo(&[
+        "test",
+        "--locked",
+        "--release",
+        "--target",
+        WASM_TARGET,
+        "--no-fail-fast",
+        "--tests",
+    ]);
     command.args(["-p", "potluck-engine", "-p", "potluck-net"]);
     builders.apply(&mut command);
     programs.apply(&mut command);
@@ -190,7 +233,8 @@ fn simple(command: &mut std::process::Command, what: &str, remedy: &str) -> Outc
     run(command, what, remedy).map(|()| Report::default())
 }
 
-/// Runs a test runner; a failed one still says what it counted, and fails the step by [`Count::failed`] or by the error.
+/// Runs a test runner; a failed one still says what it counted, and fails the step by
+/// [`Count::failed`] or by the error.
 fn counted(command: &mut std::process::Command) -> Outcome<Report> {
     let (status, lines) = watch(command)?;
     let mut report = Report::default();
@@ -199,10 +243,16 @@ fn counted(command: &mut std::process::Command) -> Outcome<Report> {
         report.closing.push(line.to_owned());
     }
     if !status.success() && report.count.failed == 0 {
-        return Err(Failure::new(format!("the test runner failed ({status})"), "read the first error above"));
+        return Err(Failure::new(
+            format!("the test runner failed ({status})"),
+            "read the first error above",
+        ));
     }
     if status.success() && report.closing.is_empty() {
-        return Err(Failure::new("the test runner reported no tests", "has the form of its closing line changed?"));
+        return Err(Failure::new(
+            "the test runner reported no tests",
+            "has the form of its closing line changed?",
+        ));
     }
     Ok(report)
 }

@@ -24,7 +24,9 @@ pub(crate) fn test(arguments: &[String]) -> Outcome {
                 closing.extend(report.closing);
                 match report.skipped {
                     Some(why) => (format!("skipped: {why}"), true),
-                    None if report.count.failed > 0 => (format!("FAILED: {} tests failed", report.count.failed), false),
+                    None if report.count.failed > 0 => {
+                        (format!("FAILED: {} tests failed", report.count.failed), false)
+                    }
                     None => ("ok".to_owned(), true),
                 }
             }
@@ -43,7 +45,8 @@ pub(crate) fn test(arguments: &[String]) -> Outcome {
         println!("{line}");
     }
     println!("{} passed, {} failed", total.passed, total.failed);
-    let failed: Vec<&str> = verdicts.iter().filter(|verdict| !verdict.3).map(|verdict| verdict.0).collect();
+    let failed: Vec<&str> =
+        verdicts.iter().filter(|verdict| !verdict.3).map(|verdict| verdict.0).collect();
     if failed.is_empty() {
         return Ok(());
     }
@@ -61,9 +64,16 @@ fn chosen(arguments: &[String]) -> Outcome<Vec<Step>> {
         let list = match argument.as_str() {
             "--only" => &mut only,
             "--skip" => &mut skip,
-            other => return Err(Failure::new(format!("unknown option {other}"), "see `cargo xtask test --help`")),
+            other => {
+                return Err(Failure::new(
+                    format!("unknown option {other}"),
+                    "see `cargo xtask test --help`",
+                ));
+            }
         };
-        let name = rest.next().ok_or_else(|| Failure::new(format!("{argument} needs a step"), step_names()))?;
+        let name = rest
+            .next()
+            .ok_or_else(|| Failure::new(format!("{argument} needs a step"), step_names()))?;
         if !STEPS.iter().any(|step| step.name == name) {
             return Err(Failure::new(format!("there is no step {name}"), step_names()));
         }
@@ -106,7 +116,11 @@ mod tests {
 
     #[test]
     fn a_mistyped_step_is_named() {
-        assert!(names(&["--only", "frmat"]).unwrap_err().starts_with("there is no step frmat: the steps are format"));
+        assert!(
+            names(&["--only", "frmat"])
+                .unwrap_err()
+                .starts_with("there is no step frmat: the steps are format")
+        );
         assert!(names(&["--only"]).is_err());
         assert!(names(&["--all"]).is_err());
     }

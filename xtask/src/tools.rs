@@ -1,7 +1,9 @@
-//! The two tools that build the page, each in exactly one version, kept in the user's cache folder so that every clone finds them.
+//! The two tools that build the page, each in exactly one version, kept in the user's cache folder
+//! so that every clone finds them.
 //!
-//! They are built from source once. Their own release profiles optimise across all crates, which takes a newcomer nearly twenty minutes
-//! for nothing that anyone would notice; the settings here take half.
+//! They are built from source once. Their own release profiles optimise across all crates, which
+//! takes a newcomer nearly twenty minutes for nothing that anyone would notice; the settings here
+//! take half.
 
 use std::env;
 use std::fs;
@@ -23,10 +25,13 @@ pub(crate) struct Tools {
 }
 
 impl Tools {
-    /// Puts both before everything else on a command's `PATH`, so that neither trunk nor cargo takes or fetches another version.
+    /// Puts both before everything else on a command's `PATH`, so that neither trunk nor cargo
+    /// takes or fetches another version.
     pub(crate) fn apply(&self, command: &mut Command) {
         let path = env::var_os("PATH").unwrap_or_default();
-        let folders = [self.trunk.clone(), self.wasm_bindgen.clone()].into_iter().chain(env::split_paths(&path));
+        let folders = [self.trunk.clone(), self.wasm_bindgen.clone()]
+            .into_iter()
+            .chain(env::split_paths(&path));
         if let Ok(joined) = env::join_paths(folders) {
             command.env("PATH", joined);
         }
@@ -38,26 +43,48 @@ pub(crate) fn ensure() -> Outcome<Tools> {
     let wasm_bindgen_version = locked_version("wasm-bindgen")?;
     Ok(Tools {
         // trunk 0.22.1 declares a newer compiler than it needs; its lock file is good.
-        trunk: ensure_tool("trunk", TRUNK_VERSION, "trunk", &["--locked", "--ignore-rust-version"], 9)?,
+        trunk: ensure_tool(
+            "trunk",
+            TRUNK_VERSION,
+            "trunk",
+            &["--locked", "--ignore-rust-version"],
+            9,
+        )?,
         // Without --locked: its lock file names versions that have been withdrawn.
-        wasm_bindgen: ensure_tool("wasm-bindgen-cli", &wasm_bindgen_version, "wasm-bindgen", &[], 2)?,
+        wasm_bindgen: ensure_tool(
+            "wasm-bindgen-cli",
+            &wasm_bindgen_version,
+            "wasm-bindgen",
+            &[],
+            2,
+        )?,
     })
 }
 
 /// Returns the folder that holds the tool's binaries.
-fn ensure_tool(package: &str, version: &str, binary: &str, flags: &[&str], minutes: u32) -> Outcome<PathBuf> {
+fn ensure_tool(
+    package: &str,
+    version: &str,
+    binary: &str,
+    flags: &[&str],
+    minutes: u32,
+) -> Outcome<PathBuf> {
     let folder = cache_folder()?.join("tools").join(format!("{package}-{version}"));
     let binaries = folder.join("bin");
     if is_version(&binaries.join(binary), version) {
         return Ok(binaries);
     }
-    eprintln!("installing {package} {version} into {} (once; about {minutes} minutes on two cores)", folder.display());
+    eprintln!(
+        "installing {package} {version} into {} (once; about {minutes} minutes on two cores)",
+        folder.display()
+    );
     let mut command = clean("cargo");
     command
         .args(["install", "--quiet", package, "--version", version, "--root"])
         .arg(&folder)
         .args(flags)
-        // Outside the repository, so that its cargo configuration does not apply, and with a build folder of its own.
+        // Outside the repository, so that its cargo configuration does not apply, and with a build
+        // folder of its own.
         .current_dir(env::temp_dir())
         .env_remove("CARGO_TARGET_DIR")
         .env_remove("RUSTFLAGS")
@@ -83,7 +110,9 @@ fn ensure_tool(package: &str, version: &str, binary: &str, flags: &[&str], minut
 fn is_version(binary: &Path, version: &str) -> bool {
     Command::new(binary).arg("--version").output().is_ok_and(|output| {
         output.status.success()
-            && String::from_utf8_lossy(&output.stdout).split_whitespace().any(|word| word == version)
+            && String::from_utf8_lossy(&output.stdout)
+                .split_whitespace()
+                .any(|word| word == version)
     })
 }
 
@@ -91,11 +120,14 @@ fn is_version(binary: &Path, version: &str) -> bool {
 fn locked_version(package: &str) -> Outcome<String> {
     let path = root().join("Cargo.lock");
     let lock = fs::read_to_string(&path).map_err(|error| {
-        Failure::new(format!("{} cannot be read ({error})", path.display()), "check the file out again")
+        Failure::new(
+            format!("{} cannot be read ({error})", path.display()),
+            "check the file out again",
+        )
     })?;
-    version_in_lock(&lock, package)
-        .map(str::to_owned)
-        .ok_or_else(|| Failure::new(format!("Cargo.lock names no {package}"), "check the file out again"))
+    version_in_lock(&lock, package).map(str::to_owned).ok_or_else(|| {
+        Failure::new(format!("Cargo.lock names no {package}"), "check the file out again")
+    })
 }
 
 fn version_in_lock<'a>(lock: &'a str, package: &str) -> Option<&'a str> {
@@ -111,12 +143,13 @@ pub(crate) fn cache_folder() -> Outcome<PathBuf> {
     let folder = match env::consts::OS {
         "windows" => env::var_os("LOCALAPPDATA").map(PathBuf::from),
         "macos" => home().map(|home| home.join("Library/Caches")),
-        _ => env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| home().map(|home| home.join(".cache"))),
+        _ => env::var_os("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .or_else(|| home().map(|home| home.join(".cache"))),
     };
-    folder
-        .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join("potluck"))
-        .ok_or_else(|| Failure::new("no cache folder is known for this user", "set HOME to an absolute path"))
+    folder.filter(|folder| folder.is_absolute()).map(|folder| folder.join("potluck")).ok_or_else(
+        || Failure::new("no cache folder is known for this user", "set HOME to an absolute path"),
+    )
 }
 
 #[cfg(test)]
@@ -135,6 +168,8 @@ mod tests {
 
     #[test]
     fn this_repository_locks_wasm_bindgen() {
-        assert!(locked_version("wasm-bindgen").is_ok_and(|version| version.split('.').count() == 3));
+        assert!(
+            locked_version("wasm-bindgen").is_ok_and(|version| version.split('.').count() == 3)
+        );
     }
 }

@@ -1,6 +1,8 @@
-//! The compiler's wasm32 target: looked up, downloaded by rustup, or built from a distribution's packages.
+//! The compiler's wasm32 target: looked up, downloaded by rustup, or built from a distribution's
+//! packages.
 //!
-//! The long way round is in `xtask/wasm-target.sh`; here is only the question whether it is needed, because it is asked at every run.
+//! The long way round is in `xtask/wasm-target.sh`; here is only the question whether it is needed,
+//! because it is asked at every run.
 
 use std::path::Path;
 use std::process::Command;
@@ -44,7 +46,11 @@ pub(crate) fn ensure() -> Outcome<WasmToolchain> {
         &format!("the compiler has no {WASM_TARGET} target and it could not be had"),
         "run `rustup target add wasm32-unknown-unknown` where the network allows it",
     )?;
-    let toolchain = printed.lines().last().and_then(|line| line.strip_prefix("RUSTUP_TOOLCHAIN=")).unwrap_or_default();
+    let toolchain = printed
+        .lines()
+        .last()
+        .and_then(|line| line.strip_prefix("RUSTUP_TOOLCHAIN="))
+        .unwrap_or_default();
     if has_target(&mut clean("rustc")) {
         Ok(WasmToolchain::Project)
     } else if toolchain.is_empty() {
@@ -58,9 +64,13 @@ pub(crate) fn ensure() -> Outcome<WasmToolchain> {
 }
 
 fn has_target(rustc: &mut Command) -> bool {
-    let Ok(output) = rustc.args(["--print", "sysroot"]).current_dir(root()).output() else { return false };
+    let Ok(output) = rustc.args(["--print", "sysroot"]).current_dir(root()).output() else {
+        return false;
+    };
     let sysroot = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    let Ok(libraries) = Path::new(&sysroot).join("lib/rustlib").join(WASM_TARGET).join("lib").read_dir() else {
+    let Ok(libraries) =
+        Path::new(&sysroot).join("lib/rustlib").join(WASM_TARGET).join("lib").read_dir()
+    else {
         return false;
     };
     output.status.success()

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::options::SEED_LIMIT;
 use super::{Effect, State};
 
-/// Questions kept to be read again. The oldest goes first; nothing of them is stored anywhere else, but for the one whose answer is not whole yet.
+/// Questions kept to be read again. The oldest goes first; nothing of them is stored anywhere else,
+/// but for the one whose answer is not whole yet.
 pub const MAX_EXCHANGES: usize = 20;
 
 /// What is typed and what was answered.
@@ -52,7 +53,8 @@ pub struct Exchange {
     pub phase: Phase,
 }
 
-/// An answer that is not whole yet, as a tab keeps it for as long as that lasts: enough to go on with it after a reload.
+/// An answer that is not whole yet, as a tab keeps it for as long as that lasts: enough to go on
+/// with it after a reload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     /// What the person wrote.
@@ -114,7 +116,18 @@ impl Exchange {
     fn new(ask: u32, kept: Kept, phase: Phase) -> Self {
         let Kept { prompt, seed, temperature_milli, text, drawn } = kept;
         let tokens = u32::try_from(drawn.len()).unwrap_or(u32::MAX);
-        Self { ask, prompt, seed, temperature_milli, text, tokens, drawn, stages: Vec::new(), sampling: None, phase }
+        Self {
+            ask,
+            prompt,
+            seed,
+            temperature_milli,
+            text,
+            tokens,
+            drawn,
+            stages: Vec::new(),
+            sampling: None,
+            phase,
+        }
     }
 
     /// What the tab should keep of it now.
@@ -133,7 +146,8 @@ impl Asking {
     /// Nothing asked yet but for what a reload broke off, with a seed typed in if there is one.
     #[must_use]
     pub fn new(seed: Option<u64>, kept: Option<Kept>) -> Self {
-        let exchanges: Vec<Exchange> = kept.map(|kept| Exchange::new(0, kept, Phase::Kept)).into_iter().collect();
+        let exchanges: Vec<Exchange> =
+            kept.map(|kept| Exchange::new(0, kept, Phase::Kept)).into_iter().collect();
         let seed = seed.map(|seed| seed.to_string()).unwrap_or_default();
         Self { seed, next_ask: u32::from(!exchanges.is_empty()), exchanges, ..Self::default() }
     }
@@ -170,7 +184,9 @@ impl Asking {
         let (is_token, is_whole) =
             (matches!(event, AnswerEvent::Token { .. }), matches!(event, AnswerEvent::Done { .. }));
         match event {
-            AnswerEvent::Waiting { model, missing } => exchange.phase = Phase::Waiting { model, missing },
+            AnswerEvent::Waiting { model, missing } => {
+                exchange.phase = Phase::Waiting { model, missing }
+            }
             AnswerEvent::Route { stages, sampling, .. } => {
                 exchange.stages = stages;
                 exchange.seed = sampling.seed;
@@ -201,13 +217,14 @@ impl State {
         if prompt.is_empty() || asking.is_open() {
             return Vec::new();
         }
-        let (seed, temperature_milli) = match (parse_seed(&asking.seed), parse_temperature(&asking.temperature)) {
-            (Ok(seed), Ok(temperature)) => (seed.unwrap_or(random_seed), temperature),
-            (Err(problem), _) | (_, Err(problem)) => {
-                asking.input_problem = Some(problem);
-                return Vec::new();
-            }
-        };
+        let (seed, temperature_milli) =
+            match (parse_seed(&asking.seed), parse_temperature(&asking.temperature)) {
+                (Ok(seed), Ok(temperature)) => (seed.unwrap_or(random_seed), temperature),
+                (Err(problem), _) | (_, Err(problem)) => {
+                    asking.input_problem = Some(problem);
+                    return Vec::new();
+                }
+            };
         asking.input_problem = None;
         asking.prompt.clear();
         let ask = asking.next_ask;
@@ -215,18 +232,22 @@ impl State {
         if asking.exchanges.len() == MAX_EXCHANGES {
             asking.exchanges.remove(0);
         }
-        let begun = Kept { prompt, seed, temperature_milli, text: String::new(), drawn: Vec::new() };
+        let begun =
+            Kept { prompt, seed, temperature_milli, text: String::new(), drawn: Vec::new() };
         asking.exchanges.push(Exchange::new(ask, begun.clone(), Phase::Sent));
         self.send(ask, begun)
     }
 
     /// On with an answer that a reload broke off.
     pub(super) fn go_on(&mut self) -> Vec<Effect> {
-        let Some(exchange) = self.asking.exchanges.last_mut().filter(|one| one.phase == Phase::Kept) else {
+        let Some(exchange) =
+            self.asking.exchanges.last_mut().filter(|one| one.phase == Phase::Kept)
+        else {
             return Vec::new();
         };
         // What was drawn is told again, with its text.
-        let (prompt, seed, temperature_milli) = (exchange.prompt.clone(), exchange.seed, exchange.temperature_milli);
+        let (prompt, seed, temperature_milli) =
+            (exchange.prompt.clone(), exchange.seed, exchange.temperature_milli);
         let drawn = std::mem::take(&mut exchange.drawn);
         (exchange.phase, exchange.tokens) = (Phase::Sent, 0);
         let text = std::mem::take(&mut exchange.text);
@@ -252,11 +273,13 @@ fn parse_seed(typed: &str) -> Result<Option<u64>, String> {
         return Ok(None);
     }
     let seed = typed.parse::<u64>().ok().filter(|seed| *seed < SEED_LIMIT);
-    seed.map(Some).ok_or_else(|| format!("The seed must be a whole number below {SEED_LIMIT}. Nothing was asked."))
+    seed.map(Some).ok_or_else(|| {
+        format!("The seed must be a whole number below {SEED_LIMIT}. Nothing was asked.")
+    })
 }
 
-/// A temperature as typed, in thousandths, or `None` for nothing. Read digit by digit: a float would round what the arithmetic
-/// defines exactly.
+/// A temperature as typed, in thousandths, or `None` for nothing. Read digit by digit: a float
+/// would round what the arithmetic defines exactly.
 fn parse_temperature(typed: &str) -> Result<Option<u32>, String> {
     let typed = typed.trim().replace(',', ".");
     if typed.is_empty() {
@@ -266,9 +289,13 @@ fn parse_temperature(typed: &str) -> Result<Option<u32>, String> {
     let fraction = fraction.trim_end_matches('0');
     let is_number = |text: &str| text.chars().all(|digit| digit.is_ascii_digit());
     let has_digits = typed.contains(|character: char| character.is_ascii_digit());
-    let milli = (has_digits && whole.len() <= 1 && fraction.len() <= 3 && is_number(whole) && is_number(fraction))
-        .then(|| format!("{whole}{fraction:0<3}").parse::<u32>().ok())
-        .flatten();
+    let milli = (has_digits
+        && whole.len() <= 1
+        && fraction.len() <= 3
+        && is_number(whole)
+        && is_number(fraction))
+    .then(|| format!("{whole}{fraction:0<3}").parse::<u32>().ok())
+    .flatten();
     milli
         .filter(|milli| *milli == 0 || (MIN_TEMPERATURE_MILLI..=MAX_TEMPERATURE_MILLI).contains(milli))
         .map(Some)

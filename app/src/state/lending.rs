@@ -4,7 +4,8 @@
 //!  No ──Lend──▶ Checking ──lock granted──▶ Yes ──Stop, failure──▶ No
 //!                   └──another tab lends──▶ No
 //! ```
-//! What the node does meanwhile is the worker's to say ([`Lending`]); here is only what the person wants.
+//! What the node does meanwhile is the worker's to say ([`Lending`]); here is only what the person
+//! wants.
 
 use potluck_protocol::page::{BackendPreference, Command, Lending, LendingPhase};
 
@@ -103,7 +104,8 @@ impl State {
         effects
     }
 
-    /// Ends computing for others. The worker is ended with all it does, unless it is writing this person's own answer.
+    /// Ends computing for others. The worker is ended with all it does, unless it is writing this
+    /// person's own answer.
     pub(super) fn stop(&mut self) -> Vec<Effect> {
         if !self.worker_runs {
             self.volunteer.reset();

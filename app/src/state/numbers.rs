@@ -2,10 +2,12 @@
 
 /// Multiply-accumulates in one GMAC.
 const MACS_PER_GMAC: u64 = 1_000_000_000;
-/// Digits after the point of a credit. One token through one layer of the smallest model is about 0.0004 GMAC.
+/// Digits after the point of a credit. One token through one layer of the smallest model is about
+/// 0.0004 GMAC.
 const GMAC_DIGITS: u32 = 4;
 
-/// Credit in GMAC, cut (not rounded: credit is never shown before it is there) after four decimals: `0.0421`.
+/// Credit in GMAC, cut (not rounded: credit is never shown before it is there) after four decimals:
+/// `0.0421`.
 #[must_use]
 pub fn gmac(macs: u64) -> String {
     let unit = 10_u64.pow(GMAC_DIGITS);
@@ -26,20 +28,25 @@ pub fn us_as_ms(microseconds: u32) -> String {
     milli(u64::from(microseconds))
 }
 
-/// A number of bytes with its unit, to one decimal: `3.1 MB`. Decimal units, as networks and disks count.
+/// A number of bytes with its unit, to one decimal: `3.1 MB`. Decimal units, as networks and disks
+/// count.
 #[must_use]
 pub fn bytes(count: u64) -> String {
     const UNITS: [(&str, u64); 3] = [("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000)];
-    UNITS
-        .iter()
-        .find(|(_, size)| count >= *size)
-        .map_or_else(|| format!("{count} B"), |(unit, size)| format!("{} {unit}", milli(count / (size / 1000))))
+    UNITS.iter().find(|(_, size)| count >= *size).map_or_else(
+        || format!("{count} B"),
+        |(unit, size)| format!("{} {unit}", milli(count / (size / 1000))),
+    )
 }
 
 /// Memory in MiB with its unit, in GiB where that is even: `512 MiB`, `2 GiB`.
 #[must_use]
 pub fn memory(mib: u64) -> String {
-    if mib >= 1024 && mib.is_multiple_of(1024) { format!("{} GiB", mib / 1024) } else { format!("{mib} MiB") }
+    if mib >= 1024 && mib.is_multiple_of(1024) {
+        format!("{} GiB", mib / 1024)
+    } else {
+        format!("{mib} MiB")
+    }
 }
 
 /// A temperature in thousandths as people write it: `0.7`, `1.25`, `0`.
@@ -49,7 +56,8 @@ pub fn temperature(thousandths: u32) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Tokens a second, to one decimal, from a count and milliseconds; `None` where no time was measured.
+/// Tokens a second, to one decimal, from a count and milliseconds; `None` where no time was
+/// measured.
 #[must_use]
 pub fn rate(tokens: u32, milliseconds: u32) -> Option<String> {
     (milliseconds > 0).then(|| milli(u64::from(tokens) * 1_000_000 / u64::from(milliseconds)))

@@ -1,6 +1,7 @@
 //! What the page's address may preselect. It never starts anything: consent stays a click.
 //!
-//! `?backend=gpu|cpu|auto`, `?memory_mib=N`, `?seed=N`. What cannot be read is ignored, because an address is often typed or cut off.
+//! `?backend=gpu|cpu|auto`, `?memory_mib=N`, `?seed=N`. What cannot be read is ignored, because an
+//! address is often typed or cut off.
 
 use potluck_protocol::page::BackendPreference;
 
@@ -17,7 +18,8 @@ pub struct Options {
 
 /// Least memory worth offering, MiB: one layer of the smallest model with its caches.
 pub const MIN_MEMORY_MIB: u64 = 1;
-/// Most memory that can be offered, MiB: what a desktop GPU may hold. CPU nodes are limited further by the 4 GiB of wasm.
+/// Most memory that can be offered, MiB: what a desktop GPU may hold. CPU nodes are limited further
+/// by the 4 GiB of wasm.
 pub const MAX_MEMORY_MIB: u64 = 64 * 1024;
 /// What is offered unless chosen otherwise, MiB: small enough for a telephone.
 pub const DEFAULT_MEMORY_MIB: u64 = 1024;
@@ -41,7 +43,9 @@ impl Options {
                 ("backend", "gpu") => options.backend = BackendPreference::Gpu,
                 ("backend", "cpu") => options.backend = BackendPreference::Cpu,
                 ("backend", "auto") => options.backend = BackendPreference::Auto,
-                ("memory_mib", _) => options.memory_mib = value.parse().map_or(options.memory_mib, clamp_memory),
+                ("memory_mib", _) => {
+                    options.memory_mib = value.parse().map_or(options.memory_mib, clamp_memory)
+                }
                 ("seed", _) => options.seed = value.parse().ok().filter(|seed| *seed < SEED_LIMIT),
                 _ => {}
             }
@@ -63,13 +67,22 @@ mod tests {
     #[test]
     fn an_address_preselects() {
         let options = Options::from_query("?backend=gpu&memory_mib=256&seed=42");
-        assert_eq!(options, Options { backend: BackendPreference::Gpu, memory_mib: 256, seed: Some(42) });
+        assert_eq!(
+            options,
+            Options { backend: BackendPreference::Gpu, memory_mib: 256, seed: Some(42) }
+        );
     }
 
     #[test]
     fn what_cannot_be_read_is_ignored() {
-        for query in ["", "?", "?backend", "?backend=quantum&memory_mib=lots&seed=-1", "&&&=", "?seed=9007199254740992"]
-        {
+        for query in [
+            "",
+            "?",
+            "?backend",
+            "?backend=quantum&memory_mib=lots&seed=-1",
+            "&&&=",
+            "?seed=9007199254740992",
+        ] {
             assert_eq!(Options::from_query(query), Options::default(), "{query}");
         }
     }

@@ -1,4 +1,5 @@
-//! What the server tells about the swarm, as far as the page shows it. Counters and names only: no prompt and no text is ever in it.
+//! What the server tells about the swarm, as far as the page shows it. Counters and names only: no
+//! prompt and no text is ever in it.
 
 use std::collections::BTreeSet;
 
@@ -44,7 +45,8 @@ pub struct SwarmView {
 /// One node.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct NodeView {
-    /// Its key. Its name is made from this ([`NodeId::name`]), so that neither it nor the server can choose one.
+    /// Its key. Its name is made from this ([`NodeId::name`]), so that neither it nor the server
+    /// can choose one.
     pub id: NodeId,
     /// A page or a program.
     pub kind: NodeKind,
@@ -115,7 +117,8 @@ impl SwarmView {
     /// The same with [`SwarmView::working`] filled in from the answer `before` it.
     #[must_use]
     pub fn after(mut self, before: Option<&Self>) -> Self {
-        let earlier = |id: NodeId| before?.nodes.iter().find(|node| node.id == id).map(|node| node.tokens);
+        let earlier =
+            |id: NodeId| before?.nodes.iter().find(|node| node.id == id).map(|node| node.tokens);
         self.working = self
             .nodes
             .iter()
@@ -125,7 +128,8 @@ impl SwarmView {
         self
     }
 
-    /// Layers of a model with `layers` layers that nobody holds, in order, as long ranges as possible.
+    /// Layers of a model with `layers` layers that nobody holds, in order, as long ranges as
+    /// possible.
     #[must_use]
     pub fn gaps(&self, layers: u32) -> Vec<LayerRange> {
         let mut held: Vec<LayerRange> = self.nodes.iter().filter_map(NodeView::range).collect();
@@ -148,7 +152,15 @@ mod tests {
     fn node(byte: u8, layers: Option<(u32, u32)>, tokens: u64) -> NodeView {
         let kind = NodeKind::Browser;
         let state = "serving".to_owned();
-        NodeView { id: NodeId([byte; 32]), kind, backend: None, layers, state, tokens, ms_per_token_p50: None }
+        NodeView {
+            id: NodeId([byte; 32]),
+            kind,
+            backend: None,
+            layers,
+            state,
+            tokens,
+            ms_per_token_p50: None,
+        }
     }
 
     fn swarm(nodes: Vec<NodeView>) -> SwarmView {
@@ -160,7 +172,11 @@ mod tests {
         let range = |first, end| LayerRange { first, end };
         assert_eq!(swarm(vec![]).gaps(6), [range(0, 6)]);
         assert_eq!(swarm(vec![node(1, Some((0, 5)), 0)]).gaps(6), []);
-        let some = swarm(vec![node(1, Some((4, 4)), 0), node(2, Some((1, 2)), 0), node(3, Some((1, 1)), 0)]);
+        let some = swarm(vec![
+            node(1, Some((4, 4)), 0),
+            node(2, Some((1, 2)), 0),
+            node(3, Some((1, 1)), 0),
+        ]);
         assert_eq!(some.gaps(6), [range(0, 1), range(3, 4), range(5, 6)]);
         assert_eq!(some.gaps(0), []);
         assert_eq!(swarm(vec![node(1, Some((9, 12)), 0)]).gaps(6), [range(0, 6)]);
@@ -169,7 +185,8 @@ mod tests {
     #[test]
     fn only_a_rising_count_is_work() {
         let before = swarm(vec![node(1, None, 5), node(2, None, 5)]);
-        let now = swarm(vec![node(1, None, 6), node(2, None, 5), node(3, None, 9)]).after(Some(&before));
+        let now =
+            swarm(vec![node(1, None, 6), node(2, None, 5), node(3, None, 9)]).after(Some(&before));
         assert_eq!(now.working.into_iter().collect::<Vec<_>>(), [NodeId([1; 32])]);
     }
 

@@ -2,7 +2,8 @@
 
 use potluck_protocol::id::{LayerRange, NodeId};
 use potluck_protocol::page::{
-    AnswerEnd, AnswerEvent, BackendPreference, Command, Lending, LendingPhase, Link, Notice, StageView,
+    AnswerEnd, AnswerEvent, BackendPreference, Command, Lending, LendingPhase, Link, Notice,
+    StageView,
 };
 use potluck_protocol::sampling::Sampling;
 
@@ -12,7 +13,8 @@ use super::options::Options;
 use super::*;
 
 const SERVER: &str = "http://127.0.0.1:8080";
-const SAMPLING: Sampling = Sampling { temperature_milli: 700, top_k: 40, top_p_milli: 950, seed: 7 };
+const SAMPLING: Sampling =
+    Sampling { temperature_milli: 700, top_k: 40, top_p_milli: 950, seed: 7 };
 
 fn page() -> State {
     State::new(SERVER.to_owned(), &Options::default(), None)
@@ -129,7 +131,11 @@ fn stop_ends_the_worker_and_the_next_click_starts_anew() {
     assert_eq!(state.reduce(Action::Stop), [Effect::EndWorker, Effect::ReleaseLock]);
     assert_eq!(state.volunteer.phase_text(), "Not lending");
     state.reduce(lending(LendingPhase::Serving));
-    assert_eq!(state.volunteer.phase_text(), "Not lending", "words of an ended worker count no more");
+    assert_eq!(
+        state.volunteer.phase_text(),
+        "Not lending",
+        "words of an ended worker count no more"
+    );
     state.reduce(Action::Lend);
     assert!(state.reduce(Action::LockAnswered { granted: true }).contains(&Effect::StartWorker));
 }
@@ -138,9 +144,14 @@ fn stop_ends_the_worker_and_the_next_click_starts_anew() {
 fn stop_during_an_answer_lets_the_answer_end_and_then_ends_the_worker() {
     let mut state = lending_page();
     type_and_ask(&mut state, "why?");
-    assert_eq!(state.reduce(Action::Stop), [Effect::Send(Command::StopLending), Effect::ReleaseLock]);
+    assert_eq!(
+        state.reduce(Action::Stop),
+        [Effect::Send(Command::StopLending), Effect::ReleaseLock]
+    );
     assert!(!state.volunteer.is_lending());
-    assert!(!ended(&state.reduce(answer(0, AnswerEvent::Token { token: 1, text: "Because".to_owned() }))));
+    assert!(!ended(
+        &state.reduce(answer(0, AnswerEvent::Token { token: 1, text: "Because".to_owned() }))
+    ));
     assert!(ended(&state.reduce(answer(0, done()))));
     assert_eq!(state.asking.latest().unwrap().text, "Because");
 }
@@ -152,7 +163,10 @@ fn lending_again_during_that_answer_keeps_the_worker() {
     state.reduce(Action::Stop);
     state.reduce(Action::Lend);
     let effects = state.reduce(Action::LockAnswered { granted: true });
-    assert!(!effects.contains(&Effect::StartWorker) && matches!(effects[..], [Effect::Send(Command::Lend { .. })]));
+    assert!(
+        !effects.contains(&Effect::StartWorker)
+            && matches!(effects[..], [Effect::Send(Command::Lend { .. })])
+    );
     assert!(!ended(&state.reduce(answer(0, done()))));
 }
 
@@ -162,7 +176,10 @@ fn asking_starts_a_worker_once_and_lends_nothing() {
     let effects = type_and_ask(&mut state, "  why?  ");
     assert_eq!(effects[..2], [Effect::StartWorker, connect()]);
     let Effect::Send(Command::Ask(ask)) = &effects[2] else { panic!("{effects:?}") };
-    assert_eq!((ask.prompt.as_str(), ask.sampling.seed, ask.sampling.temperature_milli), ("why?", 7, None));
+    assert_eq!(
+        (ask.prompt.as_str(), ask.sampling.seed, ask.sampling.temperature_milli),
+        ("why?", 7, None)
+    );
     assert!(!state.volunteer.is_lending());
     assert_eq!(state.asking.prompt, "", "the form is ready for the next question");
     assert_eq!(type_and_ask(&mut state, "and?"), [], "one question at a time");
@@ -175,10 +192,21 @@ fn an_answer_is_put_together_from_its_events() {
     let mut state = page();
     type_and_ask(&mut state, "why?");
     let missing = vec![LayerRange { first: 2, end: 4 }];
-    state.reduce(answer(0, AnswerEvent::Waiting { model: "m".to_owned(), missing: missing.clone() }));
-    assert_eq!(state.asking.latest().unwrap().phase, Phase::Waiting { model: "m".to_owned(), missing });
+    state.reduce(answer(
+        0,
+        AnswerEvent::Waiting { model: "m".to_owned(), missing: missing.clone() },
+    ));
+    assert_eq!(
+        state.asking.latest().unwrap().phase,
+        Phase::Waiting { model: "m".to_owned(), missing }
+    );
     let stages = vec![StageView { node: NodeId([1; 32]), layers: LayerRange { first: 0, end: 6 } }];
-    let route = AnswerEvent::Route { session: "s".to_owned(), stages, sampling: SAMPLING, prompt_tokens: 9 };
+    let route = AnswerEvent::Route {
+        session: "s".to_owned(),
+        stages,
+        sampling: SAMPLING,
+        prompt_tokens: 9,
+    };
     state.reduce(answer(0, route));
     for text in ["Be", "", "cause"] {
         state.reduce(answer(0, AnswerEvent::Token { token: 1, text: text.to_owned() }));

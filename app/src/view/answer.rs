@@ -59,11 +59,14 @@ fn status_class(latest: Option<&Exchange>) -> &'static str {
 
 /// Where the answer stands, in a sentence.
 fn status(exchange: &Exchange, link: Option<&Link>) -> String {
-    let tokens = |count: u32| if count == 1 { "1 token".to_owned() } else { format!("{count} tokens") };
+    let tokens =
+        |count: u32| if count == 1 { "1 token".to_owned() } else { format!("{count} tokens") };
     match &exchange.phase {
         Phase::Sent => match link {
             Some(Link::Open) => "Looking for seats that hold every layer.".to_owned(),
-            Some(Link::Lost { .. }) => "The connection is lost. The question waits until it is back.".to_owned(),
+            Some(Link::Lost { .. }) => {
+                "The connection is lost. The question waits until it is back.".to_owned()
+            }
             _ => "Connecting.".to_owned(),
         },
         Phase::Waiting { model, missing } => format!(
@@ -76,7 +79,9 @@ fn status(exchange: &Exchange, link: Option<&Link>) -> String {
                 "▲ The page was reloaded in the middle of this answer. Its {so_far} are kept in this tab; nothing runs until you say so."
             )
         }
-        Phase::Resuming { reason } => format!("▲ {reason}. Nothing is lost: others go on from here."),
+        Phase::Resuming { reason } => {
+            format!("▲ {reason}. Nothing is lost: others go on from here.")
+        }
         Phase::Computing => format!("Being computed: {} so far.", tokens(exchange.tokens)),
         Phase::Done { end, first_token_ms, decode_ms } => {
             let how = match end {
@@ -87,7 +92,10 @@ fn status(exchange: &Exchange, link: Option<&Link>) -> String {
             let speed = numbers::rate(exchange.tokens.saturating_sub(1), *decode_ms)
                 .map(|rate| format!(", then {rate} tokens a second"))
                 .unwrap_or_default();
-            format!("{how}: {}; the first after {first_token_ms} ms{speed}.", tokens(exchange.tokens))
+            format!(
+                "{how}: {}; the first after {first_token_ms} ms{speed}.",
+                tokens(exchange.tokens)
+            )
         }
         Phase::Failed { reason } => format!("✕ {reason}"),
     }

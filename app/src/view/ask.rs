@@ -3,7 +3,10 @@
 use potluck_protocol::sampling::{MAX_TEMPERATURE_MILLI, MIN_TEMPERATURE_MILLI};
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlInputElement, HtmlTextAreaElement};
-use yew::{Callback, Event, Html, InputEvent, KeyboardEvent, Properties, SubmitEvent, function_component, html};
+use yew::{
+    Callback, Event, Html, InputEvent, KeyboardEvent, Properties, SubmitEvent, function_component,
+    html,
+};
 
 use crate::browser;
 use crate::state::Action;
@@ -29,7 +32,8 @@ pub(super) fn AskForm(props: &AskFormProps) -> Html {
         ask()
     });
     let type_prompt = dispatch.reform(|event: InputEvent| Action::TypePrompt(typed(&event)));
-    // A field may be cleared or filled in without a key, by a password manager or a test: that is a change without an input.
+    // A field may be cleared or filled in without a key, by a password manager or a test: that is a
+    // change without an input.
     let change_prompt = dispatch.reform(|event: Event| Action::TypePrompt(typed(&event)));
     let on_key = {
         let dispatch = dispatch.clone();
@@ -67,10 +71,13 @@ pub(super) fn AskForm(props: &AskFormProps) -> Html {
     }
 }
 
-/// Temperature and seed. Text fields, because number fields lose what is typed with the other decimal sign.
+/// Temperature and seed. Text fields, because number fields lose what is typed with the other
+/// decimal sign.
 fn sampling(props: &AskFormProps) -> Html {
-    let type_temperature = props.dispatch.reform(|event: InputEvent| Action::TypeTemperature(typed(&event)));
-    let change_temperature = props.dispatch.reform(|event: Event| Action::TypeTemperature(typed(&event)));
+    let type_temperature =
+        props.dispatch.reform(|event: InputEvent| Action::TypeTemperature(typed(&event)));
+    let change_temperature =
+        props.dispatch.reform(|event: Event| Action::TypeTemperature(typed(&event)));
     let type_seed = props.dispatch.reform(|event: InputEvent| Action::TypeSeed(typed(&event)));
     let change_seed = props.dispatch.reform(|event: Event| Action::TypeSeed(typed(&event)));
     let range = format!(
@@ -102,6 +109,8 @@ fn typed(event: &Event) -> String {
     let Some(target) = event.target() else { return String::new() };
     match target.dyn_into::<HtmlTextAreaElement>() {
         Ok(area) => area.value(),
-        Err(target) => target.dyn_into::<HtmlInputElement>().map(|input| input.value()).unwrap_or_default(),
+        Err(target) => {
+            target.dyn_into::<HtmlInputElement>().map(|input| input.value()).unwrap_or_default()
+        }
     }
 }

@@ -29,11 +29,13 @@ pub(super) struct ChoicesProps {
 pub(super) fn Choices(props: &ChoicesProps) -> Html {
     let choose_backend = props.dispatch.reform(|event: Event| {
         let chosen = value(&event);
-        let backend = BACKENDS.iter().find(|(_, name, _)| *name == chosen).map(|(backend, _, _)| *backend);
+        let backend =
+            BACKENDS.iter().find(|(_, name, _)| *name == chosen).map(|(backend, _, _)| *backend);
         Action::ChooseBackend(backend.unwrap_or_default())
     });
-    let choose_memory =
-        props.dispatch.reform(|event: Event| Action::ChooseMemory(value(&event).parse().unwrap_or(DEFAULT_MEMORY_MIB)));
+    let choose_memory = props.dispatch.reform(|event: Event| {
+        Action::ChooseMemory(value(&event).parse().unwrap_or(DEFAULT_MEMORY_MIB))
+    });
     let mut amounts = MEMORY_MIB.to_vec();
     if !amounts.contains(&props.memory_mib) {
         // Chosen by the page's address.

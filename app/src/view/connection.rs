@@ -16,9 +16,11 @@ pub(super) fn Connection(props: &ConnectionProps) -> Html {
         None => ("link", "○", "Not connected".to_owned()),
         Some(Link::Connecting) => ("link", "◌", "Connecting".to_owned()),
         Some(Link::Open) => ("link ok", "●", "Connected".to_owned()),
-        Some(Link::Lost { reason, retry_ms }) => {
-            ("link warn", "▲", format!("Connection lost ({reason}); trying again in {} s", retry_ms.div_ceil(1000)))
-        }
+        Some(Link::Lost { reason, retry_ms }) => (
+            "link warn",
+            "▲",
+            format!("Connection lost ({reason}); trying again in {} s", retry_ms.div_ceil(1000)),
+        ),
         Some(Link::Refused { reason }) => ("link bad", "✕", format!("Refused: {reason}")),
     };
     html! {

@@ -1,4 +1,5 @@
-//! What this is, who keeps the table, and the bad news first. `index.html` paints the same words before the page's program is there.
+//! What this is, who keeps the table, and the bad news first. `index.html` paints the same words
+//! before the page's program is there.
 
 use potluck_protocol::page::Link;
 use yew::{Html, Properties, function_component, html};

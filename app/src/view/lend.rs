@@ -1,4 +1,5 @@
-//! The card of a volunteer: one button, what it does said before it is pressed, and **Stop** afterwards.
+//! The card of a volunteer: one button, what it does said before it is pressed, and **Stop**
+//! afterwards.
 
 use potluck_protocol::id::NodeId;
 use potluck_protocol::page::LendingPhase;
@@ -43,7 +44,12 @@ fn offer(props: &LendCardProps) -> Html {
     let lend = props.dispatch.reform(|_| Action::Lend);
     let model = match &props.model {
         Some(model) if model.bytes > 0 => {
-            format!("some of the {} layers of {} ({} in all)", model.layers, model.name, numbers::bytes(model.bytes))
+            format!(
+                "some of the {} layers of {} ({} in all)",
+                model.layers,
+                model.name,
+                numbers::bytes(model.bytes)
+            )
         }
         Some(model) => format!("some of the {} layers of {}", model.layers, model.name),
         None => "some layers of the model".to_owned(),

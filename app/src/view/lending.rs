@@ -43,9 +43,15 @@ pub(super) fn LendingStatus(props: &LendingStatusProps) -> Html {
 
 fn explanation(lending: &Lending) -> String {
     match &lending.phase {
-        LendingPhase::Idle | LendingPhase::Starting => "Looking at what this computer can compute with.".to_owned(),
-        LendingPhase::Waiting => "Offered. The server is about to say which layers are wanted.".to_owned(),
-        LendingPhase::Fetching => "Weights are coming in; each is checked before it is used.".to_owned(),
+        LendingPhase::Idle | LendingPhase::Starting => {
+            "Looking at what this computer can compute with.".to_owned()
+        }
+        LendingPhase::Waiting => {
+            "Offered. The server is about to say which layers are wanted.".to_owned()
+        }
+        LendingPhase::Fetching => {
+            "Weights are coming in; each is checked before it is used.".to_owned()
+        }
         LendingPhase::Serving => match lending.sessions {
             0 => "Ready. Nobody is asking just now.".to_owned(),
             1 => "Computing for one question.".to_owned(),

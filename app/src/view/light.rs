@@ -1,7 +1,8 @@
 //! The light of a token: from seat to seat into the answer, once for a token that was really drawn.
 //!
-//! One light at a time. When it lands, the newest token drawn meanwhile sets off the next; tokens in between are not replayed, so the
-//! light is never behind the answer. Its 180 ms and its rest under `prefers-reduced-motion` are in the style sheet.
+//! One light at a time. When it lands, the newest token drawn meanwhile sets off the next; tokens
+//! in between are not replayed, so the light is never behind the answer. Its 180 ms and its rest
+//! under `prefers-reduced-motion` are in the style sheet.
 
 use yew::{Callback, Html, Properties, function_component, html, use_effect_with, use_state};
 

@@ -1,5 +1,5 @@
-//! The table, small: the logo and the icon in the tab. One seat is filled; while this computer computes it moves on by one seat for
-//! every report of work done.
+//! The table, small: the logo and the icon in the tab. One seat is filled; while this computer
+//! computes it moves on by one seat for every report of work done.
 
 use yew::{Html, Properties, function_component, html};
 

@@ -1,4 +1,5 @@
-//! The one place where something that went wrong is told: what happened, whether anything was lost, what to do.
+//! The one place where something that went wrong is told: what happened, whether anything was lost,
+//! what to do.
 
 use yew::{Callback, Html, Properties, function_component, html};
 

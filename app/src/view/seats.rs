@@ -1,7 +1,9 @@
-//! Where everyone sits: the table's drawing as numbers, laid out by calculation. Pure; `table.rs` turns it into SVG.
+//! Where everyone sits: the table's drawing as numbers, laid out by calculation. Pure; `table.rs`
+//! turns it into SVG.
 //!
-//! Seats go round clockwise from the top in the order of their layers, so a token's way through the model is a way round the table.
-//! A layer without a seat is an empty chair. Lengths are units of a drawing [`SIZE`] wide and high.
+//! Seats go round clockwise from the top in the order of their layers, so a token's way through the
+//! model is a way round the table. A layer without a seat is an empty chair. Lengths are units of a
+//! drawing [`SIZE`] wide and high.
 
 use core::f64::consts::{FRAC_PI_2, TAU};
 
@@ -12,7 +14,8 @@ use crate::state::swarm::SwarmView;
 
 /// Width and height of the drawing: about what a telephone has, so that text is not shrunk there.
 pub const SIZE: f64 = 400.0;
-/// What is never drawn on at the left and right: the outermost seats with their longest names end before it.
+/// What is never drawn on at the left and right: the outermost seats with their longest names end
+/// before it.
 pub const MARGIN: f64 = 24.0;
 /// The middle of the table, in both directions.
 pub const MIDDLE: f64 = SIZE / 2.0;
@@ -22,7 +25,8 @@ pub const TABLE_RADIUS: f64 = 116.0;
 pub const SEAT_RADIUS: f64 = 18.0;
 /// Radius of a dish that is one layer.
 pub const DISH_RADIUS: f64 = 10.0;
-/// Seats drawn at most: beyond this their names overlap. The plain table beside the drawing has everyone.
+/// Seats drawn at most: beyond this their names overlap. The plain table beside the drawing has
+/// everyone.
 pub const MAX_SEATS: usize = 12;
 
 const SEAT_RING: f64 = 142.0;
@@ -80,8 +84,8 @@ pub struct Dish {
     pub label: String,
 }
 
-/// Seats everyone. `layers`: of the model; 0 if unknown. Without a gap there is still one chair for a visitor who does not sit yet.
-/// Also says how many found no room in the drawing.
+/// Seats everyone. `layers`: of the model; 0 if unknown. Without a gap there is still one chair for
+/// a visitor who does not sit yet. Also says how many found no room in the drawing.
 #[must_use]
 pub fn arrange(swarm: &SwarmView, layers: u32, you: Option<NodeId>) -> (Vec<Seat>, usize) {
     let mut chairs: Vec<(Option<LayerRange>, Option<Sitter>)> = swarm
@@ -93,7 +97,9 @@ pub fn arrange(swarm: &SwarmView, layers: u32, you: Option<NodeId>) -> (Vec<Seat
         })
         .collect();
     chairs.extend(swarm.gaps(layers).into_iter().map(|gap| (Some(gap), None)));
-    let you_hold = chairs.iter().any(|(range, sitter)| range.is_some() && sitter.is_some_and(|one| one.is_you));
+    let you_hold = chairs
+        .iter()
+        .any(|(range, sitter)| range.is_some() && sitter.is_some_and(|one| one.is_you));
     if !you_hold && chairs.iter().all(|(_, sitter)| sitter.is_some()) {
         chairs.push((None, None));
     }
@@ -102,8 +108,10 @@ pub fn arrange(swarm: &SwarmView, layers: u32, you: Option<NodeId>) -> (Vec<Seat
         (range.map_or(u32::MAX, |range| range.first), sitter.is_none(), sitter.map(|one| one.node))
     });
     let left_out = chairs.len().saturating_sub(MAX_SEATS);
-    if let Some(place) =
-        chairs.iter().position(|(_, sitter)| sitter.is_some_and(|one| one.is_you)).filter(|place| *place >= MAX_SEATS)
+    if let Some(place) = chairs
+        .iter()
+        .position(|(_, sitter)| sitter.is_some_and(|one| one.is_you))
+        .filter(|place| *place >= MAX_SEATS)
     {
         // You are at your own table, whoever else finds no room.
         chairs.swap(place, MAX_SEATS - 1);
@@ -125,17 +133,22 @@ pub fn arrange(swarm: &SwarmView, layers: u32, you: Option<NodeId>) -> (Vec<Seat
     (seats.collect(), left_out)
 }
 
-/// The way of a token from seat to seat into the middle, as SVG path data; `None` if nobody of the route is seated.
+/// The way of a token from seat to seat into the middle, as SVG path data; `None` if nobody of the
+/// route is seated.
 #[must_use]
 pub fn way(seats: &[Seat], stages: impl IntoIterator<Item = NodeId>) -> Option<String> {
     let mut path = String::new();
     let mut from: Option<Point> = None;
     for node in stages {
-        let Some(seat) = seats.iter().find(|seat| seat.sitter.is_some_and(|one| one.node == node)) else { continue };
+        let Some(seat) = seats.iter().find(|seat| seat.sitter.is_some_and(|one| one.node == node))
+        else {
+            continue;
+        };
         match from {
             None => path = format!("M{:.1} {:.1}", seat.way.x, seat.way.y),
             Some(from) => {
-                // Bent towards the middle, so that a hop between neighbours does not cut through their dishes.
+                // Bent towards the middle, so that a hop between neighbours does not cut through
+                // their dishes.
                 let bend = |a: f64, b: f64| MIDDLE + ((a + b) / 2.0 - MIDDLE) * 0.55;
                 let (x, y) = (bend(from.x, seat.way.x), bend(from.y, seat.way.y));
                 path.push_str(&format!(" Q{x:.1} {y:.1} {:.1} {:.1}", seat.way.x, seat.way.y));
@@ -146,13 +159,16 @@ pub fn way(seats: &[Seat], stages: impl IntoIterator<Item = NodeId>) -> Option<S
     from.map(|_| format!("{path} L{MIDDLE:.1} {MIDDLE:.1}"))
 }
 
-/// Top and bottom of what is drawn, so that a table with few seats does not carry empty paper around.
+/// Top and bottom of what is drawn, so that a table with few seats does not carry empty paper
+/// around.
 #[must_use]
 pub fn extent(seats: &[Seat]) -> (f64, f64) {
     let edge = TABLE_RADIUS + 8.0;
     seats.iter().fold((MIDDLE - edge, MIDDLE + edge), |(top, bottom), seat| {
-        let (above, below) =
-            (seat.name_at.0.y.min(seat.at.y - SEAT_RADIUS), seat.name_at.1.y.max(seat.at.y + SEAT_RADIUS));
+        let (above, below) = (
+            seat.name_at.0.y.min(seat.at.y - SEAT_RADIUS),
+            seat.name_at.1.y.max(seat.at.y + SEAT_RADIUS),
+        );
         // Names are set on their line: letters reach above it by about 12, below it by about 6.
         (top.min(above - 14.0), bottom.max(below + 8.0))
     })
@@ -224,9 +240,15 @@ mod tests {
         let (seats, left_out) = arrange(&swarm(&[None, Some((4, 5)), Some((0, 1))]), 6, None);
         let range = |first, end| Some(LayerRange { first, end });
         assert_eq!(layers_round_the_table(&seats), [range(0, 2), range(2, 4), range(4, 6), None]);
-        assert_eq!(seats.iter().map(|seat| seat.sitter.is_some()).collect::<Vec<_>>(), [true, false, true, true]);
+        assert_eq!(
+            seats.iter().map(|seat| seat.sitter.is_some()).collect::<Vec<_>>(),
+            [true, false, true, true]
+        );
         assert_eq!(left_out, 0);
-        assert!((seats[0].at.x - MIDDLE).abs() < 1e-9 && seats[0].at.y < MIDDLE, "the first seat is at the top");
+        assert!(
+            (seats[0].at.x - MIDDLE).abs() < 1e-9 && seats[0].at.y < MIDDLE,
+            "the first seat is at the top"
+        );
     }
 
     #[test]
@@ -250,12 +272,14 @@ mod tests {
             let (seats, left_out) = arrange(&swarm(&ranges), count, Some(NodeId([1; 32])));
             assert_eq!(seats.len() + left_out, count as usize);
             let (top, bottom) = extent(&seats);
-            assert!((0.0..MIDDLE).contains(&top) && bottom <= SIZE, "{count} seats: {top} to {bottom}");
+            assert!(
+                (0.0..MIDDLE).contains(&top) && bottom <= SIZE,
+                "{count} seats: {top} to {bottom}"
+            );
             for seat in &seats {
                 let points = [seat.at, seat.way, seat.name_at.0, seat.name_at.1];
-                assert!(
-                    points.iter().all(|point| (0.0..=SIZE).contains(&point.x) && (8.0..=SIZE - 4.0).contains(&point.y))
-                );
+                assert!(points.iter().all(|point| (0.0..=SIZE).contains(&point.x)
+                    && (8.0..=SIZE - 4.0).contains(&point.y)));
             }
             for (place, seat) in seats.iter().enumerate() {
                 for other in &seats[..place] {
@@ -276,7 +300,8 @@ mod tests {
 
     #[test]
     fn dishes_merge_where_they_would_not_fit() {
-        let labels = |seat: &Seat| seat.dishes.iter().map(|dish| dish.label.clone()).collect::<Vec<_>>();
+        let labels =
+            |seat: &Seat| seat.dishes.iter().map(|dish| dish.label.clone()).collect::<Vec<_>>();
         let (seats, _) = arrange(&swarm(&[Some((0, 2)), Some((3, 34))]), 35, Some(NodeId([1; 32])));
         assert_eq!(labels(&seats[0]), ["0", "1", "2"]);
         assert_eq!(labels(&seats[1]), ["3–34"]);

@@ -1,4 +1,5 @@
-//! The table seen from above, as SVG. It shows what the plain table beside it says; a screen reader gets one sentence.
+//! The table seen from above, as SVG. It shows what the plain table beside it says; a screen reader
+//! gets one sentence.
 
 use std::rc::Rc;
 
@@ -7,7 +8,9 @@ use potluck_protocol::server::NodeKind;
 use yew::{Html, Properties, classes, function_component, html};
 
 use super::light::Light;
-use super::seats::{self, DISH_RADIUS, Dish, MARGIN, MIDDLE, SEAT_RADIUS, SIZE, Seat, TABLE_RADIUS};
+use super::seats::{
+    self, DISH_RADIUS, Dish, MARGIN, MIDDLE, SEAT_RADIUS, SIZE, Seat, TABLE_RADIUS,
+};
 use crate::state::swarm::SwarmView;
 
 /// What [`Table`] takes.
@@ -88,7 +91,8 @@ fn seat(seat: &Seat) -> Html {
     html! {
         <g class={classes!("seat", state)}>
             if seat.sitter.is_none() {
-                // For the mouse only, and only to the card: the keyboard reaches its button anyway, and lending takes a click there.
+                // For the mouse only, and only to the card: the keyboard reaches its button anyway,
+                // and lending takes a click there.
                 <a href="#lend" tabindex="-1">{ drawing }</a>
             } else {
                 { drawing }
@@ -123,7 +127,8 @@ fn chair(seat: &Seat) -> Html {
 
 fn dish(dish: &Dish) -> Html {
     // A dish for several layers is wider: its label is.
-    let half = DISH_RADIUS.max(4.0 + 3.2 * f64::from(u32::try_from(dish.label.chars().count()).unwrap_or(u32::MAX)));
+    let half = DISH_RADIUS
+        .max(4.0 + 3.2 * f64::from(u32::try_from(dish.label.chars().count()).unwrap_or(u32::MAX)));
     html! {
         <>
             <rect class="dish" x={unit(dish.at.x - half)} y={unit(dish.at.y - DISH_RADIUS)} width={unit(2.0 * half)}

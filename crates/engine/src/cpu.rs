@@ -1,4 +1,5 @@
-//! Layers and head on the CPU: the specification's kernels in order, with the matrices on the fastest exact path.
+//! Layers and head on the CPU: the specification's kernels in order, with the matrices on the
+//! fastest exact path.
 
 pub(crate) mod rows;
 
@@ -28,7 +29,19 @@ impl Layer {
     /// Packs a layer's weights.
     #[must_use]
     pub fn new(path: CpuPath, weights: LayerWeights) -> Self {
-        let LayerWeights { attention_norm, mlp_norm, q, k, v, o, gate, up, down, qkv_bias, qk_norm } = weights;
+        let LayerWeights {
+            attention_norm,
+            mlp_norm,
+            q,
+            k,
+            v,
+            o,
+            gate,
+            up,
+            down,
+            qkv_bias,
+            qk_norm,
+        } = weights;
         Self {
             path,
             attention_norm,
@@ -42,17 +55,27 @@ impl Layer {
         }
     }
 
-    /// Takes rows of the residual stream through the layer, in place: `rows` is `[tokens, d_model]`, those of every run one after the other.
+    /// Takes rows of the residual stream through the layer, in place: `rows` is
+    /// `[tokens, d_model]`, those of every run one after the other.
     ///
-    /// All rows go through a matrix together, so that its weights are read once a step and not once a token or session.
-    pub fn forward(&self, config: &ModelConfig, tables: &Tables, runs: &mut [Run<'_>], rows: &mut [i32]) {
-        let (width, head_dim, d_ff) = (config.d_model as usize, config.head_dim as usize, config.d_ff as usize);
+    /// All rows go through a matrix together, so that its weights are read once a step and not once
+    /// a token or session.
+    pub fn forward(
+        &self,
+        config: &ModelConfig,
+        tables: &Tables,
+        runs: &mut [Run<'_>],
+        rows: &mut [i32],
+    ) {
+        let (width, head_dim, d_ff) =
+            (config.d_model as usize, config.head_dim as usize, config.d_ff as usize);
         let tokens = rows.len() / width;
 
         let a = normalise(config, tables, &self.attention_norm, rows);
         let mut products = self.qkv.multiply(&a.mantissas);
         let exponents = self.add_biases(&mut products, &a.exponents);
-        let places: Vec<Place> = (0..).zip(&*runs).flat_map(|(index, run)| run.places(index)).collect();
+        let places: Vec<Place> =
+            (0..).zip(&*runs).flat_map(|(index, run)| run.places(index)).collect();
         let heads = threads::map(tokens, 8 * (config.q_width() + config.kv_width()), |token| {
             let [mut q, mut k, v] = [0, 1, 2].map(|matrix| {
                 let width = products[matrix].len() / tokens;
@@ -88,14 +111,17 @@ impl Layer {
         add(config, &self.down, &a, rows);
     }
 
-    /// Adds the biases of query, key and value, where there are any; returns the exponents, `[3][tokens]`.
+    /// Adds the biases of query, key and value, where there are any; returns the exponents,
+    /// `[3][tokens]`.
     fn add_biases(&self, products: &mut [Vec<i32>], input_exponents: &[i32]) -> [Vec<i32>; 3] {
         [0, 1, 2].map(|matrix| {
             let width = products[matrix].len() / input_exponents.len();
             let tokens = products[matrix].chunks_exact_mut(width).zip(input_exponents);
             let exponents = tokens.map(|(row, e)| {
                 let exponent = self.qkv.output_exponent(matrix, *e);
-                self.qkv_bias.as_ref().map_or(exponent, |biases| rows::add_bias(&biases[matrix], row, exponent))
+                self.qkv_bias
+                    .as_ref()
+                    .map_or(exponent, |biases| rows::add_bias(&biases[matrix], row, exponent))
             });
             exponents.collect()
         })
@@ -179,8 +205,11 @@ impl Head {
         let a = normalise(config, tables, &self.norm, rows);
         let values = self.output.multiply(&a.mantissas).concat();
         let rows = values.chunks_exact(config.vocab as usize).zip(&a.exponents);
-        rows.map(|(values, e)| Logits { values: values.to_vec(), exponent: self.output.output_exponent(0, *e) })
-            .collect()
+        rows.map(|(values, e)| Logits {
+            values: values.to_vec(),
+            exponent: self.output.output_exponent(0, *e),
+        })
+        .collect()
     }
 }
 
@@ -191,7 +220,13 @@ fn residual_exponent(config: &ModelConfig) -> i32 {
 fn normalise(config: &ModelConfig, tables: &Tables, gain: &Gain, rows: &[i32]) -> Blocks {
     let width = config.d_model as usize;
     Blocks::new(&threads::map(rows.len() / width, 4 * width, |token| {
-        rows::normalise(config.eps(), tables, gain, &rows[token * width..][..width], residual_exponent(config))
+        rows::normalise(
+            config.eps(),
+            tables,
+            gain,
+            &rows[token * width..][..width],
+            residual_exponent(config),
+        )
     }))
 }
 
@@ -218,7 +253,8 @@ impl Blocks {
     /// Of tokens that have heads of their own exponents, `[tokens * heads]`.
     pub(crate) fn joined(parts: &[(Vec<i32>, i32)], heads: usize, head_dim: usize) -> Self {
         let joined = parts.chunks_exact(heads).map(|parts| {
-            let (rows, exponents): (Vec<&[i32]>, Vec<i32>) = parts.iter().map(|(row, e)| (&row[..], *e)).unzip();
+            let (rows, exponents): (Vec<&[i32]>, Vec<i32>) =
+                parts.iter().map(|(row, e)| (&row[..], *e)).unzip();
             rows::join(rows.concat(), &exponents, head_dim)
         });
         Self::new(&joined.collect::<Vec<_>>())

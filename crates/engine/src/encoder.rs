@@ -1,7 +1,8 @@
 //! Encoders: a text's tokens to one vector, in exact arithmetic (`docs/numerics.md`, "Encoders").
 //!
-//! Every token sees every other, so a text goes through the layers at once and leaves no cache. Several texts go together: the matrices see
-//! one long list of rows, attention sees each text alone, so a vector does not depend on what it was computed beside.
+//! Every token sees every other, so a text goes through the layers at once and leaves no cache.
+//! Several texts go together: the matrices see one long list of rows, attention sees each text
+//! alone, so a vector does not depend on what it was computed beside.
 
 use std::sync::Arc;
 
@@ -12,8 +13,8 @@ use crate::kernels::rope::Heads;
 use crate::kernels::{attention, embedding, rms_norm};
 use crate::kv_cache::LayerCache;
 use crate::package::{
-    Bias, Biased, BlobError, BlobRole, EncoderEmbedding, EncoderLayer, EncoderManifest, Eps, Gain, ModelConfig, Norm,
-    Pooling, Tables,
+    Bias, Biased, BlobError, BlobRole, EncoderEmbedding, EncoderLayer, EncoderManifest, Eps, Gain,
+    ModelConfig, Norm, Pooling, Tables,
 };
 use crate::threads;
 
@@ -25,7 +26,8 @@ pub struct Encoder {
     layers: Vec<Layer>,
 }
 
-/// What is around an encoder's layers, the same on every device: texts to rows, and rows to vectors.
+/// What is around an encoder's layers, the same on every device: texts to rows, and rows to
+/// vectors.
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) manifest: Arc<EncoderManifest>,
@@ -77,7 +79,8 @@ pub enum EncodeError {
 }
 
 impl Encoder {
-    /// Loads an encoder on a path; `blob` gives the bytes of every part, whose hashes the caller has checked.
+    /// Loads an encoder on a path; `blob` gives the bytes of every part, whose hashes the caller
+    /// has checked.
     ///
     /// # Errors
     /// If a blob is not what the manifest's shapes need.
@@ -88,7 +91,12 @@ impl Encoder {
     ) -> Result<Self, BlobError> {
         let config = &manifest.config;
         let layers = (0..config.layers)
-            .map(|index| Ok(Layer::new(path, EncoderLayer::from_bytes(config, index, &blob(BlobRole::Layer(index)))?)))
+            .map(|index| {
+                Ok(Layer::new(
+                    path,
+                    EncoderLayer::from_bytes(config, index, &blob(BlobRole::Layer(index)))?,
+                ))
+            })
             .collect::<Result<_, BlobError>>()?;
         Ok(Self { path, layers, frame: Frame::new(manifest, blob)? })
     }
@@ -148,7 +156,8 @@ impl Encoder {
 
     /// Rows of the residual stream as blocks.
     fn blocks(&self, rows: &[i32]) -> Blocks {
-        let (width, exponent) = (self.frame.manifest.config.d_model as usize, self.frame.residual_exponent());
+        let (width, exponent) =
+            (self.frame.manifest.config.d_model as usize, self.frame.residual_exponent());
         Blocks::new(&threads::map(rows.len() / width, 2 * width, |token| {
             let mut row = rows[token * width..][..width].to_vec();
             let n = rows::fit(&mut row);
@@ -172,7 +181,13 @@ impl Encoder {
         }
         if self.path == CpuPath::Scalar {
             let attend = |(token, text): (&(Heads, Heads, Heads), &usize)| {
-                attention::reference(config, &self.frame.tables, &token.0, &caches[*text], texts[*text].len())
+                attention::reference(
+                    config,
+                    &self.frame.tables,
+                    &token.0,
+                    &caches[*text],
+                    texts[*text].len(),
+                )
             };
             return Blocks::new(&tokens.iter().zip(&text_of).map(attend).collect::<Vec<_>>());
         }
@@ -180,7 +195,14 @@ impl Encoder {
         let parts = threads::map(tokens.len() * heads, 4 * longest * head_dim, |part| {
             let (token, head) = (part / heads, part % heads);
             let text = text_of[token];
-            rows::attend_head(config, &self.frame.tables, &tokens[token].0, &caches[text], texts[text].len(), head)
+            rows::attend_head(
+                config,
+                &self.frame.tables,
+                &tokens[token].0,
+                &caches[text],
+                texts[text].len(),
+                head,
+            )
         });
         Blocks::joined(&parts, heads, head_dim)
     }
@@ -265,10 +287,12 @@ impl Frame {
         if !self.manifest.normalised {
             return Embedding { mantissas: pooled, exponent: self.residual_exponent() };
         }
-        // What RMSNorm divides by is the length, once its gain is one instead of the root of the width.
+        // What RMSNorm divides by is the length, once its gain is one instead of the root of the
+        // width.
         let gain = Gain { mantissas: vec![1 << 14; width], exponent: -14 };
         let nothing = Eps { mantissa: 1 << 23, exponent: -100 };
-        let (mantissas, exponent) = rms_norm::wide(nothing, &self.tables, &gain, &pooled, self.residual_exponent());
+        let (mantissas, exponent) =
+            rms_norm::wide(nothing, &self.tables, &gain, &pooled, self.residual_exponent());
         Embedding { mantissas, exponent }
     }
 }
@@ -276,14 +300,16 @@ impl Frame {
 /// The mean of rows, rounded half up. In 64 bits: pooling happens once a text, on the processor.
 fn mean(rows: &[i32], width: usize) -> Vec<i32> {
     let count = i64::try_from(rows.len() / width).unwrap_or(i64::MAX);
-    let sum = |at: usize| rows[at..].iter().step_by(width).map(|value| i64::from(*value)).sum::<i64>();
+    let sum =
+        |at: usize| rows[at..].iter().step_by(width).map(|value| i64::from(*value)).sum::<i64>();
     let mean = |at: usize| (sum(at) + count / 2).div_euclid(count);
     (0..width).map(|at| i32::try_from(mean(at)).unwrap_or_default()).collect()
 }
 
 impl Layer {
     fn new(path: CpuPath, weights: EncoderLayer) -> Self {
-        let EncoderLayer { matrices: [q, k, v, o, up, down], attention_norm, output_norm } = weights;
+        let EncoderLayer { matrices: [q, k, v, o, up, down], attention_norm, output_norm } =
+            weights;
         let parts = |biased: Biased| (biased.weights, biased.bias);
         let [(q, q_bias), (k, k_bias), (v, v_bias)] = [q, k, v].map(parts);
         let [(o, o_bias), (up, up_bias), (down, down_bias)] = [o, up, down].map(parts);

@@ -1,12 +1,13 @@
 //! The engine: parts of a model and the sessions computed with them, on one backend.
 //!
-//! It holds whichever layers it was given, in any combination; a session uses a contiguous range of them. Rows go in, rows or logits
-//! come out; where they come from and go to is not its business.
+//! It holds whichever layers it was given, in any combination; a session uses a contiguous range of
+//! them. Rows go in, rows or logits come out; where they come from and go to is not its business.
 //!
-//! A GPU can be taken away: its driver resets it, a browser wants it back, its memory runs out. What was on it is gone, but nothing that
-//! cannot be had again: weights are files, and a session's caches follow from the rows it was given, which are kept beside them. So a new
-//! engine [takes over](Engine::take_over) from the old one, is given the weights again, [resumes](Engine::resume) the sessions, and the step that
-//! failed is tried again: the answer is the same to the bit.
+//! A GPU can be taken away: its driver resets it, a browser wants it back, its memory runs out.
+//! What was on it is gone, but nothing that cannot be had again: weights are files, and a session's
+//! caches follow from the rows it was given, which are kept beside them. So a new engine [takes
+//! over](Engine::take_over) from the old one, is given the weights again, [resumes](Engine::resume)
+//! the sessions, and the step that failed is tried again: the answer is the same to the bit.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -30,17 +31,18 @@ pub use steps::Step;
 mod error;
 mod steps;
 
-/// Rows of one batch at most: bounds working memory (120 MB on a GPU for a model of 8 billion weights) and the time a batch holds a GPU. A fast one
-/// wants hundreds to be busy.
+/// Rows of one batch at most: bounds working memory (120 MB on a GPU for a model of 8 billion
+/// weights) and the time a batch holds a GPU. A fast one wants hundreds to be busy.
 pub const MAX_ROWS: usize = 512;
 /// Sessions at once.
 pub const MAX_SESSIONS: usize = 64;
-/// Bytes of all sessions' KV caches together, unless [`Engine::limit_caches`] says otherwise: three conversations of 8,192 tokens in all layers of a
-/// model of a billion weights (268 MB each).
+/// Bytes of all sessions' KV caches together, unless [`Engine::limit_caches`] says otherwise: three
+/// conversations of 8,192 tokens in all layers of a model of a billion weights (268 MB each).
 pub const DEFAULT_CACHE_BYTES: u64 = 1 << 30;
 
-/// Bytes of what all sessions were given that are kept for a GPU's loss: a conversation of 2,000 tokens takes 16 MB in the middle of a model
-/// that is 2,048 wide, and 8 KB at its beginning. A session that is over it cannot be resumed.
+/// Bytes of what all sessions were given that are kept for a GPU's loss: a conversation of 2,000
+/// tokens takes 16 MB in the middle of a model that is 2,048 wide, and 8 KB at its beginning. A
+/// session that is over it cannot be resumed.
 #[cfg(feature = "gpu")]
 const MAX_KEPT_BYTES: usize = 64 << 20;
 
@@ -104,8 +106,12 @@ pub enum Want {
 /// Parts and sessions on one backend.
 #[derive(Debug)]
 pub struct Engine {
-    /// What was asked for: a GPU that is too small for a model gives way to the processor only if that was left open.
-    #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "without GPUs there is nothing to give way"))]
+    /// What was asked for: a GPU that is too small for a model gives way to the processor only if
+    /// that was left open.
+    #[cfg_attr(
+        not(feature = "gpu"),
+        expect(dead_code, reason = "without GPUs there is nothing to give way")
+    )]
     choice: BackendChoice,
     backend: Backend,
     info: BackendInfo,
@@ -148,7 +154,11 @@ impl Backend {
     }
 
     #[cfg(not(feature = "gpu"))]
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "a GPU has caches of its own")]
+    #[expect(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "a GPU has caches of its own"
+    )]
     fn open_session(&mut self, _id: u128, _layers: Range<u32>) -> Result<(), ForwardError> {
         Ok(())
     }
@@ -157,8 +167,14 @@ impl Backend {
 impl Model {
     /// The residual rows of tokens, all of which are of the vocabulary.
     fn embed(&self, tokens: &[u32]) -> Result<Vec<i32>, ForwardError> {
-        let Some(weights) = &self.embedding else { return Err(ForwardError::Missing(BlobRole::Embedding)) };
-        Ok(embedding::reference(weights, self.manifest.config.residual_fraction_bits.cast_signed(), tokens))
+        let Some(weights) = &self.embedding else {
+            return Err(ForwardError::Missing(BlobRole::Embedding));
+        };
+        Ok(embedding::reference(
+            weights,
+            self.manifest.config.residual_fraction_bits.cast_signed(),
+            tokens,
+        ))
     }
 
     /// The first part, if any, that a session over `layers` needs and that is not here.
@@ -204,21 +220,30 @@ impl Engine {
         Self::with_tuning(choice, None).await
     }
 
-    /// The same with what an earlier engine on this machine [measured](Self::tuning), which saves measuring it again. What is of another
-    /// adapter or version, or not a tuning at all, counts as none.
+    /// The same with what an earlier engine on this machine [measured](Self::tuning), which saves
+    /// measuring it again. What is of another adapter or version, or not a tuning at all, counts as
+    /// none.
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub async fn with_tuning(choice: BackendChoice, tuning: Option<&str>) -> Result<Self, EngineError> {
+    pub async fn with_tuning(
+        choice: BackendChoice,
+        tuning: Option<&str>,
+    ) -> Result<Self, EngineError> {
         let note = match choice {
             BackendChoice::Cpu | BackendChoice::Scalar => None,
-            BackendChoice::Auto | BackendChoice::Gpu => match Self::with_gpu(choice, tuning).await {
-                Ok(engine) => return Ok(engine),
-                Err(reason) if choice == BackendChoice::Gpu => return Err(EngineError::NoGpu(reason)),
-                Err(reason) => Some(format!("computing on the CPU: {reason}")),
-            },
+            BackendChoice::Auto | BackendChoice::Gpu => {
+                match Self::with_gpu(choice, tuning).await {
+                    Ok(engine) => return Ok(engine),
+                    Err(reason) if choice == BackendChoice::Gpu => {
+                        return Err(EngineError::NoGpu(reason));
+                    }
+                    Err(reason) => Some(format!("computing on the CPU: {reason}")),
+                }
+            }
         };
-        let path = if choice == BackendChoice::Scalar { CpuPath::Scalar } else { CpuPath::detect() };
+        let path =
+            if choice == BackendChoice::Scalar { CpuPath::Scalar } else { CpuPath::detect() };
         let info = BackendInfo { kind: path.name(), adapter: "CPU".to_owned(), note };
         Ok(Self {
             choice,
@@ -248,11 +273,16 @@ impl Engine {
     #[cfg(feature = "gpu")]
     async fn with_gpu(choice: BackendChoice, tuning: Option<&str>) -> Result<Self, String> {
         let tuning = tuning.and_then(|text| serde_json::from_str(text).ok());
-        let gpu = Gpu::new(choice == BackendChoice::Gpu, tuning.as_ref()).await.map_err(|error| error.to_string())?;
+        let gpu = Gpu::new(choice == BackendChoice::Gpu, tuning.as_ref())
+            .await
+            .map_err(|error| error.to_string())?;
         let info = BackendInfo {
             kind: gpu.info().kind,
             adapter: gpu.info().adapter.clone(),
-            note: gpu.info().is_software.then(|| "this adapter is software: it computes on the CPU".to_owned()),
+            note: gpu
+                .info()
+                .is_software
+                .then(|| "this adapter is software: it computes on the CPU".to_owned()),
         };
         let backend = Backend::Gpu(Box::new(gpu));
         let mut engine = Self {
@@ -266,7 +296,10 @@ impl Engine {
         };
         let hash = conformance::run(&mut engine).await.map_err(|error| error.to_string())?;
         if hash != conformance::EXPECTED {
-            return Err(format!("{} computes wrongly (its driver fails the conformance vector)", engine.info.adapter));
+            return Err(format!(
+                "{} computes wrongly (its driver fails the conformance vector)",
+                engine.info.adapter
+            ));
         }
         engine.forget_model();
         Ok(engine)
@@ -278,7 +311,8 @@ impl Engine {
         &self.info
     }
 
-    /// What was found out about this machine's GPU, for the next [`Self::with_tuning`]; none on a CPU.
+    /// What was found out about this machine's GPU, for the next [`Self::with_tuning`]; none on a
+    /// CPU.
     #[must_use]
     pub fn tuning(&self) -> Option<String> {
         match &self.backend {
@@ -302,7 +336,8 @@ impl Engine {
         let tables = Tables::from_bytes(&manifest.config, tables)?;
         self.forget_model();
         self.set_tables(&manifest, &tables)?;
-        self.model = Some(Model { manifest, tables, embedding: None, layers: BTreeMap::new(), head: None });
+        self.model =
+            Some(Model { manifest, tables, embedding: None, layers: BTreeMap::new(), head: None });
         Ok(())
     }
 
@@ -320,12 +355,17 @@ impl Engine {
     }
 
     #[cfg(not(feature = "gpu"))]
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "a GPU has tables of its own")]
+    #[expect(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "a GPU has tables of its own"
+    )]
     fn set_tables(&mut self, _manifest: &Manifest, _tables: &Tables) -> Result<(), LoadError> {
         Ok(())
     }
 
-    /// Takes a part in. Its hash is the caller's to check ([`crate::package::verify_blob`]); its shape is checked here.
+    /// Takes a part in. Its hash is the caller's to check ([`crate::package::verify_blob`]); its
+    /// shape is checked here.
     ///
     /// # Errors
     /// If there is no model yet, no such part, or the blob is not of its shape.
@@ -334,7 +374,9 @@ impl Engine {
         let config = &model.manifest.config;
         match role {
             BlobRole::Tables => {}
-            BlobRole::Embedding => model.embedding = Some(Linear::vocabulary_from_bytes(config, role, bytes)?),
+            BlobRole::Embedding => {
+                model.embedding = Some(Linear::vocabulary_from_bytes(config, role, bytes)?)
+            }
             BlobRole::Layer(index) if index < config.layers => {
                 let weights = LayerWeights::from_bytes(config, index, bytes)?;
                 let kept = match &mut self.backend {
@@ -416,9 +458,10 @@ impl Engine {
         if let Some(role) = model.first_missing(&layers) {
             return Err(SessionError::Missing(role));
         }
-        self.backend
-            .open_session(id, layers.clone())
-            .map_err(|error| SessionError::Gpu { reason: error.to_string(), loss: error.gpu_loss() })?;
+        self.backend.open_session(id, layers.clone()).map_err(|error| SessionError::Gpu {
+            reason: error.to_string(),
+            loss: error.gpu_loss(),
+        })?;
         self.sessions.insert(id, Session::new(layers));
         Ok(())
     }
@@ -448,15 +491,20 @@ impl Engine {
             session.position = position;
             let config = &model.manifest.config;
             for cache in &mut session.caches {
-                cache.truncate(position as usize, config.kv_heads as usize, config.head_dim as usize);
+                cache.truncate(
+                    position as usize,
+                    config.kv_heads as usize,
+                    config.head_dim as usize,
+                );
             }
             let width = session.input_width(config);
             session.inputs.iter_mut().for_each(|inputs| inputs.truncate(position as usize * width));
         }
     }
 
-    /// Goes on where an engine left off whose GPU is gone: with its model, the weights that are not on a GPU, its sessions and its limits. Gives the
-    /// parts to [load](Self::load) before the sessions can be [resumed](Self::resume).
+    /// Goes on where an engine left off whose GPU is gone: with its model, the weights that are not
+    /// on a GPU, its sessions and its limits. Gives the parts to [load](Self::load) before the
+    /// sessions can be [resumed](Self::resume).
     ///
     /// # Errors
     /// If this engine's GPU has no room for the model; the other one still has everything then.

@@ -1,9 +1,10 @@
 //! From the files of a model to the exact package, once. Floats end here.
 //!
-//! Reads a Hugging Face folder (`config.json`, safetensors whole or in shards, `tokenizer.json`, ...) or a GGUF file; writes
-//! `blobs/<hash>` and `models/<name>.json`, each aside and renamed, so that a crash leaves no half model. Matrices are read a few rows at a
-//! time, so that no more than one layer and one matrix of floats are in memory. The same files give the same bytes on every machine:
-//! rounding is written out, and sines and exponentials come from `libm`.
+//! Reads a Hugging Face folder (`config.json`, safetensors whole or in shards, `tokenizer.json`,
+//! ...) or a GGUF file; writes `blobs/<hash>` and `models/<name>.json`, each aside and renamed, so
+//! that a crash leaves no half model. Matrices are read a few rows at a time, so that no more than
+//! one layer and one matrix of floats are in memory. The same files give the same bytes on every
+//! machine: rounding is written out, and sines and exponentials come from `libm`.
 
 mod chat;
 mod encoder;
@@ -18,15 +19,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::package::{
-    BlobError, BlobHash, BlobRef, Defaults, FORMAT, Gain, LayerWeights, Linear, MAX_POSITIONS, Manifest, ManifestError,
-    ModelConfig, NUMERICS, is_name,
+    BlobError, BlobHash, BlobRef, Defaults, FORMAT, Gain, LayerWeights, Linear, MAX_POSITIONS,
+    Manifest, ManifestError, ModelConfig, NUMERICS, is_name,
 };
 use source::Source;
 
 #[doc(hidden)]
 pub use source::{read_gguf, read_safetensors};
 
-/// Positions unless asked otherwise: enough for long talks, and a key-value cache that small computers can hold.
+/// Positions unless asked otherwise: enough for long talks, and a key-value cache that small
+/// computers can hold.
 pub const DEFAULT_CONTEXT: u32 = 8192;
 /// Values that are read and quantised at once, 4 MB of floats.
 const CHUNK_VALUES: usize = 1 << 20;
@@ -107,11 +109,13 @@ pub enum ImportError {
     Blob(#[from] BlobError),
 }
 
-/// Imports the folder or GGUF file `source` into `destination`; returns the model's id, the BLAKE3 of its manifest. An encoder's folder becomes
-/// `encoders/<name>.json` ([`crate::package::EncoderManifest`]), any other `models/<name>.json`.
+/// Imports the folder or GGUF file `source` into `destination`; returns the model's id, the BLAKE3
+/// of its manifest. An encoder's folder becomes `encoders/<name>.json`
+/// ([`crate::package::EncoderManifest`]), any other `models/<name>.json`.
 ///
 /// # Errors
-/// If a file is missing, unreadable or unsupported. No model is installed then, though blobs of it may be.
+/// If a file is missing, unreadable or unsupported. No model is installed then, though blobs of it
+/// may be.
 pub fn import(
     source: &Path,
     destination: &Path,
@@ -125,7 +129,10 @@ pub fn import(
     let name = model_name(options, &source.name)?;
     if source.end_tokens.is_empty() {
         let supported = "eos_token_id in config.json or generation_config.json".to_owned();
-        return Err(ImportError::Unsupported { what: "a model without an end token".to_owned(), supported });
+        return Err(ImportError::Unsupported {
+            what: "a model without an end token".to_owned(),
+            supported,
+        });
     }
     let config = model_config(&source, options);
     config.check()?;
@@ -153,8 +160,14 @@ fn model_name(options: &Options, own: &str) -> Result<String, ImportError> {
     Err(ImportError::Unsupported { what: format!("the model name {name:?}"), supported })
 }
 
-/// Puts a manifest, which has been read back, where it is found: last of all, since from then on the model is there.
-fn install(destination: &Path, kind: &str, name: &str, manifest: &[u8]) -> Result<BlobHash, ImportError> {
+/// Puts a manifest, which has been read back, where it is found: last of all, since from then on
+/// the model is there.
+fn install(
+    destination: &Path,
+    kind: &str,
+    name: &str,
+    manifest: &[u8],
+) -> Result<BlobHash, ImportError> {
     let id = put_blob(&destination.join("blobs"), manifest)?.hash;
     write_aside(&destination.join(kind).join(format!("{name}.json")), manifest)?;
     Ok(id)
@@ -205,9 +218,11 @@ fn check_tokenizer(_bytes: &[u8]) -> Result<(), ImportError> {
     Ok(())
 }
 
-/// Names and shapes of all tensors that will be read: what is missing is missed now, not after an hour of work.
+/// Names and shapes of all tensors that will be read: what is missing is missed now, not after an
+/// hour of work.
 fn tensors_needed(config: &ModelConfig, tied: bool) -> Vec<(String, Vec<usize>)> {
-    let (vocab, d_model, head_dim) = (config.vocab as usize, config.d_model as usize, config.head_dim as usize);
+    let (vocab, d_model, head_dim) =
+        (config.vocab as usize, config.d_model as usize, config.head_dim as usize);
     let shapes = config.layer_shapes();
     let mut needed = vec![
         ("model.embed_tokens.weight".to_owned(), vec![vocab, d_model]),
@@ -260,7 +275,11 @@ struct Import<'a> {
 }
 
 impl Import<'_> {
-    fn run(&mut self, name: String, chat: crate::package::ChatFormat) -> Result<Manifest, ImportError> {
+    fn run(
+        &mut self,
+        name: String,
+        chat: crate::package::ChatFormat,
+    ) -> Result<Manifest, ImportError> {
         let (vocab, d_model) = (self.config.vocab as usize, self.config.d_model as usize);
         let (embedding, largest) =
             self.linear("model.embed_tokens.weight", (vocab, d_model), quantise::VOCABULARY_BITS)?;
@@ -278,7 +297,8 @@ impl Import<'_> {
         let head = if self.source.shape.tied {
             embedding
         } else {
-            let (head, _) = self.linear("lm_head.weight", (vocab, d_model), quantise::VOCABULARY_BITS)?;
+            let (head, _) =
+                self.linear("lm_head.weight", (vocab, d_model), quantise::VOCABULARY_BITS)?;
             self.put(&head.to_bytes())?
         };
         let generation = &self.source.generation;
@@ -300,7 +320,10 @@ impl Import<'_> {
                 temperature_milli: generation.temperature_milli(),
                 top_p_milli: generation.top_p_milli(),
                 top_k: generation.top_k.unwrap_or(0),
-                max_tokens: generation.max_new_tokens.unwrap_or(256).clamp(1, self.config.max_positions),
+                max_tokens: generation
+                    .max_new_tokens
+                    .unwrap_or(256)
+                    .clamp(1, self.config.max_positions),
             },
         })
     }
@@ -319,7 +342,10 @@ impl Import<'_> {
         let attention_norm = gain("input_layernorm.weight", d_model)?;
         let mlp_norm = gain("post_attention_layernorm.weight", d_model)?;
         let qk_norm = match qk_norm {
-            Some(_) => Some([gain("self_attn.q_norm.weight", head_dim)?, gain("self_attn.k_norm.weight", head_dim)?]),
+            Some(_) => Some([
+                gain("self_attn.q_norm.weight", head_dim)?,
+                gain("self_attn.k_norm.weight", head_dim)?,
+            ]),
             None => None,
         };
         let mut bias = |at: usize| {
@@ -330,7 +356,12 @@ impl Import<'_> {
         Ok(LayerWeights { attention_norm, mlp_norm, q, k, v, o, gate, up, down, qkv_bias, qk_norm })
     }
 
-    fn linear(&mut self, name: &str, shape: (usize, usize), bits: u32) -> Result<(Linear, f64), ImportError> {
+    fn linear(
+        &mut self,
+        name: &str,
+        shape: (usize, usize),
+        bits: u32,
+    ) -> Result<(Linear, f64), ImportError> {
         let (rows, columns) = shape;
         let mut quantiser = quantise::Quantiser::new(rows, columns, bits);
         let step = (CHUNK_VALUES / columns.max(1)).max(1);

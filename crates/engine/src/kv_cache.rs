@@ -1,6 +1,7 @@
 //! Keys and values of one session in one layer.
 //!
-//! Grows in steps as positions come, so a short answer in a long context does not pay for the whole context.
+//! Grows in steps as positions come, so a short answer in a long context does not pay for the whole
+//! context.
 
 use crate::kernels::rope::Heads;
 

@@ -1,7 +1,8 @@
 //! Runs a contiguous range of a model's layers in exact arithmetic.
 //!
-//! Weights and rows go in, rows or logits come out, the same bit for bit on every backend and in every split; `docs/numerics.md` defines
-//! the arithmetic. This crate knows no network, no clock and no file but those that `import` reads.
+//! Weights and rows go in, rows or logits come out, the same bit for bit on every backend and in
+//! every split; `docs/numerics.md` defines the arithmetic. This crate knows no network, no clock
+//! and no file but those that `import` reads.
 //!
 //! | module | what |
 //! |---|---|

@@ -1,8 +1,9 @@
 //! The package: a manifest and the blobs it names, each addressed by BLAKE3.
 //!
-//! A model is imported into this form once; from then on every node holds exactly the same bytes. A blob has no header: its planes, in fixed
-//! order, each padded to 16 bytes, all little endian, have sizes that follow from the manifest's [`ModelConfig`], so a blob of any
-//! other length is refused before it is looked at.
+//! A model is imported into this form once; from then on every node holds exactly the same bytes. A
+//! blob has no header: its planes, in fixed order, each padded to 16 bytes, all little endian, have
+//! sizes that follow from the manifest's [`ModelConfig`], so a blob of any other length is refused
+//! before it is looked at.
 //!
 //! | blob | planes |
 //! |---|---|
@@ -13,8 +14,9 @@
 //!
 //! An encoder's package is of the same kind, with a manifest of its own ([`EncoderManifest`]).
 //!
-//! A `Linear` is `weights i8 [out, in]` (a layer's with `weight_bits` 4: `u8 [out, in / 32, 16]`, byte `j` of a group holding `w + 8` of
-//! places `j`, low, and `j + 16`, high), `group_scales u8 [out, in / 32]`, `row_multipliers u16 [out]`, `exponent i32`; a gain is
+//! A `Linear` is `weights i8 [out, in]` (a layer's with `weight_bits` 4: `u8 [out, in / 32, 16]`,
+//! byte `j` of a group holding `w + 8` of places `j`, low, and `j + 16`, high),
+//! `group_scales u8 [out, in / 32]`, `row_multipliers u16 [out]`, `exponent i32`; a gain is
 //! `mantissas i16 [width]`, `exponent i32`; a bias `mantissas i32 [out]`, `exponent i32`.
 
 mod blob;
@@ -24,9 +26,10 @@ mod manifest;
 pub use blob::{Bias, BlobError, Gain, LayerWeights, Linear, Tables, verify_blob};
 pub use encoder::{Biased, EncoderEmbedding, EncoderLayer, EncoderManifest, Norm, Pooling};
 pub use manifest::{
-    ARCHITECTURES, BlobHash, BlobRef, BlobRole, ChatFormat, Defaults, Eps, FORMAT, MAX_D_FF, MAX_D_MODEL, MAX_HEAD_DIM,
-    MAX_HEADS, MAX_LAYERS, MAX_MANIFEST_BYTES, MAX_NAME_BYTES, MAX_POSITIONS, MAX_TOKENIZER_BYTES, MAX_VOCAB, Manifest,
-    ManifestError, ModelConfig, NUMERICS, ParseHashError,
+    ARCHITECTURES, BlobHash, BlobRef, BlobRole, ChatFormat, Defaults, Eps, FORMAT, MAX_D_FF,
+    MAX_D_MODEL, MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_MANIFEST_BYTES, MAX_NAME_BYTES,
+    MAX_POSITIONS, MAX_TOKENIZER_BYTES, MAX_VOCAB, Manifest, ManifestError, ModelConfig, NUMERICS,
+    ParseHashError,
 };
 
 pub(crate) use encoder::{LAYER_BITS as ENCODER_LAYER_BITS, layer_shapes as encoder_layer_shapes};

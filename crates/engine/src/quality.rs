@@ -1,8 +1,9 @@
 //! What the integers cost: the exact engine beside the same files in `f64`, on texts.
 //!
-//! For every position but the last, both are asked for the next token. *Perplexity* is how surprised each is by the text, *agreement* how
-//! often both like the same token best, *cosine* how alike all logits are once their means, which softmax ignores, are taken off.
-//! *Saturated* counts values of the residual stream that left the range in which sums are sure to be right.
+//! For every position but the last, both are asked for the next token. *Perplexity* is how
+//! surprised each is by the text, *agreement* how often both like the same token best, *cosine* how
+//! alike all logits are once their means, which softmax ignores, are taken off. *Saturated* counts
+//! values of the residual stream that left the range in which sums are sure to be right.
 
 use core::fmt;
 use core::ops::Range;
@@ -13,7 +14,8 @@ use crate::import::float::{FloatModel, softmax};
 
 /// What one value of the residual may be, up or down: what `rescale` gives out at most.
 const RESIDUAL_MAX: u32 = (1 << 30) - 1;
-/// Parts in which the layers are gone through; the residual is looked at after each. Sessions are few, and this takes one a part.
+/// Parts in which the layers are gone through; the residual is looked at after each. Sessions are
+/// few, and this takes one a part.
 const PARTS: u32 = 8;
 
 /// How the two compare.
@@ -62,8 +64,8 @@ pub enum QualityError {
     NoText,
 }
 
-/// Runs both over `texts`; `told` hears how many positions are done. The engine must hold all of the model, with `layers` layers, and
-/// have no sessions.
+/// Runs both over `texts`; `told` hears how many positions are done. The engine must hold all of
+/// the model, with `layers` layers, and have no sessions.
 ///
 /// # Errors
 /// If either fails, or they are not the same model.
@@ -108,7 +110,8 @@ pub async fn measure(
 /// Sessions over all layers, one after the other.
 fn open(engine: &mut Engine, layers: u32) -> Result<Vec<(u128, Range<u32>)>, SessionError> {
     let step = layers.div_ceil(PARTS).max(1);
-    let ranges = (0..layers.div_ceil(step)).map(|part| part * step..((part + 1) * step).min(layers));
+    let ranges =
+        (0..layers.div_ceil(step)).map(|part| part * step..((part + 1) * step).min(layers));
     let parts: Vec<(u128, Range<u32>)> = (1..).zip(ranges).collect();
     for (id, range) in &parts {
         engine.open_session(*id, range.clone())?;
@@ -129,8 +132,11 @@ async fn step(
         let input = if range.start == 0 { Input::Tokens(&[token]) } else { Input::Hidden(&hidden) };
         match engine.forward(*id, position, input, Want::Logits).await? {
             Output::Hidden(rows) => {
-                sums.saturated += rows.iter().filter(|value| value.unsigned_abs() > RESIDUAL_MAX).count();
-                sums.largest = rows.iter().fold(sums.largest, |largest, value| largest.max(value.unsigned_abs()));
+                sums.saturated +=
+                    rows.iter().filter(|value| value.unsigned_abs() > RESIDUAL_MAX).count();
+                sums.largest = rows
+                    .iter()
+                    .fold(sums.largest, |largest, value| largest.max(value.unsigned_abs()));
                 hidden = rows;
             }
             Output::Logits(logits) => return Ok(logits.to_f64()),
@@ -207,7 +213,11 @@ impl fmt::Display for Quality {
         writeln!(f, "greedy agreement   {:.2} %", self.agreement * 100.0)?;
         writeln!(f, "best logit         at most {:.4} off", self.worst_top_logit)?;
         writeln!(f, "logit cosine       at least {:.6}", self.least_cosine)?;
-        write!(f, "saturated          {} values; the largest has {} of 30 bits", self.saturated, self.residual_bits)
+        write!(
+            f,
+            "saturated          {} values; the largest has {} of 30 bits",
+            self.saturated, self.residual_bits
+        )
     }
 }
 
@@ -223,7 +233,9 @@ mod tests {
         assert!((sums.exact_loss - (1.0 + (-1.0_f64).exp() + (-2.0_f64).exp()).ln()).abs() < 1e-12);
         // A constant more on every logit changes no choice and no probability.
         sums.add(&[8.0, 9.0, 7.0], &[1.0, 2.0, 0.0], 1);
-        assert!((sums.exact_loss - sums.float_loss).abs() < 1e-12 && sums.least_cosine > 1.0 - 1e-12);
+        assert!(
+            (sums.exact_loss - sums.float_loss).abs() < 1e-12 && sums.least_cosine > 1.0 - 1e-12
+        );
         assert_eq!((sums.same, sums.worst_top_logit), (2, 7.0));
         sums.add(&[2.0, 1.0, 0.0], &[1.0, 2.0, 0.0], 1);
         assert_eq!((sums.positions, sums.same), (3, 2));

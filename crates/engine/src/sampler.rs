@@ -1,5 +1,5 @@
-//! Draws a token from logits, in integers (`docs/numerics.md`, "Sampling"). Knows what a draw needs at most of a vocabulary, so that a GPU can leave
-//! the rest where it is.
+//! Draws a token from logits, in integers (`docs/numerics.md`, "Sampling"). Knows what a draw needs
+//! at most of a vocabulary, so that a GPU can leave the rest where it is.
 
 use std::cmp::Ordering;
 
@@ -48,12 +48,17 @@ pub fn sample(logits: &Logits, sampling: &Sampling, position: u32) -> u32 {
         let d = (u64::from(distance.unsigned_abs()) * u64::from(coefficient)) >> 16;
         exp2_neg_q30(u32::try_from(d).unwrap_or(u32::MAX))
     });
-    let mut all: Vec<Candidate> =
-        weights.zip(0..).filter(|(weight, _)| *weight > 0).map(|(weight, token)| Candidate { weight, token }).collect();
+    let mut all: Vec<Candidate> = weights
+        .zip(0..)
+        .filter(|(weight, _)| *weight > 0)
+        .map(|(weight, token)| Candidate { weight, token })
+        .collect();
     let total = all.iter().map(|candidate| u64::from(candidate.weight)).sum();
     if all.len() > HEAVIEST {
         all.select_nth_unstable_by(HEAVIEST, Candidate::order);
-        if let Some(token) = (Candidates { heaviest: &mut all[..HEAVIEST], total }).draw(sampling, position) {
+        if let Some(token) =
+            (Candidates { heaviest: &mut all[..HEAVIEST], total }).draw(sampling, position)
+        {
             return token;
         }
     }
@@ -64,7 +69,8 @@ pub fn sample(logits: &Logits, sampling: &Sampling, position: u32) -> u32 {
 pub(crate) const HEAVIEST: usize = 1024;
 
 impl Sampling {
-    /// What distances between logits are multiplied with, Q16: `log2(e) / temperature`; none if the largest is taken.
+    /// What distances between logits are multiplied with, Q16: `log2(e) / temperature`; none if the
+    /// largest is taken.
     pub(crate) fn coefficient(&self) -> Option<u32> {
         LOG2_E_Q16_MILLI.checked_div(self.temperature_milli)
     }
@@ -98,7 +104,9 @@ impl Candidates<'_> {
     /// The token for `position`; none if that takes more than the heaviest.
     pub(crate) fn draw(self, sampling: &Sampling, position: u32) -> Option<u32> {
         let Self { mut heaviest, mut total } = self;
-        let sum = |candidates: &[Candidate]| candidates.iter().map(|candidate| u64::from(candidate.weight)).sum();
+        let sum = |candidates: &[Candidate]| {
+            candidates.iter().map(|candidate| u64::from(candidate.weight)).sum()
+        };
         let top_k = sampling.top_k as usize;
         if top_k > 0 && top_k < heaviest.len() {
             heaviest.select_nth_unstable_by(top_k, Candidate::order);
@@ -135,7 +143,10 @@ const LOG2_E_Q16_MILLI: u32 = 94_548_000;
 /// 64 random bits for a place in a text.
 fn draw(seed: u64, position: u32) -> u64 {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(b"potluck sampling v1").update(&seed.to_le_bytes()).update(&position.to_le_bytes());
+    hasher
+        .update(b"potluck sampling v1")
+        .update(&seed.to_le_bytes())
+        .update(&position.to_le_bytes());
     let mut first = [0; 8];
     first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
     u64::from_le_bytes(first)
@@ -153,25 +164,29 @@ fn index(token: usize) -> u32 {
     u32::try_from(token).unwrap_or(u32::MAX)
 }
 
-/// `2^(-i/256)` as Q15: the same numbers as in every package's tables; the sampler has them at hand without a package.
+/// `2^(-i/256)` as Q15: the same numbers as in every package's tables; the sampler has them at hand
+/// without a package.
 pub(crate) const EXP2: [u16; 257] = [
-    32768, 32679, 32591, 32503, 32415, 32327, 32240, 32153, 32066, 31979, 31893, 31806, 31720, 31635, 31549, 31464,
-    31379, 31294, 31209, 31125, 31041, 30957, 30873, 30790, 30706, 30623, 30541, 30458, 30376, 30293, 30212, 30130,
-    30048, 29967, 29886, 29805, 29725, 29644, 29564, 29484, 29405, 29325, 29246, 29167, 29088, 29009, 28931, 28852,
-    28774, 28697, 28619, 28542, 28464, 28388, 28311, 28234, 28158, 28082, 28006, 27930, 27855, 27779, 27704, 27629,
-    27554, 27480, 27406, 27332, 27258, 27184, 27110, 27037, 26964, 26891, 26818, 26746, 26674, 26601, 26530, 26458,
-    26386, 26315, 26244, 26173, 26102, 26031, 25961, 25891, 25821, 25751, 25681, 25612, 25543, 25474, 25405, 25336,
-    25268, 25199, 25131, 25063, 24995, 24928, 24860, 24793, 24726, 24659, 24593, 24526, 24460, 24394, 24328, 24262,
-    24196, 24131, 24066, 24001, 23936, 23871, 23806, 23742, 23678, 23614, 23550, 23486, 23423, 23359, 23296, 23233,
-    23170, 23108, 23045, 22983, 22921, 22859, 22797, 22735, 22674, 22613, 22552, 22491, 22430, 22369, 22309, 22248,
-    22188, 22128, 22068, 22009, 21949, 21890, 21831, 21772, 21713, 21654, 21595, 21537, 21479, 21421, 21363, 21305,
-    21247, 21190, 21133, 21076, 21019, 20962, 20905, 20849, 20792, 20736, 20680, 20624, 20568, 20513, 20457, 20402,
-    20347, 20292, 20237, 20182, 20127, 20073, 20019, 19965, 19911, 19857, 19803, 19750, 19696, 19643, 19590, 19537,
-    19484, 19431, 19379, 19326, 19274, 19222, 19170, 19118, 19066, 19015, 18963, 18912, 18861, 18810, 18759, 18708,
-    18658, 18607, 18557, 18507, 18457, 18407, 18357, 18308, 18258, 18209, 18160, 18110, 18061, 18013, 17964, 17915,
-    17867, 17819, 17770, 17722, 17674, 17627, 17579, 17531, 17484, 17437, 17390, 17343, 17296, 17249, 17202, 17156,
-    17109, 17063, 17017, 16971, 16925, 16879, 16834, 16788, 16743, 16697, 16652, 16607, 16562, 16518, 16473, 16428,
-    16384,
+    32768, 32679, 32591, 32503, 32415, 32327, 32240, 32153, 32066, 31979, 31893, 31806, 31720,
+    31635, 31549, 31464, 31379, 31294, 31209, 31125, 31041, 30957, 30873, 30790, 30706, 30623,
+    30541, 30458, 30376, 30293, 30212, 30130, 30048, 29967, 29886, 29805, 29725, 29644, 29564,
+    29484, 29405, 29325, 29246, 29167, 29088, 29009, 28931, 28852, 28774, 28697, 28619, 28542,
+    28464, 28388, 28311, 28234, 28158, 28082, 28006, 27930, 27855, 27779, 27704, 27629, 27554,
+    27480, 27406, 27332, 27258, 27184, 27110, 27037, 26964, 26891, 26818, 26746, 26674, 26601,
+    26530, 26458, 26386, 26315, 26244, 26173, 26102, 26031, 25961, 25891, 25821, 25751, 25681,
+    25612, 25543, 25474, 25405, 25336, 25268, 25199, 25131, 25063, 24995, 24928, 24860, 24793,
+    24726, 24659, 24593, 24526, 24460, 24394, 24328, 24262, 24196, 24131, 24066, 24001, 23936,
+    23871, 23806, 23742, 23678, 23614, 23550, 23486, 23423, 23359, 23296, 23233, 23170, 23108,
+    23045, 22983, 22921, 22859, 22797, 22735, 22674, 22613, 22552, 22491, 22430, 22369, 22309,
+    22248, 22188, 22128, 22068, 22009, 21949, 21890, 21831, 21772, 21713, 21654, 21595, 21537,
+    21479, 21421, 21363, 21305, 21247, 21190, 21133, 21076, 21019, 20962, 20905, 20849, 20792,
+    20736, 20680, 20624, 20568, 20513, 20457, 20402, 20347, 20292, 20237, 20182, 20127, 20073,
+    20019, 19965, 19911, 19857, 19803, 19750, 19696, 19643, 19590, 19537, 19484, 19431, 19379,
+    19326, 19274, 19222, 19170, 19118, 19066, 19015, 18963, 18912, 18861, 18810, 18759, 18708,
+    18658, 18607, 18557, 18507, 18457, 18407, 18357, 18308, 18258, 18209, 18160, 18110, 18061,
+    18013, 17964, 17915, 17867, 17819, 17770, 17722, 17674, 17627, 17579, 17531, 17484, 17437,
+    17390, 17343, 17296, 17249, 17202, 17156, 17109, 17063, 17017, 16971, 16925, 16879, 16834,
+    16788, 16743, 16697, 16652, 16607, 16562, 16518, 16473, 16428, 16384,
 ];
 
 #[cfg(test)]
@@ -193,7 +208,9 @@ mod tests {
     fn draws_follow_the_softmax() {
         // ln 3 apart: 3 to 1.
         let logits = Logits { values: vec![71_999, 0], exponent: -16 };
-        let first = (0..4_000).filter(|position| sample(&logits, &sampling(1000, 1), *position) == 0).count();
+        let first = (0..4_000)
+            .filter(|position| sample(&logits, &sampling(1000, 1), *position) == 0)
+            .count();
         assert!((2_900..3_100).contains(&first), "{first} of 4000");
     }
 
@@ -226,7 +243,9 @@ mod tests {
         }
         let total: u64 = candidates.iter().map(|(weight, _)| weight).sum();
         let (mut kept, mut count) = (0, 0);
-        while count < candidates.len() && (count == 0 || kept * 1000 < total * u64::from(sampling.top_p_milli)) {
+        while count < candidates.len()
+            && (count == 0 || kept * 1000 < total * u64::from(sampling.top_p_milli))
+        {
             kept += candidates[count].0;
             count += 1;
         }
@@ -246,13 +265,23 @@ mod tests {
         for case in 0..150 {
             let (spread, count) = (below(8), 1 + below(4 * 1024));
             // Equal ones, too.
-            let values = (0..count).map(|_| (below(80_000).cast_signed() - 40_000) >> spread).collect();
+            let values =
+                (0..count).map(|_| (below(80_000).cast_signed() - 40_000) >> spread).collect();
             let logits = Logits { values, exponent: spread.cast_signed() - 12 };
             let top_k = if below(2) == 0 { 0 } else { 1 + below(3000) };
-            let sampling = Sampling { temperature_milli: 1 + below(4000), top_k, top_p_milli: below(1100), seed: case };
+            let sampling = Sampling {
+                temperature_milli: 1 + below(4000),
+                top_k,
+                top_p_milli: below(1100),
+                seed: case,
+            };
             let position = below(i32::MAX);
             let expected = plain(&logits, &sampling, position);
-            assert_eq!(sample(&logits, &sampling, position), expected, "{count} tokens, {sampling:?}");
+            assert_eq!(
+                sample(&logits, &sampling, position),
+                expected,
+                "{count} tokens, {sampling:?}"
+            );
         }
     }
 
@@ -264,15 +293,22 @@ mod tests {
         assert_eq!(drawn(Sampling { top_k: 1, ..sampling(800, 3) }), Some(4));
         assert_eq!(drawn(Sampling { top_k: 3, ..sampling(800, 3) }), None, "three of two");
         assert_eq!(drawn(Sampling { top_p_milli: 250, ..sampling(800, 3) }), Some(4));
-        assert_eq!(drawn(Sampling { top_p_milli: 900, ..sampling(800, 3) }), None, "nine tenths of a quarter");
+        assert_eq!(
+            drawn(Sampling { top_p_milli: 900, ..sampling(800, 3) }),
+            None,
+            "nine tenths of a quarter"
+        );
     }
 
     #[test]
     fn a_draw_depends_on_seed_and_place_only() {
         let logits = Logits { values: (0..50).map(|i| (i * 7919) % 5000).collect(), exponent: -10 };
-        let draws: Vec<u32> = (0..50).map(|position| sample(&logits, &sampling(1000, 42), position)).collect();
-        let again: Vec<u32> = (0..50).map(|position| sample(&logits, &sampling(1000, 42), position)).collect();
-        let other: Vec<u32> = (0..50).map(|position| sample(&logits, &sampling(1000, 43), position)).collect();
+        let draws: Vec<u32> =
+            (0..50).map(|position| sample(&logits, &sampling(1000, 42), position)).collect();
+        let again: Vec<u32> =
+            (0..50).map(|position| sample(&logits, &sampling(1000, 42), position)).collect();
+        let other: Vec<u32> =
+            (0..50).map(|position| sample(&logits, &sampling(1000, 43), position)).collect();
         assert_eq!(draws, again);
         assert_ne!(draws, other);
     }

@@ -1,12 +1,13 @@
 //! Models made of random numbers, of any shape: for the conformance vector, tests and benchmarks.
 //!
-//! Everything is integer, from one seed, so the same model comes out on every machine. The weights mean nothing; the ranges are those
-//! of real ones.
+//! Everything is integer, from one seed, so the same model comes out on every machine. The weights
+//! mean nothing; the ranges are those of real ones.
 
 use crate::package::{
-    Bias, Biased, BlobHash, BlobRef, BlobRole, ChatFormat, Defaults, ENCODER_LAYER_BITS, EncoderEmbedding,
-    EncoderLayer, EncoderManifest, FORMAT, GROUP, Gain, LayerWeights, Linear, Manifest, ModelConfig, NUMERICS, Norm,
-    Pooling, RSQRT_ENTRIES, SIGMOID_ENTRIES, Tables, encoder_layer_shapes,
+    Bias, Biased, BlobHash, BlobRef, BlobRole, ChatFormat, Defaults, ENCODER_LAYER_BITS,
+    EncoderEmbedding, EncoderLayer, EncoderManifest, FORMAT, GROUP, Gain, LayerWeights, Linear,
+    Manifest, ModelConfig, NUMERICS, Norm, Pooling, RSQRT_ENTRIES, SIGMOID_ENTRIES, Tables,
+    encoder_layer_shapes,
 };
 use crate::sampler::EXP2;
 
@@ -96,7 +97,10 @@ impl Synthetic {
         let vocabulary = linear(&mut random, config.vocab as usize, config.d_model as usize, -30);
         blobs.push((BlobRole::Embedding, vocabulary.to_bytes()));
         for index in 0..config.layers {
-            blobs.push((BlobRole::Layer(index), layer(&mut random, &config).to_bytes(config.weight_bits)));
+            blobs.push((
+                BlobRole::Layer(index),
+                layer(&mut random, &config).to_bytes(config.weight_bits),
+            ));
         }
         let head = linear(&mut random, config.vocab as usize, config.d_model as usize, -32);
         blobs.push((BlobRole::Head, head.to_bytes()));
@@ -104,7 +108,8 @@ impl Synthetic {
         Self { manifest, blobs }
     }
 
-    /// One part of a model too large to hold twice, made from `seed` and nothing else; not a part of [`Synthetic::new`]'s.
+    /// One part of a model too large to hold twice, made from `seed` and nothing else; not a part
+    /// of [`Synthetic::new`]'s.
     #[must_use]
     pub fn part(config: &ModelConfig, seed: u64, role: BlobRole) -> Vec<u8> {
         let place = match role {
@@ -123,7 +128,8 @@ impl Synthetic {
         }
     }
 
-    /// The manifest of a model of shape `config` whose blobs are not hashed: an engine does not look at their names.
+    /// The manifest of a model of shape `config` whose blobs are not hashed: an engine does not
+    /// look at their names.
     #[must_use]
     pub fn nameless(config: ModelConfig) -> Manifest {
         manifest(config, &[])
@@ -137,7 +143,8 @@ impl Synthetic {
 }
 
 impl SyntheticEncoder {
-    /// An encoder of shape `config`, whose `kv_heads` are its `heads`, from `seed`; its weights' bits are an encoder's.
+    /// An encoder of shape `config`, whose `kv_heads` are its `heads`, from `seed`; its weights'
+    /// bits are an encoder's.
     #[must_use]
     pub fn new(config: ModelConfig, pooling: Pooling, seed: u64) -> Self {
         let config = ModelConfig { weight_bits: ENCODER_LAYER_BITS, qkv_bias: true, ..config };
@@ -149,8 +156,10 @@ impl SyntheticEncoder {
             positions: linear(&mut random, config.max_positions as usize, width, -30),
             norm: norm(&mut random, width),
         };
-        let mut blobs =
-            vec![(BlobRole::Tables, tables.encoder_to_bytes()), (BlobRole::Embedding, embedding.to_bytes())];
+        let mut blobs = vec![
+            (BlobRole::Tables, tables.encoder_to_bytes()),
+            (BlobRole::Embedding, embedding.to_bytes()),
+        ];
         for index in 0..config.layers {
             blobs.push((BlobRole::Layer(index), encoder_layer(&mut random, &config).to_bytes()));
         }
@@ -218,7 +227,9 @@ pub fn linear(random: &mut Random, rows: usize, columns: usize, exponent: i32) -
         columns,
         weights: (0..rows * columns).map(|_| narrow(random.within(-127, 127))).collect(),
         lower_bits: None,
-        group_scales: (0..rows * (columns / GROUP)).map(|_| narrow(random.within(1, 255))).collect(),
+        group_scales: (0..rows * (columns / GROUP))
+            .map(|_| narrow(random.within(1, 255)))
+            .collect(),
         row_multipliers: (0..rows).map(|_| narrow(random.within(16_384, 32_768))).collect(),
         exponent,
     }
@@ -233,7 +244,10 @@ pub fn twelve_bits(random: &mut Random, rows: usize, columns: usize, exponent: i
 }
 
 fn gain(random: &mut Random, width: usize) -> Gain {
-    Gain { mantissas: (0..width).map(|_| narrow(random.within(-16_384, 16_384))).collect(), exponent: -10 }
+    Gain {
+        mantissas: (0..width).map(|_| narrow(random.within(-16_384, 16_384))).collect(),
+        exponent: -10,
+    }
 }
 
 fn layer(random: &mut Random, config: &ModelConfig) -> LayerWeights {
@@ -276,7 +290,11 @@ fn tables(config: &ModelConfig, random: &mut Random) -> Tables {
         exp2: EXP2.to_vec(),
         sigmoid: (0..SIGMOID_ENTRIES).map(|i| narrow(i32::try_from(i * 16).unwrap_or(0))).collect(),
         rsqrt: (0..RSQRT_ENTRIES as u64)
-            .map(|i| narrow(i32::try_from(((1_u64 << 39) / (2 * i + 513)).isqrt()).unwrap_or(0).min(32_767)))
+            .map(|i| {
+                narrow(
+                    i32::try_from(((1_u64 << 39) / (2 * i + 513)).isqrt()).unwrap_or(0).min(32_767),
+                )
+            })
             .collect(),
         cos: (0..rope).map(|_| narrow(random.within(-16_384, 16_384))).collect(),
         sin: (0..rope).map(|_| narrow(random.within(-16_384, 16_384))).collect(),

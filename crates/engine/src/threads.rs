@@ -2,11 +2,13 @@
 //!
 //! Results are exact whatever is shared and how, so the only question here is what is worth it.
 
-/// Multiply-accumulates, or as much of anything else, that a thread should have before another is woken: about two microseconds of matrices.
+/// Multiply-accumulates, or as much of anything else, that a thread should have before another is
+/// woken: about two microseconds of matrices.
 #[cfg(not(target_arch = "wasm32"))]
 const WORTH_A_THREAD: usize = 20_000;
 
-/// Does `work` where [`map`] and [`for_each_chunk`] find the other threads: going there once a step costs less than once a call.
+/// Does `work` where [`map`] and [`for_each_chunk`] find the other threads: going there once a step
+/// costs less than once a call.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn enter<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     rayon::scope(|_| work())
@@ -20,7 +22,11 @@ pub(crate) fn enter<T>(work: impl FnOnce() -> T) -> T {
 
 /// `work` of every number below `count`, each of which costs about `cost`.
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) fn map<T: Send>(count: usize, cost: usize, work: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
+pub(crate) fn map<T: Send>(
+    count: usize,
+    cost: usize,
+    work: impl Fn(usize) -> T + Sync + Send,
+) -> Vec<T> {
     use rayon::prelude::*;
     let together = (WORTH_A_THREAD / cost.max(1)).max(1);
     if count < 2 * together {
@@ -35,19 +41,37 @@ pub(crate) fn map<T>(count: usize, _cost: usize, work: impl Fn(usize) -> T) -> V
     (0..count).map(work).collect()
 }
 
-/// Calls `work` with the number of every chunk of `values` and the chunk itself; each costs about `cost`.
+/// Calls `work` with the number of every chunk of `values` and the chunk itself; each costs about
+/// `cost`.
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) fn for_each_chunk(values: &mut [i32], chunk: usize, cost: usize, work: impl Fn(usize, &mut [i32]) + Sync) {
+pub(crate) fn for_each_chunk(
+    values: &mut [i32],
+    chunk: usize,
+    cost: usize,
+    work: impl Fn(usize, &mut [i32]) + Sync,
+) {
     use rayon::prelude::*;
     let together = (WORTH_A_THREAD / cost.max(1)).max(1);
     if values.len() < 2 * together * chunk {
-        return values.chunks_exact_mut(chunk).enumerate().for_each(|(index, chunk)| work(index, chunk));
+        return values
+            .chunks_exact_mut(chunk)
+            .enumerate()
+            .for_each(|(index, chunk)| work(index, chunk));
     }
-    values.par_chunks_exact_mut(chunk).enumerate().with_min_len(together).for_each(|(index, chunk)| work(index, chunk));
+    values
+        .par_chunks_exact_mut(chunk)
+        .enumerate()
+        .with_min_len(together)
+        .for_each(|(index, chunk)| work(index, chunk));
 }
 
 /// Calls `work` with the number of every chunk of `values` and the chunk itself.
 #[cfg(target_arch = "wasm32")]
-pub(crate) fn for_each_chunk(values: &mut [i32], chunk: usize, _cost: usize, work: impl Fn(usize, &mut [i32])) {
+pub(crate) fn for_each_chunk(
+    values: &mut [i32],
+    chunk: usize,
+    _cost: usize,
+    work: impl Fn(usize, &mut [i32]),
+) {
     values.chunks_exact_mut(chunk).enumerate().for_each(|(index, chunk)| work(index, chunk));
 }

@@ -1,7 +1,8 @@
 //! Text to tokens and back, through the `tokenizers` crate.
 //!
-//! What a person typed can never become a special token: the chat's own prefix and suffix are encoded with special tokens, the question
-//! by a copy of the tokenizer that has none, and should its vocabulary still spell one, the question is refused.
+//! What a person typed can never become a special token: the chat's own prefix and suffix are
+//! encoded with special tokens, the question by a copy of the tokenizer that has none, and should
+//! its vocabulary still spell one, the question is refused.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -40,16 +41,19 @@ impl Tokenizer {
     /// # Errors
     /// If it is not one.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, TokenizerError> {
-        let read = |bytes: &[u8]| Inner::from_bytes(bytes).map_err(|error| TokenizerError::Read(error.to_string()));
-        let mut json: serde_json::Value =
-            serde_json::from_slice(bytes).map_err(|error| TokenizerError::Read(error.to_string()))?;
+        let read = |bytes: &[u8]| {
+            Inner::from_bytes(bytes).map_err(|error| TokenizerError::Read(error.to_string()))
+        };
+        let mut json: serde_json::Value = serde_json::from_slice(bytes)
+            .map_err(|error| TokenizerError::Read(error.to_string()))?;
         if let Some(added) = json.get_mut("added_tokens") {
             *added = serde_json::Value::Array(Vec::new());
         }
         let inner = read(bytes)?;
         let added = inner.get_added_tokens_decoder();
         let special = added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id).collect();
-        let plain = serde_json::to_vec(&json).map_err(|error| TokenizerError::Read(error.to_string()))?;
+        let plain =
+            serde_json::to_vec(&json).map_err(|error| TokenizerError::Read(error.to_string()))?;
         Ok(Self { inner, plain: read(&plain)?, special })
     }
 
@@ -57,10 +61,15 @@ impl Tokenizer {
     ///
     /// # Errors
     /// If the tokenizer has no tokens for it, or only by way of a special token.
-    pub fn encode_chat(&self, chat: &ChatFormat, question: &str) -> Result<Vec<u32>, TokenizerError> {
+    pub fn encode_chat(
+        &self,
+        chat: &ChatFormat,
+        question: &str,
+    ) -> Result<Vec<u32>, TokenizerError> {
         let encode = |tokenizer: &Inner, text: &str| {
-            let encoding =
-                tokenizer.encode_fast(text, false).map_err(|error| TokenizerError::Encode(error.to_string()))?;
+            let encoding = tokenizer
+                .encode_fast(text, false)
+                .map_err(|error| TokenizerError::Encode(error.to_string()))?;
             Ok::<_, TokenizerError>(encoding.get_ids().to_vec())
         };
         let mut tokens = encode(&self.inner, &chat.prefix)?;
@@ -73,13 +82,20 @@ impl Tokenizer {
         Ok(tokens)
     }
 
-    /// An encoder's input for a text: its tokens, cut to what the encoder takes, between those that belong around them.
+    /// An encoder's input for a text: its tokens, cut to what the encoder takes, between those that
+    /// belong around them.
     ///
     /// # Errors
     /// As [`Self::encode_chat`].
-    pub fn encode_text(&self, encoder: &EncoderManifest, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        let encoding =
-            self.plain.encode_fast(text, false).map_err(|error| TokenizerError::Encode(error.to_string()))?;
+    pub fn encode_text(
+        &self,
+        encoder: &EncoderManifest,
+        text: &str,
+    ) -> Result<Vec<u32>, TokenizerError> {
+        let encoding = self
+            .plain
+            .encode_fast(text, false)
+            .map_err(|error| TokenizerError::Encode(error.to_string()))?;
         let own = encoding.get_ids().iter().take(encoder.max_text_tokens());
         Ok(encoder.prefix.iter().chain(own).chain(&encoder.suffix).copied().collect())
     }

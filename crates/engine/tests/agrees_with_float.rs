@@ -1,5 +1,6 @@
-//! The integers cost no quality: against the same model in `f64`, and against the float tokens and logits that came with it, the exact
-//! engine picks the same token, is as surprised by a text, and its logits are close. How close is printed (`--nocapture`).
+//! The integers cost no quality: against the same model in `f64`, and against the float tokens and
+//! logits that came with it, the exact engine picks the same token, is as surprised by a text, and
+//! its logits are close. How close is printed (`--nocapture`).
 #![cfg(not(target_arch = "wasm32"))]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -32,7 +33,11 @@ fn the_yardstick_gives_the_logits_that_came_with_the_model() {
         for best in case["top5"].as_array().unwrap() {
             let id = usize::try_from(best["id"].as_u64().unwrap()).unwrap();
             let expected = best["logit"].as_f64().unwrap();
-            assert!((scores[id] - expected).abs() < 1e-4, "token {id}: {} and {expected}", scores[id]);
+            assert!(
+                (scores[id] - expected).abs() < 1e-4,
+                "token {id}: {} and {expected}",
+                scores[id]
+            );
         }
     }
 }
@@ -67,7 +72,10 @@ fn perplexity_choices_and_logits_are_those_of_f64() {
     let texts = texts(&model);
     let mut told = 0;
     let quality =
-        block_on(measure(&mut engine, model.manifest.config.layers, &float, &texts, &mut |done| told = done)).unwrap();
+        block_on(measure(&mut engine, model.manifest.config.layers, &float, &texts, &mut |done| {
+            told = done
+        }))
+        .unwrap();
     println!("{quality}");
     assert!(quality.positions > 1000 && told == quality.positions, "{quality}");
     assert!(quality.perplexity_change().abs() < MOST_PERPLEXITY_CHANGE, "{quality}");
@@ -75,11 +83,18 @@ fn perplexity_choices_and_logits_are_those_of_f64() {
     assert!(quality.worst_top_logit < MOST_TOP_LOGIT_ERROR, "{quality}");
     assert!(quality.least_cosine > LEAST_COSINE, "{quality}");
     assert!(quality.saturated == 0 && (10..30).contains(&quality.residual_bits), "{quality}");
-    let nothing = block_on(measure(&mut engine, model.manifest.config.layers, &float, &[vec![1]], &mut |_| ()));
+    let nothing = block_on(measure(
+        &mut engine,
+        model.manifest.config.layers,
+        &float,
+        &[vec![1]],
+        &mut |_| (),
+    ));
     assert!(matches!(nothing, Err(QualityError::NoText)));
 }
 
-/// Conversations from the model's samples: the first stories, greedy and drawn, and the short answers at the end.
+/// Conversations from the model's samples: the first stories, greedy and drawn, and the short
+/// answers at the end.
 fn texts(model: &Imported) -> Vec<Vec<u32>> {
     let tokenizer = model.tokenizer();
     let samples = fs::read_to_string(source_folder().join("samples.md")).unwrap();
@@ -90,7 +105,10 @@ fn texts(model: &Imported) -> Vec<Vec<u32>> {
             heading.clone_into(&mut question);
         } else if let Some((_, answer)) = line.split_once(":** ") {
             let chat = ChatFormat {
-                prefix: format!("{}{question}{}", model.manifest.chat.prefix, model.manifest.chat.suffix),
+                prefix: format!(
+                    "{}{question}{}",
+                    model.manifest.chat.prefix, model.manifest.chat.suffix
+                ),
                 suffix: "<|im_end|>".to_owned(),
             };
             texts.push(tokenizer.encode_chat(&chat, answer).unwrap());

@@ -1,5 +1,5 @@
-//! Every supported architecture, written as a small random model: what is imported computes what the definition computes in `f64`, alone
-//! and in splits, with eight bits and with four.
+//! Every supported architecture, written as a small random model: what is imported computes what
+//! the definition computes in `f64`, alone and in splits, with eight bits and with four.
 #![cfg(not(target_arch = "wasm32"))]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -60,7 +60,12 @@ fn cases() -> Vec<Case> {
             ..case("Qwen2ForCausalLM")
         },
         // Heads wider than the model's share, as in Qwen 3.
-        Case { head_dim: 32, norms: true, more: json!({"sliding_window": null}), ..case("Qwen3ForCausalLM") },
+        Case {
+            head_dim: 32,
+            norms: true,
+            more: json!({"sliding_window": null}),
+            ..case("Qwen3ForCausalLM")
+        },
     ]
 }
 
@@ -132,16 +137,24 @@ fn tensors(case: &Case) -> BTreeMap<String, (Vec<usize>, Vec<u8>)> {
     all
 }
 
-fn write_weights(folder: &std::path::Path, tensors: &BTreeMap<String, (Vec<usize>, Vec<u8>)>, shards: usize) {
+fn write_weights(
+    folder: &std::path::Path,
+    tensors: &BTreeMap<String, (Vec<usize>, Vec<u8>)>,
+    shards: usize,
+) {
     let mut map = BTreeMap::new();
     for shard in 0..shards {
-        let file =
-            if shards == 1 { "model.safetensors".to_owned() } else { format!("model-{shard}-of-{shards}.safetensors") };
-        let views =
-            tensors.iter().enumerate().filter(|(at, _)| at % shards == shard).map(|(_, (name, (shape, bytes)))| {
+        let file = if shards == 1 {
+            "model.safetensors".to_owned()
+        } else {
+            format!("model-{shard}-of-{shards}.safetensors")
+        };
+        let views = tensors.iter().enumerate().filter(|(at, _)| at % shards == shard).map(
+            |(_, (name, (shape, bytes)))| {
                 map.insert(name.clone(), file.clone());
                 (name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
-            });
+            },
+        );
         let views: Vec<_> = views.collect();
         fs::write(folder.join(&file), safetensors::serialize(views, None).unwrap()).unwrap();
     }
@@ -154,7 +167,8 @@ fn write_weights(folder: &std::path::Path, tensors: &BTreeMap<String, (Vec<usize
 fn quality(model: &Imported, float: &FloatModel, choice: BackendChoice) -> Quality {
     let mut random = Random::new(5);
     let vocab = i32::try_from(VOCAB).unwrap();
-    let texts = vec![(0..48).map(|_| random.within(0, vocab).unsigned_abs()).collect::<Vec<u32>>(); 1];
+    let texts =
+        vec![(0..48).map(|_| random.within(0, vocab).unsigned_abs()).collect::<Vec<u32>>(); 1];
     block_on(measure(&mut model.unopened(choice), 3, float, &texts, &mut |_| ())).unwrap()
 }
 
@@ -166,7 +180,8 @@ fn each_computes_what_its_definition_computes() {
         let float = FloatModel::open(&written.folder).unwrap();
         let quality = quality(&model, &float, BackendChoice::Cpu);
         println!("{}\n{quality}\n", case.name);
-        // Random models are harsher than trained ones: nothing averages out. A missing bias or norm gives 0.9 and less.
+        // Random models are harsher than trained ones: nothing averages out. A missing bias or norm
+        // gives 0.9 and less.
         assert!(quality.least_cosine > 0.999, "{}: {quality}", case.name);
         assert_eq!(quality.saturated, 0);
         assert_eq!(model.manifest.config.max_positions, 128, "{}", case.name);
@@ -177,13 +192,15 @@ fn each_computes_what_its_definition_computes() {
 fn four_bits_are_coarser_and_half_as_large() {
     for case in cases() {
         let written = Written::new(&case, 1);
-        let model = Imported::from(&written.folder, &Options { weight_bits: 4, ..Options::default() });
+        let model =
+            Imported::from(&written.folder, &Options { weight_bits: 4, ..Options::default() });
         let float = FloatModel::open(&written.folder).unwrap();
         let quality = quality(&model, &float, BackendChoice::Cpu);
         println!("{}\n{quality}\n", case.name);
         // Swapped halves or places give nearly 0.
         assert!(quality.least_cosine > 0.85, "{}: {quality}", case.name);
-        let eight = Imported::from(&written.folder, &Options::default()).manifest.layer_blobs[0].size_bytes;
+        let eight =
+            Imported::from(&written.folder, &Options::default()).manifest.layer_blobs[0].size_bytes;
         assert!(model.manifest.layer_blobs[0].size_bytes * 10 < eight * 6, "{}", case.name);
     }
 }

@@ -1,4 +1,5 @@
-//! Steps of several sessions at once: every session gets what it would have got alone, whatever was beside it; and what the caches may hold.
+//! Steps of several sessions at once: every session gets what it would have got alone, whatever was
+//! beside it; and what the caches may hold.
 #![cfg(not(target_arch = "wasm32"))]
 
 #[path = "gpu_support/batches.rs"]
@@ -26,7 +27,10 @@ fn a_session_takes_one_step_at_a_time() {
     let mut engine = block_on(batches::loaded(&model, BackendChoice::Cpu));
     let step = Step { session: 0, position: 0, input: Input::Tokens(&[1, 2]), want: Want::Logits };
     let outputs = block_on(engine.forward_all(&[step, step]));
-    assert!(matches!(outputs[..], [Ok(Output::Logits(_)), Err(ForwardError::Twice)]), "{outputs:?}");
+    assert!(
+        matches!(outputs[..], [Ok(Output::Logits(_)), Err(ForwardError::Twice)]),
+        "{outputs:?}"
+    );
     assert_eq!(engine.session_position(0), Some(2));
     assert!(block_on(engine.forward_all(&[])).is_empty());
 }
@@ -35,7 +39,8 @@ fn a_session_takes_one_step_at_a_time() {
 fn caches_have_a_budget_that_all_sessions_share() {
     let model = batches::model(2);
     let mut engine = block_on(batches::loaded(&model, BackendChoice::Cpu));
-    // Two key heads of sixteen, two bytes each, with their exponents; values likewise; three layers.
+    // Two key heads of sixteen, two bytes each, with their exponents; values likewise; three
+    // layers.
     let position_bytes = 3 * 2 * (16 * 4 + 8);
     engine.limit_caches(10 * position_bytes);
     let forward = |engine: &mut Engine, session, position, rows: usize| {
@@ -77,10 +82,12 @@ fn contexts_of_eight_thousand_are_equal() {
         while position < 8200 {
             let rows = (8200 - position).min(128);
             let tokens: Vec<u32> = (0..rows).map(|_| random.within(0, 39).unsigned_abs()).collect();
-            last = block_on(engine.forward(1, position, Input::Tokens(&tokens), Want::Logits)).unwrap();
+            last = block_on(engine.forward(1, position, Input::Tokens(&tokens), Want::Logits))
+                .unwrap();
             position += rows;
         }
-        let full = block_on(engine.forward(1, 8200, Input::Tokens(&[1]), Want::Logits)).unwrap_err();
+        let full =
+            block_on(engine.forward(1, 8200, Input::Tokens(&[1]), Want::Logits)).unwrap_err();
         assert!(matches!(full, ForwardError::Full { limit: 8200 }), "{full}");
         last
     };

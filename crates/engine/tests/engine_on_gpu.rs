@@ -1,12 +1,15 @@
-//! The engine on whatever adapter this machine has: it passes the conformance vector at start, says what the CPU says, takes a text back,
-//! and refuses what the CPU refuses. Without an adapter it says so and passes, unless `POTLUCK_REQUIRE_GPU=1`.
+//! The engine on whatever adapter this machine has: it passes the conformance vector at start, says
+//! what the CPU says, takes a text back, and refuses what the CPU refuses. Without an adapter it
+//! says so and passes, unless `POTLUCK_REQUIRE_GPU=1`.
 #![cfg(all(not(target_arch = "wasm32"), feature = "gpu"))]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
 
 use futures::executor::block_on;
-use potluck_engine::engine::{BackendChoice, Engine, EngineError, ForwardError, Input, Output, Want};
+use potluck_engine::engine::{
+    BackendChoice, Engine, EngineError, ForwardError, Input, Output, Want,
+};
 use potluck_engine::gpu::Tuning;
 use potluck_engine::package::BlobRole;
 use support::{Imported, count, logits};
@@ -39,17 +42,23 @@ fn stages_on_gpu_and_cpu_say_the_same() {
     let prompt = model.prompt("Tell me a story about a fox and a lantern.");
     let mut whole = model.whole(BackendChoice::Cpu);
     let mut gpu = model.whole(BackendChoice::Gpu);
-    let mut stages = [model.engine(BackendChoice::Gpu, 0..2), model.engine(BackendChoice::Cpu, 2..6)];
+    let mut stages =
+        [model.engine(BackendChoice::Gpu, 0..2), model.engine(BackendChoice::Cpu, 2..6)];
     let mut position = 0;
     for tokens in [&prompt[..7], &prompt[7..], &[572], &[557, 261]] {
         let expected = logits(&mut whole, position, tokens);
-        assert_eq!(logits(&mut gpu, position, tokens), expected, "the whole model at position {position}");
+        assert_eq!(
+            logits(&mut gpu, position, tokens),
+            expected,
+            "the whole model at position {position}"
+        );
         let Output::Hidden(rows) =
             block_on(stages[0].forward(1, position, Input::Tokens(tokens), Want::Logits)).unwrap()
         else {
             panic!("the first stage ends with rows");
         };
-        let last = block_on(stages[1].forward(1, position, Input::Hidden(&rows), Want::Logits)).unwrap();
+        let last =
+            block_on(stages[1].forward(1, position, Input::Hidden(&rows), Want::Logits)).unwrap();
         assert_eq!(last, Output::Logits(expected), "two stages at position {position}");
         position += count(tokens.len());
     }
@@ -76,13 +85,20 @@ fn a_session_on_the_gpu_keeps_the_rules() {
         gpu.unload(role);
         let missing = block_on(gpu.forward(1, end, Input::Tokens(&[50]), Want::Logits));
         assert!(matches!(missing, Err(ForwardError::Missing(gone)) if gone == role), "{missing:?}");
-        let blob = model.manifest.blobs_for(0..6).into_iter().find(|(of, _)| *of == role).unwrap().1;
+        let blob =
+            model.manifest.blobs_for(0..6).into_iter().find(|(of, _)| *of == role).unwrap().1;
         gpu.load(role, &model.blob(blob.hash)).unwrap();
     }
     assert_eq!(logits(&mut gpu, end, &[50]), next, "after its parts came back");
-    assert_eq!(block_on(gpu.forward(1, end + 1, Input::Tokens(&[7]), Want::Nothing)).unwrap(), Output::None);
+    assert_eq!(
+        block_on(gpu.forward(1, end + 1, Input::Tokens(&[7]), Want::Nothing)).unwrap(),
+        Output::None
+    );
     gpu.close_session(1);
-    assert!(matches!(block_on(gpu.forward(1, 0, Input::Tokens(&[1]), Want::Logits)), Err(ForwardError::NoSession)));
+    assert!(matches!(
+        block_on(gpu.forward(1, 0, Input::Tokens(&[1]), Want::Logits)),
+        Err(ForwardError::NoSession)
+    ));
 }
 
 #[test]
@@ -91,15 +107,18 @@ fn what_was_measured_is_not_measured_again() {
         return;
     }
     let measured = block_on(Engine::new(BackendChoice::Gpu)).unwrap().tuning().unwrap();
-    let again =
-        |tuning: &str| block_on(Engine::with_tuning(BackendChoice::Gpu, Some(tuning))).unwrap().tuning().unwrap();
+    let again = |tuning: &str| {
+        block_on(Engine::with_tuning(BackendChoice::Gpu, Some(tuning))).unwrap().tuning().unwrap()
+    };
     // Kernels that no measurement chose: they are only there if none was made.
     let mut chosen: Tuning = serde_json::from_str(&measured).unwrap();
     chosen.kernels.busy_invocations = 12_345;
     let chosen = serde_json::to_string(&chosen).unwrap();
     assert_eq!(again(&chosen), chosen);
     // Another machine's, and no tuning at all: measured anew.
-    for other in [chosen.replace("adapter\":\"", "adapter\":\"another "), "{".to_owned(), String::new()] {
+    for other in
+        [chosen.replace("adapter\":\"", "adapter\":\"another "), "{".to_owned(), String::new()]
+    {
         assert!(!again(&other).contains("12345"), "{other}");
     }
 }
@@ -109,7 +128,10 @@ fn automatic_choice_never_takes_software() {
     let engine = block_on(Engine::new(BackendChoice::Auto)).unwrap();
     let backend = engine.backend();
     if backend.adapter == "CPU" {
-        assert!(backend.note.as_ref().is_some_and(|note| note.contains("computing on the CPU")), "{backend:?}");
+        assert!(
+            backend.note.as_ref().is_some_and(|note| note.contains("computing on the CPU")),
+            "{backend:?}"
+        );
     } else {
         assert_eq!(backend.note, None, "{backend:?}");
     }

@@ -1,7 +1,9 @@
-//! The built-in model says exactly this: the engine's own tokens for the eight prompts of `golden.json`, greedy and drawn, are pinned in
-//! `golden_exact.json` beside this file, together with the hash of the package that they come from.
+//! The built-in model says exactly this: the engine's own tokens for the eight prompts of
+//! `golden.json`, greedy and drawn, are pinned in `golden_exact.json` beside this file, together
+//! with the hash of the package that they come from.
 //!
-//! A change here is a change of the numerics or of the import, and needs a new numerics version. `POTLUCK_BLESS=1` writes the file anew.
+//! A change here is a change of the numerics or of the import, and needs a new numerics version.
+//! `POTLUCK_BLESS=1` writes the file anew.
 #![cfg(not(target_arch = "wasm32"))]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 

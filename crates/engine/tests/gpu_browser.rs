@@ -1,6 +1,7 @@
-//! In a browser's dedicated worker, as a visitor's node runs: the kernels through WebGPU equal the plain loops of the CPU in the same
-//! wasm, bit for bit. Run it with `wasm-bindgen-test-runner` and a chromedriver; `webdriver.json` beside the manifest switches on
-//! WebGPU in software. A browser without WebGPU fails it: whoever starts a browser for this wants to know.
+//! In a browser's dedicated worker, as a visitor's node runs: the kernels through WebGPU equal the
+//! plain loops of the CPU in the same wasm, bit for bit. Run it with `wasm-bindgen-test-runner` and
+//! a chromedriver; `webdriver.json` beside the manifest switches on WebGPU in software. A browser
+//! without WebGPU fails it: whoever starts a browser for this wants to know.
 #![cfg(all(target_arch = "wasm32", feature = "gpu"))]
 #![expect(clippy::unwrap_used, reason = "this is a test; clippy does not see that of a browser's")]
 
@@ -77,13 +78,17 @@ async fn a_call_that_was_dropped_half_way_harms_no_later_one() {
     let mut reference = Reference::new(shape, 6);
     reference.load(&mut gpu);
     gpu.open_session(1, 0..1).unwrap();
-    // Everything that was allocated has been answered for, so that the next call gets as far as its map in one poll.
+    // Everything that was allocated has been answered for, so that the next call gets as far as its
+    // map in one poll.
     let rows = hidden(&mut Random::new(3), 2, 32);
     let expected = reference.forward(0..1, 0, &rows);
     same(&gpu.forward_layers(1, 0, &rows).await.unwrap(), &expected, 32, "before");
     {
         let mut call = pin!(gpu.forward_layers(1, 0, &rows));
-        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "a map takes a while");
+        assert!(
+            call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(),
+            "a map takes a while"
+        );
     }
     same(&gpu.forward_layers(1, 0, &rows).await.unwrap(), &expected, 32, "after a dropped call");
 }

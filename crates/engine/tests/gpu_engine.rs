@@ -1,5 +1,6 @@
-//! The engine on a GPU: an adapter that passes the pinned conformance vector is taken, and whole answers (tokens in, logits out) are
-//! those of the specification. Without an adapter it says so and passes, unless `POTLUCK_REQUIRE_GPU=1`.
+//! The engine on a GPU: an adapter that passes the pinned conformance vector is taken, and whole
+//! answers (tokens in, logits out) are those of the specification. Without an adapter it says so
+//! and passes, unless `POTLUCK_REQUIRE_GPU=1`.
 #![cfg(all(not(target_arch = "wasm32"), feature = "gpu"))]
 
 #[path = "gpu_support/batches.rs"]
@@ -16,7 +17,9 @@ use potluck_engine::package::BlobRole;
 use potluck_engine::synthetic::{Synthetic, config};
 
 fn is_here() -> bool {
-    let Err(error @ GpuError::NoAdapter { .. }) = block_on(Gpu::new(true, None)) else { return true };
+    let Err(error @ GpuError::NoAdapter { .. }) = block_on(Gpu::new(true, None)) else {
+        return true;
+    };
     let required = std::env::var("POTLUCK_REQUIRE_GPU").is_ok_and(|value| value == "1");
     assert!(!required, "POTLUCK_REQUIRE_GPU=1, but: {error}");
     eprintln!("SKIPPED: no adapter ({error})");
@@ -44,16 +47,20 @@ fn whole_answers_are_those_of_the_specification() {
     if !is_here() {
         return;
     }
-    let answers = [BackendChoice::Gpu, BackendChoice::Scalar].map(|choice| block_on(answer(choice)));
+    let answers =
+        [BackendChoice::Gpu, BackendChoice::Scalar].map(|choice| block_on(answer(choice)));
     assert_eq!(answers[0], answers[1]);
 }
 
 /// A prompt, one token more, a step back and another token: the logits of each.
 async fn answer(choice: BackendChoice) -> Vec<Output> {
     let model = Synthetic::new(config(2, 128, 160, (4, 2, 32), 99, 40), 21);
-    // For a GPU this runs the conformance vector first, and fails if the adapter does not reproduce it.
+    // For a GPU this runs the conformance vector first, and fails if the adapter does not reproduce
+    // it.
     let mut engine = Engine::new(choice).await.expect("this backend exists and computes rightly");
-    engine.set_model(Arc::new(model.manifest.clone()), model.blob(BlobRole::Tables)).expect("its own tables");
+    engine
+        .set_model(Arc::new(model.manifest.clone()), model.blob(BlobRole::Tables))
+        .expect("its own tables");
     for (role, bytes) in &model.blobs {
         engine.load(*role, bytes).expect("its own parts");
     }
@@ -62,7 +69,12 @@ async fn answer(choice: BackendChoice) -> Vec<Output> {
     let mut outputs = Vec::new();
     for (position, tokens) in [(0, &prompt[..]), (13, &[5][..]), (12, &[6, 7][..])] {
         engine.truncate(1, position);
-        outputs.push(engine.forward(1, position, Input::Tokens(tokens), Want::Logits).await.expect("a step that fits"));
+        outputs.push(
+            engine
+                .forward(1, position, Input::Tokens(tokens), Want::Logits)
+                .await
+                .expect("a step that fits"),
+        );
     }
     outputs
 }

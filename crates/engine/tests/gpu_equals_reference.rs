@@ -1,6 +1,6 @@
-//! On whatever adapter this machine has (Mesa's lavapipe in CI): layers and head equal the plain loops of the CPU, bit for bit, for
-//! odd shapes, every batch size, growing caches and going back. Without an adapter it says so and passes, unless
-//! `POTLUCK_REQUIRE_GPU=1`.
+//! On whatever adapter this machine has (Mesa's lavapipe in CI): layers and head equal the plain
+//! loops of the CPU, bit for bit, for odd shapes, every batch size, growing caches and going back.
+//! Without an adapter it says so and passes, unless `POTLUCK_REQUIRE_GPU=1`.
 #![cfg(all(not(target_arch = "wasm32"), feature = "gpu"))]
 
 #[path = "gpu_support/draws.rs"]
@@ -72,8 +72,12 @@ fn encoders_equal_the_reference() {
         return;
     }
     let cases = encoders::odd_encoders();
-    let shaders = |most_invocations, subgroups, checked| Some(Shaders { most_invocations, subgroups, checked });
-    for shaders in [shaders(256, false, true), shaders(64, true, false), shaders(16, false, false), None] {
+    let shaders = |most_invocations, subgroups, checked| {
+        Some(Shaders { most_invocations, subgroups, checked })
+    };
+    for shaders in
+        [shaders(256, false, true), shaders(64, true, false), shaders(16, false, false), None]
+    {
         for case in &cases {
             block_on(case.vectors_equal(shaders));
         }
@@ -112,7 +116,10 @@ fn a_session_goes_on_after_its_layer_was_replaced() {
     block_on(async {
         same(&gpu.forward_layers(1, 0, &rows[..32]).await.unwrap(), &expected[..32], 32, "before");
         gpu.unload_layer(0);
-        assert!(matches!(gpu.forward_layers(1, 1, &rows[32..]).await, Err(GpuError::LayerMissing { index: 0 })));
+        assert!(matches!(
+            gpu.forward_layers(1, 1, &rows[32..]).await,
+            Err(GpuError::LayerMissing { index: 0 })
+        ));
         gpu.load_layer(0, &reference.layers[0]).unwrap();
         same(&gpu.forward_layers(1, 1, &rows[32..]).await.unwrap(), &expected[32..], 32, "after");
     });
@@ -126,26 +133,45 @@ fn what_does_not_fit_is_refused() {
     let reference = Reference::new(shape, 5);
     gpu.set_model(&reference.synthetic.manifest, &reference.tables).unwrap();
     gpu.load_layer(0, &reference.layers[0]).unwrap();
-    assert!(matches!(gpu.load_layer(2, &reference.layers[0]), Err(GpuError::NoSuchLayer { index: 2, layers: 2 })));
+    assert!(matches!(
+        gpu.load_layer(2, &reference.layers[0]),
+        Err(GpuError::NoSuchLayer { index: 2, layers: 2 })
+    ));
     assert!(matches!(gpu.open_session(1, 0..2), Err(GpuError::LayerMissing { index: 1 })));
-    assert!(matches!(gpu.open_session(1, 0..3), Err(GpuError::NoSuchLayer { index: 2, layers: 2 })));
+    assert!(matches!(
+        gpu.open_session(1, 0..3),
+        Err(GpuError::NoSuchLayer { index: 2, layers: 2 })
+    ));
     gpu.open_session(1, 0..1).unwrap();
     assert!(matches!(gpu.open_session(1, 0..1), Err(GpuError::SessionExists { id: 1 })));
     block_on(async {
         assert!(matches!(gpu.head(&[0; 32]).await, Err(GpuError::HeadMissing)));
-        assert!(matches!(gpu.forward_layers(2, 0, &[0; 32]).await, Err(GpuError::UnknownSession { id: 2 })));
-        assert!(matches!(gpu.forward_layers(1, 1, &[0; 32]).await, Err(GpuError::Position { held: 0, .. })));
-        assert!(matches!(gpu.forward_layers(1, 0, &[0; 10 * 32]).await, Err(GpuError::Position { rows: 10, .. })));
+        assert!(matches!(
+            gpu.forward_layers(2, 0, &[0; 32]).await,
+            Err(GpuError::UnknownSession { id: 2 })
+        ));
+        assert!(matches!(
+            gpu.forward_layers(1, 1, &[0; 32]).await,
+            Err(GpuError::Position { held: 0, .. })
+        ));
+        assert!(matches!(
+            gpu.forward_layers(1, 0, &[0; 10 * 32]).await,
+            Err(GpuError::Position { rows: 10, .. })
+        ));
         for wrong in [0, 31, 33, (MAX_ROWS + 1) * 32] {
             let got = gpu.forward_layers(1, 0, &vec![0; wrong]).await;
             assert!(matches!(got, Err(GpuError::Shape { .. })), "{wrong} values: {got:?}");
         }
         gpu.load_head(&reference.tables.last_norm, &reference.head).unwrap();
-        assert!(matches!(gpu.head(&[0; 31]).await, Err(GpuError::Shape { expected: 32, got: 31, .. })));
+        assert!(matches!(
+            gpu.head(&[0; 31]).await,
+            Err(GpuError::Shape { expected: 32, got: 31, .. })
+        ));
     });
 }
 
-/// A native node computes on one thread and is awaited on others; this is checked when it is compiled.
+/// A native node computes on one thread and is awaited on others; this is checked when it is
+/// compiled.
 #[test]
 fn a_gpu_and_its_calls_may_move_between_threads() {
     fn may_move<T: Send>(_: &T) {}

@@ -1,5 +1,5 @@
-//! The same folder becomes the same bytes, wherever and however often it is imported, and what it becomes reads back; another format of
-//! the same numbers is the same model.
+//! The same folder becomes the same bytes, wherever and however often it is imported, and what it
+//! becomes reads back; another format of the same numbers is the same model.
 #![cfg(not(target_arch = "wasm32"))]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -10,13 +10,16 @@ use std::fs;
 use std::path::Path;
 
 use potluck_engine::import::import_folder;
-use potluck_engine::package::{BlobHash, BlobRole, LayerWeights, Linear, Manifest, Tables, verify_blob};
+use potluck_engine::package::{
+    BlobHash, BlobRole, LayerWeights, Linear, Manifest, Tables, verify_blob,
+};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use support::{Imported, source_folder, source_json};
 
 #[test]
 fn the_built_in_model_has_the_pinned_name() {
-    let pinned: serde_json::Value = serde_json::from_str(include_str!("golden_exact.json")).unwrap();
+    let pinned: serde_json::Value =
+        serde_json::from_str(include_str!("golden_exact.json")).unwrap();
     assert_eq!(Imported::tiny().id.to_string(), pinned["model"]);
 }
 
@@ -26,11 +29,14 @@ fn two_imports_write_the_same_files() {
     let files = |model: &Imported| {
         let folder = |name: &str| fs::read_dir(model.folder.path().join(name)).unwrap();
         let files = folder("blobs").chain(folder("models")).map(|entry| entry.unwrap().path());
-        files.map(|path| (path.file_name().unwrap().to_owned(), fs::read(path).unwrap())).collect::<BTreeMap<_, _>>()
+        files
+            .map(|path| (path.file_name().unwrap().to_owned(), fs::read(path).unwrap()))
+            .collect::<BTreeMap<_, _>>()
     };
     let files = [files(&first), files(&second)];
     assert!(files[0] == files[1], "two imports differ");
-    // Tables, tokenizer, embedding, which is the head too, six layers, the manifest as a blob, the manifest by its name.
+    // Tables, tokenizer, embedding, which is the head too, six layers, the manifest as a blob, the
+    // manifest by its name.
     assert_eq!(files[0].len(), 11, "and nothing else is left behind: {:?}", files[0].keys());
     // Importing over it changes nothing.
     assert_eq!(import_folder(&source_folder(), first.folder.path()).unwrap(), second.id);
@@ -51,14 +57,19 @@ fn every_blob_is_what_its_name_says_and_reads_back() {
         assert_eq!(bytes.len() as u64, config.blob_bytes(role));
         let again = match role {
             BlobRole::Tables => Tables::from_bytes(config, &bytes).unwrap().to_bytes(),
-            BlobRole::Layer(index) => LayerWeights::from_bytes(config, index, &bytes).unwrap().to_bytes(8),
+            BlobRole::Layer(index) => {
+                LayerWeights::from_bytes(config, index, &bytes).unwrap().to_bytes(8)
+            }
             BlobRole::Embedding | BlobRole::Head => {
                 Linear::vocabulary_from_bytes(config, role, &bytes).unwrap().to_bytes()
             }
         };
         assert!(again == bytes, "{role} does not read back");
     }
-    assert_eq!(manifest.head, manifest.embedding, "the two are tied, so they are stored and fetched once");
+    assert_eq!(
+        manifest.head, manifest.embedding,
+        "the two are tied, so they are stored and fetched once"
+    );
 }
 
 #[test]
@@ -79,7 +90,10 @@ fn the_manifest_says_what_the_folder_says() {
     ] {
         assert_eq!(source[field], got, "{field}");
     }
-    assert_eq!((manifest.name.as_str(), manifest.license.as_str()), ("potluck-tiny", "mit, apache-2.0"));
+    assert_eq!(
+        (manifest.name.as_str(), manifest.license.as_str()),
+        ("potluck-tiny", "mit, apache-2.0")
+    );
     assert_eq!(config.residual_fraction_bits, 14);
     // log2(e) / sqrt(32) * 2^15, and 1e-5 * 192 = 0.00192 as a mantissa of 24 bits.
     assert_eq!(config.qk_scale, 8357);
@@ -119,8 +133,11 @@ fn restore(path: &Path) {
         .tensors()
         .into_iter()
         .map(|(name, tensor)| {
-            let values: Vec<f32> =
-                tensor.data().chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect();
+            let values: Vec<f32> = tensor
+                .data()
+                .chunks_exact(2)
+                .map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32())
+                .collect();
             let exact = values.iter().all(|value| half::f16::from_f32(*value).to_f32() == *value);
             kinds[usize::from(exact)] += 1;
             let data = if exact {
@@ -132,8 +149,8 @@ fn restore(path: &Path) {
         })
         .collect();
     assert!(kinds[0] > 0 && kinds[1] > 0, "both kinds are there: {kinds:?}");
-    let views = stored
-        .iter()
-        .map(|(name, dtype, shape, data)| (name.clone(), TensorView::new(*dtype, shape.clone(), data).unwrap()));
+    let views = stored.iter().map(|(name, dtype, shape, data)| {
+        (name.clone(), TensorView::new(*dtype, shape.clone(), data).unwrap())
+    });
     fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
 }

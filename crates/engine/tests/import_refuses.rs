@@ -1,4 +1,5 @@
-//! What this build cannot compute is refused by name, with what it could do instead, and installs no model.
+//! What this build cannot compute is refused by name, with what it could do instead, and installs
+//! no model.
 #![cfg(not(target_arch = "wasm32"))]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -23,9 +24,13 @@ impl Folder {
         let whole = tempfile::tempdir().unwrap();
         let source = whole.path().join("spoilt");
         fs::create_dir(&source).unwrap();
-        for name in
-            ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"]
-        {
+        for name in [
+            "config.json",
+            "generation_config.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "model.safetensors",
+        ] {
             fs::copy(source_folder().join(name), source.join(name)).unwrap();
         }
         Self { whole, source }
@@ -61,7 +66,10 @@ fn what_the_arithmetic_does_not_cover_is_named() {
         (json!({"architectures": []}), "architecture"),
         (json!({"hidden_act": "gelu"}), "activation gelu"),
         (json!({"rope_scaling": {"type": "linear", "factor": 2.0}}), "rope_type linear"),
-        (json!({"rope_scaling": {"rope_type": "llama3", "factor": 2.0}}), "leaves out one of its numbers"),
+        (
+            json!({"rope_scaling": {"rope_type": "llama3", "factor": 2.0}}),
+            "leaves out one of its numbers",
+        ),
         (json!({"rope_parameters": rope}), "rope_type yarn"),
         (json!({"rope_theta": 0.0}), "rope_theta 0"),
         (json!({"partial_rotary_factor": 0.5}), "partial_rotary_factor"),
@@ -80,10 +88,13 @@ fn what_the_arithmetic_does_not_cover_is_named() {
 
 #[test]
 fn a_chat_template_that_cannot_be_used_says_why() {
-    for (template, named) in
-        [("{{ messages", "syntax error"), ("Hello!", "0 times"), ("{{ raise_exception('tools only') }}", "tools only")]
-    {
-        let (_, words) = Folder::with("tokenizer_config.json", &json!({"chat_template": template})).refusal();
+    for (template, named) in [
+        ("{{ messages", "syntax error"),
+        ("Hello!", "0 times"),
+        ("{{ raise_exception('tools only') }}", "tools only"),
+    ] {
+        let (_, words) =
+            Folder::with("tokenizer_config.json", &json!({"chat_template": template})).refusal();
         assert!(words.contains("chat template") && words.contains(named), "{words}");
     }
 }

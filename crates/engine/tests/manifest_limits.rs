@@ -1,10 +1,11 @@
-//! A manifest or blob from anyone is read or refused, never believed: every limit from both sides, and bytes of all kinds.
+//! A manifest or blob from anyone is read or refused, never believed: every limit from both sides,
+//! and bytes of all kinds.
 #![cfg(not(target_arch = "wasm32"))]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use potluck_engine::package::{
-    BlobError, BlobHash, BlobRef, BlobRole, LayerWeights, Linear, MAX_MANIFEST_BYTES, Manifest, ManifestError, Tables,
-    verify_blob,
+    BlobError, BlobHash, BlobRef, BlobRole, LayerWeights, Linear, MAX_MANIFEST_BYTES, Manifest,
+    ManifestError, Tables, verify_blob,
 };
 use potluck_engine::synthetic::{Synthetic, config};
 use proptest::prelude::*;
@@ -33,7 +34,17 @@ fn every_limit_refuses_what_is_beyond_it() {
         ("/format", vec![json!(1), json!(3)]),
         ("/numerics", vec![json!(1), json!(3)]),
         ("/architecture", vec![json!("gpt2"), json!("")]),
-        ("/name", vec![json!(""), json!("a/b"), json!(".."), json!(".a"), json!("a b"), json!("a".repeat(97))]),
+        (
+            "/name",
+            vec![
+                json!(""),
+                json!("a/b"),
+                json!(".."),
+                json!(".a"),
+                json!("a b"),
+                json!("a".repeat(97)),
+            ],
+        ),
         ("/license", vec![json!("x".repeat(4097))]),
         ("/chat/prefix", vec![json!("x".repeat(4097))]),
         ("/chat/suffix", vec![json!("x".repeat(4097))]),
@@ -51,12 +62,26 @@ fn every_limit_refuses_what_is_beyond_it() {
         ("/config/eps_exponent", vec![json!(101), json!(-101), json!(i32::MIN)]),
         ("/config/weight_bits", vec![json!(0), json!(4), json!(5), json!(12), json!(16)]),
         ("/config/qkv_bias", vec![json!(true)]),
-        ("/config/qk_norm", vec![json!({"mantissa": 1 << 23, "exponent": -32}), json!({"mantissa": 1, "exponent": 0})]),
+        (
+            "/config/qk_norm",
+            vec![
+                json!({"mantissa": 1 << 23, "exponent": -32}),
+                json!({"mantissa": 1, "exponent": 0}),
+            ],
+        ),
         ("/tables/size_bytes", vec![json!(0), json!(u64::MAX)]),
         ("/embedding/size_bytes", vec![json!(1)]),
         ("/layer_blobs/1/size_bytes", vec![json!(1)]),
         ("/head/size_bytes", vec![json!(1)]),
-        ("/head/hash", vec![json!("00"), json!("zz".repeat(32)), json!("AB".repeat(32)), json!("00".repeat(33))]),
+        (
+            "/head/hash",
+            vec![
+                json!("00"),
+                json!("zz".repeat(32)),
+                json!("AB".repeat(32)),
+                json!("00".repeat(33)),
+            ],
+        ),
         ("/tokenizer/size_bytes", vec![json!((64 << 20) + 1)]),
         ("/layer_blobs", vec![json!([])]),
         ("/end_tokens", vec![json!([40]), json!(vec![1; 17])]),
@@ -77,7 +102,11 @@ fn errors_name_the_field_and_the_value() {
         ("/numerics", json!(7), "the manifest has numerics 7; this build knows 2"),
         ("/config/layers", json!(300), "layers is 300, outside 1 to 256"),
         ("/config/d_model", json!(65), "d_model is 65, not a multiple of 32"),
-        ("/architecture", json!("gpt2"), "architecture \"gpt2\" is not supported; supported: llama"),
+        (
+            "/architecture",
+            json!("gpt2"),
+            "architecture \"gpt2\" is not supported; supported: llama",
+        ),
     ] {
         let error = changed(pointer, value).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
@@ -88,7 +117,10 @@ fn errors_name_the_field_and_the_value() {
 fn unknown_fields_and_endless_manifests_are_refused() {
     let mut json = serde_json::to_value(&model().manifest).unwrap();
     json["surprise"] = json!(1);
-    assert!(matches!(Manifest::from_bytes(json.to_string().as_bytes()), Err(ManifestError::Json(_))));
+    assert!(matches!(
+        Manifest::from_bytes(json.to_string().as_bytes()),
+        Err(ManifestError::Json(_))
+    ));
     let endless = vec![b' '; MAX_MANIFEST_BYTES + 1];
     assert!(matches!(Manifest::from_bytes(&endless), Err(ManifestError::TooLong { .. })));
 }
@@ -96,7 +128,8 @@ fn unknown_fields_and_endless_manifests_are_refused() {
 #[test]
 fn a_stage_needs_its_own_blobs_and_the_ends_need_theirs() {
     let manifest = model().manifest;
-    let roles = |layers| manifest.blobs_for(layers).into_iter().map(|(role, _)| role).collect::<Vec<_>>();
+    let roles =
+        |layers| manifest.blobs_for(layers).into_iter().map(|(role, _)| role).collect::<Vec<_>>();
     use BlobRole::{Embedding, Head, Layer, Tables};
     assert_eq!(roles(0..2), [Tables, Embedding, Layer(0), Layer(1), Head]);
     assert_eq!(roles(0..1), [Tables, Embedding, Layer(0)]);
@@ -138,7 +171,9 @@ fn values_that_the_arithmetic_is_not_defined_for_are_refused() {
         blob[at..at + bytes.len()].copy_from_slice(bytes);
         blob
     };
-    let value = |result: Result<(), BlobError>| assert!(matches!(result, Err(BlobError::Value { .. })), "{result:?}");
+    let value = |result: Result<(), BlobError>| {
+        assert!(matches!(result, Err(BlobError::Value { .. })), "{result:?}")
+    };
     // Embedding 40 x 64: weights 2560 bytes, group scales 80, multipliers 80, exponent.
     let embedding = |at, bytes: &[u8]| {
         let blob = spoilt(BlobRole::Embedding, at, bytes);
@@ -152,9 +187,19 @@ fn values_that_the_arithmetic_is_not_defined_for_are_refused() {
     value(embedding(2720, &257_i32.to_le_bytes()));
     value(embedding(2720, &i32::MIN.to_le_bytes()));
     // A norm's gain comes first.
-    value(LayerWeights::from_bytes(config, 0, &spoilt(BlobRole::Layer(0), 0, &i16::MIN.to_le_bytes())).map(|_| ()));
-    // Tables: 2^0 must be one, else a softmax could divide by zero; everything falls, rises or stays small.
-    let tables = |at, bytes: &[u8]| Tables::from_bytes(config, &spoilt(BlobRole::Tables, at, bytes)).map(|_| ());
+    value(
+        LayerWeights::from_bytes(
+            config,
+            0,
+            &spoilt(BlobRole::Layer(0), 0, &i16::MIN.to_le_bytes()),
+        )
+        .map(|_| ()),
+    );
+    // Tables: 2^0 must be one, else a softmax could divide by zero; everything falls, rises or
+    // stays small.
+    let tables = |at, bytes: &[u8]| {
+        Tables::from_bytes(config, &spoilt(BlobRole::Tables, at, bytes)).map(|_| ())
+    };
     value(tables(0, &[0, 0]));
     value(tables(0, &40_000_u16.to_le_bytes()));
     value(tables(4, &40_000_u16.to_le_bytes()));
@@ -186,13 +231,19 @@ fn layers_with_biases_norms_and_four_bits_read_back() {
         let mut spoilt = bytes.clone();
         let exponent = bytes.len() - 2 * 48 - 16;
         spoilt[exponent - 4..exponent].copy_from_slice(&((1 << 24) + 1_i32).to_le_bytes());
-        assert!(matches!(LayerWeights::from_bytes(&config, 1, &spoilt), Err(BlobError::Value { .. })));
+        assert!(matches!(
+            LayerWeights::from_bytes(&config, 1, &spoilt),
+            Err(BlobError::Value { .. })
+        ));
     }
     // Low nibbles are a group's first half.
     let small = Synthetic::part(&config, 5, BlobRole::Layer(0));
     let layer = LayerWeights::from_bytes(&config, 0, &small).unwrap();
     let first = small[2 * (128 + 16)];
-    assert_eq!((layer.q.weights[0], layer.q.weights[16]), ((first & 15) as i8 - 8, (first >> 4) as i8 - 8));
+    assert_eq!(
+        (layer.q.weights[0], layer.q.weights[16]),
+        ((first & 15) as i8 - 8, (first >> 4) as i8 - 8)
+    );
 }
 
 proptest! {

@@ -1,5 +1,6 @@
-//! Every path of this processor equals the specification's plain loops, bit for bit: matrices of odd shapes and extreme values, and whole
-//! layers fed with rows that no real model has, as anyone may send them.
+//! Every path of this processor equals the specification's plain loops, bit for bit: matrices of
+//! odd shapes and extreme values, and whole layers fed with rows that no real model has, as anyone
+//! may send them.
 #![cfg(not(target_arch = "wasm32"))]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -13,7 +14,11 @@ use potluck_engine::synthetic::{Random, Synthetic, config};
 use proptest::prelude::*;
 
 /// A matrix whose values are spread over their whole ranges, or lie at their ends.
-fn matrix((rows, columns, twelve_bits): (usize, usize, bool), extreme: bool, random: &mut Random) -> Linear {
+fn matrix(
+    (rows, columns, twelve_bits): (usize, usize, bool),
+    extreme: bool,
+    random: &mut Random,
+) -> Linear {
     let mut pick = |low: i32, high: i32| match random.within(0, 3) {
         0 if extreme => low,
         1 | 2 if extreme => high,
@@ -23,14 +28,22 @@ fn matrix((rows, columns, twelve_bits): (usize, usize, bool), extreme: bool, ran
         rows,
         columns,
         weights: (0..rows * columns).map(|_| i8::try_from(pick(-127, 127)).unwrap()).collect(),
-        lower_bits: twelve_bits.then(|| (0..rows * columns).map(|_| u8::try_from(pick(0, 15)).unwrap()).collect()),
-        group_scales: (0..rows * columns / GROUP).map(|_| u8::try_from(pick(1, 255)).unwrap()).collect(),
+        lower_bits: twelve_bits
+            .then(|| (0..rows * columns).map(|_| u8::try_from(pick(0, 15)).unwrap()).collect()),
+        group_scales: (0..rows * columns / GROUP)
+            .map(|_| u8::try_from(pick(1, 255)).unwrap())
+            .collect(),
         row_multipliers: (0..rows).map(|_| u16::try_from(pick(1, 32_768)).unwrap()).collect(),
         exponent: -20,
     }
 }
 
-fn check((rows, columns, twelve_bits): (usize, usize, bool), tokens: usize, extreme: bool, seed: u64) {
+fn check(
+    (rows, columns, twelve_bits): (usize, usize, bool),
+    tokens: usize,
+    extreme: bool,
+    seed: u64,
+) {
     let mut random = Random::new(seed);
     let weights = matrix((rows, columns, twelve_bits), extreme, &mut random);
     let a: Vec<i32> = (0..tokens * columns)
@@ -40,7 +53,8 @@ fn check((rows, columns, twelve_bits): (usize, usize, bool), tokens: usize, extr
             _ => random.within(-16_383, 16_383),
         })
         .collect();
-    let expected: Vec<i32> = a.chunks_exact(columns).flat_map(|token| reference(&weights, token)).collect();
+    let expected: Vec<i32> =
+        a.chunks_exact(columns).flat_map(|token| reference(&weights, token)).collect();
     // Beside another, as query, key and value are: a matrix of one row less.
     let mut other = weights.clone();
     other.rows -= 1;
@@ -48,16 +62,22 @@ fn check((rows, columns, twelve_bits): (usize, usize, bool), tokens: usize, extr
     other.lower_bits.iter_mut().for_each(|lower| lower.truncate(other.rows * columns));
     other.group_scales.truncate(other.rows * columns / GROUP);
     other.row_multipliers.truncate(other.rows);
-    let expected_other: Vec<i32> = a.chunks_exact(columns).flat_map(|token| reference(&other, token)).collect();
+    let expected_other: Vec<i32> =
+        a.chunks_exact(columns).flat_map(|token| reference(&other, token)).collect();
     for path in CpuPath::available() {
         let products = packed(path, vec![other.clone(), weights.clone()]).multiply(&a);
-        assert_eq!(products, [expected_other.clone(), expected.clone()], "{rows}x{columns}, {tokens} tokens, {path:?}");
+        assert_eq!(
+            products,
+            [expected_other.clone(), expected.clone()],
+            "{rows}x{columns}, {tokens} tokens, {path:?}"
+        );
     }
 }
 
 /// Ready for a path.
 fn packed(path: CpuPath, matrices: Vec<Linear>) -> Matrices {
-    let of = if matrices[0].lower_bits.is_some() { Matrices::of_twelve_bits } else { Matrices::new };
+    let of =
+        if matrices[0].lower_bits.is_some() { Matrices::of_twelve_bits } else { Matrices::new };
     of(path, matrices)
 }
 
@@ -67,7 +87,13 @@ fn equal_for(weights: &Linear, value: i32) {
     let expected = reference(weights, &a[..weights.columns]);
     for path in CpuPath::available() {
         let products = packed(path, vec![weights.clone()]).multiply(&a);
-        assert_eq!(products, [expected.repeat(5)], "{} {value} {} {path:?}", weights.weight(0), weights.columns);
+        assert_eq!(
+            products,
+            [expected.repeat(5)],
+            "{} {value} {} {path:?}",
+            weights.weight(0),
+            weights.columns
+        );
     }
 }
 
@@ -89,7 +115,8 @@ fn matrices_at_the_ends_of_every_range_are_equal() {
             // Twelve bits: as far as inputs of such matrices go.
             if columns <= 16_384 {
                 let (upper, lower) = if weight > 0 { (127, 15) } else { (-128, 1) };
-                let (upper, lower_bits) = (vec![upper; 2 * columns], Some(vec![lower; 2 * columns]));
+                let (upper, lower_bits) =
+                    (vec![upper; 2 * columns], Some(vec![lower; 2 * columns]));
                 equal_for(&Linear { weights: upper, lower_bits, ..weights }, value);
             }
         }
@@ -133,7 +160,13 @@ proptest! {
 }
 
 /// The logits after rows that came in chunks at the second layer.
-fn run(model: &Synthetic, shape: &ModelConfig, choice: BackendChoice, hidden: &[i32], chunk: usize) -> Output {
+fn run(
+    model: &Synthetic,
+    shape: &ModelConfig,
+    choice: BackendChoice,
+    hidden: &[i32],
+    chunk: usize,
+) -> Output {
     let mut engine = block_on(Engine::new(choice)).unwrap();
     let (_, tables) = &model.blobs[0];
     engine.set_model(Arc::new(model.manifest.clone()), tables).unwrap();

@@ -1,5 +1,5 @@
-//! A text taken in at once, in chunks or token by token gives the same rows and logits, bit for bit; so does a text that was taken back
-//! and said again.
+//! A text taken in at once, in chunks or token by token gives the same rows and logits, bit for
+//! bit; so does a text that was taken back and said again.
 #![cfg(not(target_arch = "wasm32"))]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -17,15 +17,18 @@ const LENGTH: usize = 131;
 fn chunks_of_any_size_give_the_same_rows_and_logits() {
     let model = Imported::tiny();
     let text = text(&model);
-    let mut stages = [model.engine(BackendChoice::Cpu, 0..3), model.engine(BackendChoice::Cpu, 3..6)];
+    let mut stages =
+        [model.engine(BackendChoice::Cpu, 0..3), model.engine(BackendChoice::Cpu, 3..6)];
     let expected = run(&mut stages, 0, &text, 1);
     for chunk in [2, 7, 64] {
-        let mut stages = [model.engine(BackendChoice::Cpu, 0..3), model.engine(BackendChoice::Cpu, 3..6)];
+        let mut stages =
+            [model.engine(BackendChoice::Cpu, 0..3), model.engine(BackendChoice::Cpu, 3..6)];
         let got = run(&mut stages, 0, &text, chunk);
         assert_eq!(got.0, expected.0, "rows between the stages in chunks of {chunk}");
         assert_eq!(got.1, expected.1, "logits in chunks of {chunk}");
     }
-    let mut scalar = [model.engine(BackendChoice::Scalar, 0..3), model.engine(BackendChoice::Scalar, 3..6)];
+    let mut scalar =
+        [model.engine(BackendChoice::Scalar, 0..3), model.engine(BackendChoice::Scalar, 3..6)];
     assert_eq!(run(&mut scalar, 0, &text, 64), expected, "the specification's own loops");
 }
 
@@ -33,7 +36,8 @@ fn chunks_of_any_size_give_the_same_rows_and_logits() {
 fn a_text_taken_back_and_said_again_is_as_if_it_had_been_said_once() {
     let model = Imported::tiny();
     let text = text(&model);
-    let mut stages = [model.engine(BackendChoice::Cpu, 0..3), model.engine(BackendChoice::Cpu, 3..6)];
+    let mut stages =
+        [model.engine(BackendChoice::Cpu, 0..3), model.engine(BackendChoice::Cpu, 3..6)];
     let (rows, logits) = run(&mut stages, 0, &text, 64);
     let wrong: Vec<u32> = text.iter().rev().copied().collect();
     for keep in [0, 1, 63, 100] {
@@ -62,7 +66,12 @@ fn text(model: &Imported) -> Vec<u32> {
 }
 
 /// The rows between two stages, and the last logits.
-fn run(stages: &mut [Engine; 2], from: usize, text: &[u32], chunk: usize) -> (Vec<i32>, Option<Logits>) {
+fn run(
+    stages: &mut [Engine; 2],
+    from: usize,
+    text: &[u32],
+    chunk: usize,
+) -> (Vec<i32>, Option<Logits>) {
     let (mut rows, mut last) = (Vec::new(), None);
     let mut position = count(from);
     for tokens in text.chunks(chunk) {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use futures::executor::block_on;
 use potluck_engine::engine::{
-    BackendChoice, Engine, ForwardError, Input, LoadError, MAX_ROWS, MAX_SESSIONS, Output, SessionError, Want,
+    BackendChoice, Engine, ForwardError, Input, LoadError, MAX_ROWS, MAX_SESSIONS, Output,
+    SessionError, Want,
 };
 use potluck_engine::package::{BlobError, BlobRole};
 use potluck_engine::synthetic::{Synthetic, config};
@@ -28,7 +29,12 @@ fn engine(model: &Synthetic) -> Engine {
     engine
 }
 
-fn forward(engine: &mut Engine, id: u128, position: u32, input: Input<'_>) -> Result<Output, ForwardError> {
+fn forward(
+    engine: &mut Engine,
+    id: u128,
+    position: u32,
+    input: Input<'_>,
+) -> Result<Output, ForwardError> {
     block_on(engine.forward(id, position, input, Want::Logits))
 }
 
@@ -54,11 +60,17 @@ fn every_refused_step_leaves_the_session_as_it_was() {
     assert!(matches!(refused(7, 0, Tokens(&[1])), ForwardError::NoSession));
     for position in [0, 1, 3, u32::MAX] {
         let error = refused(1, position, Tokens(&[1]));
-        assert!(matches!(error, ForwardError::Position { expected: 2, got } if got == position), "{error:?}");
+        assert!(
+            matches!(error, ForwardError::Position { expected: 2, got } if got == position),
+            "{error:?}"
+        );
     }
     assert!(matches!(refused(1, 2, Tokens(&[])), ForwardError::Shape { got: 0, .. }));
     assert!(matches!(refused(1, 2, Tokens(&too_many)), ForwardError::Shape { got: 513, .. }));
-    assert!(matches!(refused(1, 2, Tokens(&[1, VOCAB])), ForwardError::Token { vocab: VOCAB, got: VOCAB }));
+    assert!(matches!(
+        refused(1, 2, Tokens(&[1, VOCAB])),
+        ForwardError::Token { vocab: VOCAB, got: VOCAB }
+    ));
     assert!(matches!(refused(1, 2, Hidden(&rows)), ForwardError::Kind { first: 0 }));
     assert!(matches!(refused(2, 1, Tokens(&[1])), ForwardError::Kind { first: 1 }));
     assert!(matches!(refused(2, 1, Hidden(&rows[1..])), ForwardError::Shape { got: 63, .. }));
@@ -143,7 +155,10 @@ fn ranges_that_the_model_or_the_engine_lacks_are_refused() {
         assert!(matches!(engine.open_session(2, empty), Err(SessionError::Missing(_))));
     }
     for beyond in [1..4, 3..4, 1..u32::MAX] {
-        assert!(matches!(engine.open_session(2, beyond), Err(SessionError::Missing(BlobRole::Layer(_)))));
+        assert!(matches!(
+            engine.open_session(2, beyond),
+            Err(SessionError::Missing(BlobRole::Layer(_)))
+        ));
     }
     let unknown = engine.load(BlobRole::Layer(3), model.blob(BlobRole::Layer(1)));
     assert!(matches!(unknown, Err(LoadError::NoSuchPart(BlobRole::Layer(3)))), "{unknown:?}");

@@ -1,5 +1,6 @@
-//! However the layers are cut into stages, the answer is the same, bit for bit: all 32 ways to cut six layers, each stage an engine that
-//! holds its own blobs only, against one engine with everything. And no matter which path computes a stage.
+//! However the layers are cut into stages, the answer is the same, bit for bit: all 32 ways to cut
+//! six layers, each stage an engine that holds its own blobs only, against one engine with
+//! everything. And no matter which path computes a stage.
 #![cfg(not(target_arch = "wasm32"))]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -35,12 +36,19 @@ fn every_cut_of_the_layers_gives_the_logits_of_the_whole() {
             .enumerate()
             .map(|(index, layers)| {
                 let scalar = cuts % 2 == 1 && index % 2 == 1;
-                model.engine(if scalar { BackendChoice::Scalar } else { BackendChoice::Cpu }, layers.clone())
+                model.engine(
+                    if scalar { BackendChoice::Scalar } else { BackendChoice::Cpu },
+                    layers.clone(),
+                )
             })
             .collect();
         let mut position = 0;
         for (step, expected) in steps.iter().zip(&expected) {
-            assert_eq!(&through(&mut engines, position, step), expected, "stages {stages:?} at position {position}");
+            assert_eq!(
+                &through(&mut engines, position, step),
+                expected,
+                "stages {stages:?} at position {position}"
+            );
             position += count(step.len());
         }
     }

@@ -1,5 +1,5 @@
-//! What a person types is text and stays text: it never becomes one of the tokens that frame a conversation. And text comes back whole,
-//! whatever the tokens it was cut into.
+//! What a person types is text and stays text: it never becomes one of the tokens that frame a
+//! conversation. And text comes back whole, whatever the tokens it was cut into.
 #![cfg(not(target_arch = "wasm32"))]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -14,15 +14,18 @@ use proptest::prelude::*;
 use serde_json::json;
 use support::source_folder;
 
-static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| Arc::new(Tokenizer::from_bytes(&file()).unwrap()));
+static TOKENIZER: LazyLock<Arc<Tokenizer>> =
+    LazyLock::new(|| Arc::new(Tokenizer::from_bytes(&file()).unwrap()));
 
-/// The bytes that each token stands for, from the vocabulary itself: byte-level BPE writes bytes as printable characters.
+/// The bytes that each token stands for, from the vocabulary itself: byte-level BPE writes bytes as
+/// printable characters.
 static BYTES: LazyLock<BTreeMap<u32, Vec<u8>>> = LazyLock::new(|| {
     let printable = |byte: &u32| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
     let others = (0..256_u32).filter(|byte| !printable(byte));
     let moved = others.zip(256_u32..).map(|(byte, stands)| (char::from_u32(stands).unwrap(), byte));
     let same = (0..256_u32).filter(printable).map(|byte| (char::from_u32(byte).unwrap(), byte));
-    let byte_of: BTreeMap<char, u8> = moved.chain(same).map(|(c, byte)| (c, u8::try_from(byte).unwrap())).collect();
+    let byte_of: BTreeMap<char, u8> =
+        moved.chain(same).map(|(c, byte)| (c, u8::try_from(byte).unwrap())).collect();
     let json: serde_json::Value = serde_json::from_slice(&file()).unwrap();
     let vocabulary = json["model"]["vocab"].as_object().unwrap().iter();
     vocabulary
@@ -34,7 +37,8 @@ static BYTES: LazyLock<BTreeMap<u32, Vec<u8>>> = LazyLock::new(|| {
 
 /// Tokens that are no whole characters, and a few that are.
 static HALVES: LazyLock<Vec<u32>> = LazyLock::new(|| {
-    let halves = BYTES.iter().filter(|(_, bytes)| str::from_utf8(bytes).is_err()).map(|(token, _)| *token);
+    let halves =
+        BYTES.iter().filter(|(_, bytes)| str::from_utf8(bytes).is_err()).map(|(token, _)| *token);
     halves.chain(40..50).collect()
 });
 
@@ -43,7 +47,10 @@ fn file() -> Vec<u8> {
 }
 
 fn chat() -> ChatFormat {
-    ChatFormat { prefix: "<|im_start|>user\n".to_owned(), suffix: "<|im_end|>\n<|im_start|>assistant\n".to_owned() }
+    ChatFormat {
+        prefix: "<|im_start|>user\n".to_owned(),
+        suffix: "<|im_end|>\n<|im_start|>assistant\n".to_owned(),
+    }
 }
 
 fn nothing_around() -> ChatFormat {

@@ -1,5 +1,6 @@
-//! In wasm, as in a visitor's worker: `simd128` equals the plain loops, and both give what native machines give, by the pinned conformance
-//! vector. It needs no browser feature and no GPU, so it runs under Node as well as in any browser.
+//! In wasm, as in a visitor's worker: `simd128` equals the plain loops, and both give what native
+//! machines give, by the pinned conformance vector. It needs no browser feature and no GPU, so it
+//! runs under Node as well as in any browser.
 #![cfg(target_arch = "wasm32")]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -26,15 +27,19 @@ async fn the_conformance_vector_is_the_pinned_one_on_both_paths() {
 #[wasm_bindgen_test]
 fn matrices_of_odd_shapes_are_equal() {
     let mut random = Random::new(11);
-    for (rows, columns, tokens) in [(1, 32, 1), (3, 64, 2), (17, 96, 4), (5, 1024, 5), (33, 160, 17), (2, 65_536, 3)] {
+    for (rows, columns, tokens) in
+        [(1, 32, 1), (3, 64, 2), (17, 96, 4), (5, 1024, 5), (33, 160, 17), (2, 65_536, 3)]
+    {
         let eight = synthetic::linear(&mut random, rows, columns, -30);
         let mut twelve = synthetic::twelve_bits(&mut random, rows, columns.min(16_384), -30);
         twelve.weights[0] = i8::MIN;
         twelve.lower_bits.as_mut().unwrap()[0] = 1;
         for weights in [eight, twelve] {
             let columns = weights.columns;
-            let a: Vec<i32> = (0..tokens * columns).map(|_| random.within(-16_383, 16_383)).collect();
-            let expected: Vec<i32> = a.chunks_exact(columns).flat_map(|token| reference(&weights, token)).collect();
+            let a: Vec<i32> =
+                (0..tokens * columns).map(|_| random.within(-16_383, 16_383)).collect();
+            let expected: Vec<i32> =
+                a.chunks_exact(columns).flat_map(|token| reference(&weights, token)).collect();
             let products = packed(CpuPath::Simd128, vec![weights]).multiply(&a);
             assert_eq!(products, [expected], "{rows}x{columns}, {tokens} tokens");
         }
@@ -43,7 +48,8 @@ fn matrices_of_odd_shapes_are_equal() {
 
 /// Ready for a path.
 fn packed(path: CpuPath, matrices: Vec<Linear>) -> Matrices {
-    let of = if matrices[0].lower_bits.is_some() { Matrices::of_twelve_bits } else { Matrices::new };
+    let of =
+        if matrices[0].lower_bits.is_some() { Matrices::of_twelve_bits } else { Matrices::new };
     of(path, matrices)
 }
 
@@ -73,7 +79,8 @@ fn matrices_at_the_ends_of_every_range_are_equal() {
             // Twelve bits: as far as inputs of such matrices go.
             if columns <= 16_384 {
                 let (upper, lower) = if weight > 0 { (127, 15) } else { (-128, 1) };
-                let (upper, lower_bits) = (vec![upper; 2 * columns], Some(vec![lower; 2 * columns]));
+                let (upper, lower_bits) =
+                    (vec![upper; 2 * columns], Some(vec![lower; 2 * columns]));
                 equal_for(Linear { weights: upper, lower_bits, ..weights }, value);
             }
         }
@@ -85,7 +92,9 @@ fn encoders_are_equal() {
     let model = SyntheticEncoder::new(config(2, 96, 160, (6, 6, 16), 48, 40), Pooling::Mean, 3);
     let texts: [&[u32]; 3] = [&[1, 2, 3], &[47], &[9; 40]];
     let vectors = CpuPath::available().into_iter().map(|path| {
-        let encoder = Encoder::new(path, Arc::new(model.manifest.clone()), |role| Cow::Borrowed(model.blob(role)));
+        let encoder = Encoder::new(path, Arc::new(model.manifest.clone()), |role| {
+            Cow::Borrowed(model.blob(role))
+        });
         encoder.unwrap().encode(&texts).unwrap()
     });
     let vectors: Vec<_> = vectors.collect();
@@ -98,11 +107,16 @@ async fn layers_are_equal_whatever_rows_come() {
     for seed in 0..8 {
         let model = Synthetic::new(config(3, 96, 160, (6, 2, 16), 48, 40), seed);
         let mut random = Random::new(seed);
-        let hidden: Vec<i32> = (0..20 * 96).map(|_| random.within(i32::MIN, i32::MAX) >> (seed * 4)).collect();
+        let hidden: Vec<i32> =
+            (0..20 * 96).map(|_| random.within(i32::MIN, i32::MAX) >> (seed * 4)).collect();
         let mut outputs = Vec::new();
-        for (choice, rows) in [(BackendChoice::Scalar, 20), (BackendChoice::Cpu, 20), (BackendChoice::Cpu, 3)] {
+        for (choice, rows) in
+            [(BackendChoice::Scalar, 20), (BackendChoice::Cpu, 20), (BackendChoice::Cpu, 3)]
+        {
             let mut engine = Engine::new(choice).await.unwrap();
-            engine.set_model(Arc::new(model.manifest.clone()), model.blob(BlobRole::Tables)).unwrap();
+            engine
+                .set_model(Arc::new(model.manifest.clone()), model.blob(BlobRole::Tables))
+                .unwrap();
             for (role, bytes) in &model.blobs {
                 engine.load(*role, bytes).unwrap();
             }
@@ -110,7 +124,8 @@ async fn layers_are_equal_whatever_rows_come() {
             let mut output = Output::None;
             for rows in hidden.chunks(rows * 96) {
                 let position = engine.session_position(9).unwrap();
-                output = engine.forward(9, position, Input::Hidden(rows), Want::Logits).await.unwrap();
+                output =
+                    engine.forward(9, position, Input::Hidden(rows), Want::Logits).await.unwrap();
             }
             outputs.push(output);
         }

@@ -18,7 +18,8 @@ fn sources() -> BTreeMap<&'static str, &'static str> {
 }
 
 fn parse(file: &str, source: &str) -> Module {
-    naga::front::wgsl::parse_str(source).unwrap_or_else(|error| panic!("{file}: {}", error.emit_to_string(source)))
+    naga::front::wgsl::parse_str(source)
+        .unwrap_or_else(|error| panic!("{file}: {}", error.emit_to_string(source)))
 }
 
 fn access(variable: &GlobalVariable) -> Access {
@@ -61,13 +62,25 @@ fn files_are_valid_and_hold_the_entry_points_and_bindings_that_the_host_names() 
         let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
             .validate(&module)
             .unwrap_or_else(|error| panic!("{file}: {}", error.emit_to_string(source)));
-        let named: BTreeSet<_> =
-            KERNELS.iter().filter(|kernel| kernel.file == file).map(|kernel| kernel.entry_point).collect();
-        assert_eq!(named, module.entry_points.iter().map(|entry| entry.name.as_str()).collect(), "{file}");
+        let named: BTreeSet<_> = KERNELS
+            .iter()
+            .filter(|kernel| kernel.file == file)
+            .map(|kernel| kernel.entry_point)
+            .collect();
+        assert_eq!(
+            named,
+            module.entry_points.iter().map(|entry| entry.name.as_str()).collect(),
+            "{file}"
+        );
 
         for (index, entry) in module.entry_points.iter().enumerate() {
             let kernel = KERNELS.iter().find(|kernel| kernel.entry_point == entry.name).unwrap();
-            assert_eq!(entry.workgroup_size_overrides.is_some(), kernel.resizable, "{}", entry.name);
+            assert_eq!(
+                entry.workgroup_size_overrides.is_some(),
+                kernel.resizable,
+                "{}",
+                entry.name
+            );
             if !kernel.resizable {
                 assert_eq!(entry.workgroup_size, [kernel.workgroup_size, 1, 1], "{}", entry.name);
             }
@@ -77,17 +90,25 @@ fn files_are_valid_and_hold_the_entry_points_and_bindings_that_the_host_names() 
                     Access::Part => Access::Uniform,
                     other => *other,
                 });
-                host.extend((0..).zip(accesses).map(|(binding, access)| ((group, binding), access)));
+                host.extend(
+                    (0..).zip(accesses).map(|(binding, access)| ((group, binding), access)),
+                );
             }
-            let used =
-                module.global_variables.iter().filter(|(handle, _)| !info.get_entry_point(index)[*handle].is_empty());
+            let used = module
+                .global_variables
+                .iter()
+                .filter(|(handle, _)| !info.get_entry_point(index)[*handle].is_empty());
             let device: BTreeMap<_, _> = used
                 .filter_map(|(_, variable)| Some((variable.binding?, variable)))
                 .map(|(place, variable)| ((place.group, place.binding), access(variable)))
                 .collect();
             assert_eq!(device, host, "bindings of {}", entry.name);
             let storage = host.values().filter(|access| **access != Access::Uniform).count();
-            assert!(storage <= 8, "{} binds {storage} storage buffers; WebGPU promises 8", entry.name);
+            assert!(
+                storage <= 8,
+                "{} binds {storage} storage buffers; WebGPU promises 8",
+                entry.name
+            );
         }
     }
 }
@@ -104,8 +125,16 @@ fn files_with_subgroups_are_valid() {
             .subgroup_operations(naga::valid::SubgroupOperationSet::all())
             .validate(&module)
             .unwrap_or_else(|error| panic!("{}: {}", kernel.file, error.emit_to_string(&source)));
-        let plain = kernel.source.lines().filter(|line| line.starts_with("atomicMax") || line.starts_with("atomicAdd"));
-        assert_eq!(source.matches("subgroupBroadcastFirst").count(), plain.count(), "{}", kernel.file);
+        let plain = kernel
+            .source
+            .lines()
+            .filter(|line| line.starts_with("atomicMax") || line.starts_with("atomicAdd"));
+        assert_eq!(
+            source.matches("subgroupBroadcastFirst").count(),
+            plain.count(),
+            "{}",
+            kernel.file
+        );
         reductions += source.matches("subgroupBroadcastFirst").count();
         assert!(with_subgroups(kernel.source, true).starts_with("enable subgroups;"));
     }
@@ -128,7 +157,9 @@ fn layout(name: &str) -> Option<(usize, Vec<(&'static str, usize)>)> {
         "Linear" => {
             of!(Linear: groups, out_rows, first_out, out_stride, exponent, residual_fraction_bits, add_to_residual)
         }
-        "Projections" => of!(Projections: query_exponent, key_exponent, value_exponent, exponents_a_row),
+        "Projections" => {
+            of!(Projections: query_exponent, key_exponent, value_exponent, exponents_a_row)
+        }
         "Heads" => {
             of!(Heads: query_exponent, key_exponent, value_exponent, query_bias_exponent, key_bias_exponent,
                 value_bias_exponent, query_gain_exponent, key_gain_exponent, eps_mantissa, eps_exponent, biased, normalised)
@@ -153,10 +184,15 @@ fn uniform_structs_lie_in_memory_as_on_the_host() {
             }
             let structure = &module.types[variable.ty];
             let name = structure.name.clone().unwrap();
-            let TypeInner::Struct { members, span } = &structure.inner else { panic!("{file}: {name} is no struct") };
-            let (size, fields) = layout(&name).unwrap_or_else(|| panic!("{file}: {name} is unknown to the host"));
-            let device: Vec<_> =
-                members.iter().map(|member| (member.name.as_deref().unwrap(), member.offset as usize)).collect();
+            let TypeInner::Struct { members, span } = &structure.inner else {
+                panic!("{file}: {name} is no struct")
+            };
+            let (size, fields) =
+                layout(&name).unwrap_or_else(|| panic!("{file}: {name} is unknown to the host"));
+            let device: Vec<_> = members
+                .iter()
+                .map(|member| (member.name.as_deref().unwrap(), member.offset as usize))
+                .collect();
             assert_eq!((*span as usize, device), (size, fields), "{file}: {name}");
             seen.insert(name);
         }
@@ -189,7 +225,9 @@ fn what_files_repeat_they_repeat_to_the_letter() {
             }
         }
     }
-    for expected in ["fn rescale", "fn mul_shift", "fn fit_mantissa", "fn magnitude", "struct Model "] {
+    for expected in
+        ["fn rescale", "fn mul_shift", "fn fit_mantissa", "fn magnitude", "struct Model "]
+    {
         assert!(repeated.contains(expected), "{expected} is not found: {repeated:?}");
     }
 }

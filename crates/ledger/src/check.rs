@@ -1,6 +1,7 @@
 //! Is a receipt true to its session, signed by both parties, and new?
 //!
-//! What cannot be seen from a receipt (did the worker really compute?) is for audits: another node re-runs the work and compares.
+//! What cannot be seen from a receipt (did the worker really compute?) is for audits: another node
+//! re-runs the work and compares.
 
 use potluck_protocol::id::NodeId;
 use potluck_protocol::receipt::{RECEIPT_POSITIONS, SignedReceipt};
@@ -36,7 +37,8 @@ pub enum Refusal {
     /// More draws than positions, or draws by a stage without the head.
     #[error("it claims draws that its stage did not make")]
     Draws,
-    /// It is not the next one of its worker in the session: replayed under another number, or one is missing before it.
+    /// It is not the next one of its worker in the session: replayed under another number, or one
+    /// is missing before it.
     #[error("it is not the next receipt: expected number {expected}")]
     OutOfOrder {
         /// The number that is next.
@@ -44,7 +46,8 @@ pub enum Refusal {
     },
 }
 
-/// Checks a receipt, handed in by `from`, against the session the server opened and the credit given so far.
+/// Checks a receipt, handed in by `from`, against the session the server opened and the credit
+/// given so far.
 ///
 /// # Errors
 /// The first rule that it breaks.
@@ -60,10 +63,17 @@ pub fn check(
     if receipt.worker != from {
         return Err(Refusal::NotTheWorker);
     }
-    if receipt.session != session.id || receipt.model != session.model || receipt.requester != session.requester {
+    if receipt.session != session.id
+        || receipt.model != session.model
+        || receipt.requester != session.requester
+    {
         return Err(Refusal::OtherSession);
     }
-    if !session.stages.iter().any(|stage| stage.node == receipt.worker && stage.layers == receipt.layers) {
+    if !session
+        .stages
+        .iter()
+        .any(|stage| stage.node == receipt.worker && stage.layers == receipt.layers)
+    {
         return Err(Refusal::NotItsStage);
     }
     let positions = receipt.positions();
@@ -74,7 +84,8 @@ pub fn check(
     if receipt.sampled > if has_head { positions } else { 0 } {
         return Err(Refusal::Draws);
     }
-    if receipt.sequence != progress.next_sequence || receipt.from_position != progress.next_position {
+    if receipt.sequence != progress.next_sequence || receipt.from_position != progress.next_position
+    {
         return Err(Refusal::OutOfOrder { expected: progress.next_sequence });
     }
     // Last, because it costs the most.
@@ -102,7 +113,8 @@ mod tests {
 
     impl Case {
         fn new() -> Self {
-            let (worker, requester) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
+            let (worker, requester) =
+                (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
             let layers = LayerRange { first: 4, end: LAYERS };
             let stages = vec![
                 Stage { node: NodeId([9; 32]), layers: LayerRange { first: 0, end: 4 } },
@@ -163,7 +175,11 @@ mod tests {
         for (lie, refusal) in lies {
             let mut receipt = case.receipt.clone();
             lie(&mut receipt);
-            assert_eq!(case.verdict(receipt.clone(), Progress::default()), Err(refusal), "{receipt:?}");
+            assert_eq!(
+                case.verdict(receipt.clone(), Progress::default()),
+                Err(refusal),
+                "{receipt:?}"
+            );
         }
     }
 
@@ -171,17 +187,27 @@ mod tests {
     fn a_replayed_or_skipping_receipt_is_refused() {
         let case = Case::new();
         let after = Progress { next_sequence: 1, next_position: 64 };
-        assert_eq!(case.verdict(case.receipt.clone(), after), Err(Refusal::OutOfOrder { expected: 1 }));
+        assert_eq!(
+            case.verdict(case.receipt.clone(), after),
+            Err(Refusal::OutOfOrder { expected: 1 })
+        );
         let renumbered = Receipt { sequence: 1, ..case.receipt.clone() };
         assert_eq!(case.verdict(renumbered, after), Err(Refusal::OutOfOrder { expected: 1 }));
-        let next = Receipt { sequence: 1, from_position: 64, to_position: 70, sampled: 6, ..case.receipt.clone() };
+        let next = Receipt {
+            sequence: 1,
+            from_position: 64,
+            to_position: 70,
+            sampled: 6,
+            ..case.receipt.clone()
+        };
         assert_eq!(case.verdict(next, after), Ok(()));
     }
 
     #[test]
     fn past_the_context_is_refused() {
         let case = Case::new();
-        let receipt = Receipt { sequence: 8, from_position: 500, to_position: 513, ..case.receipt.clone() };
+        let receipt =
+            Receipt { sequence: 8, from_position: 500, to_position: 513, ..case.receipt.clone() };
         let progress = Progress { next_sequence: 8, next_position: 500 };
         assert_eq!(case.verdict(receipt, progress), Err(Refusal::Positions));
     }
@@ -194,7 +220,14 @@ mod tests {
             requester_signature: case.receipt.sign(&case.worker),
             receipt: case.receipt.clone(),
         };
-        let verdict = check(&forged, case.worker.node(), &case.session, LAYERS, POSITIONS, Progress::default());
+        let verdict = check(
+            &forged,
+            case.worker.node(),
+            &case.session,
+            LAYERS,
+            POSITIONS,
+            Progress::default(),
+        );
         assert_eq!(verdict, Err(Refusal::Signature));
     }
 
@@ -206,7 +239,14 @@ mod tests {
             requester_signature: case.receipt.sign(&case.requester),
             receipt: case.receipt.clone(),
         };
-        let verdict = check(&signed, case.requester.node(), &case.session, LAYERS, POSITIONS, Progress::default());
+        let verdict = check(
+            &signed,
+            case.requester.node(),
+            &case.session,
+            LAYERS,
+            POSITIONS,
+            Progress::default(),
+        );
         assert_eq!(verdict, Err(Refusal::NotTheWorker));
     }
 }

@@ -1,7 +1,8 @@
 //! Double entry: credit is never made, only moved, so the books always sum to zero.
 //!
-//! For a credited receipt the requester's usage goes down by what the worker's balance goes up: `Used(requester)` is a node's total
-//! consumption as a negative number, `Earned(worker)` its contribution as a positive one.
+//! For a credited receipt the requester's usage goes down by what the worker's balance goes up:
+//! `Used(requester)` is a node's total consumption as a negative number, `Earned(worker)` its
+//! contribution as a positive one.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Checks of receipts, and double-entry credit. No storage, no clock, no network: everything here can be replayed from the receipts.
+//! Checks of receipts, and double-entry credit. No storage, no clock, no network: everything here
+//! can be replayed from the receipts.
 //!
 //! | module | what |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! What a receipt is worth: multiply-accumulates from the model's shape and the places computed. Integers throughout.
+//! What a receipt is worth: multiply-accumulates from the model's shape and the places computed.
+//! Integers throughout.
 
 use potluck_protocol::receipt::Receipt;
 
@@ -7,14 +8,16 @@ use potluck_protocol::receipt::Receipt;
 pub struct WorkModel {
     /// Multiply-accumulates of one layer's matrices for one token.
     pub linear_macs_per_layer: u64,
-    /// Multiply-accumulates of one layer's attention for each position that a token sees, itself included.
+    /// Multiply-accumulates of one layer's attention for each position that a token sees, itself
+    /// included.
     pub attention_macs_per_seen_position: u64,
     /// Multiply-accumulates of the head for one token.
     pub head_macs: u64,
 }
 
 impl WorkModel {
-    /// Multiply-accumulates of a receipt. Saturates, which no receipt within the protocol's limits comes near.
+    /// Multiply-accumulates of a receipt. Saturates, which no receipt within the protocol's limits
+    /// comes near.
     #[must_use]
     pub fn macs(&self, receipt: &Receipt) -> u64 {
         let positions = u64::from(receipt.positions());
@@ -31,7 +34,8 @@ impl WorkModel {
     }
 }
 
-/// Multiply-accumulates as GMAC (10^9), to six places, cut off; by integer arithmetic, so that it reads the same everywhere.
+/// Multiply-accumulates as GMAC (10^9), to six places, cut off; by integer arithmetic, so that it
+/// reads the same everywhere.
 #[must_use]
 pub fn format_gmac(macs: u64) -> String {
     format!("{}.{:06}", macs / 1_000_000_000, macs % 1_000_000_000 / 1_000)
@@ -44,8 +48,11 @@ mod tests {
 
     use super::*;
 
-    const MODEL: WorkModel =
-        WorkModel { linear_macs_per_layer: 1_000, attention_macs_per_seen_position: 10, head_macs: 500 };
+    const MODEL: WorkModel = WorkModel {
+        linear_macs_per_layer: 1_000,
+        attention_macs_per_seen_position: 10,
+        head_macs: 500,
+    };
 
     fn receipt(from_position: u32, to_position: u32, layers: u32, sampled: u32) -> Receipt {
         Receipt {

@@ -6,11 +6,13 @@
 //!             │ tokio-tungstenite                        ║
 //!             │ webrtc-rs                 page ── web::page ── WebSocket, RTCPeerConnection
 //! ```
-//! A transport moves bytes and opens and closes connections. It does not know what the bytes mean (only `session` looks into a
-//! chunk's header), who may speak to whom, or when to try again: that is the node's. Signals (session descriptions, ICE candidates) go
-//! through the node too, which signs and checks them, so the server cannot swap them.
+//! A transport moves bytes and opens and closes connections. It does not know what the bytes mean
+//! (only `session` looks into a chunk's header), who may speak to whom, or when to try again: that
+//! is the node's. Signals (session descriptions, ICE candidates) go through the node too, which
+//! signs and checks them, so the server cannot swap them.
 //!
-//! Everything is bounded: frames have a size limit, a peer's outgoing queue has one, and every step of opening a connection has a time-out.
+//! Everything is bounded: frames have a size limit, a peer's outgoing queue has one, and every step
+//! of opening a connection has a time-out.
 
 pub mod memory;
 pub mod session;
@@ -39,22 +41,26 @@ pub trait Transport {
 /// What a node wants of its transport.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// Dial the server's WebSocket (`ws://…/api/v1/socket`). Closes the connection there was, without an event for it.
+    /// Dial the server's WebSocket (`ws://…/api/v1/socket`). Closes the connection there was,
+    /// without an event for it.
     OpenServer {
         /// The address.
         url: String,
     },
     /// Hang up.
     CloseServer,
-    /// One binary WebSocket message. Dropped if the connection is not open (an event has said so or will).
+    /// One binary WebSocket message. Dropped if the connection is not open (an event has said so or
+    /// will).
     SendServer {
         /// The message.
         message: Vec<u8>,
     },
-    /// Open a connection to a peer. Both sides get this for a session; the role settles who offers. A no-op if it is open or opening.
+    /// Open a connection to a peer. Both sides get this for a session; the role settles who offers.
+    /// A no-op if it is open or opening.
     ///
-    /// If the peer loses its side and offers anew before the loss shows on this one, its new connection takes the place of the old one:
-    /// there is no [`Event::PeerClosed`], and a second [`Event::PeerOpen`].
+    /// If the peer loses its side and offers anew before the loss shows on this one, its new
+    /// connection takes the place of the old one: there is no [`Event::PeerClosed`], and a second
+    /// [`Event::PeerOpen`].
     OpenPeer {
         /// The peer.
         peer: NodeId,
@@ -63,15 +69,17 @@ pub enum Command {
         /// For ICE.
         ice_servers: Vec<IceServer>,
     },
-    /// A checked signal from the peer. Candidates that come before the description are kept (bounded) until it is there.
+    /// A checked signal from the peer. Candidates that come before the description are kept
+    /// (bounded) until it is there.
     Signal {
         /// The peer.
         peer: NodeId,
         /// What it said.
         signal: Signal,
     },
-    /// A frame to a peer, cut into chunks; it waits if the connection is still opening. If the peer's queue is full the peer is closed
-    /// with a reason. Dropped if there is no connection (an event has said so or will).
+    /// A frame to a peer, cut into chunks; it waits if the connection is still opening. If the
+    /// peer's queue is full the peer is closed with a reason. Dropped if there is no connection (an
+    /// event has said so or will).
     SendPeer {
         /// The peer.
         peer: NodeId,

@@ -1,4 +1,5 @@
-//! A network within a process, for tests: any number of nodes and the server's end, the same run for the same seed.
+//! A network within a process, for tests: any number of nodes and the server's end, the same run
+//! for the same seed.
 //!
 //! ```
 //! # use futures::executor::block_on;
@@ -13,9 +14,11 @@
 //! assert_eq!(block_on(node.next_event()), Event::ServerOpen);
 //! assert_eq!(block_on(node.next_event()), Event::ServerMessage { message: b"welcome".to_vec() });
 //! ```
-//! What one end sends another arrives in order. Between different pairs, [`MemoryNetwork::with_delay`] lets things overtake each other,
-//! by a random number drawn from the seed. There is no clock: something is delivered whenever somebody waits, and nothing times out.
-//! Peers open as real ones do, by an offer and an answer that the test's server has to pass on; the texts in them mean nothing.
+//! What one end sends another arrives in order. Between different pairs,
+//! [`MemoryNetwork::with_delay`] lets things overtake each other, by a random number drawn from the
+//! seed. There is no clock: something is delivered whenever somebody waits, and nothing times out.
+//! Peers open as real ones do, by an offer and an answer that the test's server has to pass on; the
+//! texts in them mean nothing.
 
 mod state;
 
@@ -66,7 +69,8 @@ impl MemoryNetwork {
         self
     }
 
-    /// A node's transport. A node of the same name that was there before has vanished; drop its transport first.
+    /// A node's transport. A node of the same name that was there before has vanished; drop its
+    /// transport first.
     #[must_use]
     pub fn join(&self, node: NodeId) -> MemoryTransport {
         self.lock().join(node);
@@ -93,7 +97,11 @@ impl MemoryNetwork {
 
     /// Sends a node a message as the server. Lost if it has no connection.
     pub fn send(&self, node: NodeId, message: Vec<u8>) {
-        self.lock().put(End::Server, End::Node(node), What::FromServer(Event::ServerMessage { message }));
+        self.lock().put(
+            End::Server,
+            End::Node(node),
+            What::FromServer(Event::ServerMessage { message }),
+        );
     }
 
     /// Hangs up on a node as the server.
@@ -109,7 +117,8 @@ impl MemoryNetwork {
         state.put(End::Node(b), End::Node(a), What::PeerClosed(reason.to_owned()));
     }
 
-    /// Takes a node off the network, as if its machine had lost power; the others hear of it. Its transport hears nothing any more.
+    /// Takes a node off the network, as if its machine had lost power; the others hear of it. Its
+    /// transport hears nothing any more.
     pub fn vanish(&self, node: NodeId) {
         self.lock().vanish(node);
     }
@@ -171,7 +180,11 @@ mod tests {
         }
         let heard = core::iter::from_fn(|| network.try_from_node());
         heard
-            .filter_map(|(node, from)| if let FromNode::Message(m) = from { Some((node, m[0])) } else { None })
+            .filter_map(
+                |(node, from)| {
+                    if let FromNode::Message(m) = from { Some((node, m[0])) } else { None }
+                },
+            )
             .collect()
     }
 
@@ -180,8 +193,11 @@ mod tests {
         assert_eq!(run(3), run(3));
         assert_ne!(run(3), run(4));
         for node in [A, B] {
-            let of_node: Vec<u8> =
-                run(3).into_iter().filter(|(from, _)| *from == node).map(|(_, number)| number).collect();
+            let of_node: Vec<u8> = run(3)
+                .into_iter()
+                .filter(|(from, _)| *from == node)
+                .map(|(_, number)| number)
+                .collect();
             assert_eq!(of_node, Vec::from_iter(0..20));
         }
     }

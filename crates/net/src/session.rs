@@ -1,7 +1,8 @@
-//! What a peer connection is, without the connection: chunks, queues, negotiation, time-outs. No I/O, no clock.
+//! What a peer connection is, without the connection: chunks, queues, negotiation, time-outs. No
+//! I/O, no clock.
 //!
-//! Both platforms drive one [`PeerSession`] a peer. They report what happened as an [`Input`] and carry out the [`Action`]s they get
-//! back, in order:
+//! Both platforms drive one [`PeerSession`] a peer. They report what happened as an [`Input`] and
+//! carry out the [`Action`]s they get back, in order:
 //!
 //! ```text
 //!   offers                                   answers
@@ -24,48 +25,58 @@ use core::time::Duration;
 pub use chunk::{Assembler, ChunkError, Cutter};
 pub use peer::{Action, Candidate, Input, PathState, PeerSession};
 
-/// Bytes of one data channel message, header included. Every WebRTC stack takes 16 KiB, and larger messages were measured to be slower
-/// between webrtc-rs and Chromium (64 KiB: 41 ms, with a tail of 200 ms).
+/// Bytes of one data channel message, header included. Every WebRTC stack takes 16 KiB, and larger
+/// messages were measured to be slower between webrtc-rs and Chromium (64 KiB: 41 ms, with a tail
+/// of 200 ms).
 pub const MAX_CHUNK_BYTES: usize = 16 * 1024;
 
-/// Bytes of frames that may wait for one peer: six of the largest. A peer that is further behind than that is not coming back in time
-/// for its session, and a tab should not grow further for it.
+/// Bytes of frames that may wait for one peer: six of the largest. A peer that is further behind
+/// than that is not coming back in time for its session, and a tab should not grow further for it.
 pub const MAX_QUEUED_BYTES: usize = 32 * 1024 * 1024;
 
 /// Frames that may wait for one peer, so that tiny frames cannot make a huge queue either.
 pub const MAX_QUEUED_FRAMES: usize = 16 * 1024;
 
-/// Bytes received from one peer that the node has not taken yet: a long prompt's rows that come faster than a slow stage computes.
-/// A native node stops reading before that, which slows the peer down; a browser cannot, so there the peer is closed.
+/// Bytes received from one peer that the node has not taken yet: a long prompt's rows that come
+/// faster than a slow stage computes. A native node stops reading before that, which slows the peer
+/// down; a browser cannot, so there the peer is closed.
 pub const MAX_UNREAD_BYTES: usize = 32 * 1024 * 1024;
 
-/// No more is handed to a data channel while this many bytes wait in it. Enough to fill a fast path between two wake-ups; little
-/// enough that a frame on the other channel does not wait long behind them.
+/// No more is handed to a data channel while this many bytes wait in it. Enough to fill a fast path
+/// between two wake-ups; little enough that a frame on the other channel does not wait long behind
+/// them.
 pub const HIGH_WATER_BYTES: usize = 256 * 1024;
 
 /// The data channel is asked to say when it has drained to this many bytes.
 pub const LOW_WATER_BYTES: usize = 64 * 1024;
 
-/// Candidates taken from one peer for one connection. A machine with many interfaces offers about twenty.
+/// Candidates taken from one peer for one connection. A machine with many interfaces offers about
+/// twenty.
 pub const MAX_CANDIDATES: usize = 64;
 
-/// How often a session wants to be told that time passed. A greeting that came too early is said again after so long, and someone waits
-/// for it.
+/// How often a session wants to be told that time passed. A greeting that came too early is said
+/// again after so long, and someone waits for it.
 pub const TICK: Duration = Duration::from_millis(100);
 
 /// How long the steps of a connection may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// From the first step until both channels are open. People wait for it, and a relayed path needs about 3 s.
+    /// From the first step until both channels are open. People wait for it, and a relayed path
+    /// needs about 3 s.
     pub open: Duration,
     /// Without a byte in the middle of a frame.
     pub stall: Duration,
-    /// Without a path to the peer. ICE itself takes 5 s to notice; a change of network is often over within 5 more.
+    /// Without a path to the peer. ICE itself takes 5 s to notice; a change of network is often
+    /// over within 5 more.
     pub disconnected: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { open: Duration::from_secs(15), stall: Duration::from_secs(20), disconnected: Duration::from_secs(5) }
+        Self {
+            open: Duration::from_secs(15),
+            stall: Duration::from_secs(20),
+            disconnected: Duration::from_secs(5),
+        }
     }
 }

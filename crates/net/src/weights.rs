@@ -1,4 +1,5 @@
-//! Blobs by their hash: from the cache if there is a good copy, else from the server, verified before anyone sees a byte of them.
+//! Blobs by their hash: from the cache if there is a good copy, else from the server, verified
+//! before anyone sees a byte of them.
 //!
 //! ```text
 //! fetch(hash) ─→ cache: copy? ── BLAKE3 right ─────────────────────────────→ bytes
@@ -7,7 +8,8 @@
 //!                                                   │        ↑                          └─ wrong: an error, nothing kept
 //!                                                   └ breaks ┘ Range: bytes={what is here}-
 //! ```
-//! Where copies are kept and how bytes come over HTTP is the platform's. This does not decide which blobs are wanted or parse them.
+//! Where copies are kept and how bytes come over HTTP is the platform's. This does not decide which
+//! blobs are wanted or parse them.
 
 mod download;
 
@@ -18,7 +20,8 @@ use data_encoding::HEXLOWER;
 use self::download::{Download, Size};
 use crate::platform::BlobCache;
 
-/// Bytes of a blob at most. A browser's 32-bit WebAssembly has 4 GiB in all, and parts of models are cut far smaller.
+/// Bytes of a blob at most. A browser's 32-bit WebAssembly has 4 GiB in all, and parts of models
+/// are cut far smaller.
 pub const MAX_BLOB_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
 /// Bytes of a note at most: a line or two.
@@ -131,12 +134,15 @@ impl WeightStore {
         self
     }
 
-    /// The blob with this BLAKE3 hash and exactly this size. `progress` is told how many bytes are here, from 0 to `size_bytes`.
+    /// The blob with this BLAKE3 hash and exactly this size. `progress` is told how many bytes are
+    /// here, from 0 to `size_bytes`.
     ///
-    /// `base_url` is the server's address without a path. A copy that cannot be kept is only logged: the bytes are good.
+    /// `base_url` is the server's address without a path. A copy that cannot be kept is only
+    /// logged: the bytes are good.
     ///
     /// # Errors
-    /// If the server cannot be reached, does not have the blob, or sends other bytes. Nothing wrong is ever kept or returned.
+    /// If the server cannot be reached, does not have the blob, or sends other bytes. Nothing wrong
+    /// is ever kept or returned.
     pub async fn fetch(
         &self,
         base_url: &str,
@@ -151,7 +157,12 @@ impl WeightStore {
     ///
     /// # Errors
     /// As [`WeightStore::fetch`].
-    pub async fn fetch_verified(&self, base_url: &str, hash: &[u8; 32], max_bytes: u64) -> Result<Vec<u8>, FetchError> {
+    pub async fn fetch_verified(
+        &self,
+        base_url: &str,
+        hash: &[u8; 32],
+        max_bytes: u64,
+    ) -> Result<Vec<u8>, FetchError> {
         self.fetch_sized(base_url, hash, Size::AtMost(max_bytes), |_| {}).await
     }
 
@@ -160,7 +171,8 @@ impl WeightStore {
         String::from_utf8(self.cache.read(name, MAX_NOTE_BYTES).await?).ok()
     }
 
-    /// Keeps a short text of this machine's beside the blobs, under a name that is no blob's; losing it must harm nobody.
+    /// Keeps a short text of this machine's beside the blobs, under a name that is no blob's;
+    /// losing it must harm nobody.
     pub async fn keep_note(&self, name: &str, text: &str) {
         if let Err(error) = self.cache.write(name, text.as_bytes()).await {
             tracing::warn!(note = name, error, "could not keep a note");
@@ -200,12 +212,14 @@ impl WeightStore {
     }
 }
 
-/// What the server has at `path` (`/api/v1/…`), at most `limit` bytes. Not verified: for what says nothing that matters.
+/// What the server has at `path` (`/api/v1/…`), at most `limit` bytes. Not verified: for what says
+/// nothing that matters.
 ///
 /// # Errors
 /// If the server cannot be reached, answers with an error, or the answer is longer.
 pub async fn fetch_bytes(base_url: &str, path: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
-    let mut download = Download::new(address(base_url, path), Size::AtMost(limit), Patience::default());
+    let mut download =
+        Download::new(address(base_url, path), Size::AtMost(limit), Patience::default());
     download.run(&mut |_| {}).await?;
     Ok(download.bytes)
 }

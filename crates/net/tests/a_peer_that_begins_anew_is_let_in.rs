@@ -1,4 +1,5 @@
-//! A peer that lost its side and offers anew gets a connection at once, though the loss of the old one does not show yet.
+//! A peer that lost its side and offers anew gets a connection at once, though the loss of the old
+//! one does not show yet.
 #![cfg(not(target_arch = "wasm32"))]
 
 mod pair;
@@ -17,6 +18,9 @@ async fn a_peer_that_begins_anew_is_let_in() {
     pair.wait_open().await;
     pair.b.send(Command::SendPeer { peer: A, channel: Channel::Control, frame: vec![9] });
     let (at, event) = pair.next().await;
-    assert_eq!((at, event), (A, Event::PeerFrame { peer: B, channel: Channel::Control, frame: vec![9] }));
+    assert_eq!(
+        (at, event),
+        (A, Event::PeerFrame { peer: B, channel: Channel::Control, frame: vec![9] })
+    );
     drop(lost);
 }

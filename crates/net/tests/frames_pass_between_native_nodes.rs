@@ -1,4 +1,5 @@
-//! Frames of every size pass between two native nodes, in both directions, on both channels, whole and in order.
+//! Frames of every size pass between two native nodes, in both directions, on both channels, whole
+//! and in order.
 #![cfg(not(target_arch = "wasm32"))]
 
 mod pair;
@@ -32,7 +33,9 @@ async fn frames_pass_between_native_nodes() {
     let mut got: HashMap<_, Vec<Vec<u8>>> = HashMap::new();
     for _ in 0..12 * 2 * 2 {
         match pair.next().await {
-            (at, Event::PeerFrame { channel, frame, .. }) => got.entry((at, channel)).or_default().push(frame),
+            (at, Event::PeerFrame { channel, frame, .. }) => {
+                got.entry((at, channel)).or_default().push(frame)
+            }
             (at, event) => panic!("{at:?}: {event:?}"),
         }
     }

@@ -93,7 +93,8 @@ async fn a_silent_server_is_given_up() {
 #[tokio::test]
 async fn a_server_that_never_answers_the_dial_is_given_up() {
     let server = Server::start().await;
-    let mut node = NativeTransport::new(NetConfig { server_timeout: Duration::from_millis(200), ..config() });
+    let mut node =
+        NativeTransport::new(NetConfig { server_timeout: Duration::from_millis(200), ..config() });
     node.send(Command::OpenServer { url: server.url() });
     let Event::ServerClosed { reason } = next(&mut node).await else { panic!("not closed") };
     assert!(reason.contains("did not answer"), "{reason}");

@@ -1,4 +1,5 @@
-//! Fetching, verifying and keeping blobs in a real browser's worker, with its own `fetch` answering from a script.
+//! Fetching, verifying and keeping blobs in a real browser's worker, with its own `fetch` answering
+//! from a script.
 #![cfg(target_arch = "wasm32")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -13,7 +14,8 @@ wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
 const SERVER: &str = "https://server.invalid";
 
-/// Answers from `globalThis.blob`; the first answer breaks off halfway. Notes the ranges asked for in `globalThis.ranges`.
+/// Answers from `globalThis.blob`; the first answer breaks off halfway. Notes the ranges asked for
+/// in `globalThis.ranges`.
 const ANSWER: &str = "
     const range = new Headers(options.headers || {}).get('range');
     globalThis.ranges.push(range);
@@ -54,7 +56,8 @@ fn blob(seed: usize) -> Vec<u8> {
 async fn store() -> WeightStore {
     let cache = BlobCache::open().await;
     assert!(cache.is_lasting());
-    let patience = Patience { breaks: 3, first_wait: Duration::from_millis(1), stall: Duration::from_secs(5) };
+    let patience =
+        Patience { breaks: 3, first_wait: Duration::from_millis(1), stall: Duration::from_secs(5) };
     WeightStore::new(cache).with_patience(patience)
 }
 
@@ -65,10 +68,14 @@ async fn a_broken_download_goes_on_and_is_kept() {
     serve(&blob, true);
     let mut told = 0;
     let size = blob.len() as u64;
-    let got = store().await.fetch(SERVER, hash.as_bytes(), size, |bytes| told = bytes).await.unwrap();
+    let got =
+        store().await.fetch(SERVER, hash.as_bytes(), size, |bytes| told = bytes).await.unwrap();
     assert!(got == blob && told == size);
     let asked = ranges();
-    assert!(asked.len() == 2 && asked[0].is_none() && asked[1].as_deref() != Some("bytes=0-"), "{asked:?}");
+    assert!(
+        asked.len() == 2 && asked[0].is_none() && asked[1].as_deref() != Some("bytes=0-"),
+        "{asked:?}"
+    );
     // Another store, as after a reload.
     let got = store().await.fetch(SERVER, hash.as_bytes(), size, |_| {}).await.unwrap();
     assert!(got == blob);
@@ -80,11 +87,19 @@ async fn wrong_bytes_are_neither_used_nor_kept() {
     let blob = blob(7);
     serve(&blob, false);
     for calls in 1..3 {
-        let error = store().await.fetch(SERVER, &[9; 32], blob.len() as u64, |_| {}).await.unwrap_err();
+        let error =
+            store().await.fetch(SERVER, &[9; 32], blob.len() as u64, |_| {}).await.unwrap_err();
         assert!(matches!(error, FetchError::WrongHash { .. }), "{error}");
         assert_eq!(ranges().len(), calls);
     }
-    assert!(store().await.fetch_verified(SERVER, blake3::hash(&blob).as_bytes(), 1 << 20).await.unwrap() == blob);
+    assert!(
+        store()
+            .await
+            .fetch_verified(SERVER, blake3::hash(&blob).as_bytes(), 1 << 20)
+            .await
+            .unwrap()
+            == blob
+    );
 }
 
 #[wasm_bindgen_test]

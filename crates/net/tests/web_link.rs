@@ -16,7 +16,8 @@ wasm_bindgen_test_configure!(run_in_browser);
 /// What no test should ever wait for: beyond it something hangs.
 const HANGS: Duration = Duration::from_secs(15);
 
-/// Says it is ready late, then asks for a peer whenever it hears a command, and tells what the page's transport said to that.
+/// Says it is ready late, then asks for a peer whenever it hears a command, and tells what the
+/// page's transport said to that.
 const WORKER: &str = "data:text/javascript,
     onmessage = ({ data: { meta } }) => {
         const say = (ask, reason) => postMessage({ meta: { Page: { Answer: { ask, event: { Failed: { reason } } } } } });

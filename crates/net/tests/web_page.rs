@@ -1,4 +1,5 @@
-//! Two transports in one page of a real browser connect to each other and pass frames, as two pages would.
+//! Two transports in one page of a real browser connect to each other and pass frames, as two pages
+//! would.
 #![cfg(target_arch = "wasm32")]
 
 use futures::FutureExt as _;
@@ -56,7 +57,9 @@ impl Pair {
                 () = sleep(HANGS).fuse() => panic!("nothing happens"),
             };
             match event {
-                Event::Signal { signal, .. } if at == A => self.b.send(Command::Signal { peer: A, signal }),
+                Event::Signal { signal, .. } if at == A => {
+                    self.b.send(Command::Signal { peer: A, signal })
+                }
                 Event::Signal { signal, .. } => self.a.send(Command::Signal { peer: B, signal }),
                 event => return (at, event),
             }
@@ -86,7 +89,9 @@ async fn frames_pass_between_two_pages() {
     let mut got: HashMap<_, Vec<Vec<u8>>> = HashMap::new();
     for _ in 0..sizes.len() * 4 {
         match pair.next().await {
-            (at, Event::PeerFrame { channel, frame, .. }) => got.entry((at, channel)).or_default().push(frame),
+            (at, Event::PeerFrame { channel, frame, .. }) => {
+                got.entry((at, channel)).or_default().push(frame)
+            }
             (at, event) => panic!("{at:?}: {event:?}"),
         }
     }
@@ -121,7 +126,9 @@ async fn a_peer_that_never_answers_is_given_up() {
             };
             match event {
                 Event::Signal { .. } => {}
-                Event::PeerClosed { peer: B, reason } => break assert_eq!(reason, "no connection within 0.3 s"),
+                Event::PeerClosed { peer: B, reason } => {
+                    break assert_eq!(reason, "no connection within 0.3 s");
+                }
                 event => panic!("{event:?}"),
             }
         }

@@ -44,7 +44,10 @@ async fn another_size_is_refused_before_it_is_fetched() {
 async fn texts_have_a_limit_and_an_encoding() {
     let server = BlobServer::start("héllo".as_bytes().to_vec(), vec![Manner::Good]).await;
     assert_eq!(fetch_text(&server.url, "/x", 6).await.unwrap(), "héllo");
-    assert!(matches!(fetch_text(&server.url, "/x", 5).await, Err(FetchError::TooLong { limit: 5, .. })));
+    assert!(matches!(
+        fetch_text(&server.url, "/x", 5).await,
+        Err(FetchError::TooLong { limit: 5, .. })
+    ));
     let server = BlobServer::start(vec![0xff], vec![Manner::Good]).await;
     assert_eq!(fetch_bytes(&server.url, "/x", 6).await.unwrap(), [0xff]);
     assert!(matches!(fetch_text(&server.url, "/x", 6).await, Err(FetchError::NotText { .. })));

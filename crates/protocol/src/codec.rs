@@ -1,7 +1,8 @@
 //! The one encoding (postcard), and every limit on what comes from outside.
 //!
-//! A decoder checks the whole length first, then parses, then checks every count and range, so that whoever gets a message need not.
-//! What it does not know (is this session mine? is the position next?) is checked where that is known.
+//! A decoder checks the whole length first, then parses, then checks every count and range, so that
+//! whoever gets a message need not. What it does not know (is this session mine? is the position
+//! next?) is checked where that is known.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -12,13 +13,16 @@ use crate::server::{FromServer, Session, Signal, ToServer};
 
 /// Bytes of a message between node and server: a session description is the largest thing in one.
 pub const MAX_SERVER_MESSAGE_BYTES: usize = 64 * 1024;
-/// Rows in one step. Bounds a stage's working memory and the time a step holds a GPU; longer prompts are sent in several.
+/// Rows in one step. Bounds a stage's working memory and the time a step holds a GPU; longer
+/// prompts are sent in several.
 pub const MAX_ROWS: usize = 128;
 /// Nodes that a requester wants left out of a route: those that one answer broke off at lately.
 pub const MAX_AVOIDED: usize = 8;
-/// Width of the residual stream at most, values a row: four times the widest model in reach of a swarm.
+/// Width of the residual stream at most, values a row: four times the widest model in reach of a
+/// swarm.
 pub const MAX_D_MODEL: usize = 16_384;
-/// Bytes of a frame between nodes: [`MAX_ROWS`] rows of [`MAX_D_MODEL`] values at five bytes (the longest variable-length `i32`), and a header.
+/// Bytes of a frame between nodes: [`MAX_ROWS`] rows of [`MAX_D_MODEL`] values at five bytes (the
+/// longest variable-length `i32`), and a header.
 pub const MAX_PEER_FRAME_BYTES: usize = MAX_ROWS * MAX_D_MODEL * 5 + 1024;
 /// Layers a model may have: twice the deepest in use.
 pub const MAX_LAYERS: u32 = 256;
@@ -74,7 +78,8 @@ pub enum DecodeError {
 /// Encodes a message of this crate.
 ///
 /// # Panics
-/// Never: these types hold no map, no float and nothing of unknown length, so encoding into memory cannot fail.
+/// Never: these types hold no map, no float and nothing of unknown length, so encoding into memory
+/// cannot fail.
 #[must_use]
 pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
     postcard::to_allocvec(message).expect("the protocol's types always encode into memory")
@@ -122,7 +127,9 @@ pub fn decode_from_server(bytes: &[u8]) -> Result<FromServer, DecodeError> {
             at_most("missing ranges", missing.len(), MAX_STAGES)?;
             missing.iter().try_for_each(|range| check_layers(*range))?;
         }
-        FromServer::Route { session, .. } | FromServer::Serve { session } => check_session(session)?,
+        FromServer::Route { session, .. } | FromServer::Serve { session } => {
+            check_session(session)?
+        }
         FromServer::SessionEnded { reason, .. } | FromServer::Refused { reason } => {
             at_most("reason", reason.len(), MAX_REASON_BYTES)?;
         }
@@ -152,9 +159,14 @@ pub fn decode_peer_frame(bytes: &[u8]) -> Result<PeerFrame, DecodeError> {
             }
             at_most("row width", values.len() / rows, MAX_D_MODEL)?;
         }
-        PeerFrame::Token { position, .. } => at_most("position", *position as usize, MAX_POSITIONS as usize)?,
+        PeerFrame::Token { position, .. } => {
+            at_most("position", *position as usize, MAX_POSITIONS as usize)?
+        }
         PeerFrame::ReceiptOffer { receipt, .. } => check_receipt(receipt)?,
-        PeerFrame::ReceiptSigned { .. } | PeerFrame::End { .. } | PeerFrame::Ping { .. } | PeerFrame::Pong { .. } => {}
+        PeerFrame::ReceiptSigned { .. }
+        | PeerFrame::End { .. }
+        | PeerFrame::Ping { .. }
+        | PeerFrame::Pong { .. } => {}
         PeerFrame::Failed { reason, .. } => at_most("reason", reason.len(), MAX_REASON_BYTES)?,
     }
     Ok(frame)
@@ -221,7 +233,9 @@ fn check_sampling(sampling: Option<&crate::sampling::Sampling>) -> Result<(), De
 
 fn check_signal(signal: &Signal) -> Result<(), DecodeError> {
     match signal {
-        Signal::Offer { sdp } | Signal::Answer { sdp } => at_most("session description", sdp.len(), MAX_SDP_BYTES),
+        Signal::Offer { sdp } | Signal::Answer { sdp } => {
+            at_most("session description", sdp.len(), MAX_SDP_BYTES)
+        }
         Signal::Candidate { candidate, sdp_mid, .. } => {
             at_most("candidate", candidate.len(), MAX_CANDIDATE_BYTES)?;
             at_most("sdp mid", sdp_mid.as_ref().map_or(0, String::len), MAX_CANDIDATE_BYTES)
@@ -286,27 +300,37 @@ mod tests {
 
     #[test]
     fn too_many_rows_are_refused() {
-        let frame =
-            PeerFrame::Step { session: SessionId([1; 16]), position: 0, tokens: vec![0; MAX_ROWS + 1], sampling: None };
-        assert!(matches!(decode_peer_frame(&encode(&frame)), Err(DecodeError::OutOfRange { field: "rows", .. })));
+        let frame = PeerFrame::Step {
+            session: SessionId([1; 16]),
+            position: 0,
+            tokens: vec![0; MAX_ROWS + 1],
+            sampling: None,
+        };
+        assert!(matches!(
+            decode_peer_frame(&encode(&frame)),
+            Err(DecodeError::OutOfRange { field: "rows", .. })
+        ));
     }
 
     #[test]
     fn the_widest_frame_fits_its_limit() {
-        let frame = hidden(u32::try_from(MAX_ROWS).unwrap(), vec![i32::MIN; MAX_ROWS * MAX_D_MODEL]);
+        let frame =
+            hidden(u32::try_from(MAX_ROWS).unwrap(), vec![i32::MIN; MAX_ROWS * MAX_D_MODEL]);
         assert!(encode(&frame).len() <= MAX_PEER_FRAME_BYTES);
     }
 
     #[test]
     fn bad_sampling_is_refused() {
         let sampling = Some(Sampling { temperature_milli: 1, top_k: 0, top_p_milli: 950, seed: 0 });
-        let frame = PeerFrame::Step { session: SessionId([1; 16]), position: 0, tokens: vec![1], sampling };
+        let frame =
+            PeerFrame::Step { session: SessionId([1; 16]), position: 0, tokens: vec![1], sampling };
         assert!(decode_peer_frame(&encode(&frame)).is_err());
     }
 
     #[test]
     fn bytes_left_over_are_refused() {
-        let mut bytes = encode(&ToServer::Hello { protocol: 1, numerics: 1, node: NodeId([0; 32]) });
+        let mut bytes =
+            encode(&ToServer::Hello { protocol: 1, numerics: 1, node: NodeId([0; 32]) });
         bytes.push(0);
         assert_eq!(decode_to_server(&bytes), Err(DecodeError::Malformed));
     }

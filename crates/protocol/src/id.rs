@@ -59,14 +59,21 @@ macro_rules! hex_id {
         impl FromStr for $name {
             type Err = ParseIdError;
             fn from_str(text: &str) -> Result<Self, ParseIdError> {
-                let not_hex = || ParseIdError::NotHex { expected: 2 * $bytes, got: text.chars().take(80).collect() };
+                let not_hex = || ParseIdError::NotHex {
+                    expected: 2 * $bytes,
+                    got: text.chars().take(80).collect(),
+                };
                 let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| not_hex())?;
                 Ok(Self(bytes.try_into().map_err(|_| not_hex())?))
             }
         }
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+                if serializer.is_human_readable() {
+                    serializer.collect_str(self)
+                } else {
+                    self.0.serialize(serializer)
+                }
             }
         }
         impl<'de> Deserialize<'de> for $name {
@@ -85,9 +92,11 @@ hex_id!(SessionId, 16);
 hex_id!(ModelId, 32);
 
 impl NodeId {
-    /// Two plain words that people can say, derived from the key, so that no peer chooses its own text.
+    /// Two plain words that people can say, derived from the key, so that no peer chooses its own
+    /// text.
     ///
-    /// 4,096 names: enough to tell neighbours apart, not an identity. Where it matters, show [`NodeId::short`] beside it.
+    /// 4,096 names: enough to tell neighbours apart, not an identity. Where it matters, show
+    /// [`NodeId::short`] beside it.
     #[must_use]
     pub fn name(&self) -> String {
         let pick = |words: &[&'static str; 64], byte: u8| words[usize::from(byte) % 64];
@@ -146,21 +155,23 @@ impl fmt::Display for LayerRange {
 }
 
 const ADJECTIVES: [&str; 64] = [
-    "Amber", "Autumn", "Brisk", "Bright", "Calm", "Cheery", "Clear", "Copper", "Cosy", "Crisp", "Dapper", "Deft",
-    "Early", "Easy", "Fair", "Fresh", "Gentle", "Glad", "Golden", "Grand", "Happy", "Hearty", "Honest", "Humble",
-    "Ivory", "Jolly", "Keen", "Kind", "Lively", "Lucky", "Mellow", "Merry", "Mild", "Misty", "Neat", "Noble", "Olive",
-    "Patient", "Plain", "Plucky", "Proud", "Quick", "Quiet", "Ready", "Rosy", "Round", "Ruby", "Rustic", "Silver",
-    "Simple", "Sleek", "Spry", "Steady", "Stout", "Sunny", "Swift", "Tidy", "Trusty", "Velvet", "Warm", "Wild",
-    "Winter", "Wise", "Zesty",
+    "Amber", "Autumn", "Brisk", "Bright", "Calm", "Cheery", "Clear", "Copper", "Cosy", "Crisp",
+    "Dapper", "Deft", "Early", "Easy", "Fair", "Fresh", "Gentle", "Glad", "Golden", "Grand",
+    "Happy", "Hearty", "Honest", "Humble", "Ivory", "Jolly", "Keen", "Kind", "Lively", "Lucky",
+    "Mellow", "Merry", "Mild", "Misty", "Neat", "Noble", "Olive", "Patient", "Plain", "Plucky",
+    "Proud", "Quick", "Quiet", "Ready", "Rosy", "Round", "Ruby", "Rustic", "Silver", "Simple",
+    "Sleek", "Spry", "Steady", "Stout", "Sunny", "Swift", "Tidy", "Trusty", "Velvet", "Warm",
+    "Wild", "Winter", "Wise", "Zesty",
 ];
 
 const NOUNS: [&str; 64] = [
-    "Almond", "Apple", "Barley", "Basil", "Bread", "Broth", "Butter", "Carrot", "Cherry", "Chestnut", "Cider", "Clove",
-    "Cocoa", "Crumble", "Cumin", "Custard", "Date", "Dill", "Dumpling", "Fennel", "Fig", "Ginger", "Grape", "Hazel",
-    "Honey", "Kettle", "Ladle", "Lemon", "Lentil", "Loaf", "Mango", "Maple", "Melon", "Mint", "Mulberry", "Nutmeg",
-    "Oat", "Onion", "Orange", "Papaya", "Parsley", "Peach", "Pear", "Pepper", "Pickle", "Plum", "Poppy", "Pumpkin",
-    "Quince", "Radish", "Raisin", "Rhubarb", "Rice", "Saffron", "Sage", "Sesame", "Spoon", "Teapot", "Thyme", "Tomato",
-    "Turnip", "Vanilla", "Walnut", "Whisk",
+    "Almond", "Apple", "Barley", "Basil", "Bread", "Broth", "Butter", "Carrot", "Cherry",
+    "Chestnut", "Cider", "Clove", "Cocoa", "Crumble", "Cumin", "Custard", "Date", "Dill",
+    "Dumpling", "Fennel", "Fig", "Ginger", "Grape", "Hazel", "Honey", "Kettle", "Ladle", "Lemon",
+    "Lentil", "Loaf", "Mango", "Maple", "Melon", "Mint", "Mulberry", "Nutmeg", "Oat", "Onion",
+    "Orange", "Papaya", "Parsley", "Peach", "Pear", "Pepper", "Pickle", "Plum", "Poppy", "Pumpkin",
+    "Quince", "Radish", "Raisin", "Rhubarb", "Rice", "Saffron", "Sage", "Sesame", "Spoon",
+    "Teapot", "Thyme", "Tomato", "Turnip", "Vanilla", "Walnut", "Whisk",
 ];
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Who signs what: Ed25519 over a domain string and the message, so that no signature can be used for another purpose.
+//! Who signs what: Ed25519 over a domain string and the message, so that no signature can be used
+//! for another purpose.
 
 use ed25519_dalek::{Signature as Ed25519Signature, Signer, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
@@ -67,11 +68,16 @@ impl Identity {
     }
 }
 
-/// True if `node` signed `message` for `purpose`. Weak keys and malleable signatures are refused (`verify_strict`).
+/// True if `node` signed `message` for `purpose`. Weak keys and malleable signatures are refused
+/// (`verify_strict`).
 #[must_use]
 pub fn verify(node: NodeId, purpose: Purpose, message: &[u8], signature: &Signature) -> bool {
     VerifyingKey::from_bytes(&node.0).is_ok_and(|key| {
-        key.verify_strict(&[purpose.domain(), message].concat(), &Ed25519Signature::from_bytes(&signature.0)).is_ok()
+        key.verify_strict(
+            &[purpose.domain(), message].concat(),
+            &Ed25519Signature::from_bytes(&signature.0),
+        )
+        .is_ok()
     })
 }
 
@@ -79,12 +85,17 @@ pub fn verify(node: NodeId, purpose: Purpose, message: &[u8], signature: &Signat
 mod signature_bytes {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8; 64], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        bytes: &[u8; 64],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         let (low, high) = bytes.split_at(32);
         (<[u8; 32]>::try_from(low).ok(), <[u8; 32]>::try_from(high).ok()).serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 64], D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<[u8; 64], D::Error> {
         let (low, high) = <(Option<[u8; 32]>, Option<[u8; 32]>)>::deserialize(deserializer)?;
         let mut bytes = [0; 64];
         match (low, high) {

@@ -7,8 +7,8 @@
 //! | page ↔ worker | [`page::Command`], [`page::Notice`] | `postMessage` |
 //! | worker, requester → ledger | [`receipt::SignedReceipt`] | inside the first two |
 //!
-//! Bytes from outside are parsed once, by [`codec`], which checks every length and count before anyone else sees the message. There
-//! is no I/O here, no clock and no randomness.
+//! Bytes from outside are parsed once, by [`codec`], which checks every length and count before
+//! anyone else sees the message. There is no I/O here, no clock and no randomness.
 
 pub mod codec;
 pub mod id;
@@ -22,5 +22,6 @@ pub mod server;
 /// Version of the messages in this crate. A server refuses nodes that speak another one.
 pub const PROTOCOL_VERSION: u16 = 4;
 
-/// Version of the arithmetic (`docs/numerics.md`). Nodes of different versions never share a session.
+/// Version of the arithmetic (`docs/numerics.md`). Nodes of different versions never share a
+/// session.
 pub const NUMERICS_VERSION: u16 = 2;

@@ -1,4 +1,5 @@
-//! Messages between the page and the node in its worker. The native command line uses the same ones.
+//! Messages between the page and the node in its worker. The native command line uses the same
+//! ones.
 
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +45,8 @@ pub struct Ask {
     pub sampling: SamplingChoice,
     /// Tokens to draw at most; `None` is the model's default.
     pub max_tokens: Option<u32>,
-    /// Tokens of the same answer that were drawn before, by a page that was reloaded since: it goes on behind them.
+    /// Tokens of the same answer that were drawn before, by a page that was reloaded since: it goes
+    /// on behind them.
     pub drawn: Vec<u32>,
 }
 
@@ -195,7 +197,8 @@ pub enum AnswerEvent {
         /// Tokens of the prompt, chat format included.
         prompt_tokens: u32,
     },
-    /// Somebody who computed the answer is gone. Nothing is lost: others are asked to go on from here.
+    /// Somebody who computed the answer is gone. Nothing is lost: others are asked to go on from
+    /// here.
     Resuming {
         /// What happened.
         reason: String,
@@ -251,7 +254,11 @@ impl AnswerEvent {
     pub fn waiting_text(model: &str, missing: &[LayerRange]) -> String {
         let plural = missing.len() > 1 || missing.first().is_some_and(|range| range.len() > 1);
         let ranges: Vec<String> = missing.iter().map(ToString::to_string).collect();
-        format!("{} of {model} {} no volunteer yet", ranges.join(" and "), if plural { "have" } else { "has" })
+        format!(
+            "{} of {model} {} no volunteer yet",
+            ranges.join(" and "),
+            if plural { "have" } else { "has" }
+        )
     }
 }
 
@@ -267,6 +274,9 @@ mod tests {
             "layers 2 to 3 of potluck-tiny have no volunteer yet"
         );
         let one = [LayerRange { first: 5, end: 6 }];
-        assert_eq!(AnswerEvent::waiting_text("potluck-tiny", &one), "layer 5 of potluck-tiny has no volunteer yet");
+        assert_eq!(
+            AnswerEvent::waiting_text("potluck-tiny", &one),
+            "layer 5 of potluck-tiny has no volunteer yet"
+        );
     }
 }

@@ -4,8 +4,8 @@
 //! requester --Step--> first stage --Hidden--> … --Hidden--> last stage --Token--> requester
 //!      <------------------- ReceiptOffer / ReceiptSigned / End / Failed ------------------->
 //! ```
-//! `Step`, `Hidden` and `Token` travel on [`Channel::Activations`]; the rest on [`Channel::Control`], so that a long prompt never delays
-//! a word about its own failure.
+//! `Step`, `Hidden` and `Token` travel on [`Channel::Activations`]; the rest on
+//! [`Channel::Control`], so that a long prompt never delays a word about its own failure.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,8 @@ pub enum Channel {
 }
 
 impl Channel {
-    /// The data channel's stream id; both sides open it as negotiated, so no announcement is needed.
+    /// The data channel's stream id; both sides open it as negotiated, so no announcement is
+    /// needed.
     #[must_use]
     pub const fn stream_id(self) -> u16 {
         match self {
@@ -65,7 +66,8 @@ pub enum PeerFrame {
         position: u32,
         /// How many rows, 1 to [`MAX_ROWS`](crate::codec::MAX_ROWS).
         rows: u32,
-        /// `[rows, d_model]`, row-major; the encoding is a variable-length integer each, exact and compact.
+        /// `[rows, d_model]`, row-major; the encoding is a variable-length integer each, exact and
+        /// compact.
         values: Vec<i32>,
         /// As in the step.
         sampling: Option<Sampling>,
@@ -93,7 +95,8 @@ pub enum PeerFrame {
         /// The requester's signature.
         signature: Signature,
     },
-    /// Requester to every stage: the answer is whole, or no longer wanted. A stage offers its last receipt and forgets the session.
+    /// Requester to every stage: the answer is whole, or no longer wanted. A stage offers its last
+    /// receipt and forgets the session.
     End {
         /// The session.
         session: SessionId,

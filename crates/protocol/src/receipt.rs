@@ -1,7 +1,7 @@
 //! Receipts: what a worker says it computed for a requester, signed by both.
 //!
-//! A receipt states *where* work was done (session, layers, positions), never how much: the server computes the
-//! multiply-accumulates from the model's manifest.
+//! A receipt states *where* work was done (session, layers, positions), never how much: the server
+//! computes the multiply-accumulates from the model's manifest.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,8 +29,8 @@ pub struct Receipt {
     pub to_position: u32,
     /// How many of the positions also ran the head and drew a token. Only the last stage has any.
     pub sampled: u32,
-    /// BLAKE3 of the stage's outputs for these positions, in order: the `i32` values of every row in little endian; on the last
-    /// stage, the `u32` of every token drawn.
+    /// BLAKE3 of the stage's outputs for these positions, in order: the `i32` values of every row
+    /// in little endian; on the last stage, the `u32` of every token drawn.
     pub output_hash: [u8; 32],
 }
 
@@ -49,9 +49,11 @@ pub struct SignedReceipt {
     pub requester_signature: Signature,
 }
 
-/// Positions a receipt covers at most; a worker offers one each time it has this many, and one at the end.
+/// Positions a receipt covers at most; a worker offers one each time it has this many, and one at
+/// the end.
 ///
-/// 64 keeps what a crash can lose small (a few seconds of work) and signatures rare (one in 64 tokens).
+/// 64 keeps what a crash can lose small (a few seconds of work) and signatures rare (one in 64
+/// tokens).
 pub const RECEIPT_POSITIONS: u32 = 64;
 
 impl Receipt {

@@ -15,7 +15,8 @@ pub struct Sampling {
     pub seed: u64,
 }
 
-/// Lowest temperature that is not greedy, in thousandths: below it the integer coefficient leaves 32 bits of headroom for no gain.
+/// Lowest temperature that is not greedy, in thousandths: below it the integer coefficient leaves
+/// 32 bits of headroom for no gain.
 pub const MIN_TEMPERATURE_MILLI: u32 = 50;
 /// Highest temperature, in thousandths: beyond it the draw is noise.
 pub const MAX_TEMPERATURE_MILLI: u32 = 5_000;

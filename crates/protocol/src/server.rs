@@ -48,13 +48,15 @@ pub enum ToServer {
         /// The layers.
         layers: LayerRange,
     },
-    /// Wants a route through all layers of a model: for a question, or for an answer that broke off.
+    /// Wants a route through all layers of a model: for a question, or for an answer that broke
+    /// off.
     Ask {
         /// The requester's number for it.
         request: RequestId,
         /// The model.
         model: ModelId,
-        /// Nodes that the answer broke off at, at most [`MAX_AVOIDED`](crate::codec::MAX_AVOIDED): not again, if it can be helped.
+        /// Nodes that the answer broke off at, at most [`MAX_AVOIDED`](crate::codec::MAX_AVOIDED):
+        /// not again, if it can be helped.
         avoid: Vec<NodeId>,
     },
     /// Does not want it any more.
@@ -99,7 +101,8 @@ pub enum FromServer {
         /// The models of this swarm.
         models: Vec<ModelSummary>,
     },
-    /// Hold these layers (and, with the first, the embedding; with the last, the head). `None`: nothing to hold for now.
+    /// Hold these layers (and, with the first, the embedding; with the last, the head). `None`:
+    /// nothing to hold for now.
     Assign {
         /// The model.
         model: ModelId,
@@ -211,8 +214,9 @@ pub struct Session {
     pub requester: NodeId,
     /// In order; together they cover every layer once.
     pub stages: Vec<Stage>,
-    /// A number for each stage's connection to the server, in their order, then one for the requester's. A peer whose number is
-    /// not what it was has begun anew, and whatever connection there was to it is dead.
+    /// A number for each stage's connection to the server, in their order, then one for the
+    /// requester's. A peer whose number is not what it was has begun anew, and whatever connection
+    /// there was to it is dead.
     pub connections: Vec<u64>,
 }
 
@@ -275,7 +279,8 @@ pub enum Signal {
     },
 }
 
-/// A signal with its sender's signature, so that the server cannot swap the fingerprint in a session description.
+/// A signal with its sender's signature, so that the server cannot swap the fingerprint in a
+/// session description.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedSignal {
     /// What is said.
@@ -288,7 +293,8 @@ impl SignedSignal {
     /// Signs `signal` from `identity` to `to`.
     #[must_use]
     pub fn new(identity: &Identity, to: NodeId, signal: Signal) -> Self {
-        let signature = identity.sign(Purpose::Signal, &Self::signed_bytes(identity.node(), to, &signal));
+        let signature =
+            identity.sign(Purpose::Signal, &Self::signed_bytes(identity.node(), to, &signal));
         Self { signal, signature }
     }
 
@@ -313,7 +319,9 @@ impl Session {
     /// The number of a participant's connection to the server.
     #[must_use]
     pub fn connection_of(&self, node: NodeId) -> Option<u64> {
-        let place = self.stage_of(node).or_else(|| (self.requester == node).then_some(self.stages.len()))?;
+        let place = self
+            .stage_of(node)
+            .or_else(|| (self.requester == node).then_some(self.stages.len()))?;
         self.connections.get(place).copied()
     }
 }

@@ -1,7 +1,8 @@
 //! The page: the folder that `trunk build` made, under a strict content security policy.
 //!
-//! Trunk starts the page's wasm from an inline script; its hash goes into the policy, so that no other inline script can run. Nothing
-//! here is cached without asking again: trunk does not hash the worker's file names.
+//! Trunk starts the page's wasm from an inline script; its hash goes into the policy, so that no
+//! other inline script can run. Nothing here is cached without asking again: trunk does not hash
+//! the worker's file names.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,10 +18,15 @@ use super::error::HttpError;
 use crate::server::App;
 
 /// Everything but the page's files.
-pub(super) async fn page(State(app): State<Arc<App>>, request: Request) -> Result<Response, HttpError> {
+pub(super) async fn page(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, HttpError> {
     let path = request.uri().path();
     if path.starts_with("/api/") {
-        return Err(HttpError::NotFound("this server has no such resource; see /api/v1/{swarm,tally,models}"));
+        return Err(HttpError::NotFound(
+            "this server has no such resource; see /api/v1/{swarm,tally,models}",
+        ));
     }
     let Some(folder) = &app.config.page_dir else {
         return Err(HttpError::NotFound("this server serves no page; start it with --page-dir"));
@@ -34,7 +40,8 @@ pub(super) async fn page(State(app): State<Arc<App>>, request: Request) -> Resul
     }
     let files = ServeDir::new(folder).precompressed_br().precompressed_gzip();
     let mut files = files;
-    let response = files.try_call(request).await.map_err(|error| HttpError::Internal(error.into()))?;
+    let response =
+        files.try_call(request).await.map_err(|error| HttpError::Internal(error.into()))?;
     if response.status() == StatusCode::NOT_FOUND {
         return Err(HttpError::NotFound("the page has no such file"));
     }

@@ -20,7 +20,8 @@ pub(super) async fn swarm(State(app): State<Arc<App>>) -> Result<Json<Value>, Ht
             let copies: Vec<usize> = (0..model.layers)
                 .map(|layer| {
                     let holds = |node: &&NodeView| {
-                        let held = node.layers.is_some_and(|layers| layers.indices().contains(&layer));
+                        let held =
+                            node.layers.is_some_and(|layers| layers.indices().contains(&layer));
                         node.serving && node.model == Some(model.id) && held
                     };
                     view.nodes.iter().filter(holds).count()

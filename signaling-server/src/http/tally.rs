@@ -26,7 +26,8 @@ pub(super) async fn tally(
     Query(query): Query<Limit>,
 ) -> Result<Json<Vec<Value>>, HttpError> {
     let limit = query.limit.unwrap_or(ROWS).min(MAX_ROWS);
-    let contributors = app.store.contributors(limit).await.map_err(|error| HttpError::Internal(error.into()))?;
+    let contributors =
+        app.store.contributors(limit).await.map_err(|error| HttpError::Internal(error.into()))?;
     let row = |contributor: crate::store::Contributor| {
         // A number for people; the exact one is beside it.
         let gmac: f64 = format_gmac(contributor.macs).parse().unwrap_or(0.0);

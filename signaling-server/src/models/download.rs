@@ -1,4 +1,5 @@
-//! Models from the Hugging Face Hub, through `hf-hub`: into its cache, which other programs share, and resumed where a download broke off.
+//! Models from the Hugging Face Hub, through `hf-hub`: into its cache, which other programs share,
+//! and resumed where a download broke off.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -47,14 +48,19 @@ impl FromStr for Reference {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        let form =
-            || format!("{text:?} is not of the form hf:owner/name, hf:owner/name@revision or hf:owner/name/file.gguf");
+        let form = || {
+            format!(
+                "{text:?} is not of the form hf:owner/name, hf:owner/name@revision or hf:owner/name/file.gguf"
+            )
+        };
         let rest = text.strip_prefix(SCHEME).with_context(form)?;
         let (path, revision) = rest.split_once('@').unwrap_or((rest, DEFAULT_REVISION));
         let parts: Vec<&str> = path.splitn(3, '/').collect();
         let (owner, name, file) = match parts.as_slice() {
             [owner, name] => (*owner, *name, None),
-            [owner, name, file] if is_gguf(Path::new(file)) => (*owner, *name, Some((*file).to_owned())),
+            [owner, name, file] if is_gguf(Path::new(file)) => {
+                (*owner, *name, Some((*file).to_owned()))
+            }
             _ => bail!(form()),
         };
         let plain = |part: &str| {
@@ -66,7 +72,12 @@ impl FromStr for Reference {
         if ![owner, name, revision].into_iter().chain(file.as_deref()).all(plain) {
             bail!(form());
         }
-        Ok(Self { owner: owner.to_owned(), name: name.to_owned(), file, revision: revision.to_owned() })
+        Ok(Self {
+            owner: owner.to_owned(),
+            name: name.to_owned(),
+            file,
+            revision: revision.to_owned(),
+        })
     }
 }
 
@@ -88,8 +99,8 @@ impl Reference {
         stem.map_or_else(|| self.name.clone(), |stem| stem.to_string_lossy().into_owned())
     }
 
-    /// Fetches what is missing, and gives the folder or the GGUF file. `HF_ENDPOINT`, `HF_HOME` and `HF_TOKEN` mean what they mean to the
-    /// Hub's other programs.
+    /// Fetches what is missing, and gives the folder or the GGUF file. `HF_ENDPOINT`, `HF_HOME` and
+    /// `HF_TOKEN` mean what they mean to the Hub's other programs.
     pub(crate) fn fetch(&self) -> anyhow::Result<PathBuf> {
         let mut builder = ApiBuilder::from_env();
         if let Ok(token) = std::env::var("HF_TOKEN") {
@@ -101,12 +112,17 @@ impl Reference {
     fn fetch_with(&self, builder: ApiBuilder) -> anyhow::Result<PathBuf> {
         let api = builder.with_retries(RETRIES).build().context("could not set up the download")?;
         let Self { owner, name, revision, .. } = self;
-        let repo = api.repo(Repo::with_revision(format!("{owner}/{name}"), RepoType::Model, revision.clone()));
+        let repo = api.repo(Repo::with_revision(
+            format!("{owner}/{name}"),
+            RepoType::Model,
+            revision.clone(),
+        ));
         if let Some(file) = &self.file {
             return self.get(&repo, file);
         }
         let listed = repo.info().with_context(|| self.explained("list the files of"))?;
-        let listed: BTreeSet<String> = listed.siblings.into_iter().map(|file| file.rfilename).collect();
+        let listed: BTreeSet<String> =
+            listed.siblings.into_iter().map(|file| file.rfilename).collect();
         let mut folder = None;
         for file in NEEDED {
             folder = self.get(&repo, file)?.parent().map(Path::to_owned);
@@ -121,7 +137,9 @@ impl Reference {
                 self.get(&repo, &shard)?;
             }
         } else if let Some(gguf) = listed.iter().find(|file| is_gguf(Path::new(file))) {
-            bail!("{self} has no safetensors, but GGUF files; name one of them, such as {SCHEME}{owner}/{name}/{gguf}");
+            bail!(
+                "{self} has no safetensors, but GGUF files; name one of them, such as {SCHEME}{owner}/{name}/{gguf}"
+            );
         } else {
             bail!("{self} has no weights that can be read: neither {WHOLE} nor a GGUF file");
         }
@@ -146,13 +164,18 @@ fn is_gguf(path: &Path) -> bool {
 
 /// The names in a list of shards; the importer checks the list again, with every tensor in it.
 fn shards(index: &Path) -> anyhow::Result<BTreeSet<String>> {
-    let bytes = std::fs::read(index).with_context(|| format!("could not read {}", index.display()))?;
-    let index: serde_json::Value = serde_json::from_slice(&bytes).context("the list of shards is not JSON")?;
+    let bytes =
+        std::fs::read(index).with_context(|| format!("could not read {}", index.display()))?;
+    let index: serde_json::Value =
+        serde_json::from_slice(&bytes).context("the list of shards is not JSON")?;
     let map = index["weight_map"].as_object().context("the list of shards has no weight_map")?;
     let plain = |name: &&str| name.ends_with(".safetensors") && !name.contains(['/', '\\']);
     map.values()
         .map(|name| {
-            name.as_str().filter(plain).map(str::to_owned).with_context(|| format!("{name} is not a shard's name"))
+            name.as_str()
+                .filter(plain)
+                .map(str::to_owned)
+                .with_context(|| format!("{name} is not a shard's name"))
         })
         .collect()
 }
@@ -176,14 +199,26 @@ mod tests {
         assert_eq!("hf:a/b@main".parse::<Reference>().unwrap().to_string(), "hf:a/b");
         assert_eq!("hf:a/b".parse::<Reference>().unwrap().model_name(), "b");
         assert_eq!("hf:a/b/x/c.gguf".parse::<Reference>().unwrap().model_name(), "c");
-        for broken in
-            ["a/b", "hf:", "hf:a", "hf:a/", "hf:a/b@", "hf:../b", "hf:a/b/c.txt", "hf:a/b/../c.gguf", "hf:a b/c"]
-        {
-            assert!(broken.parse::<Reference>().unwrap_err().to_string().contains("hf:owner/name"), "{broken}");
+        for broken in [
+            "a/b",
+            "hf:",
+            "hf:a",
+            "hf:a/",
+            "hf:a/b@",
+            "hf:../b",
+            "hf:a/b/c.txt",
+            "hf:a/b/../c.gguf",
+            "hf:a b/c",
+        ] {
+            assert!(
+                broken.parse::<Reference>().unwrap_err().to_string().contains("hf:owner/name"),
+                "{broken}"
+            );
         }
     }
 
-    /// A Hub of one repository, on this machine, that breaks the first connection for `breaks` off in the middle.
+    /// A Hub of one repository, on this machine, that breaks the first connection for `breaks` off
+    /// in the middle.
     struct Hub {
         endpoint: String,
         /// First byte and name of every request for a file's contents.
@@ -208,12 +243,19 @@ mod tests {
         }
 
         fn fetch(&self, reference: &str, cache: &Path) -> anyhow::Result<PathBuf> {
-            let builder = ApiBuilder::from_cache(Cache::new(cache.to_owned())).with_endpoint(self.endpoint.clone());
+            let builder = ApiBuilder::from_cache(Cache::new(cache.to_owned()))
+                .with_endpoint(self.endpoint.clone());
             reference.parse::<Reference>()?.fetch_with(builder.with_progress(false))
         }
 
         fn asked(&self, file: &str) -> Vec<usize> {
-            self.asked.lock().unwrap().iter().filter(|(_, name)| name == file).map(|(start, _)| *start).collect()
+            self.asked
+                .lock()
+                .unwrap()
+                .iter()
+                .filter(|(_, name)| name == file)
+                .map(|(start, _)| *start)
+                .collect()
         }
     }
 
@@ -223,26 +265,44 @@ mod tests {
         asked: &Mutex<Vec<(usize, String)>>,
         breaks: &mut Option<&'static str>,
     ) {
-        let mut lines = BufReader::new(stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
-        let path = lines.next().and_then(|line| line.split(' ').nth(1).map(str::to_owned)).unwrap_or_default();
-        let range = lines.find_map(|line| line.to_ascii_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
+        let mut lines = BufReader::new(stream)
+            .lines()
+            .map_while(Result::ok)
+            .take_while(|line| !line.is_empty());
+        let path = lines
+            .next()
+            .and_then(|line| line.split(' ').nth(1).map(str::to_owned))
+            .unwrap_or_default();
+        let range = lines.find_map(|line| {
+            line.to_ascii_lowercase().strip_prefix("range: bytes=").map(str::to_owned)
+        });
         let common = "x-repo-commit: 0123456789abcdef\r\nconnection: close";
         if path.starts_with("/api/models/owner/name") {
-            let siblings: Vec<String> = files.keys().map(|name| format!(r#"{{"rfilename":"{name}"}}"#)).collect();
-            let body = format!(r#"{{"sha":"0123456789abcdef","siblings":[{}]}}"#, siblings.join(","));
-            write!(stream, "HTTP/1.1 200 OK\r\n{common}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+            let siblings: Vec<String> =
+                files.keys().map(|name| format!(r#"{{"rfilename":"{name}"}}"#)).collect();
+            let body =
+                format!(r#"{{"sha":"0123456789abcdef","siblings":[{}]}}"#, siblings.join(","));
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\n{common}\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            )
+            .unwrap();
             return;
         }
         let name = path.rsplit("/resolve/main/").next().unwrap_or_default().to_owned();
         let Some(bytes) = files.get(&name) else {
-            write!(stream, "HTTP/1.1 404 Not Found\r\n{common}\r\ncontent-length: 0\r\n\r\n").unwrap();
+            write!(stream, "HTTP/1.1 404 Not Found\r\n{common}\r\ncontent-length: 0\r\n\r\n")
+                .unwrap();
             return;
         };
-        let (start, end) = range.as_deref().and_then(|range| range.split_once('-')).unwrap_or(("0", ""));
+        let (start, end) =
+            range.as_deref().and_then(|range| range.split_once('-')).unwrap_or(("0", ""));
         let start: usize = start.parse().unwrap();
         let end = end.parse().map_or(bytes.len(), |end: usize| end + 1).min(bytes.len());
         let etag = blake3::hash(bytes).to_hex();
-        let span = format!("content-range: bytes {start}-{}/{}", end.saturating_sub(1), bytes.len());
+        let span =
+            format!("content-range: bytes {start}-{}/{}", end.saturating_sub(1), bytes.len());
         let head = format!("etag: \"{etag}\"\r\n{span}\r\ncontent-length: {}", end - start);
         write!(stream, "HTTP/1.1 206 Partial Content\r\n{common}\r\n{head}\r\n\r\n").unwrap();
         // The first byte alone is how a size is asked for.
@@ -287,7 +347,8 @@ mod tests {
 
     #[test]
     fn a_download_goes_on_where_it_broke_off() {
-        let (hub, cache) = (Hub::new(&files(), Some("one.safetensors")), tempfile::tempdir().unwrap());
+        let (hub, cache) =
+            (Hub::new(&files(), Some("one.safetensors")), tempfile::tempdir().unwrap());
         let folder = hub.fetch("hf:owner/name", cache.path()).unwrap();
         assert!(std::fs::read(folder.join("one.safetensors")).unwrap() == files()[4].1);
         let asked = hub.asked("one.safetensors");
@@ -297,13 +358,21 @@ mod tests {
     #[test]
     fn what_is_not_there_is_said() {
         let cache = tempfile::tempdir().unwrap();
-        let refused = |hub: &Hub, reference: &str| format!("{:#}", hub.fetch(reference, cache.path()).unwrap_err());
+        let refused = |hub: &Hub, reference: &str| {
+            format!("{:#}", hub.fetch(reference, cache.path()).unwrap_err())
+        };
         let nothing = Hub::new(&[], None);
-        assert!(refused(&nothing, "hf:owner/name").contains("could not download config.json of hf:owner/name"));
+        assert!(
+            refused(&nothing, "hf:owner/name")
+                .contains("could not download config.json of hf:owner/name")
+        );
         let mut only_gguf: Vec<_> = files().into_iter().take(3).collect();
         only_gguf.push(("small.gguf", vec![0; 10]));
         let hub = Hub::new(&only_gguf, None);
         assert!(refused(&hub, "hf:owner/name").contains("such as hf:owner/name/small.gguf"));
-        assert_eq!(std::fs::read(hub.fetch("hf:owner/name/small.gguf", cache.path()).unwrap()).unwrap(), [0; 10]);
+        assert_eq!(
+            std::fs::read(hub.fetch("hf:owner/name/small.gguf", cache.path()).unwrap()).unwrap(),
+            [0; 10]
+        );
     }
 }

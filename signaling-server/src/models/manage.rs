@@ -1,6 +1,7 @@
 //! `model add | list | check | remove`: the models of a data folder, from the command line.
 //!
-//! Besides its manifest a model keeps its origin, `origins/<name>`, so that `check` finds the floats it was made from.
+//! Besides its manifest a model keeps its origin, `origins/<name>`, so that `check` finds the
+//! floats it was made from.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -18,7 +19,8 @@ use potluck_engine::import::float_encoder::FloatEncoder;
 use potluck_engine::import::{Options, import};
 use potluck_engine::kernels::linear::CpuPath;
 use potluck_engine::package::{
-    BlobHash, BlobRef, BlobRole, ChatFormat, EncoderManifest, Manifest, ManifestError, ModelConfig, verify_blob,
+    BlobHash, BlobRef, BlobRole, ChatFormat, EncoderManifest, Manifest, ManifestError, ModelConfig,
+    verify_blob,
 };
 use potluck_engine::quality;
 use potluck_engine::tokenizer::Tokenizer;
@@ -74,8 +76,9 @@ pub fn add(source: &str, data_dir: &Path, options: &Options) -> anyhow::Result<(
     if let (Origin::Hub(reference), None) = (&origin, &options.name) {
         options.name = Some(reference.model_name());
     }
-    let bar = ProgressBar::new(0)
-        .with_style(ProgressStyle::with_template("{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left")?);
+    let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(
+        "{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
+    )?);
     let imported = import(&path, data_dir, &options, &mut |progress| {
         bar.set_length(progress.total_bytes);
         bar.set_position(progress.read_bytes);
@@ -88,8 +91,10 @@ pub fn add(source: &str, data_dir: &Path, options: &Options) -> anyhow::Result<(
         Err(_) => Manifest::from_bytes(&bytes)?.name,
     };
     let origins = data_dir.join("origins");
-    fs::create_dir_all(&origins).with_context(|| format!("could not create {}", origins.display()))?;
-    fs::write(origins.join(&name), origin.text()).context("could not note where the model came from")?;
+    fs::create_dir_all(&origins)
+        .with_context(|| format!("could not create {}", origins.display()))?;
+    fs::write(origins.join(&name), origin.text())
+        .context("could not note where the model came from")?;
     Ok((name, ModelId(hash.0)))
 }
 
@@ -100,15 +105,29 @@ pub fn add(source: &str, data_dir: &Path, options: &Options) -> anyhow::Result<(
 pub fn list(data_dir: &Path) -> anyhow::Result<String> {
     let (models, encoders) = (installed(data_dir)?, encoders(data_dir)?);
     if models.is_empty() && encoders.is_empty() {
-        return Ok(format!("no models in {}; add one with `potluck-server model add`\n", data_dir.display()));
+        return Ok(format!(
+            "no models in {}; add one with `potluck-server model add`\n",
+            data_dir.display()
+        ));
     }
-    let header = ["name", "architecture", "layers", "weights", "context", "size", "licence", "id"].map(str::to_owned);
+    let header = ["name", "architecture", "layers", "weights", "context", "size", "licence", "id"]
+        .map(str::to_owned);
     let mut rows = vec![header];
     let row = |id: &BlobHash, named: [&str; 3], config: &ModelConfig, bytes: u64| {
         let [name, architecture, license] = named.map(str::to_owned);
         let (layers, context) = (config.layers.to_string(), config.max_positions.to_string());
-        let (bits, size) = (format!("{} bit", config.weight_bits), format!("{:.1} MB", bytes as f64 / 1e6));
-        [name, architecture, layers, bits, context, size, license, id.to_string().chars().take(16).collect()]
+        let (bits, size) =
+            (format!("{} bit", config.weight_bits), format!("{:.1} MB", bytes as f64 / 1e6));
+        [
+            name,
+            architecture,
+            layers,
+            bits,
+            context,
+            size,
+            license,
+            id.to_string().chars().take(16).collect(),
+        ]
     };
     for (id, manifest) in &models {
         let named = [manifest.name.as_str(), &manifest.architecture, &manifest.license];
@@ -118,11 +137,13 @@ pub fn list(data_dir: &Path) -> anyhow::Result<String> {
         let named = [manifest.name.as_str(), &manifest.architecture, &manifest.license];
         rows.push(row(id, named, &manifest.config, held_bytes(used_by_encoder(*id, manifest))));
     }
-    let widths: Vec<usize> =
-        (0..rows[0].len()).map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..rows[0].len())
+        .map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0))
+        .collect();
     let mut table = String::new();
     for row in &rows {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         writeln!(table, "{}", cells.join("  ").trim_end())?;
     }
     Ok(table)
@@ -135,15 +156,23 @@ pub fn list(data_dir: &Path) -> anyhow::Result<String> {
 pub fn remove(name: &str, data_dir: &Path) -> anyhow::Result<()> {
     let (models, encoders) = (installed(data_dir)?, encoders(data_dir)?);
     let parts = |bytes: BTreeMap<BlobHash, u64>| bytes.into_keys().collect::<BTreeSet<BlobHash>>();
-    let models = models.iter().map(|(id, manifest)| ("models", &manifest.name, parts(used(*id, manifest))));
-    let encoders =
-        encoders.iter().map(|(id, manifest)| ("encoders", &manifest.name, parts(used_by_encoder(*id, manifest))));
+    let models =
+        models.iter().map(|(id, manifest)| ("models", &manifest.name, parts(used(*id, manifest))));
+    let encoders = encoders
+        .iter()
+        .map(|(id, manifest)| ("encoders", &manifest.name, parts(used_by_encoder(*id, manifest))));
     let all: Vec<_> = models.chain(encoders).collect();
     let Some((kind, _, own)) = all.iter().find(|(_, known, _)| *known == name) else {
-        bail!("there is no model {name:?}; installed: {}", names(all.iter().map(|(_, name, _)| name.as_str())));
+        bail!(
+            "there is no model {name:?}; installed: {}",
+            names(all.iter().map(|(_, name, _)| name.as_str()))
+        );
     };
-    let kept: BTreeSet<BlobHash> =
-        all.iter().filter(|(_, other, _)| *other != name).flat_map(|(_, _, blobs)| blobs.iter().copied()).collect();
+    let kept: BTreeSet<BlobHash> = all
+        .iter()
+        .filter(|(_, other, _)| *other != name)
+        .flat_map(|(_, _, blobs)| blobs.iter().copied())
+        .collect();
     // The name first: a model of which some blobs are gone must not be found.
     remove_file(&data_dir.join(kind).join(format!("{name}.json")))?;
     remove_file(&data_dir.join("origins").join(name))?;
@@ -153,11 +182,17 @@ pub fn remove(name: &str, data_dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Compares a model with the floats it was made from, on a text; of an encoder every line of it is a text of its own.
+/// Compares a model with the floats it was made from, on a text; of an encoder every line of it is
+/// a text of its own.
 ///
 /// # Errors
 /// If either cannot be read, or they are not the same model.
-pub fn check(name: &str, text: &Path, against: Option<&str>, data_dir: &Path) -> anyhow::Result<String> {
+pub fn check(
+    name: &str,
+    text: &Path,
+    against: Option<&str>,
+    data_dir: &Path,
+) -> anyhow::Result<String> {
     let encoders = encoders(data_dir)?;
     let encoder = encoders.iter().find(|(_, manifest)| manifest.name == name);
     let models = installed(data_dir)?;
@@ -168,11 +203,16 @@ pub fn check(name: &str, text: &Path, against: Option<&str>, data_dir: &Path) ->
         Some(source) => Origin::parse(source)?,
         None => {
             let noted = fs::read_to_string(data_dir.join("origins").join(name));
-            let noted = noted.with_context(|| format!("where {name} came from is not noted; say so with --against"))?;
-            Origin::parse(&noted).context("what the model was made from is gone; name another place with --against")?
+            let noted = noted.with_context(|| {
+                format!("where {name} came from is not noted; say so with --against")
+            })?;
+            Origin::parse(&noted).context(
+                "what the model was made from is gone; name another place with --against",
+            )?
         }
     };
-    let text = fs::read_to_string(text).with_context(|| format!("could not read {}", text.display()))?;
+    let text =
+        fs::read_to_string(text).with_context(|| format!("could not read {}", text.display()))?;
     if let Some((_, manifest)) = encoder {
         return check_encoder(manifest, &text, &origin.fetch()?, data_dir);
     }
@@ -188,13 +228,20 @@ pub fn check(name: &str, text: &Path, against: Option<&str>, data_dir: &Path) ->
     let measured = futures::executor::block_on(async {
         let mut engine = whole_engine(manifest, data_dir).await?;
         let told = &mut |done| bar.set_position(done as u64);
-        anyhow::Ok(quality::measure(&mut engine, manifest.config.layers, &float, &texts, told).await?)
+        anyhow::Ok(
+            quality::measure(&mut engine, manifest.config.layers, &float, &texts, told).await?,
+        )
     });
     bar.finish_and_clear();
     Ok(measured?.to_string())
 }
 
-fn check_encoder(manifest: &EncoderManifest, text: &str, origin: &Path, data_dir: &Path) -> anyhow::Result<String> {
+fn check_encoder(
+    manifest: &EncoderManifest,
+    text: &str,
+    origin: &Path,
+    data_dir: &Path,
+) -> anyhow::Result<String> {
     let float = FloatEncoder::open(origin)?;
     let tokenizer = Tokenizer::from_bytes(&read_verified(data_dir, &manifest.tokenizer)?)?;
     let mut parts = HashMap::new();
@@ -205,7 +252,9 @@ fn check_encoder(manifest: &EncoderManifest, text: &str, origin: &Path, data_dir
     let part = |role| Cow::Borrowed(parts.get(&role).map_or(&[][..], Vec::as_slice));
     let encoder = Encoder::new(CpuPath::detect(), Arc::new(manifest.clone()), part)?;
     let lines = text.lines().filter(|line| !line.trim().is_empty());
-    let texts = lines.map(|line| Ok(tokenizer.encode_text(manifest, line)?)).collect::<anyhow::Result<Vec<_>>>()?;
+    let texts = lines
+        .map(|line| Ok(tokenizer.encode_text(manifest, line)?))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     ensure!(!texts.is_empty(), "there is no line to measure on");
     let mut cosines = Vec::with_capacity(texts.len());
     for text in &texts {
@@ -253,13 +302,17 @@ fn read_all<T>(
     super::manifests(&data_dir.join(kind))?
         .into_iter()
         .map(|(path, bytes)| {
-            let manifest = read(&bytes).with_context(|| format!("{} is no manifest", path.display()))?;
+            let manifest =
+                read(&bytes).with_context(|| format!("{} is no manifest", path.display()))?;
             Ok((BlobHash(*blake3::hash(&bytes).as_bytes()), manifest))
         })
         .collect()
 }
 
-fn find<'a>(models: &'a [(BlobHash, Manifest)], name: &str) -> anyhow::Result<&'a (BlobHash, Manifest)> {
+fn find<'a>(
+    models: &'a [(BlobHash, Manifest)],
+    name: &str,
+) -> anyhow::Result<&'a (BlobHash, Manifest)> {
     models.iter().find(|(_, manifest)| manifest.name == name).with_context(|| {
         let known = models.iter().map(|(_, manifest)| manifest.name.as_str());
         format!("there is no model {name:?}; installed: {}", names(known))
@@ -283,7 +336,11 @@ fn used_by_encoder(id: BlobHash, manifest: &EncoderManifest) -> BTreeMap<BlobHas
 }
 
 /// Each blob once, the manifest among them; its own bytes do not count.
-fn sized(id: BlobHash, parts: Vec<(BlobRole, BlobRef)>, tokenizer: BlobRef) -> BTreeMap<BlobHash, u64> {
+fn sized(
+    id: BlobHash,
+    parts: Vec<(BlobRole, BlobRef)>,
+    tokenizer: BlobRef,
+) -> BTreeMap<BlobHash, u64> {
     let blobs = parts.into_iter().map(|(_, blob)| blob).chain([tokenizer]);
     blobs.map(|blob| (blob.hash, blob.size_bytes)).chain([(id, 0)]).collect()
 }

@@ -1,4 +1,5 @@
-//! Who holds what, and which way an answer goes: a state machine without I/O, clock or randomness of its own.
+//! Who holds what, and which way an answer goes: a state machine without I/O, clock or randomness
+//! of its own.
 //!
 //! | file | what |
 //! |---|---|
@@ -6,8 +7,8 @@
 //! | `routing` | a chain of stages over what is held |
 //! | here | nodes, questions and sessions: `handle(event, now) -> Vec<Action>` |
 //!
-//! A lender's *assignment* is what it should hold; its *holding* is what it says is loaded, cut to what it was assigned last, so that
-//! no route counts on layers that are about to go.
+//! A lender's *assignment* is what it should hold; its *holding* is what it says is loaded, cut to
+//! what it was assigned last, so that no route counts on layers that are about to go.
 
 mod placement;
 mod routing;
@@ -143,7 +144,8 @@ struct Question {
 
 /// Questions of one node that wait for a route.
 const MAX_ASKS: usize = 8;
-/// How long a stage that a session broke off at is asked last: as long as a tab that sleeps or a lid that is closed takes to be noticed otherwise.
+/// How long a stage that a session broke off at is asked last: as long as a tab that sleeps or a
+/// lid that is closed takes to be noticed otherwise.
 const SUSPECT: Duration = Duration::from_secs(60);
 /// Of them at most.
 const MAX_SUSPECTS: usize = 10_000;
@@ -207,7 +209,12 @@ impl Scheduler {
     ///
     /// # Errors
     /// If it asks for something that cannot be; nothing has changed then.
-    pub fn handle(&mut self, node: NodeId, event: Event, now: Duration) -> Result<Vec<Action>, Fault> {
+    pub fn handle(
+        &mut self,
+        node: NodeId,
+        event: Event,
+        now: Duration,
+    ) -> Result<Vec<Action>, Fault> {
         let mut actions = Vec::new();
         self.now = now;
         match event {
@@ -221,8 +228,12 @@ impl Scheduler {
                 self.stop(node, "stopped lending", now, &mut actions);
             }
             Event::Holding { model, layers } => self.holding(node, model, layers, &mut actions)?,
-            Event::Ask { request, model, avoid } => self.ask(node, request, model, avoid, &mut actions)?,
-            Event::Cancel { request } => self.waiting.retain(|q| (q.asker, q.request) != (node, request)),
+            Event::Ask { request, model, avoid } => {
+                self.ask(node, request, model, avoid, &mut actions)?
+            }
+            Event::Cancel { request } => {
+                self.waiting.retain(|q| (q.asker, q.request) != (node, request))
+            }
             Event::EndSession { session, reason, culprit } => {
                 self.suspect(node, session, culprit, now);
                 self.end(node, session, &reason, culprit, &mut actions);
@@ -257,8 +268,9 @@ impl Scheduler {
     /// True if the two are in one session, and so may signal each other.
     #[must_use]
     pub fn share_session(&self, a: NodeId, b: NodeId) -> bool {
-        let includes =
-            |session: &Session, node| session.requester == node || session.stages.iter().any(|s| s.node == node);
+        let includes = |session: &Session, node| {
+            session.requester == node || session.stages.iter().any(|s| s.node == node)
+        };
         self.sessions.values().any(|session| includes(session, a) && includes(session, b))
     }
 
@@ -291,7 +303,10 @@ impl Scheduler {
     }
 
     fn sessions_of(&self, node: NodeId) -> usize {
-        self.sessions.values().filter(|session| session.stages.iter().any(|stage| stage.node == node)).count()
+        self.sessions
+            .values()
+            .filter(|session| session.stages.iter().any(|stage| stage.node == node))
+            .count()
     }
 
     fn lend(&mut self, node: NodeId, offer: Offer, now: Duration) {
@@ -314,7 +329,8 @@ impl Scheduler {
         self.plan_at = Some(now + self.settle);
     }
 
-    /// After a restart of the server, nodes come back with what they hold: that is then their assignment too.
+    /// After a restart of the server, nodes come back with what they hold: that is then their
+    /// assignment too.
     fn holding(
         &mut self,
         node: NodeId,
@@ -369,8 +385,12 @@ impl Scheduler {
         self.stop(node, "left", now, actions);
         self.nodes.remove(&node);
         self.waiting.retain(|question| question.asker != node);
-        let asked: Vec<SessionId> =
-            self.sessions.values().filter(|session| session.requester == node).map(|session| session.id).collect();
+        let asked: Vec<SessionId> = self
+            .sessions
+            .values()
+            .filter(|session| session.requester == node)
+            .map(|session| session.id)
+            .collect();
         for session in asked {
             self.end(node, session, "the one who asked left", None, actions);
         }
@@ -385,7 +405,9 @@ impl Scheduler {
         let lost: Vec<(SessionId, LayerRange)> = self
             .sessions
             .values()
-            .filter_map(|session| Some((session.id, session.stages[session.stage_of(node)?].layers)))
+            .filter_map(|session| {
+                Some((session.id, session.stages[session.stage_of(node)?].layers))
+            })
             .collect();
         for (session, layers) in lost {
             let reason = format!("{}, who computed {layers}, {what}", node.name());
@@ -395,8 +417,8 @@ impl Scheduler {
         self.tell_waiting(actions);
     }
 
-    /// Takes note of what a session's own people say it broke off at. One word of it costs a node little: it is asked again as soon as nobody else
-    /// holds its layers, or a minute later.
+    /// Takes note of what a session's own people say it broke off at. One word of it costs a node
+    /// little: it is asked again as soon as nobody else holds its layers, or a minute later.
     fn suspect(&mut self, by: NodeId, id: SessionId, culprit: Option<NodeId>, now: Duration) {
         self.suspects.retain(|_, until| now < *until);
         let (Some(culprit), Some(session)) = (culprit, self.sessions.get(&id)) else { return };
@@ -406,7 +428,14 @@ impl Scheduler {
         }
     }
 
-    fn end(&mut self, by: NodeId, id: SessionId, reason: &str, culprit: Option<NodeId>, actions: &mut Vec<Action>) {
+    fn end(
+        &mut self,
+        by: NodeId,
+        id: SessionId,
+        reason: &str,
+        culprit: Option<NodeId>,
+        actions: &mut Vec<Action>,
+    ) {
         let Some(session) = self.sessions.get(&id) else { return };
         let includes = session.requester == by || session.stage_of(by).is_some();
         if !includes {
@@ -418,7 +447,8 @@ impl Scheduler {
         others.sort_unstable();
         others.dedup();
         for other in others.into_iter().filter(|other| *other != by) {
-            let message = FromServer::SessionEnded { session: id, reason: clip_reason(reason), culprit };
+            let message =
+                FromServer::SessionEnded { session: id, reason: clip_reason(reason), culprit };
             actions.push(Action::Send(other, message));
         }
     }
@@ -438,7 +468,8 @@ impl Scheduler {
             })
             .collect();
         candidates.sort_by_key(|(_, candidate)| candidate.order);
-        let plan = placement::plan(&model, &candidates.iter().map(|(_, c)| c.clone()).collect::<Vec<_>>());
+        let plan =
+            placement::plan(&model, &candidates.iter().map(|(_, c)| c.clone()).collect::<Vec<_>>());
         for ((node, candidate), layers) in candidates.iter().zip(plan) {
             let Some(lender) = self.lender(*node) else { continue };
             let unchanged = candidate.current == layers && lender.model == Some(model.id);
@@ -460,17 +491,24 @@ impl Scheduler {
             match self.route(question.model, &question.avoid) {
                 Some(stages) => {
                     let id = SessionId(self.draw());
-                    let number = |node: NodeId| self.nodes.get(&node).map_or(0, |state| state.connection);
-                    let mut connections: Vec<u64> = stages.iter().map(|stage| number(stage.node)).collect();
+                    let number =
+                        |node: NodeId| self.nodes.get(&node).map_or(0, |state| state.connection);
+                    let mut connections: Vec<u64> =
+                        stages.iter().map(|stage| number(stage.node)).collect();
                     connections.push(number(question.asker));
                     let (model, requester) = (question.model, question.asker);
                     let session = Session { id, model, requester, stages, connections };
                     actions.push(Action::Open(session.clone()));
-                    // Stages first: they should know of the session before its first frame reaches them.
+                    // Stages first: they should know of the session before its first frame reaches
+                    // them.
                     for stage in &session.stages {
-                        actions.push(Action::Send(stage.node, FromServer::Serve { session: session.clone() }));
+                        actions.push(Action::Send(
+                            stage.node,
+                            FromServer::Serve { session: session.clone() },
+                        ));
                     }
-                    let route = FromServer::Route { request: question.request, session: session.clone() };
+                    let route =
+                        FromServer::Route { request: question.request, session: session.clone() };
                     actions.push(Action::Send(question.asker, route));
                     self.sessions.insert(id, session);
                 }
@@ -494,15 +532,18 @@ impl Scheduler {
         self.waiting = waiting;
     }
 
-    /// Over others than `avoid` and those that sessions broke off at lately, as long as these hold every layer.
+    /// Over others than `avoid` and those that sessions broke off at lately, as long as these hold
+    /// every layer.
     fn route(&self, model: ModelId, avoid: &[NodeId]) -> Option<Vec<Stage>> {
         let info: &ModelInfo = self.models.get(model)?;
         let all = self.holders(model);
         let without = |spared: &dyn Fn(NodeId) -> bool| {
-            let holders: Vec<Holder> = all.iter().filter(|holder| !spared(holder.node)).copied().collect();
+            let holders: Vec<Holder> =
+                all.iter().filter(|holder| !spared(holder.node)).copied().collect();
             routing::route(info.layers, &holders)
         };
-        let suspected = |node: NodeId| self.suspects.get(&node).is_some_and(|until| self.now < *until);
+        let suspected =
+            |node: NodeId| self.suspects.get(&node).is_some_and(|until| self.now < *until);
         without(&|node| avoid.contains(&node) || suspected(node))
             .or_else(|| without(&|node| avoid.contains(&node)))
             .or_else(|| without(&|_| false))
@@ -512,7 +553,12 @@ impl Scheduler {
         let holder = |(node, state): (&NodeId, &NodeState)| {
             let lender = state.lender.as_ref().filter(|lender| lender.model == Some(model))?;
             let speed = lender.offer.macs_per_ms;
-            Some(Holder { node: *node, layers: lender.holding?, sessions: self.sessions_of(*node), speed })
+            Some(Holder {
+                node: *node,
+                layers: lender.holding?,
+                sessions: self.sessions_of(*node),
+                speed,
+            })
         };
         self.nodes.iter().filter_map(holder).collect()
     }

@@ -1,7 +1,8 @@
 //! Layers to lenders: contiguous ranges, longer ones for the faster, within everybody's memory.
 //!
-//! As many lenders as there are layers stand in one pipeline; further ones repeat the ranges that have the fewest copies. Who is in
-//! place stays there as far as the sizes allow, so that a newcomer moves few weights.
+//! As many lenders as there are layers stand in one pipeline; further ones repeat the ranges that
+//! have the fewest copies. Who is in place stays there as far as the sizes allow, so that a
+//! newcomer moves few weights.
 
 use potluck_protocol::id::LayerRange;
 
@@ -27,7 +28,8 @@ pub(super) fn plan(model: &ModelInfo, candidates: &[Candidate]) -> Vec<Option<La
     }
     let mut plan = vec![None; candidates.len()];
     // Those with no room for a single layer stay out.
-    let able: Vec<usize> = (0..candidates.len()).filter(|i| room(model, &candidates[*i], 1)).collect();
+    let able: Vec<usize> =
+        (0..candidates.len()).filter(|i| room(model, &candidates[*i], 1)).collect();
     let count = able.len().min(model.layers as usize);
     let (pipeline, spare) = able.split_at(count);
     let mut pipeline = pipeline.to_vec();
@@ -57,13 +59,19 @@ pub(super) fn plan(model: &ModelInfo, candidates: &[Candidate]) -> Vec<Option<La
 
 /// Bytes of weights for a range.
 pub(super) fn bytes(model: &ModelInfo, range: LayerRange) -> u64 {
-    let layers: u64 = model.layer_bytes.get(range.first as usize..range.end as usize).unwrap_or_default().iter().sum();
+    let layers: u64 = model
+        .layer_bytes
+        .get(range.first as usize..range.end as usize)
+        .unwrap_or_default()
+        .iter()
+        .sum();
     let embedding = if range.first == 0 { model.embedding_bytes } else { 0 };
     let head = if range.end == model.layers { model.head_bytes } else { 0 };
     layers + embedding + head + model.tables_bytes
 }
 
-/// True if everybody has a place, the places cover the model, and nobody is missing from them: then nothing moves.
+/// True if everybody has a place, the places cover the model, and nobody is missing from them: then
+/// nothing moves.
 fn is_settled(model: &ModelInfo, candidates: &[Candidate]) -> bool {
     let mut ranges: Vec<LayerRange> = Vec::new();
     for candidate in candidates {
@@ -81,19 +89,21 @@ fn is_settled(model: &ModelInfo, candidates: &[Candidate]) -> bool {
         }
         next = range.end;
     }
-    // Fewer ranges than the lenders could stand in would leave the model less spread than it can be.
+    // Fewer ranges than the lenders could stand in would leave the model less spread than it can
+    // be.
     next == model.layers && ranges.len() == candidates.len().min(model.layers as usize)
 }
 
-/// Sizes of consecutive ranges: at least one layer each, in proportion to speed, within memory. They sum to the model's layers unless
-/// all memory together does not hold it.
+/// Sizes of consecutive ranges: at least one layer each, in proportion to speed, within memory.
+/// They sum to the model's layers unless all memory together does not hold it.
 fn sizes(model: &ModelInfo, candidates: &[&Candidate]) -> Vec<u32> {
     let mut sizes = vec![1_u32; candidates.len()];
     if candidates.is_empty() {
         return sizes;
     }
     let mut left = model.layers.saturating_sub(u32::try_from(candidates.len()).unwrap_or(u32::MAX));
-    // One layer at a time to whoever would be done with it soonest: proportional to speed, and easy to keep within memory.
+    // One layer at a time to whoever would be done with it soonest: proportional to speed, and easy
+    // to keep within memory.
     while left > 0 {
         let next = (0..candidates.len())
             .filter(|i| room(model, candidates[*i], sizes[*i] + 1))
@@ -108,7 +118,8 @@ fn sizes(model: &ModelInfo, candidates: &[&Candidate]) -> Vec<u32> {
 /// Makes the quotient of layers and speed an integer fine enough to compare.
 const SCALE: u64 = 1 << 40;
 
-/// True if `layers` layers fit; the embedding and the head are counted wherever, as either end may come to this lender.
+/// True if `layers` layers fit; the embedding and the head are counted wherever, as either end may
+/// come to this lender.
 fn room(model: &ModelInfo, candidate: &Candidate, layers: u32) -> bool {
     let largest = model.layer_bytes.iter().copied().max().unwrap_or(0);
     let ends = model.embedding_bytes + model.head_bytes + model.tables_bytes;

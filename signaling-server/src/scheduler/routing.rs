@@ -1,6 +1,8 @@
-//! A route: a chain of stages, each computing part of what its node holds, together every layer once.
+//! A route: a chain of stages, each computing part of what its node holds, together every layer
+//! once.
 //!
-//! At every layer the node that reaches farthest goes on (the fewest hops); among those the least busy, then the fastest.
+//! At every layer the node that reaches farthest goes on (the fewest hops); among those the least
+//! busy, then the fastest.
 
 use std::cmp::Reverse;
 
@@ -23,10 +25,10 @@ pub(super) fn route(layers: u32, holders: &[Holder]) -> Option<Vec<Stage>> {
     let mut stages = Vec::new();
     let mut next = 0;
     while next < layers {
-        let best = holders
-            .iter()
-            .filter(|holder| holder.layers.indices().contains(&next))
-            .max_by_key(|holder| (holder.layers.end, Reverse(holder.sessions), holder.speed, holder.node))?;
+        let best =
+            holders.iter().filter(|holder| holder.layers.indices().contains(&next)).max_by_key(
+                |holder| (holder.layers.end, Reverse(holder.sessions), holder.speed, holder.node),
+            )?;
         let end = best.layers.end.min(layers);
         stages.push(Stage { node: best.node, layers: LayerRange { first: next, end } });
         next = end;
@@ -37,7 +39,9 @@ pub(super) fn route(layers: u32, holders: &[Holder]) -> Option<Vec<Stage>> {
 /// The layers that nobody holds, as ranges in order.
 pub(super) fn missing(layers: u32, holders: &[Holder]) -> Vec<LayerRange> {
     let mut missing: Vec<LayerRange> = Vec::new();
-    for layer in (0..layers).filter(|layer| !holders.iter().any(|holder| holder.layers.indices().contains(layer))) {
+    for layer in (0..layers)
+        .filter(|layer| !holders.iter().any(|holder| holder.layers.indices().contains(layer)))
+    {
         match missing.last_mut() {
             Some(range) if range.end == layer => range.end += 1,
             _ => missing.push(LayerRange { first: layer, end: layer + 1 }),

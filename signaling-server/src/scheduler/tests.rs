@@ -19,7 +19,12 @@ impl World {
         let id = info.id;
         let mut models = Models::default();
         models.add(info);
-        Self { scheduler: Scheduler::new(Arc::new(models), SETTLE, [1; 32]), model: id, layers, now: Duration::ZERO }
+        Self {
+            scheduler: Scheduler::new(Arc::new(models), SETTLE, [1; 32]),
+            model: id,
+            layers,
+            now: Duration::ZERO,
+        }
     }
 
     fn say(&mut self, node: u8, event: Event) -> Vec<Action> {
@@ -29,7 +34,15 @@ impl World {
     fn lend(&mut self, node: u8, speed: u64, memory_bytes: u64) {
         self.say(node, Event::Joined);
         let backend = "avx2".to_owned();
-        self.say(node, Event::Lend(Offer { kind: NodeKind::Native, backend, memory_bytes, macs_per_ms: speed }));
+        self.say(
+            node,
+            Event::Lend(Offer {
+                kind: NodeKind::Native,
+                backend,
+                memory_bytes,
+                macs_per_ms: speed,
+            }),
+        );
     }
 
     /// Lets the plan settle, and everybody load what they were given.
@@ -127,7 +140,10 @@ fn nothing_moves_when_nothing_needs_to() {
     world.settle();
     // A measured speed that wavers is no reason to move weights.
     let backend = "avx2".to_owned();
-    world.say(2, Event::Lend(Offer { kind: NodeKind::Native, backend, memory_bytes: GIB, macs_per_ms: 90 }));
+    world.say(
+        2,
+        Event::Lend(Offer { kind: NodeKind::Native, backend, memory_bytes: GIB, macs_per_ms: 90 }),
+    );
     world.say(2, Event::Holding { model: world.model, layers: range(3, 6) });
     world.now += SETTLE;
     assert_eq!(world.scheduler.tick(world.now), vec![]);
@@ -183,7 +199,9 @@ fn a_lender_who_leaves_is_named_to_everybody_else_in_the_session() {
     for told in [1, 9] {
         let heard = actions.iter().any(|action| match action {
             Action::Send(node, FromServer::SessionEnded { session: id, reason, .. }) => {
-                *node == NodeId([told; 32]) && *id == session.id && reason.contains("who computed layers 3 to 5, left")
+                *node == NodeId([told; 32])
+                    && *id == session.id
+                    && reason.contains("who computed layers 3 to 5, left")
             }
             _ => false,
         });
@@ -248,7 +266,10 @@ fn nobody_ends_a_session_that_is_not_theirs() {
     world.say(8, Event::Joined);
     world.say(9, Event::Joined);
     let session = route(&world.ask(9)).unwrap().id;
-    assert_eq!(world.say(8, Event::EndSession { session, reason: "mine".to_owned(), culprit: None }), vec![]);
+    assert_eq!(
+        world.say(8, Event::EndSession { session, reason: "mine".to_owned(), culprit: None }),
+        vec![]
+    );
     assert!(world.scheduler.share_session(NodeId([1; 32]), NodeId([9; 32])));
 }
 
@@ -257,12 +278,19 @@ fn questions_have_a_bound() {
     let mut world = World::new(6);
     world.say(9, Event::Joined);
     for request in 0..8 {
-        world.say(9, Event::Ask { request: RequestId(request), model: world.model, avoid: Vec::new() });
+        world.say(
+            9,
+            Event::Ask { request: RequestId(request), model: world.model, avoid: Vec::new() },
+        );
     }
     let more = Event::Ask { request: RequestId(8), model: world.model, avoid: Vec::new() };
     assert_eq!(world.scheduler.handle(NodeId([9; 32]), more, world.now), Err(Fault::TooManyAsks));
-    let unknown = Event::Ask { request: RequestId(9), model: ModelId([0xee; 32]), avoid: Vec::new() };
-    assert_eq!(world.scheduler.handle(NodeId([9; 32]), unknown, world.now), Err(Fault::UnknownModel));
+    let unknown =
+        Event::Ask { request: RequestId(9), model: ModelId([0xee; 32]), avoid: Vec::new() };
+    assert_eq!(
+        world.scheduler.handle(NodeId([9; 32]), unknown, world.now),
+        Err(Fault::UnknownModel)
+    );
 }
 
 #[derive(Clone, Debug)]
@@ -277,7 +305,11 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        (0_u8..12, 0_u64..5_000, 0_u64..20).prop_map(|(node, speed, mib)| Step::Lend(node, speed, mib << 20)),
+        (0_u8..12, 0_u64..5_000, 0_u64..20).prop_map(|(node, speed, mib)| Step::Lend(
+            node,
+            speed,
+            mib << 20
+        )),
         (0_u8..12).prop_map(Step::Leave),
         (0_u8..12).prop_map(Step::Stop),
         (0_u8..12, 0_u32..8, 1_u32..8).prop_map(|(node, first, len)| Step::Hold(node, first, len)),

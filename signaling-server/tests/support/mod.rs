@@ -1,4 +1,5 @@
-//! A real server on a free port, and members of a swarm that speak to it as nodes do, one message at a time.
+//! A real server on a free port, and members of a swarm that speak to it as nodes do, one message
+//! at a time.
 
 #![allow(dead_code, reason = "each scenario is a crate of its own and uses its part")]
 
@@ -11,7 +12,9 @@ use futures::{SinkExt as _, StreamExt as _};
 use potluck_protocol::codec::{decode_from_server, encode};
 use potluck_protocol::id::{LayerRange, ModelId, NodeId, RequestId};
 use potluck_protocol::identity::{Identity, Purpose};
-use potluck_protocol::server::{FromServer, ModelSummary, NodeKind, Offer, Session, ToServer, challenge_bytes};
+use potluck_protocol::server::{
+    FromServer, ModelSummary, NodeKind, Offer, Session, ToServer, challenge_bytes,
+};
 use potluck_protocol::{NUMERICS_VERSION, PROTOCOL_VERSION};
 use potluck_server::config::Arguments;
 use potluck_server::server::Server;
@@ -41,7 +44,15 @@ impl Running {
             &potluck_engine::import::Options::default(),
         )?;
         let data_dir = folder.path().display().to_string();
-        let arguments = ["potluck-server", "--listen", "127.0.0.1:0", "--settle-ms", "50", "--data-dir", &data_dir];
+        let arguments = [
+            "potluck-server",
+            "--listen",
+            "127.0.0.1:0",
+            "--settle-ms",
+            "50",
+            "--data-dir",
+            &data_dir,
+        ];
         let server = Server::bind(Arguments::try_parse_from(arguments)?.config).await?;
         let address = server.local_addr();
         let task = tokio::spawn(async {
@@ -73,11 +84,17 @@ impl Member {
     pub(crate) async fn join(server: &Running, seed: u8) -> anyhow::Result<Self> {
         let mut member = Self::connect(server, seed).await?;
         let node = member.node();
-        member.say(&ToServer::Hello { protocol: PROTOCOL_VERSION, numerics: NUMERICS_VERSION, node }).await;
-        let FromServer::Challenge { nonce } = member.hear().await else { anyhow::bail!("no challenge") };
+        member
+            .say(&ToServer::Hello { protocol: PROTOCOL_VERSION, numerics: NUMERICS_VERSION, node })
+            .await;
+        let FromServer::Challenge { nonce } = member.hear().await else {
+            anyhow::bail!("no challenge")
+        };
         let signature = member.identity.sign(Purpose::Challenge, &challenge_bytes(&nonce, node));
         member.say(&ToServer::Prove { signature }).await;
-        let FromServer::Welcome { models, .. } = member.hear().await else { anyhow::bail!("no welcome") };
+        let FromServer::Welcome { models, .. } = member.hear().await else {
+            anyhow::bail!("no welcome")
+        };
         member.models = models;
         Ok(member)
     }
@@ -94,8 +111,12 @@ impl Member {
 
     /// Lends, and holds what it is told to hold until nothing new comes for the whole model.
     pub(crate) async fn lend(&mut self) -> LayerRange {
-        let offer =
-            Offer { kind: NodeKind::Native, backend: "avx2".to_owned(), memory_bytes: 1 << 30, macs_per_ms: 1_000_000 };
+        let offer = Offer {
+            kind: NodeKind::Native,
+            backend: "avx2".to_owned(),
+            memory_bytes: 1 << 30,
+            macs_per_ms: 1_000_000,
+        };
         self.say(&ToServer::Lend(offer)).await;
         self.hold().await
     }
@@ -150,7 +171,9 @@ impl Member {
             loop {
                 match self.socket.next().await {
                     Some(Ok(Message::Binary(bytes))) => {
-                        return Some(decode_from_server(&bytes).expect("the server speaks the protocol"));
+                        return Some(
+                            decode_from_server(&bytes).expect("the server speaks the protocol"),
+                        );
                     }
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
                     Some(Ok(_)) => {}

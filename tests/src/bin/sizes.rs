@@ -1,4 +1,5 @@
-//! `sizes FOLDER`: prints what the page weighs on the wire, and fails where it is beyond twice its aim.
+//! `sizes FOLDER`: prints what the page weighs on the wire, and fails where it is beyond twice its
+//! aim.
 #![expect(clippy::print_stdout, reason = "a command-line program; printing is what it is for")]
 
 use std::path::PathBuf;
@@ -18,7 +19,10 @@ fn main() -> ExitCode {
 }
 
 fn sizes() -> anyhow::Result<()> {
-    let folder = std::env::args_os().nth(1).map(PathBuf::from).context("usage: sizes FOLDER, such as dist")?;
+    let folder = std::env::args_os()
+        .nth(1)
+        .map(PathBuf::from)
+        .context("usage: sizes FOLDER, such as dist")?;
     let sizes = measure(&folder)?;
     for size in &sizes {
         println!(

@@ -49,7 +49,8 @@ pub(super) struct AskOptions {
     pub(super) model: Option<String>,
     #[command(flatten)]
     pub(super) sampling: SamplingOptions,
-    /// Give up if the whole answer is not there after so many seconds; 0 waits for volunteers for ever.
+    /// Give up if the whole answer is not there after so many seconds; 0 waits for volunteers for
+    /// ever.
     #[arg(long, default_value_t = 0)]
     pub(super) timeout: u64,
     /// Print one JSON object on stdout instead of the text.
@@ -93,7 +94,8 @@ pub(super) struct SamplingOptions {
     /// Keep this many of the likeliest tokens; 0 keeps all.
     #[arg(long)]
     pub(super) top_k: Option<u32>,
-    /// Seed of the draws: the same seed gives the same answer on any machine. Drawn at random if left out.
+    /// Seed of the draws: the same seed gives the same answer on any machine. Drawn at random if
+    /// left out.
     #[arg(long)]
     pub(super) seed: Option<u64>,
 }
@@ -133,7 +135,12 @@ impl SamplingOptions {
             // 32 bits: easy to read out and type again.
             None => u64::from(getrandom::u32()?),
         };
-        Ok(SamplingChoice { temperature_milli: self.temperature, top_k: self.top_k, top_p_milli: self.top_p, seed })
+        Ok(SamplingChoice {
+            temperature_milli: self.temperature,
+            top_k: self.top_k,
+            top_p_milli: self.top_p,
+            seed,
+        })
     }
 }
 
@@ -141,8 +148,10 @@ impl SamplingOptions {
 fn memory(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is not an amount of memory; write it like 512MiB or 2GiB");
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    let (number, shift) =
-        units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift))).unwrap_or((text, 0));
+    let (number, shift) = units
+        .iter()
+        .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)))
+        .unwrap_or((text, 0));
     let (whole, fraction) = number.trim().split_once('.').unwrap_or((number.trim(), ""));
     let whole: u64 = whole.parse().map_err(|_| wrong())?;
     let tenths: u64 = match fraction {
@@ -151,7 +160,10 @@ fn memory(text: &str) -> Result<u64, String> {
         _ => return Err(wrong()),
     };
     let unit = 1u64 << shift;
-    whole.checked_mul(unit).and_then(|bytes| bytes.checked_add(tenths * unit / 10)).ok_or_else(wrong)
+    whole
+        .checked_mul(unit)
+        .and_then(|bytes| bytes.checked_add(tenths * unit / 10))
+        .ok_or_else(wrong)
 }
 
 /// A decimal with up to three places, in thousandths, without going through a float.

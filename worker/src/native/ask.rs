@@ -17,7 +17,8 @@ use serde_json::json;
 use super::arguments::AskOptions;
 use super::home;
 
-/// How long the first connection may take before it is called a failure; later losses are ridden out.
+/// How long the first connection may take before it is called a failure; later losses are ridden
+/// out.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) async fn ask(options: AskOptions) -> anyhow::Result<ExitCode> {
@@ -65,7 +66,9 @@ pub(super) async fn ask(options: AskOptions) -> anyhow::Result<ExitCode> {
         match notice {
             None => bail!("the node stopped"),
             Some(Notice::Link(Link::Open)) => connected = true,
-            Some(Notice::Link(Link::Refused { reason })) => bail!("the server refused this node: {reason}"),
+            Some(Notice::Link(Link::Refused { reason })) => {
+                bail!("the server refused this node: {reason}")
+            }
             Some(Notice::Answer { event, .. }) => {
                 if answer.take(event)? {
                     break;
@@ -111,7 +114,10 @@ impl<'a> Answer<'a> {
     fn take(&mut self, event: AnswerEvent) -> anyhow::Result<bool> {
         match event {
             AnswerEvent::Waiting { model, missing } => {
-                eprintln!("{}; waiting (Ctrl-C cancels)", AnswerEvent::waiting_text(&model, &missing));
+                eprintln!(
+                    "{}; waiting (Ctrl-C cancels)",
+                    AnswerEvent::waiting_text(&model, &missing)
+                );
             }
             AnswerEvent::Resuming { reason } => {
                 if !self.text.is_empty() {
@@ -126,7 +132,9 @@ impl<'a> Answer<'a> {
                 for stage in &stages {
                     let layers = [stage.layers.first, stage.layers.end - 1];
                     eprintln!("{} computes {}", stage.node.name(), stage.layers);
-                    self.stages.push(json!({ "node": stage.node, "name": stage.node.name(), "layers": layers }));
+                    self.stages.push(
+                        json!({ "node": stage.node, "name": stage.node.name(), "layers": layers }),
+                    );
                 }
             }
             AnswerEvent::Token { token, text } => {
@@ -157,7 +165,11 @@ impl<'a> Answer<'a> {
 
     fn print(&self) -> anyhow::Result<()> {
         let after_first = self.token_ids.len().saturating_sub(1);
-        let rate = if self.decode_ms == 0 { 0.0 } else { after_first as f64 * 1000.0 / f64::from(self.decode_ms) };
+        let rate = if self.decode_ms == 0 {
+            0.0
+        } else {
+            after_first as f64 * 1000.0 / f64::from(self.decode_ms)
+        };
         if self.options.json {
             eprintln!();
             let object = json!({

@@ -12,7 +12,8 @@ fn folder(home: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     if let Some(home) = home {
         return Ok(home);
     }
-    let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let from =
+        |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     from("XDG_DATA_HOME")
         .or_else(|| from("LOCALAPPDATA"))
         .or_else(|| from("HOME").map(|home| home.join(".local/share")))
@@ -31,8 +32,9 @@ pub(super) async fn open(home: Option<PathBuf>) -> anyhow::Result<(Identity, Wei
 async fn identity(folder: &Path) -> anyhow::Result<Identity> {
     let mut fresh = [0; 32];
     getrandom::fill(&mut fresh).context("this system has no randomness")?;
-    let secret = platform::load_or_create_secret(folder, "node.key", || fresh)
-        .await
-        .with_context(|| format!("could not read or write this node's key in {}", folder.display()))?;
+    let secret =
+        platform::load_or_create_secret(folder, "node.key", || fresh).await.with_context(|| {
+            format!("could not read or write this node's key in {}", folder.display())
+        })?;
     Ok(Identity::from_seed(&secret))
 }

@@ -23,7 +23,10 @@ pub(super) async fn join(options: JoinOptions) -> anyhow::Result<ExitCode> {
     let transport = NativeTransport::new(NetConfig::for_server(&options.server));
     let (mut commands, receiver) = mpsc::channel(8);
     commands.try_send(Command::Connect { server: options.server })?;
-    commands.try_send(Command::Lend { backend: options.backend.into(), memory_bytes: options.memory })?;
+    commands.try_send(Command::Lend {
+        backend: options.backend.into(),
+        memory_bytes: options.memory,
+    })?;
     let (notices, mut refusals) = mpsc::unbounded();
     let mut log = Log::default();
     let running = run(node, transport, receiver, store, move |notice| {
@@ -75,10 +78,15 @@ struct Log {
 impl Log {
     fn say(&mut self, notice: &Notice) {
         match notice {
-            Notice::Identity { node } => eprintln!("this node is {} ({})", node.name(), node.short()),
+            Notice::Identity { node } => {
+                eprintln!("this node is {} ({})", node.name(), node.short())
+            }
             Notice::Link(Link::Open) => eprintln!("connected"),
             Notice::Link(Link::Lost { reason, retry_ms }) => {
-                eprintln!("lost the server ({reason}); trying again in {:.1} s", f64::from(*retry_ms) / 1000.0);
+                eprintln!(
+                    "lost the server ({reason}); trying again in {:.1} s",
+                    f64::from(*retry_ms) / 1000.0
+                );
             }
             Notice::Lending(lending) => {
                 let layers = lending.layers.map(|layers| layers.to_string());
@@ -88,9 +96,15 @@ impl Log {
                 }
                 let model = lending.model.as_deref().unwrap_or("the model");
                 match (&lending.phase, layers) {
-                    (LendingPhase::Waiting, _) => eprintln!("computing with {} ({})", lending.backend, lending.adapter),
-                    (LendingPhase::Fetching, Some(layers)) => eprintln!("fetching {layers} of {model}"),
-                    (LendingPhase::Serving, Some(layers)) => eprintln!("serving {layers} of {model}"),
+                    (LendingPhase::Waiting, _) => {
+                        eprintln!("computing with {} ({})", lending.backend, lending.adapter)
+                    }
+                    (LendingPhase::Fetching, Some(layers)) => {
+                        eprintln!("fetching {layers} of {model}")
+                    }
+                    (LendingPhase::Serving, Some(layers)) => {
+                        eprintln!("serving {layers} of {model}")
+                    }
                     (LendingPhase::Failed { reason }, _) => eprintln!("{reason}"),
                     _ => {}
                 }

@@ -12,7 +12,11 @@ use super::arguments::{LocalBackend, LocalOptions};
 pub(super) async fn local(options: LocalOptions) -> anyhow::Result<ExitCode> {
     let model = Model::open(&options.models, &options.model)?;
     let choice = options.sampling.choice()?;
-    let question = Question { prompt: &options.prompt, sampling: choice, max_tokens: options.sampling.max_tokens };
+    let question = Question {
+        prompt: &options.prompt,
+        sampling: choice,
+        max_tokens: options.sampling.max_tokens,
+    };
     let backend = match options.backend {
         LocalBackend::Scalar => BackendChoice::Scalar,
         LocalBackend::Cpu => BackendChoice::Cpu,

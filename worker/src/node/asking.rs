@@ -5,9 +5,10 @@
 //!                                   ▲                          │
 //!                                   └── a stage is gone: again, with all tokens so far
 //! ```
-//! The prompt goes out in steps of up to 128 tokens, all at once, so that the stages overlap; then one token at a time. An answer that breaks off is asked
-//! for again, in a new session without whoever it broke off at. The tokens so far are its prompt then: arithmetic is exact and a draw depends on
-//! nothing but seed and place, so the text goes on as if nothing had been.
+//! The prompt goes out in steps of up to 128 tokens, all at once, so that the stages overlap; then
+//! one token at a time. An answer that breaks off is asked for again, in a new session without
+//! whoever it broke off at. The tokens so far are its prompt then: arithmetic is exact and a draw
+//! depends on nothing but seed and place, so the text goes on as if nothing had been.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -115,11 +116,14 @@ struct SessionEnd<'a> {
 const MAX_ASKS: usize = 8;
 /// Bytes of a prompt: more than any context here holds, little enough to tokenise at once.
 const MAX_PROMPT_BYTES: usize = 64 * 1024;
-/// The longest a single step may take, connecting included: a slow swarm is slow, but a silent one is broken.
+/// The longest a single step may take, connecting included: a slow swarm is slow, but a silent one
+/// is broken.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
-/// So long after a token the stages are asked whether they are there: a step of one row takes the slowest of them less.
+/// So long after a token the stages are asked whether they are there: a step of one row takes the
+/// slowest of them less.
 const SUSPICION: Duration = Duration::from_secs(2);
-/// So long they may take to say so: they do between two batches. Whoever is frozen (a laptop's lid closed, a network gone without a word) does not.
+/// So long they may take to say so: they do between two batches. Whoever is frozen (a laptop's lid
+/// closed, a network gone without a word) does not.
 const PONG_TIMEOUT: Duration = Duration::from_secs(4);
 /// Routes in a row that bring no token: then the swarm, or the question, is at fault.
 const MAX_VAIN: u32 = 5;
@@ -132,7 +136,8 @@ const MAX_SEED: u64 = (1 << 53) - 1;
 
 impl State {
     pub(super) fn is_in(&self, session: SessionId, node: NodeId) -> bool {
-        self.running().any(|running| running.session.id == session && includes(&running.session, node))
+        self.running()
+            .any(|running| running.session.id == session && includes(&running.session, node))
     }
 
     pub(super) fn uses(&self, peer: NodeId) -> bool {
@@ -141,18 +146,28 @@ impl State {
     }
 
     pub(super) fn sessions_with(&self, peer: NodeId) -> Vec<SessionId> {
-        self.running().filter(|running| includes(&running.session, peer)).map(|running| running.session.id).collect()
+        self.running()
+            .filter(|running| includes(&running.session, peer))
+            .map(|running| running.session.id)
+            .collect()
     }
 
     /// What is known of a session of ours, running or just over.
     pub(super) fn known(&self, id: SessionId) -> Option<Known<'_>> {
-        let running = self.asks.values().find_map(|asking| match (&asking.phase, &asking.progress) {
-            (Phase::Running(running), Some(progress)) if running.session.id == id => {
-                Some(Known { session: &running.session, fed: progress.fed(), prompt: progress.prompt })
-            }
-            _ => None,
-        });
-        running.or_else(|| self.ended.get(&id).map(|e| Known { session: &e.session, fed: e.fed, prompt: e.prompt }))
+        let running =
+            self.asks.values().find_map(|asking| match (&asking.phase, &asking.progress) {
+                (Phase::Running(running), Some(progress)) if running.session.id == id => {
+                    Some(Known {
+                        session: &running.session,
+                        fed: progress.fed(),
+                        prompt: progress.prompt,
+                    })
+                }
+                _ => None,
+            });
+        running.or_else(|| {
+            self.ended.get(&id).map(|e| Known { session: &e.session, fed: e.fed, prompt: e.prompt })
+        })
     }
 
     /// A stage of a session is there.
@@ -200,13 +215,18 @@ impl Node {
     pub(super) fn ask(&mut self, ask: Ask, now: Duration) {
         let number = ask.ask;
         let fault = if self.asking.asks.len() >= MAX_ASKS {
-            Some(format!("{MAX_ASKS} questions are being answered already; wait for one, or cancel it"))
+            Some(format!(
+                "{MAX_ASKS} questions are being answered already; wait for one, or cancel it"
+            ))
         } else if self.asking.asks.contains_key(&number) {
             Some("this question is being answered already".to_owned())
         } else if ask.prompt.trim().is_empty() {
             Some("the question is empty; write something first".to_owned())
         } else if ask.prompt.len() > MAX_PROMPT_BYTES {
-            Some(format!("the question has {} bytes; at most {MAX_PROMPT_BYTES} can be sent", ask.prompt.len()))
+            Some(format!(
+                "the question has {} bytes; at most {MAX_PROMPT_BYTES} can be sent",
+                ask.prompt.len()
+            ))
         } else if ask.sampling.seed > MAX_SEED {
             Some(format!("the seed is {}; at most {MAX_SEED} is allowed", ask.sampling.seed))
         } else if ask.max_tokens == Some(0) {
@@ -220,7 +240,8 @@ impl Node {
             self.notice(Notice::Answer { ask: number, event: AnswerEvent::Failed { reason } });
             return;
         }
-        let asking = Asking { ask, phase: Phase::Preparing, progress: None, avoid: Vec::new(), vain: 0 };
+        let asking =
+            Asking { ask, phase: Phase::Preparing, progress: None, avoid: Vec::new(), vain: 0 };
         self.asking.asks.insert(number, asking);
         self.prepare(number, now);
     }
@@ -232,10 +253,14 @@ impl Node {
             return;
         }
         let wanted = asking.ask.model.as_deref();
-        let Some(model) = self.models.iter().find(|model| wanted.is_none_or(|name| name == model.name)) else {
+        let Some(model) =
+            self.models.iter().find(|model| wanted.is_none_or(|name| name == model.name))
+        else {
             let known: Vec<&str> = self.models.iter().map(|model| model.name.as_str()).collect();
             let reason = match wanted {
-                Some(name) => format!("this swarm has no model {name:?}; it has {}", known.join(", ")),
+                Some(name) => {
+                    format!("this swarm has no model {name:?}; it has {}", known.join(", "))
+                }
                 None => "this swarm has no model yet".to_owned(),
             };
             self.fail_ask(number, &reason, now);
@@ -260,12 +285,16 @@ impl Node {
     }
 
     fn prompt_tokens(&self, number: u32, model: ModelId) -> Result<Vec<u32>, String> {
-        let (Some(asking), Some(manifest), Some(tokenizer)) =
-            (self.asking.asks.get(&number), self.manifests.get(&model), self.tokenizers.get(&model))
-        else {
+        let (Some(asking), Some(manifest), Some(tokenizer)) = (
+            self.asking.asks.get(&number),
+            self.manifests.get(&model),
+            self.tokenizers.get(&model),
+        ) else {
             return Err("the model is not ready".to_owned());
         };
-        let tokens = tokenizer.encode_chat(&manifest.chat, &asking.ask.prompt).map_err(|error| error.to_string())?;
+        let tokens = tokenizer
+            .encode_chat(&manifest.chat, &asking.ask.prompt)
+            .map_err(|error| error.to_string())?;
         let limit = manifest.config.max_positions.min(MAX_POSITIONS) as usize;
         if tokens.len() >= limit {
             let name = &manifest.name;
@@ -278,20 +307,35 @@ impl Node {
         Ok(tokens)
     }
 
-    pub(super) fn asking_manifest(&mut self, _model: ModelId, failure: Option<&str>, now: Duration) {
+    pub(super) fn asking_manifest(
+        &mut self,
+        _model: ModelId,
+        failure: Option<&str>,
+        now: Duration,
+    ) {
         self.continue_preparing(failure, now);
     }
 
-    pub(super) fn asking_tokenizer(&mut self, _model: ModelId, failure: Option<&str>, now: Duration) {
+    pub(super) fn asking_tokenizer(
+        &mut self,
+        _model: ModelId,
+        failure: Option<&str>,
+        now: Duration,
+    ) {
         self.continue_preparing(failure, now);
     }
 
     fn continue_preparing(&mut self, failure: Option<&str>, now: Duration) {
         let preparing = |asking: &Asking| matches!(asking.phase, Phase::Preparing);
-        let numbers: Vec<u32> = self.asking.asks.iter().filter(|(_, a)| preparing(a)).map(|(n, _)| *n).collect();
+        let numbers: Vec<u32> =
+            self.asking.asks.iter().filter(|(_, a)| preparing(a)).map(|(n, _)| *n).collect();
         for number in numbers {
             match failure {
-                Some(reason) => self.fail_ask(number, &format!("could not get the model's description: {reason}"), now),
+                Some(reason) => self.fail_ask(
+                    number,
+                    &format!("could not get the model's description: {reason}"),
+                    now,
+                ),
                 None => self.prepare(number, now),
             }
         }
@@ -301,7 +345,8 @@ impl Node {
         self.continue_preparing(None, now);
     }
 
-    /// Questions without a route are asked again when the link is back; running answers go on without the server.
+    /// Questions without a route are asked again when the link is back; running answers go on
+    /// without the server.
     pub(super) fn asking_link_lost(&mut self) {
         for asking in self.asking.asks.values_mut() {
             if matches!(asking.phase, Phase::Waiting { .. }) {
@@ -311,9 +356,16 @@ impl Node {
     }
 
     pub(super) fn waiting(&mut self, request: RequestId, missing: Vec<LayerRange>) {
-        let Some(Asking { phase: Phase::Waiting { model }, .. }) = self.asking.asks.get(&request.0) else { return };
-        let model = self.manifests.get(model).map_or_else(String::new, |manifest| manifest.name.clone());
-        self.notice(Notice::Answer { ask: request.0, event: AnswerEvent::Waiting { model, missing } });
+        let Some(Asking { phase: Phase::Waiting { model }, .. }) = self.asking.asks.get(&request.0)
+        else {
+            return;
+        };
+        let model =
+            self.manifests.get(model).map_or_else(String::new, |manifest| manifest.name.clone());
+        self.notice(Notice::Answer {
+            ask: request.0,
+            event: AnswerEvent::Waiting { model, missing },
+        });
     }
 
     pub(super) fn routed(&mut self, request: RequestId, session: Session, now: Duration) {
@@ -324,7 +376,11 @@ impl Node {
         );
         if !waiting || session.requester != self.me {
             let reason = "the question was withdrawn".to_owned();
-            self.say_to_server(&ToServer::EndSession { session: session.id, reason, culprit: None });
+            self.say_to_server(&ToServer::EndSession {
+                session: session.id,
+                reason,
+                culprit: None,
+            });
             return;
         }
         let drawn = match self.begin(number, session.model, now) {
@@ -342,13 +398,21 @@ impl Node {
         let Some(progress) = &asking.progress else { return };
         let event = AnswerEvent::Route {
             session: session.id.to_string(),
-            stages: session.stages.iter().map(|s| StageView { node: s.node, layers: s.layers }).collect(),
+            stages: session
+                .stages
+                .iter()
+                .map(|s| StageView { node: s.node, layers: s.layers })
+                .collect(),
             sampling: progress.sampling,
             prompt_tokens: progress.prompt,
         };
         let (tokens, sampling) = (progress.tokens.clone(), progress.sampling);
-        let running =
-            Running { session: session.clone(), deadline: now + STEP_TIMEOUT, suspicious: None, silent: None };
+        let running = Running {
+            session: session.clone(),
+            deadline: now + STEP_TIMEOUT,
+            suspicious: None,
+            silent: None,
+        };
         asking.phase = Phase::Running(Box::new(running));
         self.notice(Notice::Answer { ask: number, event });
         for event in drawn {
@@ -361,18 +425,31 @@ impl Node {
         let mut position = 0;
         for (step, tokens) in tokens.chunks(MAX_ROWS).enumerate() {
             let sampling = (step + 1 == steps).then_some(sampling);
-            let frame = PeerFrame::Step { session: session.id, position, tokens: tokens.to_vec(), sampling };
+            let frame = PeerFrame::Step {
+                session: session.id,
+                position,
+                tokens: tokens.to_vec(),
+                sampling,
+            };
             position += u32::try_from(tokens.len()).unwrap_or(u32::MAX);
             self.send_peer(session.stages[0].node, frame);
         }
     }
 
-    /// The first route: from here on there is something to lose. Gives what was drawn before, to be told again.
-    fn begin(&mut self, number: u32, model: ModelId, now: Duration) -> Result<Vec<AnswerEvent>, String> {
+    /// The first route: from here on there is something to lose. Gives what was drawn before, to be
+    /// told again.
+    fn begin(
+        &mut self,
+        number: u32,
+        model: ModelId,
+        now: Duration,
+    ) -> Result<Vec<AnswerEvent>, String> {
         let tokens = self.prompt_tokens(number, model)?;
-        let (Some(manifest), Some(tokenizer), Some(asking)) =
-            (self.manifests.get(&model), self.tokenizers.get(&model), self.asking.asks.get_mut(&number))
-        else {
+        let (Some(manifest), Some(tokenizer), Some(asking)) = (
+            self.manifests.get(&model),
+            self.tokenizers.get(&model),
+            self.asking.asks.get_mut(&number),
+        ) else {
             return Err("the model is not ready".to_owned());
         };
         if asking.progress.is_some() {
@@ -403,7 +480,9 @@ impl Node {
             if token >= progress.vocab || progress.end_tokens.contains(&token) {
                 return Err("the answer cannot go on: it has a token that is not one of its kind. Ask again".to_owned());
             }
-            if progress.received + 1 >= progress.max_tokens || progress.fed() + 1 >= progress.max_positions {
+            if progress.received + 1 >= progress.max_tokens
+                || progress.fed() + 1 >= progress.max_positions
+            {
                 return Err("the answer cannot go on: it is whole already".to_owned());
             }
             progress.tokens.push(token);
@@ -414,10 +493,20 @@ impl Node {
         Ok(told)
     }
 
-    pub(super) fn token(&mut self, from: NodeId, id: SessionId, position: u32, token: u32, now: Duration) {
+    pub(super) fn token(
+        &mut self,
+        from: NodeId,
+        id: SessionId,
+        position: u32,
+        token: u32,
+        now: Duration,
+    ) {
         let Some(number) = self.asking.ask_of(id) else { return };
         let Some(asking) = self.asking.asks.get_mut(&number) else { return };
-        let (Phase::Running(running), Some(progress)) = (&mut asking.phase, &mut asking.progress) else { return };
+        let (Phase::Running(running), Some(progress)) = (&mut asking.phase, &mut asking.progress)
+        else {
+            return;
+        };
         let expected_from = running.session.stages.last().map(|stage| stage.node);
         if expected_from != Some(from) || position != progress.fed() || token >= progress.vocab {
             let fault = "it sent a token that was not asked of it";
@@ -441,13 +530,17 @@ impl Node {
             return;
         }
         let mut text = progress.stream.push(token);
-        let full = progress.received >= progress.max_tokens || progress.fed() + 1 >= progress.max_positions;
+        let full = progress.received >= progress.max_tokens
+            || progress.fed() + 1 >= progress.max_positions;
         if full {
             text.push_str(&progress.stream.finish());
         } else {
             progress.tokens.push(token);
             let (first, sampling) = (running.session.stages[0].node, Some(progress.sampling));
-            self.send_peer(first, PeerFrame::Step { session: id, position, tokens: vec![token], sampling });
+            self.send_peer(
+                first,
+                PeerFrame::Step { session: id, position, tokens: vec![token], sampling },
+            );
         }
         self.notice(Notice::Answer { ask: number, event: AnswerEvent::Token { token, text } });
         if full {
@@ -488,20 +581,32 @@ impl Node {
     fn fail_ask(&mut self, number: u32, reason: &str, now: Duration) {
         let Some(asking) = self.asking.asks.remove(&number) else { return };
         let reason = reason.to_owned();
-        self.notice(Notice::Answer { ask: number, event: AnswerEvent::Failed { reason: reason.clone() } });
+        self.notice(Notice::Answer {
+            ask: number,
+            event: AnswerEvent::Failed { reason: reason.clone() },
+        });
         self.close_ask(asking, &reason, false, now);
     }
 
     /// For good: whoever is at fault is here.
     fn fail_ask_of(&mut self, session: SessionId, reason: &str, now: Duration) {
         if let Some(number) = self.asking.ask_of(session) {
-            let reason = format!("the answer stopped: {reason}. The text so far is kept; ask again to get a whole one");
+            let reason = format!(
+                "the answer stopped: {reason}. The text so far is kept; ask again to get a whole one"
+            );
             self.fail_ask(number, &reason, now);
         }
     }
 
-    /// A session of ours cannot go on: its answer does in another, without the culprit, if one is known and can be spared.
-    pub(super) fn resume_ask_of(&mut self, id: SessionId, reason: &str, culprit: Option<NodeId>, now: Duration) {
+    /// A session of ours cannot go on: its answer does in another, without the culprit, if one is
+    /// known and can be spared.
+    pub(super) fn resume_ask_of(
+        &mut self,
+        id: SessionId,
+        reason: &str,
+        culprit: Option<NodeId>,
+        now: Duration,
+    ) {
         let Some(number) = self.asking.ask_of(id) else { return };
         let Some(asking) = self.asking.asks.get_mut(&number) else { return };
         asking.vain += 1;
@@ -515,7 +620,9 @@ impl Node {
                 asking.avoid.remove(0);
             }
         }
-        let Phase::Running(running) = std::mem::replace(&mut asking.phase, Phase::Preparing) else { return };
+        let Phase::Running(running) = std::mem::replace(&mut asking.phase, Phase::Preparing) else {
+            return;
+        };
         let known = asking.progress.as_ref().map(|progress| (progress.prompt, progress.fed()));
         tracing::info!(session = %id, reason, "an answer goes on elsewhere");
         let event = AnswerEvent::Resuming { reason: reason.to_owned() };
@@ -540,8 +647,15 @@ impl Node {
         }
     }
 
-    /// Tells every stage, and the server, that the session is over, and stays ready to sign the last receipts.
-    fn close_session(&mut self, session: Session, known: (u32, u32), end: SessionEnd<'_>, now: Duration) {
+    /// Tells every stage, and the server, that the session is over, and stays ready to sign the
+    /// last receipts.
+    fn close_session(
+        &mut self,
+        session: Session,
+        known: (u32, u32),
+        end: SessionEnd<'_>,
+        now: Duration,
+    ) {
         let SessionEnd { reason, culprit, is_whole } = end;
         let (prompt, fed) = known;
         let id = session.id;
@@ -551,11 +665,13 @@ impl Node {
         let reason = clip_reason(reason);
         self.say_to_server(&ToServer::EndSession { session: id, reason, culprit });
         let settled = now + if is_whole { RECEIPTS_GRACE } else { BROKEN_GRACE };
-        let ended = Ended { session, prompt, fed, settled, is_settling: true, until: now + RECEIPTS_GRACE };
+        let ended =
+            Ended { session, prompt, fed, settled, is_settling: true, until: now + RECEIPTS_GRACE };
         self.asking.ended.insert(id, ended);
     }
 
-    /// Asks stages whether they are there where no token comes, and goes on without those that do not say so.
+    /// Asks stages whether they are there where no token comes, and goes on without those that do
+    /// not say so.
     fn look_after_stages(&mut self, now: Duration) {
         let (mut pings, mut gone) = (Vec::new(), Vec::new());
         for asking in self.asking.asks.values_mut() {
@@ -564,7 +680,8 @@ impl Node {
             match &running.silent {
                 Some((silent, until)) if now >= *until => {
                     gone.extend(silent.first().map(|stage| (id, *stage)));
-                    // Of several that are gone the server may know, or the next look finds out. If all are there, they are slow.
+                    // Of several that are gone the server may know, or the next look finds out. If
+                    // all are there, they are slow.
                     (running.silent, running.suspicious) = (None, Some(now + SUSPICION));
                 }
                 None if running.suspicious.is_some_and(|at| now >= at) => {
@@ -587,23 +704,38 @@ impl Node {
 
     pub(super) fn asking_tick(&mut self, now: Duration) {
         self.look_after_stages(now);
-        let late: Vec<SessionId> =
-            self.asking.running().filter(|running| now >= running.deadline).map(|r| r.session.id).collect();
+        let late: Vec<SessionId> = self
+            .asking
+            .running()
+            .filter(|running| now >= running.deadline)
+            .map(|r| r.session.id)
+            .collect();
         for id in late {
-            self.resume_ask_of(id, &format!("no token came for {} s", STEP_TIMEOUT.as_secs()), None, now);
+            self.resume_ask_of(
+                id,
+                &format!("no token came for {} s", STEP_TIMEOUT.as_secs()),
+                None,
+                now,
+            );
         }
         for ended in self.asking.ended.values_mut() {
             ended.is_settling &= now < ended.settled;
         }
-        let over: Vec<SessionId> =
-            self.asking.ended.iter().filter(|(_, ended)| now >= ended.until).map(|(id, _)| *id).collect();
+        let over: Vec<SessionId> = self
+            .asking
+            .ended
+            .iter()
+            .filter(|(_, ended)| now >= ended.until)
+            .map(|(id, _)| *id)
+            .collect();
         for id in over {
             self.asking.ended.remove(&id);
             self.asking.signed_to.retain(|(session, _), _| *session != id);
         }
     }
 
-    /// True while an answer runs, or its last receipts may still come: a program that asks stays until then.
+    /// True while an answer runs, or its last receipts may still come: a program that asks stays
+    /// until then.
     #[must_use]
     pub fn is_settling(&self) -> bool {
         let unsigned = |ended: &Ended| {
@@ -619,7 +751,9 @@ impl Node {
 
 fn sampling_fault(ask: &Ask) -> Option<String> {
     match ask.sampling.temperature_milli {
-        Some(milli) if milli != 0 && !(MIN_TEMPERATURE_MILLI..=MAX_TEMPERATURE_MILLI).contains(&milli) => {
+        Some(milli)
+            if milli != 0 && !(MIN_TEMPERATURE_MILLI..=MAX_TEMPERATURE_MILLI).contains(&milli) =>
+        {
             Some(format!(
                 "the temperature is {}; use 0, or {} to {}",
                 f64::from(milli) / 1000.0,
@@ -628,7 +762,9 @@ fn sampling_fault(ask: &Ask) -> Option<String> {
             ))
         }
         _ => match ask.sampling.top_p_milli {
-            Some(milli) if !(1..=1000).contains(&milli) => Some("top-p must be above 0 and at most 1".to_owned()),
+            Some(milli) if !(1..=1000).contains(&milli) => {
+                Some("top-p must be above 0 and at most 1".to_owned())
+            }
             _ => None,
         },
     }

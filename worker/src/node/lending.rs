@@ -1,9 +1,11 @@
-//! The node as a volunteer: what it computes with, what the server assigned, and the weights on their way here.
+//! The node as a volunteer: what it computes with, what the server assigned, and the weights on
+//! their way here.
 //!
 //! ```text
 //! Idle -Lend-> Starting -EngineReady-> Waiting -Assign-> Fetching -all loaded-> Serving
 //! ```
-//! A new assignment changes what is loaded, not what runs: parts that a running session needs stay until it ends.
+//! A new assignment changes what is loaded, not what runs: parts that a running session needs stay
+//! until it ends.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,13 +60,24 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 impl State {
     /// The model and layers that are loaded and announced.
     pub(super) fn holding(&self) -> Option<(ModelId, LayerRange)> {
-        self.assignment.as_ref().filter(|assignment| assignment.holding).map(|a| (a.model, a.layers))
+        self.assignment
+            .as_ref()
+            .filter(|assignment| assignment.holding)
+            .map(|a| (a.model, a.layers))
     }
 
     /// True if every part for `layers` of `model` is in the engine.
-    pub(super) fn can_serve(&self, model: ModelId, manifest: &Manifest, layers: LayerRange) -> bool {
+    pub(super) fn can_serve(
+        &self,
+        model: ModelId,
+        manifest: &Manifest,
+        layers: LayerRange,
+    ) -> bool {
         self.loaded_model == Some(model)
-            && manifest.blobs_for(layers.indices()).iter().all(|(role, _)| self.loaded.contains(role))
+            && manifest
+                .blobs_for(layers.indices())
+                .iter()
+                .all(|(role, _)| self.loaded.contains(role))
     }
 
     fn is_lending(&self) -> bool {
@@ -92,8 +105,8 @@ impl Node {
         self.tell_lending();
     }
 
-    /// Everything goes on as it was; the person sees what computes now. The server keeps the old speed for its plans and hears of the new one from
-    /// the steps.
+    /// Everything goes on as it was; the person sees what computes now. The server keeps the old
+    /// speed for its plans and hears of the new one from the steps.
     pub(super) fn engine_replaced(&mut self, engine: EngineDescription) {
         if self.lending.engine.is_some() {
             self.lending.engine = Some(engine);
@@ -145,16 +158,27 @@ impl Node {
             self.tell_lending();
             return;
         };
-        if self.lending.assignment.as_ref().is_some_and(|held| held.model == model && held.layers == layers) {
+        if self
+            .lending
+            .assignment
+            .as_ref()
+            .is_some_and(|held| held.model == model && held.layers == layers)
+        {
             self.continue_fetching(now);
             return;
         }
-        self.lending.assignment = Some(Assignment { model, layers, parts: Vec::new(), holding: false });
+        self.lending.assignment =
+            Some(Assignment { model, layers, parts: Vec::new(), holding: false });
         self.lending.phase = LendingPhase::Fetching;
         self.continue_fetching(now);
     }
 
-    pub(super) fn lending_manifest(&mut self, model: ModelId, failure: Option<&str>, now: Duration) {
+    pub(super) fn lending_manifest(
+        &mut self,
+        model: ModelId,
+        failure: Option<&str>,
+        now: Duration,
+    ) {
         if self.lending.assignment.as_ref().is_none_or(|assignment| assignment.model != model) {
             return;
         }
@@ -164,7 +188,8 @@ impl Node {
         }
     }
 
-    /// Takes the assignment one step further: manifest, then every missing part, then word to the server.
+    /// Takes the assignment one step further: manifest, then every missing part, then word to the
+    /// server.
     fn continue_fetching(&mut self, now: Duration) {
         let Some(assignment) = &mut self.lending.assignment else { return };
         let model = assignment.model;
@@ -173,8 +198,10 @@ impl Node {
             return;
         };
         if assignment.layers.end > manifest.config.layers {
-            let reason =
-                format!("the server assigned {}, but the model has {}", assignment.layers, manifest.config.layers);
+            let reason = format!(
+                "the server assigned {}, but the model has {}",
+                assignment.layers, manifest.config.layers
+            );
             self.fetch_failed(&reason, now);
             return;
         }
@@ -187,8 +214,12 @@ impl Node {
             self.lending.fetching.clear();
             self.lending.loaded_model = Some(model);
         }
-        let missing: Vec<(BlobRole, BlobRef)> =
-            assignment.parts.iter().filter(|(role, _)| !self.lending.loaded.contains(role)).copied().collect();
+        let missing: Vec<(BlobRole, BlobRef)> = assignment
+            .parts
+            .iter()
+            .filter(|(role, _)| !self.lending.loaded.contains(role))
+            .copied()
+            .collect();
         if missing.is_empty() {
             if !assignment.holding {
                 assignment.holding = true;
@@ -203,7 +234,12 @@ impl Node {
             for (role, blob) in missing {
                 if let Entry::Vacant(entry) = self.lending.fetching.entry(role) {
                     entry.insert(0);
-                    self.actions.push(Action::FetchBlob { model, manifest: Arc::clone(&manifest), role, blob });
+                    self.actions.push(Action::FetchBlob {
+                        model,
+                        manifest: Arc::clone(&manifest),
+                        role,
+                        blob,
+                    });
                 }
             }
         }
@@ -217,7 +253,13 @@ impl Node {
         }
     }
 
-    pub(super) fn blob_loaded(&mut self, model: ModelId, role: BlobRole, result: Result<(), String>, now: Duration) {
+    pub(super) fn blob_loaded(
+        &mut self,
+        model: ModelId,
+        role: BlobRole,
+        result: Result<(), String>,
+        now: Duration,
+    ) {
         if self.lending.loaded_model != Some(model) {
             return;
         }
@@ -233,7 +275,9 @@ impl Node {
 
     fn fetch_failed(&mut self, reason: &str, now: Duration) {
         let seconds = FETCH_RETRY.as_secs();
-        let reason = format!("could not get the weights: {reason}; nothing is lost, trying again in {seconds} s");
+        let reason = format!(
+            "could not get the weights: {reason}; nothing is lost, trying again in {seconds} s"
+        );
         self.lending.phase = LendingPhase::Failed { reason };
         self.lending.retry_at = Some(now + FETCH_RETRY);
         self.tell_lending();
@@ -270,7 +314,8 @@ impl Node {
         }
     }
 
-    /// Tells the server the counters, if they changed. Also at the end of a session, so that who asked can read them at once.
+    /// Tells the server the counters, if they changed. Also at the end of a session, so that who
+    /// asked can read them at once.
     pub(super) fn report(&mut self, now: Duration) {
         let report = Report {
             tokens: self.lending.statistics.rows,
@@ -319,8 +364,14 @@ impl Node {
             .sum();
         Lending {
             phase: state.phase.clone(),
-            backend: state.engine.as_ref().map_or_else(String::new, |engine| engine.backend.clone()),
-            adapter: state.engine.as_ref().map_or_else(String::new, |engine| engine.adapter.clone()),
+            backend: state
+                .engine
+                .as_ref()
+                .map_or_else(String::new, |engine| engine.backend.clone()),
+            adapter: state
+                .engine
+                .as_ref()
+                .map_or_else(String::new, |engine| engine.adapter.clone()),
             note: state.engine.as_ref().and_then(|engine| engine.note.clone()),
             model: manifest.map(|manifest| manifest.name.clone()),
             layers: assignment.map(|assignment| assignment.layers),

@@ -34,7 +34,8 @@ enum LinkState {
 
 /// The first wait after a lost link. Short, because most losses are a server that restarts.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
-/// The longest wait: a volunteer who leaves the page open overnight finds it lending in the morning.
+/// The longest wait: a volunteer who leaves the page open overnight finds it lending in the
+/// morning.
 const LAST_RETRY: Duration = Duration::from_secs(30);
 /// Dialling and proving together.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
@@ -48,11 +49,13 @@ impl Link {
         self.state == LinkState::Off
     }
 
-    /// Doubles from [`FIRST_RETRY`] to [`LAST_RETRY`], then is stretched by up to a half, by the node's own id and the attempt, so
-    /// that the nodes of a restarted server do not all come back in the same instant.
+    /// Doubles from [`FIRST_RETRY`] to [`LAST_RETRY`], then is stretched by up to a half, by the
+    /// node's own id and the attempt, so that the nodes of a restarted server do not all come back
+    /// in the same instant.
     fn retry_after(&self, spread: u8) -> Duration {
         let doubled = FIRST_RETRY.saturating_mul(1 << self.attempts.min(10)).min(LAST_RETRY);
-        let part = u32::from(spread.wrapping_mul(37).wrapping_add((self.attempts % 251) as u8 ^ 0x5a));
+        let part =
+            u32::from(spread.wrapping_mul(37).wrapping_add((self.attempts % 251) as u8 ^ 0x5a));
         doubled + doubled * part / 512
     }
 }
@@ -67,7 +70,8 @@ impl Node {
     fn dial(&mut self, now: Duration) {
         self.link.state = LinkState::Opening(now + OPEN_TIMEOUT);
         self.notice(Notice::Link(page::Link::Connecting));
-        self.actions.push(Action::Transport(net::Command::OpenServer { url: self.link.url.clone() }));
+        self.actions
+            .push(Action::Transport(net::Command::OpenServer { url: self.link.url.clone() }));
     }
 
     pub(super) fn server_open(&mut self) {
@@ -81,7 +85,8 @@ impl Node {
     pub(super) fn server_message(&mut self, message: FromServer, now: Duration) {
         match message {
             FromServer::Challenge { nonce } => {
-                let signature = self.identity.sign(Purpose::Challenge, &challenge_bytes(&nonce, self.me));
+                let signature =
+                    self.identity.sign(Purpose::Challenge, &challenge_bytes(&nonce, self.me));
                 self.say_in_handshake(&ToServer::Prove { signature });
             }
             FromServer::Welcome { ice_servers, models } => {
@@ -109,7 +114,9 @@ impl Node {
                 self.resume_ask_of(session, &reason, culprit, now);
             }
             FromServer::Signal { from, signal } => self.signal_in(from, signal),
-            FromServer::ReceiptResult { receipt, verdict } => self.receipt_result(receipt, verdict, now),
+            FromServer::ReceiptResult { receipt, verdict } => {
+                self.receipt_result(receipt, verdict, now)
+            }
         }
     }
 
@@ -140,7 +147,8 @@ impl Node {
 /// `http://host` → `ws://host/api/v1/socket`.
 fn socket_url(server: &str) -> String {
     let server = server.trim_end_matches('/');
-    let socket = server.strip_prefix("http").map_or_else(|| server.to_owned(), |rest| format!("ws{rest}"));
+    let socket =
+        server.strip_prefix("http").map_or_else(|| server.to_owned(), |rest| format!("ws{rest}"));
     format!("{socket}/api/v1/socket")
 }
 

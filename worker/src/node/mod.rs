@@ -1,7 +1,8 @@
 //! The node as a state machine: what happens, and when.
 //!
-//! `handle(input, now)` takes one thing that happened and returns what to do about it. There is no I/O here, no clock and no
-//! randomness; [`crate::run`] drives it. A node is up to three things at once, each with a file:
+//! `handle(input, now)` takes one thing that happened and returns what to do about it. There is no
+//! I/O here, no clock and no randomness; [`crate::run`] drives it. A node is up to three things at
+//! once, each with a file:
 //!
 //! | file | the node as | speaks with |
 //! |---|---|---|
@@ -12,7 +13,8 @@
 //! | `receipts` | both sides of a receipt | peers, server |
 //! | `peers` | the keeper of its connections | peers |
 //!
-//! A frame for this very node (a page that both asks and serves) does not leave it: it goes round through `loopback`.
+//! A frame for this very node (a page that both asks and serves) does not leave it: it goes round
+//! through `loopback`.
 
 mod asking;
 mod lending;
@@ -50,7 +52,8 @@ pub enum Input {
     Tick,
 }
 
-/// How often [`Input::Tick`] comes: fine enough for the shortest time-out here, coarse enough to cost nothing.
+/// How often [`Input::Tick`] comes: fine enough for the shortest time-out here, coarse enough to
+/// cost nothing.
 pub const TICK: Duration = Duration::from_millis(250);
 
 /// What the machine (engine, weight store) has finished.
@@ -266,7 +269,8 @@ impl Node {
         self.me
     }
 
-    /// Takes one thing that happened at `now` (since the node started) and says what to do, in order.
+    /// Takes one thing that happened at `now` (since the node started) and says what to do, in
+    /// order.
     pub fn handle(&mut self, input: Input, now: Duration) -> Vec<Action> {
         match input {
             Input::Command(command) => self.command(command, now),
@@ -302,16 +306,22 @@ impl Node {
             net::Event::ServerOpen => self.server_open(),
             net::Event::ServerMessage { message } => match codec::decode_from_server(&message) {
                 Ok(message) => self.server_message(message, now),
-                Err(error) => self.server_lost(format!("the server sent something unreadable: {error}"), now),
+                Err(error) => {
+                    self.server_lost(format!("the server sent something unreadable: {error}"), now)
+                }
             },
             net::Event::ServerClosed { reason } => self.server_lost(reason, now),
             net::Event::Signal { peer, signal } => self.signal_out(peer, signal),
             net::Event::PeerOpen { peer } => self.peer_open(peer, now),
-            net::Event::PeerFrame { peer, channel, frame } => match codec::decode_peer_frame(&frame) {
-                Ok(frame) if frame.channel() == channel => self.peer_frame(peer, frame, now),
-                Ok(_) => self.drop_peer(peer, "it used the wrong channel", now),
-                Err(error) => self.drop_peer(peer, &format!("it sent something unreadable: {error}"), now),
-            },
+            net::Event::PeerFrame { peer, channel, frame } => {
+                match codec::decode_peer_frame(&frame) {
+                    Ok(frame) if frame.channel() == channel => self.peer_frame(peer, frame, now),
+                    Ok(_) => self.drop_peer(peer, "it used the wrong channel", now),
+                    Err(error) => {
+                        self.drop_peer(peer, &format!("it sent something unreadable: {error}"), now)
+                    }
+                }
+            }
             net::Event::PeerClosed { peer, reason } => self.peer_closed(peer, &reason, now),
         }
     }
@@ -336,7 +346,9 @@ impl Node {
                 self.asking_tokenizer(model, result.err().as_deref(), now);
             }
             MachineEvent::Progress { role, bytes } => self.blob_progress(role, bytes, now),
-            MachineEvent::Loaded { model, role, result } => self.blob_loaded(model, role, result, now),
+            MachineEvent::Loaded { model, role, result } => {
+                self.blob_loaded(model, role, result, now)
+            }
             MachineEvent::Computed(step) => self.computed(step, now),
         }
     }
@@ -349,13 +361,21 @@ impl Node {
             PeerFrame::Hidden { session, position, rows: _, values, sampling } => {
                 self.work(from, session, position, Work::Hidden(values), sampling, now);
             }
-            PeerFrame::Token { session, position, token } => self.token(from, session, position, token, now),
-            PeerFrame::ReceiptOffer { receipt, signature } => self.receipt_offered(from, &receipt, &signature),
-            PeerFrame::ReceiptSigned { receipt, signature } => self.receipt_signed(from, receipt, signature),
+            PeerFrame::Token { session, position, token } => {
+                self.token(from, session, position, token, now)
+            }
+            PeerFrame::ReceiptOffer { receipt, signature } => {
+                self.receipt_offered(from, &receipt, &signature)
+            }
+            PeerFrame::ReceiptSigned { receipt, signature } => {
+                self.receipt_signed(from, receipt, signature)
+            }
             PeerFrame::End { session } => self.serving_end(from, session, now),
             PeerFrame::Ping { session } => self.pinged(from, session),
             PeerFrame::Pong { session } => self.asking.heard_from(session, from),
-            PeerFrame::Failed { session, reason, culprit } => self.session_failed(from, session, &reason, culprit, now),
+            PeerFrame::Failed { session, reason, culprit } => {
+                self.session_failed(from, session, &reason, culprit, now)
+            }
         }
     }
 
@@ -387,6 +407,7 @@ impl Node {
 
     /// Also before the server has welcomed us: for the handshake itself.
     fn say_in_handshake(&mut self, message: &ToServer) {
-        self.actions.push(Action::Transport(net::Command::SendServer { message: codec::encode(message) }));
+        self.actions
+            .push(Action::Transport(net::Command::SendServer { message: codec::encode(message) }));
     }
 }

@@ -1,6 +1,8 @@
-//! Connections to peers: opened for a session, shared between sessions, closed when idle or when the peer misbehaves.
+//! Connections to peers: opened for a session, shared between sessions, closed when idle or when
+//! the peer misbehaves.
 //!
-//! Only peers that the server named in a session of ours are connected to, and only their signed signals are passed on.
+//! Only peers that the server named in a session of ours are connected to, and only their signed
+//! signals are passed on.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -32,14 +34,16 @@ struct Peer {
 
 /// Frames kept for a connection that is still opening: a whole long prompt in steps, and some.
 const MAX_QUEUED_FRAMES: usize = 600;
-/// How long an unused connection is kept: the next question of the same people is likely within it, and opening one takes a while.
+/// How long an unused connection is kept: the next question of the same people is likely within it,
+/// and opening one takes a while.
 const IDLE: Duration = Duration::from_secs(60);
 
 impl Node {
     /// Makes sure there is, or will be, a connection to `peer` for `session`.
     ///
-    /// One from an earlier session is used again only if neither side has begun anew since: a program that left without a word, and
-    /// came back under the same key, knows nothing of it. Both sides see the same numbers, so both decide alike.
+    /// One from an earlier session is used again only if neither side has begun anew since: a
+    /// program that left without a word, and came back under the same key, knows nothing of it.
+    /// Both sides see the same numbers, so both decide alike.
     pub(super) fn open_peer(&mut self, peer: NodeId, session: &Session) {
         if peer == self.me {
             return;
@@ -53,7 +57,9 @@ impl Node {
             Some(_) => self.actions.push(Action::Transport(net::Command::ClosePeer { peer })),
             None => {}
         }
-        self.peers.known.insert(peer, Peer { open: false, queue: Vec::new(), idle_since: None, numbers });
+        self.peers
+            .known
+            .insert(peer, Peer { open: false, queue: Vec::new(), idle_since: None, numbers });
         self.actions.push(Action::Transport(net::Command::OpenPeer {
             peer,
             role: net::Role::of(self.me, peer),
@@ -70,7 +76,8 @@ impl Node {
         match self.peers.known.get_mut(&peer) {
             Some(known) if known.open => self.transmit(peer, &frame),
             Some(known) if known.queue.len() < MAX_QUEUED_FRAMES => known.queue.push(frame),
-            // Gone or overfull: its session fails by its own time-out or by the close that has been or will be reported.
+            // Gone or overfull: its session fails by its own time-out or by the close that has been
+            // or will be reported.
             _ => tracing::debug!(peer = %peer.short(), "no connection for a frame"),
         }
     }
@@ -100,7 +107,8 @@ impl Node {
         }
     }
 
-    /// Closes the connection to a peer that broke the rules. Sessions with it fail; nothing else is disturbed.
+    /// Closes the connection to a peer that broke the rules. Sessions with it fail; nothing else is
+    /// disturbed.
     pub(super) fn drop_peer(&mut self, peer: NodeId, reason: &str, now: Duration) {
         tracing::warn!(peer = %peer.short(), reason, "closing a peer");
         if self.peers.known.remove(&peer).is_some() {
@@ -132,7 +140,10 @@ impl Node {
         } else if !signal.is_from(from, self.me) {
             tracing::warn!(peer = %from.short(), "signal with a wrong signature");
         } else {
-            self.actions.push(Action::Transport(net::Command::Signal { peer: from, signal: signal.signal }));
+            self.actions.push(Action::Transport(net::Command::Signal {
+                peer: from,
+                signal: signal.signal,
+            }));
         }
     }
 

@@ -1,5 +1,5 @@
-//! Receipts, from both sides: a stage logs its work and offers it; the requester checks and signs; the stage sends it to the server
-//! until the server has a verdict.
+//! Receipts, from both sides: a stage logs its work and offers it; the requester checks and signs;
+//! the stage sends it to the server until the server has a verdict.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -36,7 +36,8 @@ struct Offered {
     until: Duration,
 }
 
-/// Receipts that wait for the server at most; beyond it new ones are lost, loudly. 1,024 is an hour and more of an offline server.
+/// Receipts that wait for the server at most; beyond it new ones are lost, loudly. 1,024 is an hour
+/// and more of an offline server.
 const MAX_UNSETTLED: usize = 1024;
 /// Receipts that wait for a requester at most.
 const MAX_OFFERED: usize = 1024;
@@ -115,8 +116,9 @@ pub(super) struct Known<'a> {
     pub(super) prompt: u32,
 }
 
-/// True if the receipt says nothing that the requester did not ask for: a stage of this session, its layers, positions that were fed,
-/// no more draws than were wanted. Whether the middle of a route computed *rightly* is another matter (audits).
+/// True if the receipt says nothing that the requester did not ask for: a stage of this session,
+/// its layers, positions that were fed, no more draws than were wanted. Whether the middle of a
+/// route computed *rightly* is another matter (audits).
 fn is_plausible(receipt: &Receipt, from: NodeId, me: NodeId, known: Known<'_>) -> bool {
     let session = known.session;
     let is_last = session.stages.last().is_some_and(|stage| stage.node == receipt.worker);
@@ -146,25 +148,45 @@ impl Node {
     }
 
     /// As requester: sign what is so.
-    pub(super) fn receipt_offered(&mut self, from: NodeId, receipt: &Receipt, signature: &Signature) {
+    pub(super) fn receipt_offered(
+        &mut self,
+        from: NodeId,
+        receipt: &Receipt,
+        signature: &Signature,
+    ) {
         let Some(known) = self.asking.known(receipt.session) else {
             tracing::debug!("receipt for an unknown session");
             return;
         };
-        let signed = || verify(receipt.worker, Purpose::Receipt, &receipt.signed_bytes(), signature);
-        if !is_plausible(receipt, from, self.me, known) || !signed() || !self.asking.not_yet_signed(receipt) {
+        let signed =
+            || verify(receipt.worker, Purpose::Receipt, &receipt.signed_bytes(), signature);
+        if !is_plausible(receipt, from, self.me, known)
+            || !signed()
+            || !self.asking.not_yet_signed(receipt)
+        {
             tracing::warn!(peer = %from.short(), "refused to sign a receipt");
             return;
         }
-        let frame = PeerFrame::ReceiptSigned { receipt: receipt.id(), signature: receipt.sign(&self.identity) };
+        let frame = PeerFrame::ReceiptSigned {
+            receipt: receipt.id(),
+            signature: receipt.sign(&self.identity),
+        };
         self.send_peer(from, frame);
     }
 
     /// As worker: the requester signed; off to the server.
-    pub(super) fn receipt_signed(&mut self, from: NodeId, id: ReceiptId, requester_signature: Signature) {
+    pub(super) fn receipt_signed(
+        &mut self,
+        from: NodeId,
+        id: ReceiptId,
+        requester_signature: Signature,
+    ) {
         let Some(offered) = self.receipts.offered.remove(&id) else { return };
-        let signed =
-            SignedReceipt { receipt: offered.receipt, worker_signature: offered.signature, requester_signature };
+        let signed = SignedReceipt {
+            receipt: offered.receipt,
+            worker_signature: offered.signature,
+            requester_signature,
+        };
         if from != signed.receipt.requester || !signed.is_signed_by_both() {
             tracing::warn!(peer = %from.short(), "a receipt came back wrongly signed");
         } else if self.receipts.unsettled.len() >= MAX_UNSETTLED {
@@ -220,20 +242,33 @@ mod tests {
 
     fn session(worker: NodeId, requester: NodeId) -> Session {
         let stages = vec![Stage { node: worker, layers: LayerRange { first: 0, end: 6 } }];
-        Session { id: SessionId([1; 16]), model: ModelId([2; 32]), requester, stages, connections: vec![1, 2] }
+        Session {
+            id: SessionId([1; 16]),
+            model: ModelId([2; 32]),
+            requester,
+            stages,
+            connections: vec![1, 2],
+        }
     }
 
     #[test]
     fn a_log_cuts_its_work_every_64_positions() {
-        let (worker, requester) = (Identity::from_seed(&[1; 32]).node(), Identity::from_seed(&[2; 32]).node());
+        let (worker, requester) =
+            (Identity::from_seed(&[1; 32]).node(), Identity::from_seed(&[2; 32]).node());
         let session = session(worker, requester);
         let mut log = WorkLog::new(&session, worker, session.stages[0].layers);
         assert!(log.record(50, &Computed::Nothing).is_empty());
         let receipts = log.record(50, &Computed::Token(7));
         assert_eq!(receipts.len(), 1);
-        assert_eq!((receipts[0].from_position, receipts[0].to_position, receipts[0].sampled), (0, 64, 0));
+        assert_eq!(
+            (receipts[0].from_position, receipts[0].to_position, receipts[0].sampled),
+            (0, 64, 0)
+        );
         let last = log.finish().unwrap();
-        assert_eq!((last.sequence, last.from_position, last.to_position, last.sampled), (1, 64, 100, 1));
+        assert_eq!(
+            (last.sequence, last.from_position, last.to_position, last.sampled),
+            (1, 64, 100, 1)
+        );
         assert!(log.finish().is_none());
     }
 

@@ -1,8 +1,8 @@
 //! The node as a stage of sessions: steps come in, hidden rows or tokens go out.
 //!
-//! A frame is taken only from the node that the route says sends it, and only at the position that is next; anything else closes that
-//! connection. Frames can overtake the server's word about their session (they come by another way), so those of unknown
-//! sessions wait a moment.
+//! A frame is taken only from the node that the route says sends it, and only at the position that
+//! is next; anything else closes that connection. Frames can overtake the server's word about their
+//! session (they come by another way), so those of unknown sessions wait a moment.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -75,7 +75,9 @@ impl State {
     /// The sessions that cannot go on here without `peer`: it asks, or stands next to this stage.
     pub(super) fn sessions_with(&self, peer: NodeId) -> Vec<SessionId> {
         let needs = |serving: &&Serving| {
-            serving.session.requester == peer || serving.previous() == peer || serving.next() == peer
+            serving.session.requester == peer
+                || serving.previous() == peer
+                || serving.next() == peer
         };
         self.sessions.values().filter(needs).map(|serving| serving.session.id).collect()
     }
@@ -96,7 +98,11 @@ impl Serving {
 
     /// Who sends to this stage.
     fn previous(&self) -> NodeId {
-        if self.is_first() { self.session.requester } else { self.session.stages[self.place - 1].node }
+        if self.is_first() {
+            self.session.requester
+        } else {
+            self.session.stages[self.place - 1].node
+        }
     }
 
     /// Whom this stage sends to.
@@ -114,23 +120,33 @@ impl Node {
             .get(&session.model)
             .is_some_and(|manifest| self.lending.can_serve(session.model, manifest, layers));
         if !ready || self.serving.sessions.len() >= MAX_SERVED_SESSIONS {
-            let reason =
-                if ready { "it serves too many sessions already" } else { "it does not hold these layers any more" };
+            let reason = if ready {
+                "it serves too many sessions already"
+            } else {
+                "it does not hold these layers any more"
+            };
             let reason = format!("{} cannot compute {layers}: {reason}", self.me.name());
-            self.say_to_server(&ToServer::EndSession { session: id, reason, culprit: Some(self.me) });
+            self.say_to_server(&ToServer::EndSession {
+                session: id,
+                reason,
+                culprit: Some(self.me),
+            });
             return;
         }
         if self.serving.sessions.contains_key(&id) {
             return;
         }
         let log = WorkLog::new(&session, self.me, layers);
-        let serving = Serving { session, place, next_position: 0, in_flight: 0, log, last_frame: now };
+        let serving =
+            Serving { session, place, next_position: 0, in_flight: 0, log, last_frame: now };
         for peer in [serving.session.requester, serving.previous(), serving.next()] {
             self.open_peer(peer, &serving.session);
         }
         self.serving.sessions.insert(id, serving);
         self.actions.push(Action::OpenSession { session: id, layers });
-        let (ready, rest) = std::mem::take(&mut self.serving.early).into_iter().partition(|early| early.session == id);
+        let (ready, rest) = std::mem::take(&mut self.serving.early)
+            .into_iter()
+            .partition(|early| early.session == id);
         self.serving.early = rest;
         let ready: Vec<Early> = ready;
         for early in ready {
@@ -149,7 +165,14 @@ impl Node {
     ) {
         let Some(serving) = self.serving.sessions.get_mut(&id) else {
             if self.serving.early.len() < MAX_EARLY_FRAMES {
-                self.serving.early.push(Early { from, session: id, position, work, sampling, until: now + EARLY });
+                self.serving.early.push(Early {
+                    from,
+                    session: id,
+                    position,
+                    work,
+                    sampling,
+                    until: now + EARLY,
+                });
             }
             return;
         };
@@ -167,11 +190,14 @@ impl Node {
             || !(1..=MAX_ROWS).contains(&rows)
         {
             Some("it sent rows of the wrong shape")
-        } else if matches!(&work, Work::Tokens(tokens) if tokens.iter().any(|token| *token >= manifest.config.vocab)) {
+        } else if matches!(&work, Work::Tokens(tokens) if tokens.iter().any(|token| *token >= manifest.config.vocab))
+        {
             Some("it sent a token that the model does not have")
         } else if position != serving.next_position {
             Some("it sent a step out of order")
-        } else if position as usize + rows > manifest.config.max_positions.min(MAX_POSITIONS) as usize {
+        } else if position as usize + rows
+            > manifest.config.max_positions.min(MAX_POSITIONS) as usize
+        {
             Some("it went past the model's context")
         } else {
             None
@@ -199,7 +225,8 @@ impl Node {
         let output = match output {
             Ok(output) => output,
             Err(reason) => {
-                let why = format!("{} could not compute {}: {reason}", self.me.name(), serving.layers());
+                let why =
+                    format!("{} could not compute {}: {reason}", self.me.name(), serving.layers());
                 self.fail_serving(id, &why, Some(self.me), now);
                 return;
             }
@@ -209,10 +236,16 @@ impl Node {
         let requester = serving.session.requester;
         match output {
             Computed::Hidden(values) => {
-                self.send_peer(next, PeerFrame::Hidden { session: id, position, rows, values, sampling });
+                self.send_peer(
+                    next,
+                    PeerFrame::Hidden { session: id, position, rows, values, sampling },
+                );
             }
             Computed::Token(token) => {
-                self.send_peer(requester, PeerFrame::Token { session: id, position: position + rows, token });
+                self.send_peer(
+                    requester,
+                    PeerFrame::Token { session: id, position: position + rows, token },
+                );
             }
             Computed::Nothing => {}
         }
@@ -250,13 +283,22 @@ impl Node {
     }
 
     /// Ends a session for a reason found here, and says so to everyone in it.
-    pub(super) fn fail_serving(&mut self, id: SessionId, reason: &str, culprit: Option<NodeId>, now: Duration) {
+    pub(super) fn fail_serving(
+        &mut self,
+        id: SessionId,
+        reason: &str,
+        culprit: Option<NodeId>,
+        now: Duration,
+    ) {
         let Some(serving) = self.serving.sessions.get(&id) else { return };
         let (requester, next) = (serving.session.requester, serving.next());
         let reason = clip_reason(reason);
         self.say_to_server(&ToServer::EndSession { session: id, reason: reason.clone(), culprit });
         for peer in [requester, next] {
-            self.send_peer(peer, PeerFrame::Failed { session: id, reason: reason.clone(), culprit });
+            self.send_peer(
+                peer,
+                PeerFrame::Failed { session: id, reason: reason.clone(), culprit },
+            );
             if requester == next {
                 break;
             }
@@ -273,8 +315,10 @@ impl Node {
 
     pub(super) fn serving_tick(&mut self, now: Duration) {
         self.serving.early.retain(|early| now < early.until);
-        let idle = |serving: &&Serving| serving.in_flight == 0 && now >= serving.last_frame + SESSION_IDLE;
-        let idle: Vec<SessionId> = self.serving.sessions.values().filter(idle).map(|s| s.session.id).collect();
+        let idle =
+            |serving: &&Serving| serving.in_flight == 0 && now >= serving.last_frame + SESSION_IDLE;
+        let idle: Vec<SessionId> =
+            self.serving.sessions.values().filter(idle).map(|s| s.session.id).collect();
         for id in idle {
             self.fail_serving(id, "nothing was asked of it for two minutes", None, now);
         }

@@ -13,7 +13,8 @@ const RATE_WINDOW: Duration = Duration::from_secs(5);
 pub(super) struct Statistics {
     /// Rows computed.
     pub(super) rows: u64,
-    /// Microseconds of recent single-row steps; prompts, many rows at once, would blur what a token costs.
+    /// Microseconds of recent single-row steps; prompts, many rows at once, would blur what a token
+    /// costs.
     decode_us: VecDeque<u32>,
     recent: VecDeque<(Duration, u32)>,
 }
@@ -43,7 +44,8 @@ impl Statistics {
         self.forget(now);
         let rows: u64 = self.recent.iter().map(|(_, rows)| u64::from(*rows)).sum();
         let Some((first, _)) = self.recent.front() else { return 0 };
-        let span_ms = u64::try_from(now.saturating_sub(*first).as_millis()).unwrap_or(u64::MAX).max(1_000);
+        let span_ms =
+            u64::try_from(now.saturating_sub(*first).as_millis()).unwrap_or(u64::MAX).max(1_000);
         rows * 1_000_000 / span_ms
     }
 

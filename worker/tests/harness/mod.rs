@@ -1,8 +1,10 @@
-//! Several real nodes with real engines in one thread, joined by a perfect network and a scripted server.
+//! Several real nodes with real engines in one thread, joined by a perfect network and a scripted
+//! server.
 //!
-//! The server here knows one trick each: it hands out the assignments it is told, routes over them, passes signals on and credits
-//! what both parties signed. Deliveries go in order, one at a time, so every run is the same; a test may look at each before it
-//! happens and drop, change or add to it.
+//! The server here knows one trick each: it hands out the assignments it is told, routes over them,
+//! passes signals on and credits what both parties signed. Deliveries go in order, one at a time,
+//! so every run is the same; a test may look at each before it happens and drop, change or add to
+//! it.
 
 #![allow(
     dead_code,
@@ -26,13 +28,17 @@ use potluck_net as net;
 use potluck_protocol::codec;
 use potluck_protocol::id::{LayerRange, ModelId, NodeId, RequestId, SessionId};
 use potluck_protocol::identity::{Identity, Purpose, verify};
-use potluck_protocol::page::{AnswerEvent, Ask, BackendPreference, Command, Notice, SamplingChoice};
+use potluck_protocol::page::{
+    AnswerEvent, Ask, BackendPreference, Command, Notice, SamplingChoice,
+};
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::receipt::SignedReceipt;
 use potluck_protocol::server::{
     FromServer, ModelSummary, NodeKind, Session, Stage, ToServer, Verdict, challenge_bytes,
 };
-use potluck_worker::node::{Action, Computed, EngineDescription, Input, MachineEvent, Node, Step, Work};
+use potluck_worker::node::{
+    Action, Computed, EngineDescription, Input, MachineEvent, Node, Step, Work,
+};
 
 /// The built-in model, imported once for all tests of a binary.
 pub struct Package {
@@ -58,7 +64,11 @@ pub fn package() -> &'static Package {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/potluck-tiny");
         let hash = import_folder(&source, folder.path()).unwrap();
         let bytes = std::fs::read(folder.path().join("models/potluck-tiny.json")).unwrap();
-        Package { folder, model: ModelId(hash.0), manifest: Arc::new(Manifest::from_bytes(&bytes).unwrap()) }
+        Package {
+            folder,
+            model: ModelId(hash.0),
+            manifest: Arc::new(Manifest::from_bytes(&bytes).unwrap()),
+        }
     })
 }
 
@@ -97,7 +107,8 @@ pub struct Swarm {
 }
 
 impl Swarm {
-    /// `count` connected nodes; the first `ranges.len()` of them lend and are assigned these layers.
+    /// `count` connected nodes; the first `ranges.len()` of them lend and are assigned these
+    /// layers.
     pub fn new(count: u8, ranges: &[(u32, u32)]) -> (Self, Vec<NodeId>) {
         let mut swarm = Self {
             members: HashMap::new(),
@@ -125,7 +136,10 @@ impl Swarm {
         }
         for (id, (first, end)) in ids.iter().zip(ranges) {
             swarm.assignments.insert(*id, LayerRange { first: *first, end: *end });
-            swarm.command(*id, Command::Lend { backend: BackendPreference::Cpu, memory_bytes: 1 << 30 });
+            swarm.command(
+                *id,
+                Command::Lend { backend: BackendPreference::Cpu, memory_bytes: 1 << 30 },
+            );
         }
         swarm.settle();
         (swarm, ids)
@@ -140,9 +154,23 @@ impl Swarm {
     }
 
     /// Asks for the rest of an answer.
-    pub fn go_on(&mut self, from: NodeId, prompt: &str, seed: u64, max_tokens: u32, drawn: Vec<u32>) {
+    pub fn go_on(
+        &mut self,
+        from: NodeId,
+        prompt: &str,
+        seed: u64,
+        max_tokens: u32,
+        drawn: Vec<u32>,
+    ) {
         let sampling = SamplingChoice { seed, ..SamplingChoice::default() };
-        let ask = Ask { ask: 7, model: None, prompt: prompt.to_owned(), sampling, max_tokens: Some(max_tokens), drawn };
+        let ask = Ask {
+            ask: 7,
+            model: None,
+            prompt: prompt.to_owned(),
+            sampling,
+            max_tokens: Some(max_tokens),
+            drawn,
+        };
         self.command(from, Command::Ask(ask));
     }
 
@@ -170,14 +198,16 @@ impl Swarm {
         self.settle();
     }
 
-    /// A node vanishes: its peers' connections close, its server connection too, and the server ends its sessions.
+    /// A node vanishes: its peers' connections close, its server connection too, and the server
+    /// ends its sessions.
     pub fn kill(&mut self, id: NodeId) {
         if let Some(member) = self.members.get_mut(&id) {
             member.online = false;
         }
         self.holding.remove(&id);
         // In the order of their keys: a set has another at every run.
-        let mut peers: Vec<NodeId> = self.open.iter().filter(|(a, _)| *a == id).map(|(_, b)| *b).collect();
+        let mut peers: Vec<NodeId> =
+            self.open.iter().filter(|(a, _)| *a == id).map(|(_, b)| *b).collect();
         peers.sort_unstable();
         self.opening.retain(|(a, b)| *a != id && *b != id);
         for peer in peers {
@@ -191,7 +221,10 @@ impl Swarm {
             let others = session.stages.iter().map(|stage| stage.node).chain([session.requester]);
             for other in others.filter(|other| *other != id) {
                 let reason = format!("{} left", id.name());
-                self.server_says(other, FromServer::SessionEnded { session: session.id, reason, culprit: Some(id) });
+                self.server_says(
+                    other,
+                    FromServer::SessionEnded { session: session.id, reason, culprit: Some(id) },
+                );
             }
         }
     }
@@ -208,7 +241,10 @@ impl Swarm {
         for (one, other) in [(a, b), (b, a)] {
             self.opening.remove(&(one, other));
             if self.open.remove(&(one, other)) {
-                let event = net::Event::PeerClosed { peer: other, reason: "the connection broke".to_owned() };
+                let event = net::Event::PeerClosed {
+                    peer: other,
+                    reason: "the connection broke".to_owned(),
+                };
                 self.queue.push_back((one, Delivery::Input(Input::Transport(event))));
             }
         }
@@ -302,7 +338,8 @@ impl Swarm {
     fn transport(&mut self, id: NodeId, command: net::Command) {
         match command {
             net::Command::OpenServer { .. } => {
-                self.queue.push_back((id, Delivery::Input(Input::Transport(net::Event::ServerOpen))));
+                self.queue
+                    .push_back((id, Delivery::Input(Input::Transport(net::Event::ServerOpen))));
             }
             net::Command::CloseServer | net::Command::Signal { .. } => {}
             net::Command::SendServer { message } => {
@@ -334,7 +371,8 @@ impl Swarm {
                     self.open.remove(&pair);
                     self.opening.remove(&pair);
                 }
-                let event = net::Event::PeerClosed { peer: id, reason: "closed by the peer".to_owned() };
+                let event =
+                    net::Event::PeerClosed { peer: id, reason: "closed by the peer".to_owned() };
                 self.queue.push_back((peer, Delivery::Input(Input::Transport(event))));
             }
         }
@@ -343,10 +381,18 @@ impl Swarm {
     fn server(&mut self, from: NodeId, message: ToServer) {
         let model = package().model;
         match message {
-            ToServer::Hello { .. } => self.server_says(from, FromServer::Challenge { nonce: [9; 32] }),
+            ToServer::Hello { .. } => {
+                self.server_says(from, FromServer::Challenge { nonce: [9; 32] })
+            }
             ToServer::Prove { signature } => {
-                assert!(verify(from, Purpose::Challenge, &challenge_bytes(&[9; 32], from), &signature));
-                let models = vec![ModelSummary { id: model, name: "potluck-tiny".to_owned(), layers: 6 }];
+                assert!(verify(
+                    from,
+                    Purpose::Challenge,
+                    &challenge_bytes(&[9; 32], from),
+                    &signature
+                ));
+                let models =
+                    vec![ModelSummary { id: model, name: "potluck-tiny".to_owned(), layers: 6 }];
                 self.server_says(from, FromServer::Welcome { ice_servers: Vec::new(), models });
             }
             ToServer::Lend(_) => {
@@ -364,16 +410,21 @@ impl Swarm {
                 self.asks.push((from, request, avoid));
                 self.route();
             }
-            ToServer::Cancel { request } => self.asks.retain(|ask| (ask.0, ask.1) != (from, request)),
+            ToServer::Cancel { request } => {
+                self.asks.retain(|ask| (ask.0, ask.1) != (from, request))
+            }
             ToServer::EndSession { session, reason, culprit } => {
                 let Some(known) = self.sessions.get(&session).cloned() else { return };
                 let others = known.stages.iter().map(|stage| stage.node).chain([known.requester]);
                 for other in others.filter(|other| *other != from) {
-                    let ended = FromServer::SessionEnded { session, reason: reason.clone(), culprit };
+                    let ended =
+                        FromServer::SessionEnded { session, reason: reason.clone(), culprit };
                     self.server_says(other, ended);
                 }
             }
-            ToServer::Signal { to, signal } => self.server_says(to, FromServer::Signal { from, signal }),
+            ToServer::Signal { to, signal } => {
+                self.server_says(to, FromServer::Signal { from, signal })
+            }
             ToServer::Receipt(signed) => {
                 assert!(signed.is_signed_by_both());
                 let receipt = signed.receipt.id();
@@ -387,7 +438,8 @@ impl Swarm {
         }
     }
 
-    /// Routes every waiting question if all layers are held: at each layer on to whoever reaches farthest, without those to avoid if possible.
+    /// Routes every waiting question if all layers are held: at each layer on to whoever reaches
+    /// farthest, without those to avoid if possible.
     fn route(&mut self) {
         let model = package().model;
         for (requester, request, avoid) in std::mem::take(&mut self.asks) {
@@ -399,7 +451,10 @@ impl Swarm {
                     let session = Session { id, model, requester, stages, connections };
                     self.sessions.insert(id, session.clone());
                     for stage in &session.stages {
-                        self.server_says(stage.node, FromServer::Serve { session: session.clone() });
+                        self.server_says(
+                            stage.node,
+                            FromServer::Serve { session: session.clone() },
+                        );
                     }
                     self.server_says(requester, FromServer::Route { request, session });
                 }
@@ -417,11 +472,19 @@ impl Swarm {
         while next < 6 {
             let holders = self.holding.iter().filter(|(node, _)| !avoid.contains(node));
             let reaching = holders.clone().filter(|(_, layers)| layers.indices().contains(&next));
-            if let Some((node, layers)) = reaching.max_by_key(|(node, layers)| (layers.end, **node)) {
-                stages.push(Stage { node: *node, layers: LayerRange { first: next, end: layers.end } });
+            if let Some((node, layers)) = reaching.max_by_key(|(node, layers)| (layers.end, **node))
+            {
+                stages.push(Stage {
+                    node: *node,
+                    layers: LayerRange { first: next, end: layers.end },
+                });
                 next = layers.end;
             } else {
-                let end = holders.map(|(_, layers)| layers.first).filter(|first| *first > next).min().unwrap_or(6);
+                let end = holders
+                    .map(|(_, layers)| layers.first)
+                    .filter(|first| *first > next)
+                    .min()
+                    .unwrap_or(6);
                 missing.push(LayerRange { first: next, end });
                 next = end;
             }
@@ -453,7 +516,8 @@ impl Swarm {
                 Some(MachineEvent::Manifest { model, result: Ok(Arc::clone(&package.manifest)) })
             }
             Action::FetchTokenizer { model, blob } => {
-                let tokenizer = Tokenizer::from_bytes(&package.blob(&blob.hash.to_string())).unwrap();
+                let tokenizer =
+                    Tokenizer::from_bytes(&package.blob(&blob.hash.to_string())).unwrap();
                 Some(MachineEvent::Tokenizer { model, result: Ok(Arc::new(tokenizer)) })
             }
             Action::FetchBlob { model, manifest, role, blob } => {

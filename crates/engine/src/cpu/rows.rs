@@ -1,8 +1,9 @@
 //! The kernels between the matrices, compiled for the processor at hand.
 //!
-//! They are the specification's own loops, which a compiler turns into SIMD; all that is done here is to compile them once more for
-//! processors with AVX2, which doubles their lanes and gives them a 32-bit multiplication. On a Xeon that made a prefill of 128 of
-//! a 135M model's shape 1.3 times faster.
+//! They are the specification's own loops, which a compiler turns into SIMD; all that is done here
+//! is to compile them once more for processors with AVX2, which doubles their lanes and gives them
+//! a 32-bit multiplication. On a Xeon that made a prefill of 128 of a 135M model's shape 1.3 times
+//! faster.
 
 use crate::kernels::rope::Heads;
 use crate::kernels::{attention, bias, block, gelu, layer_norm, mlp, rms_norm, rope};

@@ -1,4 +1,5 @@
-//! Why the engine refused or failed, one type an operation. Nothing here is recovered from: the node decides.
+//! Why the engine refused or failed, one type an operation. Nothing here is recovered from: the
+//! node decides.
 
 use super::MAX_SESSIONS;
 #[cfg(feature = "gpu")]
@@ -63,7 +64,8 @@ pub enum GpuLoss {
 }
 
 impl LoadError {
-    /// Whether the GPU is at its end, so that another engine should [take over](super::Engine::take_over).
+    /// Whether the GPU is at its end, so that another engine should [take
+    /// over](super::Engine::take_over).
     #[must_use]
     pub fn gpu_loss(&self) -> Option<GpuLoss> {
         match self {

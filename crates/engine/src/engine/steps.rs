@@ -3,8 +3,9 @@
 //! ```text
 //! steps ── check, embed ──▶ of the same layers, up to MAX_ROWS rows, MAX_WANTED of them for the head: one batch ──▶ layers ──▶ head, on the rows whose logits are wanted
 //! ```
-//! A batch reads every weight once, whoever the rows belong to; attention sees each session alone, so that an output does not depend on what it
-//! was computed beside. A GPU is given all batches before the first is read.
+//! A batch reads every weight once, whoever the rows belong to; attention sees each session alone,
+//! so that an output does not depend on what it was computed beside. A GPU is given all batches
+//! before the first is read.
 
 use std::ops::Range;
 
@@ -45,11 +46,12 @@ struct Ready {
 }
 
 impl Engine {
-    /// Computes a step of a session: rows through its layers, and what is wanted of the last row if the session ends at the last
-    /// layer.
+    /// Computes a step of a session: rows through its layers, and what is wanted of the last row if
+    /// the session ends at the last layer.
     ///
     /// # Errors
-    /// If the step does not fit the session, a part was unloaded, or the backend fails; the session is then as it was before.
+    /// If the step does not fit the session, a part was unloaded, or the backend fails; the session
+    /// is then as it was before.
     pub async fn forward(
         &mut self,
         id: u128,
@@ -61,8 +63,8 @@ impl Engine {
         self.forward_all(&[step]).await.pop().unwrap_or(Err(ForwardError::NoSession))
     }
 
-    /// Computes steps of several sessions, at most one of each, and gives every one's output as if it had been alone. A step that does not fit its
-    /// session fails by itself.
+    /// Computes steps of several sessions, at most one of each, and gives every one's output as if
+    /// it had been alone. A step that does not fit its session fails by itself.
     pub async fn forward_all(&mut self, steps: &[Step<'_>]) -> Vec<Result<Output, ForwardError>> {
         let mut outputs = Vec::with_capacity(steps.len());
         let mut ready: Vec<Ready> = Vec::new();
@@ -70,7 +72,8 @@ impl Engine {
         for (at, step) in steps.iter().enumerate() {
             // Two steps of one session start at the same place, or the second one is wrong.
             let twice = ready.iter().any(|earlier| steps[earlier.at].session == step.session);
-            let checked = if twice { Err(ForwardError::Twice) } else { self.check(step, held_bytes) };
+            let checked =
+                if twice { Err(ForwardError::Twice) } else { self.check(step, held_bytes) };
             outputs.push(checked.map(|(fitting, bytes)| {
                 held_bytes += bytes;
                 ready.push(Ready { at, ..fitting });
@@ -84,7 +87,8 @@ impl Engine {
             let (layers, mut rows, mut wanted) = (first.layers.clone(), 0, 0);
             let fits = |next: &mut Ready| {
                 let more = rows + next.rows.len() / width;
-                let more_wanted = wanted + usize::from(layers.end == last && steps[next.at].want != Want::Nothing);
+                let more_wanted = wanted
+                    + usize::from(layers.end == last && steps[next.at].want != Want::Nothing);
                 let fits = next.layers == layers && more <= MAX_ROWS && more_wanted <= MAX_WANTED;
                 if fits {
                     (rows, wanted) = (more, more_wanted);
@@ -133,7 +137,9 @@ impl Engine {
                 check_rows(values.len() / width)?;
                 values.to_vec()
             }
-            Input::Tokens(_) | Input::Hidden(_) => return Err(ForwardError::Kind { first: session.layers.start }),
+            Input::Tokens(_) | Input::Hidden(_) => {
+                return Err(ForwardError::Kind { first: session.layers.start });
+            }
         };
         let count = count(&rows, width);
         if count > config.max_positions - step.position {
@@ -151,7 +157,10 @@ impl Engine {
     pub fn cache_bytes(&self) -> u64 {
         let Some(model) = &self.model else { return 0 };
         let config = &model.manifest.config;
-        self.sessions.values().map(|session| u64::from(session.position) * session.position_bytes(config)).sum()
+        self.sessions
+            .values()
+            .map(|session| u64::from(session.position) * session.position_bytes(config))
+            .sum()
     }
 
     /// Bounds the KV caches of all sessions together, instead of [`super::DEFAULT_CACHE_BYTES`].
@@ -160,7 +169,10 @@ impl Engine {
     }
 
     /// The outputs of batches, each of steps over the same layers.
-    #[cfg_attr(not(feature = "gpu"), expect(clippy::unused_async, reason = "a processor does not wait"))]
+    #[cfg_attr(
+        not(feature = "gpu"),
+        expect(clippy::unused_async, reason = "a processor does not wait")
+    )]
     async fn compute(
         &mut self,
         steps: &[Step<'_>],
@@ -183,9 +195,12 @@ impl Engine {
         let config = &model.manifest.config;
         let width = config.d_model as usize;
         let mut rows = batch.iter().map(|ready| &ready.rows[..]).collect::<Vec<_>>().concat();
-        // All at once, which a map of sessions does not lend: they are out of it meanwhile. Nothing here waits or fails.
-        let mut sessions: Vec<(u128, Session)> =
-            batch.iter().filter_map(|ready| self.sessions.remove_entry(&steps[ready.at].session)).collect();
+        // All at once, which a map of sessions does not lend: they are out of it meanwhile. Nothing
+        // here waits or fails.
+        let mut sessions: Vec<(u128, Session)> = batch
+            .iter()
+            .filter_map(|ready| self.sessions.remove_entry(&steps[ready.at].session))
+            .collect();
         for (at, index) in first.layers.clone().enumerate() {
             let runs = sessions.iter_mut().zip(batch).map(|((_, session), ready)| cpu::Run {
                 position: session.position,
@@ -206,17 +221,24 @@ impl Engine {
             return own.map(|rows| Output::Hidden(rows.to_vec())).collect();
         }
         let wanted = |ready: &&Ready| steps[ready.at].want != Want::Nothing;
-        let last = own.zip(batch).filter(|(_, ready)| wanted(ready)).map(|(rows, _)| &rows[rows.len() - width..]);
+        let last = own
+            .zip(batch)
+            .filter(|(_, ready)| wanted(ready))
+            .map(|(rows, _)| &rows[rows.len() - width..]);
         let last = last.collect::<Vec<_>>().concat();
         let head = model.head.as_ref().and_then(Option::as_ref);
-        let mut logits = head.map_or_else(Vec::new, |head| head.logits(config, &model.tables, &last)).into_iter();
+        let mut logits = head
+            .map_or_else(Vec::new, |head| head.logits(config, &model.tables, &last))
+            .into_iter();
         let output = |ready: &Ready| {
             let step = &steps[ready.at];
             let logits = if wanted(&ready) { logits.next() } else { None };
             logits.map_or(Output::None, |logits| match step.want {
-                Want::Token(sampling) => {
-                    Output::Token(sample(&logits, &sampling, step.position + count(&ready.rows, width)))
-                }
+                Want::Token(sampling) => Output::Token(sample(
+                    &logits,
+                    &sampling,
+                    step.position + count(&ready.rows, width),
+                )),
                 Want::Logits | Want::Nothing => Output::Logits(logits),
             })
         };
@@ -231,13 +253,20 @@ impl Engine {
         batches: Vec<Vec<Ready>>,
     ) -> Vec<(Ready, Result<Output, ForwardError>)> {
         let mut outputs = Vec::new();
-        let (Backend::Gpu(gpu), Some(model)) = (&mut self.backend, &self.model) else { return outputs };
+        let (Backend::Gpu(gpu), Some(model)) = (&mut self.backend, &self.model) else {
+            return outputs;
+        };
         let layers = model.manifest.config.layers;
         let mut under_way = Vec::with_capacity(batches.len());
         for batch in batches {
             let runs = batch.iter().map(|ready| {
                 let Step { session, position, want, .. } = steps[ready.at];
-                Run { session, position, rows: &ready.rows, want: (ready.layers.end == layers).then_some(want) }
+                Run {
+                    session,
+                    position,
+                    rows: &ready.rows,
+                    want: (ready.layers.end == layers).then_some(want),
+                }
             });
             let submitted = gpu.submit(&runs.collect::<Vec<_>>()).await;
             under_way.push((batch, submitted));
@@ -248,7 +277,9 @@ impl Engine {
                 Err(error) => Err(error),
             };
             match collected {
-                Ok(collected) => outputs.extend(batch.into_iter().zip(collected.into_iter().map(Ok))),
+                Ok(collected) => {
+                    outputs.extend(batch.into_iter().zip(collected.into_iter().map(Ok)))
+                }
                 Err(error) => {
                     let error = ForwardError::from(error);
                     outputs.extend(batch.into_iter().map(|ready| (ready, Err(error.clone()))));
@@ -258,7 +289,8 @@ impl Engine {
         outputs
     }
 
-    /// Takes note of a computed step. Last, so that one that failed can be tried again: a GPU's caches are written anew from its position.
+    /// Takes note of a computed step. Last, so that one that failed can be tried again: a GPU's
+    /// caches are written anew from its position.
     fn advance(&mut self, step: &Step<'_>) {
         let width = self.d_model();
         let Some(session) = self.sessions.get_mut(&step.session) else { return };
@@ -275,18 +307,25 @@ impl Engine {
     /// Keeps what a session was given, as far as there is room.
     #[cfg(feature = "gpu")]
     fn keep(&mut self, id: u128, input: Input<'_>) {
-        let kept: usize = self.sessions.values().filter_map(|session| session.inputs.as_ref()).map(Vec::len).sum();
+        let kept: usize = self
+            .sessions
+            .values()
+            .filter_map(|session| session.inputs.as_ref())
+            .map(Vec::len)
+            .sum();
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(inputs) = &mut session.inputs else { return };
         match input {
             Input::Tokens(tokens) => inputs.extend(tokens.iter().map(|token| token.cast_signed())),
-            Input::Hidden(rows) if (kept + rows.len()) * size_of::<i32>() <= MAX_KEPT_BYTES => inputs.extend(rows),
+            Input::Hidden(rows) if (kept + rows.len()) * size_of::<i32>() <= MAX_KEPT_BYTES => {
+                inputs.extend(rows)
+            }
             Input::Hidden(_) => session.inputs = None,
         }
     }
 
-    /// Computes the caches of all sessions again, after [`Self::take_over`] and once all parts are loaded. A session whose inputs were too many
-    /// to keep is closed.
+    /// Computes the caches of all sessions again, after [`Self::take_over`] and once all parts are
+    /// loaded. A session whose inputs were too many to keep is closed.
     ///
     /// # Errors
     /// If a part of a session is missing, which waits on, or the backend fails.
@@ -294,7 +333,9 @@ impl Engine {
         let ids: Vec<u128> = self.waiting.keys().copied().collect();
         let mut lacking = None;
         for id in ids {
-            let (Some(lost), Some(model)) = (self.waiting.remove(&id), &self.model) else { continue };
+            let (Some(lost), Some(model)) = (self.waiting.remove(&id), &self.model) else {
+                continue;
+            };
             let Some(inputs) = &lost.inputs else { continue };
             if let Some(role) = model.first_missing(&lost.layers) {
                 lacking.get_or_insert(role);
@@ -310,11 +351,17 @@ impl Engine {
     }
 
     /// A session that was given `inputs`.
-    async fn again(&mut self, id: u128, layers: Range<u32>, inputs: &[i32]) -> Result<(), ForwardError> {
+    async fn again(
+        &mut self,
+        id: u128,
+        layers: Range<u32>,
+        inputs: &[i32],
+    ) -> Result<(), ForwardError> {
         let Some(model) = &self.model else { return Err(ForwardError::NoSession) };
         self.backend.open_session(id, layers.clone())?;
         let session = Session::new(layers);
-        let (is_first, width) = (session.layers.start == 0, session.input_width(&model.manifest.config));
+        let (is_first, width) =
+            (session.layers.start == 0, session.input_width(&model.manifest.config));
         self.sessions.insert(id, session);
         let mut position = 0;
         for inputs in inputs.chunks(MAX_ROWS * width) {

@@ -1,5 +1,5 @@
-//! Opening an adapter and hearing what the device reports later: loss, refusals, lack of memory. Chooses no kernels and
-//! knows no model.
+//! Opening an adapter and hearing what the device reports later: loss, refusals, lack of memory.
+//! Chooses no kernels and knows no model.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -61,8 +61,8 @@ pub(super) struct Device {
     /// What the adapter's tuning is kept under.
     pub(super) key: String,
     faults: Faults,
-    /// Checks of earlier allocations that the platform has not answered yet (browsers answer through the event loop).
-    /// Bounded: every asynchronous call settles them all.
+    /// Checks of earlier allocations that the platform has not answered yet (browsers answer
+    /// through the event loop). Bounded: every asynchronous call settles them all.
     unsettled: Vec<Check>,
 }
 
@@ -93,10 +93,15 @@ impl Device {
                 ..wgpu::DeviceDescriptor::default()
             })
             .await
-            .map_err(|error| GpuError::NoDevice { adapter: info.adapter.clone(), reason: error.to_string() })?;
+            .map_err(|error| GpuError::NoDevice {
+                adapter: info.adapter.clone(),
+                reason: error.to_string(),
+            })?;
         let faults = Faults::default();
         let lost = faults.clone();
-        handle.set_device_lost_callback(move |reason, message| lost.lose(format!("{reason:?}: {message}")));
+        handle.set_device_lost_callback(move |reason, message| {
+            lost.lose(format!("{reason:?}: {message}"))
+        });
         let refused = faults.clone();
         // Without a handler an error that no scope catches is a panic.
         handle.on_uncaptured_error(Arc::new(move |error| refused.refuse(&error)));
@@ -115,14 +120,15 @@ impl Device {
 
     /// Most bytes of weights in one piece of a matrix.
     pub(super) fn piece_bytes(&self) -> usize {
-        let bound = usize::try_from(self.limits.max_storage_buffer_binding_size).unwrap_or(usize::MAX);
+        let bound =
+            usize::try_from(self.limits.max_storage_buffer_binding_size).unwrap_or(usize::MAX);
         MAX_PIECE_BYTES.min(bound)
     }
 
     /// Runs `make`, which allocates, and fails if that ran out of memory or was refused.
     ///
-    /// Natively the answer is there at once. In a browser it comes later: then `make`'s result is returned now and the failure
-    /// by the next [`Device::settle`].
+    /// Natively the answer is there at once. In a browser it comes later: then `make`'s result is
+    /// returned now and the failure by the next [`Device::settle`].
     pub(super) fn allocate<T>(
         &mut self,
         part: Part,
@@ -136,7 +142,9 @@ impl Device {
             let mut check = Check { part, answer };
             match check.answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(None) => {}
-                Poll::Ready(Some(error)) => failure = failure.or(Some(name_error(&error, &part.to_string()))),
+                Poll::Ready(Some(error)) => {
+                    failure = failure.or(Some(name_error(&error, &part.to_string())))
+                }
                 Poll::Pending => self.unsettled.push(check),
             }
         }
@@ -145,8 +153,8 @@ impl Device {
         failure.map_or(Ok(made), Err)
     }
 
-    /// Waits for the answers to earlier allocations; `failed` hears of every part that is not really there. Fails with the first
-    /// bad answer.
+    /// Waits for the answers to earlier allocations; `failed` hears of every part that is not
+    /// really there. Fails with the first bad answer.
     pub(super) async fn settle(&mut self, mut failed: impl FnMut(Part)) -> Result<(), GpuError> {
         let mut failure = None;
         // An answer stays in the list until it is here: this future may be dropped while it waits.
@@ -168,10 +176,13 @@ impl Device {
     }
 }
 
-/// People read this: the library's own words for "none" list every interface that was not compiled in.
+/// People read this: the library's own words for "none" list every interface that was not compiled
+/// in.
 fn explain(error: &wgpu::RequestAdapterError) -> String {
     match error {
-        wgpu::RequestAdapterError::NotFound { .. } => "neither a browser's WebGPU nor a driver offers one".to_owned(),
+        wgpu::RequestAdapterError::NotFound { .. } => {
+            "neither a browser's WebGPU nor a driver offers one".to_owned()
+        }
         other => other.to_string(),
     }
 }
@@ -189,9 +200,10 @@ fn describe(adapter: &wgpu::AdapterInfo) -> GpuInfo {
         wgpu::Backend::Noop => "noop",
     };
     let name = adapter.name.to_lowercase();
-    let is_software =
-        adapter.device_type == wgpu::DeviceType::Cpu || SOFTWARE_NAMES.iter().any(|software| name.contains(software));
-    let adapter = if adapter.name.is_empty() { "unnamed adapter".to_owned() } else { adapter.name.clone() };
+    let is_software = adapter.device_type == wgpu::DeviceType::Cpu
+        || SOFTWARE_NAMES.iter().any(|software| name.contains(software));
+    let adapter =
+        if adapter.name.is_empty() { "unnamed adapter".to_owned() } else { adapter.name.clone() };
     GpuInfo { kind, adapter, is_software }
 }
 

@@ -1,6 +1,6 @@
-//! Drawing tokens where the logits are: the device finds the largest logit and the heaviest tokens, the host draws from those
-//! (`kernels/sample.wgsl`). A vocabulary of 150,000 tokens is 600 KB of logits; what comes back is 32 bytes, or 8 KB where it is not the largest
-//! that is taken.
+//! Drawing tokens where the logits are: the device finds the largest logit and the heaviest tokens,
+//! the host draws from those (`kernels/sample.wgsl`). A vocabulary of 150,000 tokens is 600 KB of
+//! logits; what comes back is 32 bytes, or 8 KB where it is not the largest that is taken.
 
 use super::layer::Maker;
 use super::matrix::{count, uniform};
@@ -41,7 +41,8 @@ impl Drawer {
     pub(super) fn new(maker: Maker<'_>, logits: &wgpu::Buffer, exponent: i32) -> Self {
         let Maker { device, queue, pipelines, model, .. } = maker;
         let buffer = |label, words: u64| activation(device, label, HEAD_ROWS as u64 * words * 4);
-        let draw = uniform(device, queue, "draw", &uniforms::Draw { vocab: model.config.vocab, exponent });
+        let draw =
+            uniform(device, queue, "draw", &uniforms::Draw { vocab: model.config.vocab, exponent });
         let tops = buffer("tops", u64::from(PARTS) * 2);
         let classes = buffer("classes", CLASSES);
         let coefficients = buffer("coefficients", 1);
@@ -61,14 +62,21 @@ impl Drawer {
         }
     }
 
-    /// Says how every row is drawn from; what is no draw counts as greedy. To be called before the submission.
+    /// Says how every row is drawn from; what is no draw counts as greedy. To be called before the
+    /// submission.
     pub(super) fn write(&self, queue: &wgpu::Queue, wants: &[Want]) {
-        let coefficients: Vec<u32> = wants.iter().map(|want| coefficient(want).unwrap_or(GREEDY)).collect();
+        let coefficients: Vec<u32> =
+            wants.iter().map(|want| coefficient(want).unwrap_or(GREEDY)).collect();
         queue.write_buffer(&self.coefficients, 0, bytemuck::cast_slice(&coefficients));
     }
 
     /// Draws from the first rows, as far as a token is wanted of any of them.
-    pub(super) fn encode(&self, pass: &mut wgpu::ComputePass<'_>, pipelines: &Pipelines, wants: &[Want]) {
+    pub(super) fn encode(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        pipelines: &Pipelines,
+        wants: &[Want],
+    ) {
         let parts = (PARTS, count(wants.len()));
         if wants.iter().any(|want| matches!(want, Want::Token(_))) {
             run(pass, &pipelines.largest.pipeline, &self.largest, parts);
@@ -80,7 +88,8 @@ impl Drawer {
     }
 }
 
-/// What distances between logits are multiplied with, unless no draw is wanted or one that takes the largest.
+/// What distances between logits are multiplied with, unless no draw is wanted or one that takes
+/// the largest.
 fn coefficient(want: &Want) -> Option<u32> {
     match want {
         Want::Token(sampling) => sampling.coefficient(),
@@ -93,13 +102,21 @@ pub(super) fn largest(results: &[i32]) -> u32 {
     results[0].cast_unsigned()
 }
 
-/// The token for `place`, from a row's results and heaviest tokens; none if the draw takes more of the vocabulary than those.
-pub(super) fn drawn(results: &[i32], heaviest: &[i32], sampling: &Sampling, place: u32) -> Option<u32> {
+/// The token for `place`, from a row's results and heaviest tokens; none if the draw takes more of
+/// the vocabulary than those.
+pub(super) fn drawn(
+    results: &[i32],
+    heaviest: &[i32],
+    sampling: &Sampling,
+    place: u32,
+) -> Option<u32> {
     let word = |at: usize| results[at].cast_unsigned();
     let total = u64::from(word(3)) + (u64::from(word(4)) << 11) + (u64::from(word(5)) << 22);
     let pairs = heaviest.as_chunks::<2>().0.iter().take(word(2) as usize);
-    let mut heaviest: Vec<Candidate> =
-        pairs.map(|pair| pair.map(i32::cast_unsigned)).map(|[weight, token]| Candidate { weight, token }).collect();
+    let mut heaviest: Vec<Candidate> = pairs
+        .map(|pair| pair.map(i32::cast_unsigned))
+        .map(|[weight, token]| Candidate { weight, token })
+        .collect();
     (Candidates { heaviest: &mut heaviest, total }).draw(sampling, place)
 }
 

@@ -1,8 +1,9 @@
-//! An encoder's layers on a GPU: texts' rows go up, pass through all layers in one submission of ten dispatches a layer, and come back to
-//! be pooled. Embedding and pooling are the processor's (`crate::encoder`): a few additions a token.
+//! An encoder's layers on a GPU: texts' rows go up, pass through all layers in one submission of
+//! ten dispatches a layer, and come back to be pooled. Embedding and pooling are the processor's
+//! (`crate::encoder`): a few additions a token.
 //!
-//! Texts of one call lie one after the other in the rows, and each row knows where its own text begins. What does not fit the buffers at once
-//! goes in several calls; a text is never cut.
+//! Texts of one call lie one after the other in the rows, and each row knows where its own text
+//! begins. What does not fit the buffers at once goes in several calls; a text is never cut.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,15 +16,18 @@ use super::read_back::{self, Ring};
 use super::tune::Shaders;
 use super::{GpuError, GpuInfo, tune, uniforms};
 use crate::encoder::{Embedding, EncodeError, Frame};
-use crate::package::{Bias, Biased, BlobError, BlobRole, EncoderLayer, EncoderManifest, ModelConfig, Norm};
+use crate::package::{
+    Bias, Biased, BlobError, BlobRole, EncoderLayer, EncoderManifest, ModelConfig, Norm,
+};
 use crate::threads;
 
-/// Rows that go through the layers at once, at least: enough to keep an adapter busy, few enough that a visitor's memory holds them. An encoder
-/// with more positions takes as many as it has.
+/// Rows that go through the layers at once, at least: enough to keep an adapter busy, few enough
+/// that a visitor's memory holds them. An encoder with more positions takes as many as it has.
 const ROWS_AT_ONCE: u32 = 512;
 /// What rows are a multiple of: `twelve` takes so many at a time.
 const ROWS_TOGETHER: u32 = 8;
-/// What the exponent of a matrix's output has beyond those of its input and its weights, of twelve bits (`docs/numerics.md`).
+/// What the exponent of a matrix's output has beyond those of its input and its weights, of twelve
+/// bits (`docs/numerics.md`).
 const EXPONENT: i32 = 26;
 
 /// An encoder with its layers on a GPU.
@@ -72,11 +76,12 @@ struct Layer {
 }
 
 impl GpuEncoder {
-    /// Opens the best adapter and takes an encoder in; `blob` gives the bytes of every part, whose hashes the caller has checked.
+    /// Opens the best adapter and takes an encoder in; `blob` gives the bytes of every part, whose
+    /// hashes the caller has checked.
     ///
     /// # Errors
-    /// If there is no adapter, or only one that computes in software and `accept_software` is false, or it has no room, or a blob is not what
-    /// the manifest's shapes need.
+    /// If there is no adapter, or only one that computes in software and `accept_software` is
+    /// false, or it has no room, or a blob is not what the manifest's shapes need.
     pub async fn new<'a>(
         accept_software: bool,
         manifest: Arc<EncoderManifest>,
@@ -87,7 +92,8 @@ impl GpuEncoder {
         Self::with_device(device, shaders, manifest, blob).await
     }
 
-    /// On the best adapter, software or not, with kernels compiled like this; for tests and measurements.
+    /// On the best adapter, software or not, with kernels compiled like this; for tests and
+    /// measurements.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -111,14 +117,20 @@ impl GpuEncoder {
         let config = manifest.config;
         let rows = config.max_positions.max(ROWS_AT_ONCE).next_multiple_of(ROWS_TOGETHER);
         check_limits(&config, rows as usize, &device.limits)?;
-        let stages = device.allocate(Part::Kernels, |device, _| EncoderStages::new(device, shaders))?;
+        let stages =
+            device.allocate(Part::Kernels, |device, _| EncoderStages::new(device, shaders))?;
         let made = device.allocate(Part::Model, |handle, queue| {
             let buffers = Buffers::new(handle, queue, &config, &frame.tables, rows as usize);
-            let plane = |label, width: u32| activation(handle, label, u64::from(rows) * u64::from(width) * 4);
+            let plane = |label, width: u32| {
+                activation(handle, label, u64::from(rows) * u64::from(width) * 4)
+            };
             let texts = plane("texts", 2);
             let kv_width = config.kv_heads * config.head_dim / 2;
-            let cache =
-                [plane("keys", kv_width), plane("values", kv_width), plane("cache exponents", 2 * config.kv_heads)];
+            let cache = [
+                plane("keys", kv_width),
+                plane("values", kv_width),
+                plane("cache exponents", 2 * config.kv_heads),
+            ];
             let cache = stages.split_heads.bind_cache(handle, &cache.each_ref());
             let fit_rows = [&buffers.shape, &buffers.rows, &buffers.block, &buffers.norm_exponents];
             let attention = [
@@ -148,7 +160,8 @@ impl GpuEncoder {
         for index in 0..config.layers {
             let weights = EncoderLayer::from_bytes(&config, index, &blob(BlobRole::Layer(index)))?;
             layers.push(device.allocate(Part::Layer(index), |device, queue| {
-                Maker { device, queue, stages: &stages, buffers: &buffers, piece_bytes }.layer(&weights)
+                Maker { device, queue, stages: &stages, buffers: &buffers, piece_bytes }
+                    .layer(&weights)
             })?);
         }
         // A browser answers only now whether there was room.
@@ -209,7 +222,8 @@ impl GpuEncoder {
         queue.write_buffer(&buffers.forward, 0, bytemuck::bytes_of(&forward));
         queue.write_buffer(&self.texts, 0, bytemuck::cast_slice(&spans));
         queue.write_buffer(&buffers.rows, 0, bytemuck::cast_slice(rows));
-        let mut encoder = self.device.handle.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut encoder =
+            self.device.handle.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             pass.set_bind_group(1, &self.cache, &[]);
@@ -290,7 +304,10 @@ impl Maker<'_> {
             normalised: 0,
         };
         let biases = [q, k, v].map(|part| &part.bias.mantissas[..]).concat();
-        let gelu = uniforms::Gelu { exponent: up.weights.exponent + EXPONENT, bias_exponent: up.bias.exponent };
+        let gelu = uniforms::Gelu {
+            exponent: up.weights.exponent + EXPONENT,
+            bias_exponent: up.bias.exponent,
+        };
         Layer {
             query_key_value: self.matrix(&[q, k, v]),
             split_heads: stages.split_heads.bind(
@@ -336,7 +353,15 @@ impl Maker<'_> {
             merged: None,
         };
         let parts: Vec<_> = parts.iter().map(|part| &part.weights).collect();
-        Matrix::new(device, queue, stages.twelve_layout(), piece_bytes, &parts, Destination::Stored, ends)
+        Matrix::new(
+            device,
+            queue,
+            stages.twelve_layout(),
+            piece_bytes,
+            &parts,
+            Destination::Stored,
+            ends,
+        )
     }
 
     /// What adds a matrix's outputs to the rows, and normalises them.

@@ -1,5 +1,5 @@
-//! What can go wrong on the way to a GPU and on it. Nothing here is recovered from: another engine may take over, on another GPU or on the
-//! processor.
+//! What can go wrong on the way to a GPU and on it. Nothing here is recovered from: another engine
+//! may take over, on another GPU or on the processor.
 
 /// Why a GPU could not be opened, filled or asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -103,7 +103,9 @@ pub enum GpuError {
         limit: usize,
     },
     /// Input rows past what the session holds, or past the model's context.
-    #[error("position {position} with {rows} rows, in a session of {held} rows and a context of {max_positions}")]
+    #[error(
+        "position {position} with {rows} rows, in a session of {held} rows and a context of {max_positions}"
+    )]
     Position {
         /// Where the first row was to go.
         position: u32,

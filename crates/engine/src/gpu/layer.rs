@@ -1,5 +1,6 @@
-//! One layer's weights on the device and the dispatches that run it: eight for one row where kernels are fused, else ten (one more where a
-//! model has biases or normalised heads); the head's and its two. Everything bound here is made once, when the weights arrive.
+//! One layer's weights on the device and the dispatches that run it: eight for one row where
+//! kernels are fused, else ten (one more where a model has biases or normalised heads); the head's
+//! and its two. Everything bound here is made once, when the weights arrive.
 
 use super::draw::{Drawer, HEAD_ROWS};
 use super::matrix::{Destination, Ends, Matrix, Merged, count, storage, uniform};
@@ -10,7 +11,8 @@ use super::uniforms;
 use crate::engine::Want;
 use crate::package::{Gain, LayerWeights, Linear};
 
-/// Linear's exponent is that of its input, plus that of its weights, plus this (`docs/numerics.md`).
+/// Linear's exponent is that of its input, plus that of its weights, plus this
+/// (`docs/numerics.md`).
 const LINEAR_EXPONENT: i32 = 22;
 
 /// What making a layer or head needs.
@@ -77,8 +79,11 @@ impl Layer {
                 exponents_a_row: 1,
             },
         };
-        let projected_exponents =
-            if finish_heads.is_some() { &buffers.projected_exponents } else { &buffers.norm_exponents };
+        let projected_exponents = if finish_heads.is_some() {
+            &buffers.projected_exponents
+        } else {
+            &buffers.norm_exponents
+        };
         let projections = uniform(device, queue, "projections", &projections);
         let gate_up = uniforms::GateUp {
             gate_exponent: weights.gate.exponent + LINEAR_EXPONENT,
@@ -125,7 +130,11 @@ impl Layer {
                 Ends { merged: Some(merged), ..to_residual },
             ),
             mlp_norm: maker.norm(&weights.mlp_norm),
-            gate_up: maker.matrix(&[&weights.gate, &weights.up], Destination::Stored, from_norm(&buffers.projected)),
+            gate_up: maker.matrix(
+                &[&weights.gate, &weights.up],
+                Destination::Stored,
+                from_norm(&buffers.projected),
+            ),
             silu_mul: pipelines.silu_mul.bind(
                 device,
                 &[
@@ -142,8 +151,9 @@ impl Layer {
         }
     }
 
-    /// Runs the layer over the residual stream's first `rows` rows. `parts` are the caches that they are appended to, with how many of them
-    /// go there, in order; where those begin is in the `Forward`s behind the call's own.
+    /// Runs the layer over the residual stream's first `rows` rows. `parts` are the caches that
+    /// they are appended to, with how many of them go there, in order; where those begin is in the
+    /// `Forward`s behind the call's own.
     pub(super) fn encode<'a>(
         &self,
         pass: &mut wgpu::ComputePass<'_>,
@@ -167,7 +177,13 @@ impl Layer {
                 run_part(pass, attention_one, &self.attention_one, offset, (config.heads, 1));
             } else {
                 run_part(pass, &pipelines.rope.pipeline, &self.rope, offset, (all_heads, rows));
-                run_part(pass, &pipelines.attention.pipeline, &model.attention, offset, (config.heads, rows));
+                run_part(
+                    pass,
+                    &pipelines.attention.pipeline,
+                    &model.attention,
+                    offset,
+                    (config.heads, rows),
+                );
             }
         }
         if alone {
@@ -203,9 +219,15 @@ impl Head {
     pub(super) fn new(maker: Maker<'_>, norm: &Gain, output: &Linear) -> Self {
         let Maker { device, queue, model, .. } = maker;
         let buffers = &model.buffers;
-        let rows = |label, width: u32| activation(device, label, HEAD_ROWS as u64 * u64::from(width) * 4);
+        let rows =
+            |label, width: u32| activation(device, label, HEAD_ROWS as u64 * u64::from(width) * 4);
         let logits = rows("logits", model.config.vocab);
-        let forward = uniform(device, queue, "head's rows", &uniforms::Forward { position: 0, rows: 0, first_row: 0 });
+        let forward = uniform(
+            device,
+            queue,
+            "head's rows",
+            &uniforms::Forward { position: 0, rows: 0, first_row: 0 },
+        );
         let ends = Ends {
             forward: &forward,
             block: &buffers.block,
@@ -225,7 +247,8 @@ impl Head {
         }
     }
 
-    /// Says what is wanted of each of the residual stream's first rows. To be called before the submission.
+    /// Says what is wanted of each of the residual stream's first rows. To be called before the
+    /// submission.
     pub(super) fn write(&self, queue: &wgpu::Queue, wants: &[Want]) {
         let forward = uniforms::Forward { position: 0, rows: count(wants.len()), first_row: 0 };
         queue.write_buffer(&self.forward, 0, bytemuck::bytes_of(&forward));
@@ -235,7 +258,12 @@ impl Head {
     }
 
     /// Runs the head over those rows.
-    pub(super) fn encode(&self, pass: &mut wgpu::ComputePass<'_>, pipelines: &Pipelines, wants: &[Want]) {
+    pub(super) fn encode(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        pipelines: &Pipelines,
+        wants: &[Want],
+    ) {
         let rows = count(wants.len());
         run(pass, &pipelines.rms_norm.pipeline, &self.norm, (rows, 1));
         self.output.encode(pass, &pipelines.linear, rows);
@@ -246,7 +274,8 @@ impl Head {
 impl Maker<'_> {
     fn norm(&self, gain: &Gain) -> wgpu::BindGroup {
         let Self { device, queue, pipelines, model, .. } = *self;
-        let mantissas: Vec<i32> = gain.mantissas.iter().map(|&mantissa| i32::from(mantissa)).collect();
+        let mantissas: Vec<i32> =
+            gain.mantissas.iter().map(|&mantissa| i32::from(mantissa)).collect();
         let buffers = &model.buffers;
         pipelines.rms_norm.bind(
             device,
@@ -287,11 +316,16 @@ impl Maker<'_> {
             normalised: u32::from(gains.is_some()),
         };
         // A binding must have something in it, read or not.
-        let biases =
-            biases.as_ref().map_or_else(|| vec![0], |all| all.each_ref().map(|bias| &bias.mantissas[..]).concat());
+        let biases = biases
+            .as_ref()
+            .map_or_else(|| vec![0], |all| all.each_ref().map(|bias| &bias.mantissas[..]).concat());
         let gains = gains.as_ref().map_or_else(
             || vec![0],
-            |all| all.iter().flat_map(|gain| gain.mantissas.iter().map(|mantissa| i32::from(*mantissa))).collect(),
+            |all| {
+                all.iter()
+                    .flat_map(|gain| gain.mantissas.iter().map(|mantissa| i32::from(*mantissa)))
+                    .collect()
+            },
         );
         let buffers = &model.buffers;
         Some(pipelines.finish_heads.bind(

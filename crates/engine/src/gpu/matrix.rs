@@ -1,6 +1,7 @@
-//! A matrix of Linear on the device: interleaved so that neighbouring invocations read neighbouring words, and cut into
-//! pieces of whole output rows so that none outgrows a binding. Several projections of the same input lie in one matrix.
-//! Does not compute: that is `kernels/linear.wgsl`.
+//! A matrix of Linear on the device: interleaved so that neighbouring invocations read neighbouring
+//! words, and cut into pieces of whole output rows so that none outgrows a binding. Several
+//! projections of the same input lie in one matrix. Does not compute: that is
+//! `kernels/linear.wgsl`.
 
 use std::ops::Range;
 
@@ -65,11 +66,13 @@ struct Piece {
 /// Most bytes of weights in one piece: far below the 128 MiB that every adapter binds.
 pub(super) const MAX_PIECE_BYTES: usize = 64 << 20;
 
-/// Bytes of weights that are interleaved and written at a time: what a browser's worker, whose memory never shrinks, holds twice.
+/// Bytes of weights that are interleaved and written at a time: what a browser's worker, whose
+/// memory never shrinks, holds twice.
 const SLICE_BYTES: usize = 4 << 20;
 
 impl Matrix {
-    /// Uploads `parts`, of equally many columns and bits, one below the other. `piece_bytes` bounds a piece's weights.
+    /// Uploads `parts`, of equally many columns and bits, one below the other. `piece_bytes` bounds
+    /// a piece's weights.
     pub(super) fn new(
         device: &wgpu::Device,
         queue: &wgpu::Queue,
@@ -119,7 +122,12 @@ impl Matrix {
                 ends.exponents,
                 &weights,
                 &storage(device, queue, "group scales", &planes.group_scales),
-                &storage(device, queue, "row multipliers", bytemuck::cast_slice(&planes.row_multipliers)),
+                &storage(
+                    device,
+                    queue,
+                    "row multipliers",
+                    bytemuck::cast_slice(&planes.row_multipliers),
+                ),
                 ends.outputs,
             ];
             let merged = ends.merged.map(|merged| {
@@ -130,7 +138,13 @@ impl Matrix {
             let bind_group = if twelve_bits {
                 // Never added to the residual stream, for which alone the exponents are.
                 let [forward, linear, block, _, rest @ ..] = buffers;
-                bind(device, "twelve", layout, &[], &[&[forward, linear, block][..], &rest].concat())
+                bind(
+                    device,
+                    "twelve",
+                    layout,
+                    &[],
+                    &[&[forward, linear, block][..], &rest].concat(),
+                )
             } else {
                 bind(device, "linear", layout, &[], &buffers)
             };
@@ -140,14 +154,24 @@ impl Matrix {
     }
 
     /// Multiplies `rows` rows.
-    pub(super) fn encode(&self, pass: &mut wgpu::ComputePass<'_>, stages: &LinearStages, rows: u32) {
+    pub(super) fn encode(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        stages: &LinearStages,
+        rows: u32,
+    ) {
         for piece in &self.pieces {
             stages.encode(pass, &piece.bind_group, piece.out_rows, rows);
         }
     }
 
     /// Multiplies `rows` rows with a matrix of twelve bits.
-    pub(super) fn encode_twelve(&self, pass: &mut wgpu::ComputePass<'_>, stages: &EncoderStages, rows: u32) {
+    pub(super) fn encode_twelve(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        stages: &EncoderStages,
+        rows: u32,
+    ) {
         for piece in &self.pieces {
             stages.encode_twelve(pass, &piece.bind_group, piece.out_rows, rows);
         }
@@ -163,14 +187,17 @@ impl Matrix {
     }
 }
 
-/// Bytes of weights of one row that lie side by side: 16 weights of eight bits, or eight of twelve, an `i16` each.
+/// Bytes of weights of one row that lie side by side: 16 weights of eight bits, or eight of twelve,
+/// an `i16` each.
 const CHUNK: usize = 16;
 
-/// Weights of `chunks` of the rows `range`, in the order of `kernels/linear.wgsl` and `kernels/twelve.wgsl`: `[chunks, rows]` of 16 bytes.
+/// Weights of `chunks` of the rows `range`, in the order of `kernels/linear.wgsl` and
+/// `kernels/twelve.wgsl`: `[chunks, rows]` of 16 bytes.
 fn interleave_weights(parts: &[&Linear], range: Range<usize>, chunks: Range<usize>) -> Vec<u8> {
     let rows = range.len();
     let mut interleaved = vec![0; chunks.len() * rows * CHUNK];
-    let all_rows = parts.iter().flat_map(|part| (0..part.rows).map(move |row| (part, row * part.columns)));
+    let all_rows =
+        parts.iter().flat_map(|part| (0..part.rows).map(move |row| (part, row * part.columns)));
     for (row, (part, start)) in all_rows.skip(range.start).take(rows).enumerate() {
         for (at, chunk) in chunks.clone().enumerate() {
             let to = &mut interleaved[(at * rows + row) * CHUNK..][..CHUNK];
@@ -181,7 +208,9 @@ fn interleave_weights(parts: &[&Linear], range: Range<usize>, chunks: Range<usiz
                     *to = [low, high];
                 }
             } else {
-                to.copy_from_slice(bytemuck::cast_slice(&part.weights[start + chunk * CHUNK..][..CHUNK]));
+                to.copy_from_slice(bytemuck::cast_slice(
+                    &part.weights[start + chunk * CHUNK..][..CHUNK],
+                ));
             }
         }
     }
@@ -199,9 +228,13 @@ struct Scales {
 fn interleave_scales(inputs: usize, parts: &[&Linear], range: Range<usize>) -> Scales {
     let rows = range.len();
     let groups = inputs / GROUP;
-    let mut planes =
-        Scales { group_scales: vec![0; groups.div_ceil(4) * rows * 4], row_multipliers: Vec::with_capacity(rows) };
-    let all_rows = parts.iter().flat_map(|part| part.group_scales.chunks_exact(groups).zip(&part.row_multipliers));
+    let mut planes = Scales {
+        group_scales: vec![0; groups.div_ceil(4) * rows * 4],
+        row_multipliers: Vec::with_capacity(rows),
+    };
+    let all_rows = parts
+        .iter()
+        .flat_map(|part| part.group_scales.chunks_exact(groups).zip(&part.row_multipliers));
     for (row, (scales, multiplier)) in all_rows.skip(range.start).take(rows).enumerate() {
         for (word, four) in scales.chunks(4).enumerate() {
             let at = (word * rows + row) * 4;
@@ -213,7 +246,12 @@ fn interleave_scales(inputs: usize, parts: &[&Linear], range: Range<usize>) -> S
 }
 
 /// A storage buffer that holds `bytes` (a multiple of four of them) and is only read.
-pub(super) fn storage(device: &wgpu::Device, queue: &wgpu::Queue, label: &str, bytes: &[u8]) -> wgpu::Buffer {
+pub(super) fn storage(
+    device: &wgpu::Device,
+    queue: &wgpu::Queue,
+    label: &str,
+    bytes: &[u8],
+) -> wgpu::Buffer {
     filled(device, queue, label, bytes, wgpu::BufferUsages::STORAGE)
 }
 
@@ -239,7 +277,12 @@ fn filled(
     buffer
 }
 
-fn empty(device: &wgpu::Device, label: &str, size_bytes: usize, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+fn empty(
+    device: &wgpu::Device,
+    label: &str,
+    size_bytes: usize,
+    usage: wgpu::BufferUsages,
+) -> wgpu::Buffer {
     device.create_buffer(&wgpu::BufferDescriptor {
         label: Some(label),
         size: size_bytes as u64,
@@ -257,7 +300,8 @@ pub(super) fn count(value: usize) -> u32 {
 mod tests {
     use super::*;
 
-    /// Two parts of 2 and 3 rows, 160 inputs (5 groups: the last scale word is half empty), cut across the parts' seam.
+    /// Two parts of 2 and 3 rows, 160 inputs (5 groups: the last scale word is half empty), cut
+    /// across the parts' seam.
     #[test]
     fn interleaving_puts_every_weight_where_the_kernel_looks() {
         let inputs = 160;
@@ -266,9 +310,15 @@ mod tests {
         let part = |rows: std::ops::Range<usize>| Linear {
             rows: rows.len(),
             columns: inputs,
-            weights: rows.clone().flat_map(|row| (0..inputs).map(move |k| weight(row, k))).collect(),
+            weights: rows
+                .clone()
+                .flat_map(|row| (0..inputs).map(move |k| weight(row, k)))
+                .collect(),
             lower_bits: None,
-            group_scales: rows.clone().flat_map(|row| (0..5).map(move |group| scale(row, group))).collect(),
+            group_scales: rows
+                .clone()
+                .flat_map(|row| (0..5).map(move |group| scale(row, group)))
+                .collect(),
             row_multipliers: rows.map(|row| u16::try_from(100 + row).unwrap()).collect(),
             exponent: 0,
         };
@@ -277,14 +327,18 @@ mod tests {
         let scales = interleave_scales(inputs, &parts, 1..4);
         assert_eq!(scales.row_multipliers, [101, 102, 103]);
         // Ten chunks a row, in slices of four, four and two.
-        let weights = [0..4, 4..8, 8..10].map(|chunks| interleave_weights(&parts, 1..4, chunks)).concat();
+        let weights =
+            [0..4, 4..8, 8..10].map(|chunks| interleave_weights(&parts, 1..4, chunks)).concat();
         for row in 0..3 {
             for k in 0..inputs {
                 let byte = weights[(k / 16 * 3 + row) * 16 + k % 16];
                 assert_eq!(byte.cast_signed(), weight(row + 1, k), "row {row}, input {k}");
             }
             for group in 0..5 {
-                assert_eq!(scales.group_scales[(group / 4 * 3 + row) * 4 + group % 4], scale(row + 1, group));
+                assert_eq!(
+                    scales.group_scales[(group / 4 * 3 + row) * 4 + group % 4],
+                    scale(row + 1, group)
+                );
             }
         }
     }

@@ -1,12 +1,14 @@
-//! Layers and head on a GPU through wgpu: Vulkan, Metal or DirectX 12 natively, WebGPU in a browser's worker.
+//! Layers and head on a GPU through wgpu: Vulkan, Metal or DirectX 12 natively, WebGPU in a
+//! browser's worker.
 //!
 //! ```text
 //! set_model  tables, activations ──┐
 //! load_layer weights, bind groups ─┤   submit:  write rows ─▶ one pass, eight dispatches a layer, head, draw ─▶ copy
 //! open_session  KV caches ─────────┘   collect: map
 //! ```
-//! Every call is one encoder, one submission and one map; nothing is made for it but the encoder. The arithmetic is that of `docs/numerics.md`, bit
-//! for bit. It does not embed tokens, choose what is computed together, or judge whether an adapter computes rightly: that is the engine's
+//! Every call is one encoder, one submission and one map; nothing is made for it but the encoder.
+//! The arithmetic is that of `docs/numerics.md`, bit for bit. It does not embed tokens, choose what
+//! is computed together, or judge whether an adapter computes rightly: that is the engine's
 //! conformance vector.
 
 mod device;
@@ -60,10 +62,12 @@ pub struct Gpu {
 }
 
 impl Gpu {
-    /// Opens the best adapter, finds its fastest kernels unless `tuning` is of this very adapter, and compiles them.
+    /// Opens the best adapter, finds its fastest kernels unless `tuning` is of this very adapter,
+    /// and compiles them.
     ///
     /// # Errors
-    /// If there is no adapter, or only one that computes in software and `accept_software` is false, or it refuses a kernel.
+    /// If there is no adapter, or only one that computes in software and `accept_software` is
+    /// false, or it refuses a kernel.
     pub async fn new(accept_software: bool, tuning: Option<&Tuning>) -> Result<Self, GpuError> {
         let mut device = Device::open(accept_software).await?;
         let kernels = match tune::kept(tuning, &device.key) {
@@ -73,7 +77,8 @@ impl Gpu {
         Self::with_device(device, kernels).await
     }
 
-    /// Opens the best adapter, software or not, with these kernels of Linear; for tests and measurements.
+    /// Opens the best adapter, software or not, with these kernels of Linear; for tests and
+    /// measurements.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -84,7 +89,8 @@ impl Gpu {
     }
 
     async fn with_device(mut device: Device, kernels: Variants) -> Result<Self, GpuError> {
-        let pipelines = device.allocate(Part::Kernels, |device, _| Pipelines::new(device, kernels))?;
+        let pipelines =
+            device.allocate(Part::Kernels, |device, _| Pipelines::new(device, kernels))?;
         device.settle(|_| {}).await?;
         let tuning = Tuning { version: TUNING_VERSION, adapter: device.key.clone(), kernels };
         let piece_bytes = device.piece_bytes();
@@ -119,7 +125,8 @@ impl Gpu {
         &self.device.info
     }
 
-    /// How long the last [`Self::submit`] kept the processor busy until the device had everything: input, commands, submission.
+    /// How long the last [`Self::submit`] kept the processor busy until the device had everything:
+    /// input, commands, submission.
     #[must_use]
     pub fn handing_over(&self) -> Duration {
         self.handing_over
@@ -128,7 +135,8 @@ impl Gpu {
     /// Starts a model; parts and sessions of the one before are dropped.
     ///
     /// # Errors
-    /// If the adapter or the kernels are too small for it, or the kernels do not compute all that it needs.
+    /// If the adapter or the kernels are too small for it, or the kernels do not compute all that
+    /// it needs.
     pub fn set_model(&mut self, manifest: &Manifest, tables: &Tables) -> Result<(), GpuError> {
         self.sessions.clear();
         self.layers.clear();
@@ -136,18 +144,17 @@ impl Gpu {
         self.model = None;
         model::check_limits(&manifest.config, MAX_ROWS, &self.device.limits)?;
         let pipelines = &self.pipelines;
-        self.model =
-            Some(self.device.allocate(Part::Model, |device, queue| {
-                Model::new(device, queue, pipelines, &manifest.config, tables)
-            })?);
+        self.model = Some(self.device.allocate(Part::Model, |device, queue| {
+            Model::new(device, queue, pipelines, &manifest.config, tables)
+        })?);
         Ok(())
     }
 
     /// Takes a layer's weights in; an earlier copy is replaced.
     ///
     /// # Errors
-    /// If no model was set, it has no such layer, or the device has no room. In a browser lack of room may show at the next
-    /// [`Self::forward_layers`] instead.
+    /// If no model was set, it has no such layer, or the device has no room. In a browser lack of
+    /// room may show at the next [`Self::forward_layers`] instead.
     pub fn load_layer(&mut self, index: u32, weights: &LayerWeights) -> Result<(), GpuError> {
         let model = self.model.as_ref().ok_or(GpuError::NoModel)?;
         let layers = model.config.layers;
@@ -170,7 +177,8 @@ impl Gpu {
     /// Takes the head's weights in; an earlier copy is replaced.
     ///
     /// # Errors
-    /// If no model was set or the device has no room. In a browser lack of room may show at the next [`Self::head`] instead.
+    /// If no model was set or the device has no room. In a browser lack of room may show at the
+    /// next [`Self::head`] instead.
     pub fn load_head(&mut self, norm: &Gain, output: &Linear) -> Result<(), GpuError> {
         let model = self.model.as_ref().ok_or(GpuError::NoModel)?;
         let (pipelines, piece_bytes) = (&self.pipelines, self.piece_bytes);
@@ -188,11 +196,15 @@ impl Gpu {
     /// Opens a session over `layers`, all of which must be loaded, with an empty cache.
     ///
     /// # Errors
-    /// If a layer is missing, the id is taken, too many sessions are open, or the device has no room.
+    /// If a layer is missing, the id is taken, too many sessions are open, or the device has no
+    /// room.
     pub fn open_session(&mut self, id: u128, layers: Range<u32>) -> Result<(), GpuError> {
         let config = self.model.as_ref().ok_or(GpuError::NoModel)?.config;
         if layers.end > config.layers {
-            return Err(GpuError::NoSuchLayer { index: layers.end.saturating_sub(1), layers: config.layers });
+            return Err(GpuError::NoSuchLayer {
+                index: layers.end.saturating_sub(1),
+                layers: config.layers,
+            });
         }
         if let Some(index) = layers.clone().find(|index| !self.layers.contains_key(index)) {
             return Err(GpuError::LayerMissing { index });
@@ -204,9 +216,9 @@ impl Gpu {
             return Err(GpuError::TooManySessions { limit: MAX_SESSIONS });
         }
         let pipelines = &self.pipelines;
-        let caches = self
-            .device
-            .allocate(Part::Session(id), |device, _| Caches::new(device, pipelines, &config, layers.len(), 1))?;
+        let caches = self.device.allocate(Part::Session(id), |device, _| {
+            Caches::new(device, pipelines, &config, layers.len(), 1)
+        })?;
         self.sessions.insert(id, Session { layers, held: 0, caches });
         Ok(())
     }
@@ -216,12 +228,18 @@ impl Gpu {
         self.sessions.remove(&id);
     }
 
-    /// Runs `rows` (`[1..=MAX_ROWS rows, d_model]`, the residual stream) through the session's layers, the first row at `position`,
-    /// and returns them in the same shape: a call of one session, without the head.
+    /// Runs `rows` (`[1..=MAX_ROWS rows, d_model]`, the residual stream) through the session's
+    /// layers, the first row at `position`, and returns them in the same shape: a call of one
+    /// session, without the head.
     ///
     /// # Errors
     /// As [`Self::submit`] and [`Self::collect`].
-    pub async fn forward_layers(&mut self, id: u128, position: u32, rows: &[i32]) -> Result<Vec<i32>, GpuError> {
+    pub async fn forward_layers(
+        &mut self,
+        id: u128,
+        position: u32,
+        rows: &[i32],
+    ) -> Result<Vec<i32>, GpuError> {
         let submitted = self.submit(&[Run { session: id, position, rows, want: None }]).await?;
         match self.collect(submitted).await?.pop() {
             Some(Output::Hidden(rows)) => Ok(rows),
@@ -263,13 +281,18 @@ impl Gpu {
         let head = self.head.as_ref().ok_or(GpuError::HeadMissing)?;
         let width = model.config.d_model as usize;
         if last_row.len() != width {
-            return Err(GpuError::Shape { what: "the head's row", expected: width, got: last_row.len() });
+            return Err(GpuError::Shape {
+                what: "the head's row",
+                expected: width,
+                got: last_row.len(),
+            });
         }
         let buffers = &model.buffers;
         let queue = &self.device.queue;
         head.write(queue, &[Want::Logits]);
         queue.write_buffer(&buffers.rows, 0, bytemuck::cast_slice(last_row));
-        let mut encoder = self.device.handle.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut encoder =
+            self.device.handle.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             head.encode(&mut pass, &self.pipelines, &[Want::Logits]);
@@ -303,7 +326,9 @@ mod tests {
         let model = Synthetic::new(config, 11);
         let tables = Tables::from_bytes(&config, model.blob(BlobRole::Tables)).unwrap();
         let layer = LayerWeights::from_bytes(&config, 0, model.blob(BlobRole::Layer(0))).unwrap();
-        let head = Linear::vocabulary_from_bytes(&config, BlobRole::Head, model.blob(BlobRole::Head)).unwrap();
+        let head =
+            Linear::vocabulary_from_bytes(&config, BlobRole::Head, model.blob(BlobRole::Head))
+                .unwrap();
         let mut random = Random::new(12);
         let rows: Vec<i32> = (0..5 * 96).map(|_| random.within(-100_000, 100_000)).collect();
 
@@ -332,7 +357,9 @@ mod tests {
         let model = Synthetic::new(config, 1);
         let tables = Tables::from_bytes(&config, model.blob(BlobRole::Tables)).unwrap();
         let layer = LayerWeights::from_bytes(&config, 0, model.blob(BlobRole::Layer(0))).unwrap();
-        let head = Linear::vocabulary_from_bytes(&config, BlobRole::Head, model.blob(BlobRole::Head)).unwrap();
+        let head =
+            Linear::vocabulary_from_bytes(&config, BlobRole::Head, model.blob(BlobRole::Head))
+                .unwrap();
         gpu.set_model(&model.manifest, &tables).unwrap();
         gpu.load_layer(0, &layer).unwrap();
         gpu.load_head(&tables.last_norm, &head).unwrap();

@@ -1,5 +1,6 @@
-//! What the device holds for a model whoever asks: its shape, its tables, and the buffers that one call's activations pass
-//! through (calls run one after another, so all sessions and layers share them). Holds no weights and no cache.
+//! What the device holds for a model whoever asks: its shape, its tables, and the buffers that one
+//! call's activations pass through (calls run one after another, so all sessions and layers share
+//! them). Holds no weights and no cache.
 
 use super::draw::HEAD_ROWS;
 use super::matrix::{storage, uniform};
@@ -8,7 +9,8 @@ use super::{GpuError, uniforms};
 use crate::engine::{MAX_ROWS, MAX_SESSIONS};
 use crate::package::{ModelConfig, Tables};
 
-/// The most elements of a head that the kernels keep in workgroup memory (`MAX_PAIRS`, `MAX_HEAD_DIM` there).
+/// The most elements of a head that the kernels keep in workgroup memory (`MAX_PAIRS`,
+/// `MAX_HEAD_DIM` there).
 const MAX_HEAD_DIM: u32 = 256;
 
 /// Shape, tables and activations.
@@ -39,15 +41,18 @@ pub(super) struct Buffers {
     pub(super) rotation: wgpu::Buffer,
     /// The residual stream, `[rows, d_model]`.
     pub(super) rows: wgpu::Buffer,
-    /// The block that the next Linear reads, as its arithmetic wants it: at most four bytes a mantissa, `[rows, widest input]`.
+    /// The block that the next Linear reads, as its arithmetic wants it: at most four bytes a
+    /// mantissa, `[rows, widest input]`.
     pub(super) block: wgpu::Buffer,
     /// Exponents of the block that a norm made, `[rows]`.
     pub(super) norm_exponents: wgpu::Buffer,
-    /// Exponents of the block that `merge_heads` or `silu_mul` made, `[rows]`: they need the norm's at the same time.
+    /// Exponents of the block that `merge_heads` or `silu_mul` made, `[rows]`: they need the norm's
+    /// at the same time.
     pub(super) inner_exponents: wgpu::Buffer,
     /// Queries, keys and values, or gate and up, `[rows, widest of both]`.
     pub(super) projected: wgpu::Buffer,
-    /// Exponents of query, key and value heads, `[rows, heads + 2 * kv_heads]`, where biases or norms give them one each.
+    /// Exponents of query, key and value heads, `[rows, heads + 2 * kv_heads]`, where biases or
+    /// norms give them one each.
     pub(super) projected_exponents: wgpu::Buffer,
     /// `[rows, heads, head_dim]`.
     pub(super) queries: wgpu::Buffer,
@@ -112,7 +117,10 @@ impl Buffers {
             norm_exponents: activations("norm exponents", 1),
             inner_exponents: activations("inner exponents", 1),
             projected: activations("projected", sizes.widest_projection),
-            projected_exponents: activations("projected exponents", u64::from(config.heads + 2 * config.kv_heads)),
+            projected_exponents: activations(
+                "projected exponents",
+                u64::from(config.heads + 2 * config.kv_heads),
+            ),
             queries: activations("queries", sizes.query_width),
             query_exponents: activations("query exponents", u64::from(config.heads)),
             head_outputs: activations("head outputs", sizes.query_width),
@@ -144,7 +152,13 @@ impl Model {
         );
         let merge_heads = pipelines.merge_heads.bind(
             device,
-            &[&buffers.shape, &buffers.head_outputs, &buffers.head_exponents, &buffers.block, &buffers.inner_exponents],
+            &[
+                &buffers.shape,
+                &buffers.head_outputs,
+                &buffers.head_exponents,
+                &buffers.block,
+                &buffers.inner_exponents,
+            ],
         );
         Self { config: *config, buffers, attention, merge_heads }
     }
@@ -160,7 +174,8 @@ struct Sizes {
 impl Sizes {
     fn new(config: &ModelConfig) -> Self {
         let [d_model, d_ff, heads, kv_heads, head_dim] =
-            [config.d_model, config.d_ff, config.heads, config.kv_heads, config.head_dim].map(u64::from);
+            [config.d_model, config.d_ff, config.heads, config.kv_heads, config.head_dim]
+                .map(u64::from);
         let query_width = heads * head_dim;
         Self {
             query_width,
@@ -170,11 +185,17 @@ impl Sizes {
     }
 }
 
-/// Fails if the adapter or the kernels are too small for this model and calls of so many rows, naming what is.
-pub(super) fn check_limits(config: &ModelConfig, rows: usize, limits: &wgpu::Limits) -> Result<(), GpuError> {
+/// Fails if the adapter or the kernels are too small for this model and calls of so many rows,
+/// naming what is.
+pub(super) fn check_limits(
+    config: &ModelConfig,
+    rows: usize,
+    limits: &wgpu::Limits,
+) -> Result<(), GpuError> {
     let sizes = Sizes::new(config);
     let buffer = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
-    let [max_positions, kv_heads, head_dim] = [config.max_positions, config.kv_heads, config.head_dim].map(u64::from);
+    let [max_positions, kv_heads, head_dim] =
+        [config.max_positions, config.kv_heads, config.head_dim].map(u64::from);
     let rows = rows as u64;
     let needs = [
         ("a head's width", head_dim, u64::from(MAX_HEAD_DIM)),
@@ -184,7 +205,11 @@ pub(super) fn check_limits(config: &ModelConfig, rows: usize, limits: &wgpu::Lim
         ("a call's projections", rows * sizes.widest_projection * 4, buffer),
         ("the logits", HEAD_ROWS as u64 * u64::from(config.vocab) * 4, buffer),
         ("storage buffers of a kernel", 8, u64::from(limits.max_storage_buffers_per_shader_stage)),
-        ("invocations of a workgroup", 256, u64::from(limits.max_compute_invocations_per_workgroup)),
+        (
+            "invocations of a workgroup",
+            256,
+            u64::from(limits.max_compute_invocations_per_workgroup),
+        ),
         ("invocations along x", 256, u64::from(limits.max_compute_workgroup_size_x)),
     ];
     match needs.into_iter().find(|&(_, needed, allowed)| needed > allowed) {
@@ -193,12 +218,15 @@ pub(super) fn check_limits(config: &ModelConfig, rows: usize, limits: &wgpu::Lim
     }
 }
 
-/// A buffer that kernels write, that calls fill and that results are copied from. The device zeroes it.
+/// A buffer that kernels write, that calls fill and that results are copied from. The device zeroes
+/// it.
 pub(super) fn activation(device: &wgpu::Device, label: &str, size_bytes: u64) -> wgpu::Buffer {
     device.create_buffer(&wgpu::BufferDescriptor {
         label: Some(label),
         size: size_bytes,
-        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+        usage: wgpu::BufferUsages::STORAGE
+            | wgpu::BufferUsages::COPY_SRC
+            | wgpu::BufferUsages::COPY_DST,
         mapped_at_creation: false,
     })
 }

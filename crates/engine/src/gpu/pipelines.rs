@@ -1,7 +1,9 @@
-//! The kernels as the host sees them: which file, which entry point, which bindings; and their compiled pipelines.
+//! The kernels as the host sees them: which file, which entry point, which bindings; and their
+//! compiled pipelines.
 //!
-//! Every `.wgsl` file is complete WGSL as it stands: the few lines of block arithmetic are repeated in each rather than pasted
-//! in, so that editors and naga can read them; `tests/wgsl_valid.rs` proves that the repetitions and [`KERNELS`] agree.
+//! Every `.wgsl` file is complete WGSL as it stands: the few lines of block arithmetic are repeated
+//! in each rather than pasted in, so that editors and naga can read them; `tests/wgsl_valid.rs`
+//! proves that the repetitions and [`KERNELS`] agree.
 
 /// How a kernel uses a binding. Bindings of a group are numbered from 0 without gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +24,8 @@ use std::num::NonZeroU64;
 
 use super::tune::{Arithmetic, Many, Shaders, Variants};
 
-/// A file's text without comments and indentation, which a visitor would download for nothing (5 KB with Brotli).
+/// A file's text without comments and indentation, which a visitor would download for nothing (5 KB
+/// with Brotli).
 macro_rules! wgsl {
     ($file:literal) => {{
         const TEXT: &str = include_str!(concat!("../kernels/", $file));
@@ -39,7 +42,8 @@ macro_rules! wgsl {
     }};
 }
 
-/// Writes the text without comments and indentation, line for line, and gives its length. WGSL has no strings that `//` could be in.
+/// Writes the text without comments and indentation, line for line, and gives its length. WGSL has
+/// no strings that `//` could be in.
 const fn bare(text: &str, to: &mut [u8]) -> usize {
     let text = text.as_bytes();
     let (mut at, mut length) = (0, 0);
@@ -49,7 +53,8 @@ const fn bare(text: &str, to: &mut [u8]) -> usize {
             (line_begins, in_comment) = (true, false);
         } else {
             line_begins = line_begins && text[at] == b' ';
-            in_comment = in_comment || (text[at] == b'/' && at + 1 < text.len() && text[at + 1] == b'/');
+            in_comment =
+                in_comment || (text[at] == b'/' && at + 1 < text.len() && text[at + 1] == b'/');
         }
         if text[at] == b'\n' || !(line_begins || in_comment) {
             to[length] = text[at];
@@ -73,7 +78,8 @@ pub struct Kernel {
     pub workgroup_size: u32,
     /// Whether it can have fewer (`INVOCATIONS`).
     pub resizable: bool,
-    /// Whether all invocations reach its reductions, so that [`with_subgroups`] has something to do.
+    /// Whether all invocations reach its reductions, so that [`with_subgroups`] has something to
+    /// do.
     pub reduces: bool,
     /// Bindings of group 0: what is the same for every session.
     pub bindings: &'static [Access],
@@ -211,8 +217,11 @@ const ADD_NORM: Kernel = Kernel {
     bindings: &[Uniform, Write, Write, Write, Uniform, Read, Read, Read, Read],
     ..FIT_ROWS
 };
-const GELU: Kernel =
-    Kernel { entry_point: "gelu", bindings: &[Uniform, Uniform, Write, Read, Read, Write, Write, Read], ..SILU_MUL };
+const GELU: Kernel = Kernel {
+    entry_point: "gelu",
+    bindings: &[Uniform, Uniform, Write, Read, Read, Write, Write, Read],
+    ..SILU_MUL
+};
 
 const LARGEST: Kernel = Kernel {
     file: "sample.wgsl",
@@ -224,8 +233,11 @@ const LARGEST: Kernel = Kernel {
     bindings: &[Uniform, Read, Write, Write, Write],
     cache_bindings: &[],
 };
-const WEIGH: Kernel =
-    Kernel { entry_point: "weigh", bindings: &[Uniform, Read, Write, Write, Write, Read, Uniform, Read], ..LARGEST };
+const WEIGH: Kernel = Kernel {
+    entry_point: "weigh",
+    bindings: &[Uniform, Read, Write, Write, Write, Read, Uniform, Read],
+    ..LARGEST
+};
 const GATHER: Kernel = Kernel { entry_point: "gather", ..WEIGH };
 
 /// Every kernel, for tests that read the files without a GPU.
@@ -268,11 +280,17 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    fn new(device: &wgpu::Device, shaders: Shaders, kernel: &Kernel, constants: &[(&str, f64)]) -> Self {
+    fn new(
+        device: &wgpu::Device,
+        shaders: Shaders,
+        kernel: &Kernel,
+        constants: &[(&str, f64)],
+    ) -> Self {
         let label = kernel.entry_point;
         let module = module(device, shaders, kernel);
         let bindings = layout(device, label, kernel.bindings);
-        let cache_bindings = (!kernel.cache_bindings.is_empty()).then(|| layout(device, label, kernel.cache_bindings));
+        let cache_bindings = (!kernel.cache_bindings.is_empty())
+            .then(|| layout(device, label, kernel.cache_bindings));
         let groups = [Some(&bindings), cache_bindings.as_ref()];
         let used = if cache_bindings.is_some() { 2 } else { 1 };
         let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
@@ -299,24 +317,42 @@ impl Stage {
         bind(device, self.label, &self.bindings, self.accesses, buffers)
     }
 
-    /// Binds a session's cache buffers as group 1, in binding order; only kernels that see the cache have that group.
-    pub(super) fn bind_cache(&self, device: &wgpu::Device, buffers: &[&wgpu::Buffer]) -> wgpu::BindGroup {
-        bind(device, self.label, self.cache_bindings.as_ref().unwrap_or(&self.bindings), &[], buffers)
+    /// Binds a session's cache buffers as group 1, in binding order; only kernels that see the
+    /// cache have that group.
+    pub(super) fn bind_cache(
+        &self,
+        device: &wgpu::Device,
+        buffers: &[&wgpu::Buffer],
+    ) -> wgpu::BindGroup {
+        bind(
+            device,
+            self.label,
+            self.cache_bindings.as_ref().unwrap_or(&self.bindings),
+            &[],
+            buffers,
+        )
     }
 }
 
 /// Gives a kernel's text to the device.
 fn module(device: &wgpu::Device, shaders: Shaders, kernel: &Kernel) -> wgpu::ShaderModule {
     let grouped = shaders.subgroups && kernel.reduces;
-    let text =
-        if grouped { with_subgroups(kernel.source, cfg!(target_arch = "wasm32")).into() } else { kernel.source.into() };
-    let descriptor = wgpu::ShaderModuleDescriptor { label: Some(kernel.file), source: wgpu::ShaderSource::Wgsl(text) };
+    let text = if grouped {
+        with_subgroups(kernel.source, cfg!(target_arch = "wasm32")).into()
+    } else {
+        kernel.source.into()
+    };
+    let descriptor = wgpu::ShaderModuleDescriptor {
+        label: Some(kernel.file),
+        source: wgpu::ShaderSource::Wgsl(text),
+    };
     if shaders.checked {
         return device.create_shader_module(descriptor);
     }
     // SAFETY: every index follows from shapes that were checked when the model was set and the call was made, or is a table's, kept within it by
-    // the kernel itself; every loop ends after as many rounds as those shapes say; nothing is divided by but numbers of heads. The tests run
-    // all kernels checked as well as unchecked. (A browser checks in any case.)
+    // the kernel itself; every loop ends after as many rounds as those shapes say; nothing is
+    // divided by but numbers of heads. The tests run all kernels checked as well as unchecked. (A
+    // browser checks in any case.)
     #[expect(
         unsafe_code,
         reason = "SwiftShader decodes 1.09 times faster without checks of what is known, and 1.13 times at position 900"
@@ -326,8 +362,9 @@ fn module(device: &wgpu::Device, shaders: Shaders, kernel: &Kernel) -> wgpu::Sha
     }
 }
 
-/// A kernel's text with every maximum and sum of a workgroup found within subgroups first, of which one invocation speaks. A browser wants to
-/// be told; natively the directive is not known. Only for kernels whose reductions all invocations reach.
+/// A kernel's text with every maximum and sum of a workgroup found within subgroups first, of which
+/// one invocation speaks. A browser wants to be told; natively the directive is not known. Only for
+/// kernels whose reductions all invocations reach.
 #[must_use]
 pub fn with_subgroups(source: &str, directive: bool) -> String {
     let mut text = String::from(if directive { "enable subgroups;\n" } else { "" });
@@ -368,12 +405,14 @@ impl Between<'_> {
         let invocations = kernel.workgroup_size.min(self.shaders.most_invocations);
         let mut constants = vec![("INVOCATIONS", f64::from(invocations))];
         // Only those that write a block have it.
-        constants.extend(kernel.source.contains("override FORM").then_some(("FORM", f64::from(form))));
+        constants
+            .extend(kernel.source.contains("override FORM").then_some(("FORM", f64::from(form))));
         Stage::new(self.device, self.shaders, kernel, &constants)
     }
 }
 
-/// The compiled kernels of Linear that an adapter runs. All take bind groups of [`LinearStages::layout`].
+/// The compiled kernels of Linear that an adapter runs. All take bind groups of
+/// [`LinearStages::layout`].
 #[derive(Debug)]
 pub(super) struct LinearStages {
     kernels: Variants,
@@ -409,7 +448,8 @@ const FEW_ROWS: u32 = 8;
 impl LinearStages {
     /// Everything that a model needs.
     pub(super) fn new(device: &wgpu::Device, kernels: Variants) -> Self {
-        let four = Self::sliced(device, kernels, kernels.arithmetic.of(&FOUR_FMA, &FOUR_DOT), &SLICES);
+        let four =
+            Self::sliced(device, kernels, kernels.arithmetic.of(&FOUR_FMA, &FOUR_DOT), &SLICES);
         let merged = Self::sliced(device, kernels, &MERGED, &SLICES);
         Self { four, merged, ..Self::contender(device, kernels, &SLICES) }
     }
@@ -426,8 +466,14 @@ impl LinearStages {
         Self { kernels, one, four: Vec::new(), merged: Vec::new(), many }
     }
 
-    fn sliced(device: &wgpu::Device, kernels: Variants, kernel: &Kernel, slices: &[u32]) -> Vec<Sliced> {
-        let stage = |slices| Stage::new(device, kernels.shaders, kernel, &[("SLICES", f64::from(slices))]);
+    fn sliced(
+        device: &wgpu::Device,
+        kernels: Variants,
+        kernel: &Kernel,
+        slices: &[u32],
+    ) -> Vec<Sliced> {
+        let stage =
+            |slices| Stage::new(device, kernels.shaders, kernel, &[("SLICES", f64::from(slices))]);
         slices.iter().map(|&slices| Sliced { slices, stage: stage(slices) }).collect()
     }
 
@@ -445,14 +491,21 @@ impl LinearStages {
     }
 
     /// Multiplies `rows` rows with a matrix of `out_rows` outputs.
-    pub(super) fn encode(&self, pass: &mut wgpu::ComputePass<'_>, group: &wgpu::BindGroup, out_rows: u32, rows: u32) {
+    pub(super) fn encode(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        group: &wgpu::BindGroup,
+        out_rows: u32,
+        rows: u32,
+    ) {
         let fours = rows.div_ceil(4);
         let few = match rows {
             1 => Some((&self.one, 1)),
             2..=FEW_ROWS => Some((&self.four, fours)),
             _ => None,
         };
-        let sliced = few.and_then(|(stages, tiles)| Some((self.busy(stages, out_rows * tiles)?, tiles)));
+        let sliced =
+            few.and_then(|(stages, tiles)| Some((self.busy(stages, out_rows * tiles)?, tiles)));
         let (stage, workgroups) = if let Some((Sliced { slices, stage }, tiles)) = sliced {
             (stage, (out_rows.div_ceil(FEW / slices), tiles))
         } else {
@@ -468,8 +521,14 @@ impl LinearStages {
 }
 
 impl LinearStages {
-    /// Multiplies the one row that attention left in heads; takes bind groups of [`LinearStages::merged_layout`].
-    pub(super) fn encode_merged(&self, pass: &mut wgpu::ComputePass<'_>, group: &wgpu::BindGroup, out_rows: u32) {
+    /// Multiplies the one row that attention left in heads; takes bind groups of
+    /// [`LinearStages::merged_layout`].
+    pub(super) fn encode_merged(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        group: &wgpu::BindGroup,
+        out_rows: u32,
+    ) {
         let Some(Sliced { slices, stage }) = self.busy(&self.merged, out_rows) else { return };
         run(pass, &stage.pipeline, group, (out_rows.div_ceil(FEW / slices), 1));
     }
@@ -511,10 +570,12 @@ pub(super) fn run_part(
     pass.dispatch_workgroups(x, y, 1);
 }
 
-/// Bytes from one `Forward` to the next: every adapter takes multiples of it as offsets of a uniform.
+/// Bytes from one `Forward` to the next: every adapter takes multiples of it as offsets of a
+/// uniform.
 pub(super) const PART_STRIDE: u32 = 256;
 /// Bytes of a `Forward`.
-const PART_BYTES: Option<NonZeroU64> = NonZeroU64::new(size_of::<super::uniforms::Forward>() as u64);
+const PART_BYTES: Option<NonZeroU64> =
+    NonZeroU64::new(size_of::<super::uniforms::Forward>() as u64);
 
 /// All compiled kernels.
 #[derive(Debug)]
@@ -537,8 +598,11 @@ pub(super) struct Pipelines {
 impl Pipelines {
     pub(super) fn new(device: &wgpu::Device, kernels: Variants) -> Self {
         // The kernels before Linear write what its arithmetic reads.
-        let between =
-            Between { device, shaders: kernels.shaders, form: kernels.arithmetic.of(Form::Floats, Form::Planes) };
+        let between = Between {
+            device,
+            shaders: kernels.shaders,
+            form: kernels.arithmetic.of(Form::Floats, Form::Planes),
+        };
         Self {
             rms_norm: between.stage(&RMS_NORM),
             linear: LinearStages::new(device, kernels),
@@ -596,7 +660,12 @@ impl EncoderStages {
         out_rows: u32,
         rows: u32,
     ) {
-        run(pass, &self.twelve.pipeline, group, (out_rows.div_ceil(TWELVE_OUTPUTS), rows.div_ceil(TWELVE_ROWS)));
+        run(
+            pass,
+            &self.twelve.pipeline,
+            group,
+            (out_rows.div_ceil(TWELVE_OUTPUTS), rows.div_ceil(TWELVE_ROWS)),
+        );
     }
 }
 
@@ -618,7 +687,10 @@ fn layout(device: &wgpu::Device, label: &str, accesses: &[Access]) -> wgpu::Bind
             count: None,
         })
         .collect();
-    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries })
+    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        label: Some(label),
+        entries: &entries,
+    })
 }
 
 /// Binds whole buffers, in binding order, but for what `accesses` says is a part.
@@ -630,11 +702,18 @@ pub(super) fn bind(
     buffers: &[&wgpu::Buffer],
 ) -> wgpu::BindGroup {
     let size = |at| if accesses.get(at) == Some(&Part) { PART_BYTES } else { None };
-    let bindings =
-        buffers.iter().enumerate().map(|(at, buffer)| wgpu::BufferBinding { buffer, offset: 0, size: size(at) });
+    let bindings = buffers.iter().enumerate().map(|(at, buffer)| wgpu::BufferBinding {
+        buffer,
+        offset: 0,
+        size: size(at),
+    });
     let entries: Vec<_> = (0..)
         .zip(bindings.map(wgpu::BindingResource::Buffer))
         .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })
         .collect();
-    device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some(label), layout, entries: &entries })
+    device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some(label),
+        layout,
+        entries: &entries,
+    })
 }

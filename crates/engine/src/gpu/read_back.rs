@@ -1,5 +1,6 @@
-//! Bringing results from the device to the CPU: one buffer, one map a call. The only place of the GPU code that differs
-//! between platforms: natively somebody must drive the device, in a browser the event loop does.
+//! Bringing results from the device to the CPU: one buffer, one map a call. The only place of the
+//! GPU code that differs between platforms: natively somebody must drive the device, in a browser
+//! the event loop does.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -11,8 +12,9 @@ use super::GpuError;
 
 /// Buffers that the device copies results into and the CPU maps, one for every call under way.
 ///
-/// A call takes one and puts it back at the end; if the call's future is dropped half-way, the buffer (which may be mapped at any moment from
-/// then on) goes with it and another call makes a new one.
+/// A call takes one and puts it back at the end; if the call's future is dropped half-way, the
+/// buffer (which may be mapped at any moment from then on) goes with it and another call makes a
+/// new one.
 #[derive(Debug, Default)]
 pub(super) struct Ring {
     free: VecDeque<wgpu::Buffer>,
@@ -25,10 +27,13 @@ impl Ring {
     /// A buffer of at least `size_bytes`: a kept one if it is big enough.
     pub(super) fn take(&mut self, device: &wgpu::Device, size_bytes: u64) -> wgpu::Buffer {
         let big_enough = self.free.iter().position(|buffer| buffer.size() >= size_bytes);
-        big_enough.and_then(|at| self.free.remove(at)).unwrap_or_else(|| staging(device, size_bytes))
+        big_enough
+            .and_then(|at| self.free.remove(at))
+            .unwrap_or_else(|| staging(device, size_bytes))
     }
 
-    /// Keeps a buffer that was read and unmapped; of too many, the one that was kept first goes, which small calls left.
+    /// Keeps a buffer that was read and unmapped; of too many, the one that was kept first goes,
+    /// which small calls left.
     pub(super) fn put_back(&mut self, buffer: wgpu::Buffer) {
         self.free.push_back(buffer);
         if self.free.len() > KEPT {
@@ -49,7 +54,8 @@ pub(super) fn staging(device: &wgpu::Device, size_bytes: u64) -> wgpu::Buffer {
 
 /// Waits for a submission and returns the first `count` values of `buffer`, unmapped again.
 ///
-/// Natively this blocks the calling thread until the device is done; in a browser it yields to the event loop.
+/// Natively this blocks the calling thread until the device is done; in a browser it yields to the
+/// event loop.
 pub(super) async fn read(
     device: &wgpu::Device,
     buffer: &wgpu::Buffer,
@@ -69,7 +75,9 @@ pub(super) async fn read(
     drive(device, submission)?;
     Mapped(cell).await.map_err(|error| GpuError::ReadBack { reason: error.to_string() })?;
     let values = {
-        let view = buffer.get_mapped_range(range).map_err(|error| GpuError::ReadBack { reason: error.to_string() })?;
+        let view = buffer
+            .get_mapped_range(range)
+            .map_err(|error| GpuError::ReadBack { reason: error.to_string() })?;
         bytemuck::pod_collect_to_vec::<u8, i32>(&view)
     };
     buffer.unmap();
@@ -78,9 +86,11 @@ pub(super) async fn read(
 
 #[cfg(not(target_arch = "wasm32"))]
 fn drive(device: &wgpu::Device, submission: wgpu::SubmissionIndex) -> Result<(), GpuError> {
-    let waited = device.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout: None });
+    let waited =
+        device.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout: None });
     waited.map(|_| ()).map_err(|error| {
-        // A lost device takes no submission, and says that it is lost once what it took before is done.
+        // A lost device takes no submission, and says that it is lost once what it took before is
+        // done.
         drop(device.poll(wgpu::PollType::wait_indefinitely()));
         GpuError::ReadBack { reason: error.to_string() }
     })

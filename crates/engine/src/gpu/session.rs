@@ -1,6 +1,7 @@
-//! A session's KV cache on the device: three buffers a layer, position after position, so that growing is one copy and going
-//! back in the text is overwriting. It starts small and doubles up to the model's context: most conversations are short, and
-//! a visitor's memory is lent. Does not know which layers compute.
+//! A session's KV cache on the device: three buffers a layer, position after position, so that
+//! growing is one copy and going back in the text is overwriting. It starts small and doubles up to
+//! the model's context: most conversations are short, and a visitor's memory is lent. Does not know
+//! which layers compute.
 
 use std::ops::Range;
 
@@ -33,7 +34,8 @@ pub(super) struct Caches {
 /// One layer's cache.
 #[derive(Debug)]
 pub(super) struct Cache {
-    /// Keys and values `[capacity, kv_heads, head_dim / 2]` of two `i16`, exponents `[capacity, 2, kv_heads]`.
+    /// Keys and values `[capacity, kv_heads, head_dim / 2]` of two `i16`, exponents
+    /// `[capacity, 2, kv_heads]`.
     planes: [wgpu::Buffer; 3],
     /// Group 1 of `rope`, `attention` and `attention_one`.
     pub(super) group: wgpu::BindGroup,
@@ -55,7 +57,8 @@ impl Caches {
         let capacity = capacity.min(config.max_positions);
         let layers = (0..layers)
             .map(|_| {
-                let [positions, kv_heads, half] = [capacity, config.kv_heads, config.head_dim / 2].map(u64::from);
+                let [positions, kv_heads, half] =
+                    [capacity, config.kv_heads, config.head_dim / 2].map(u64::from);
                 let planes = [
                     activation(device, "keys", positions * kv_heads * half * 4),
                     activation(device, "values", positions * kv_heads * half * 4),

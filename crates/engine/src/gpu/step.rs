@@ -4,9 +4,10 @@
 //! submit   rows ─▶ one pass: layers, all rows at once but for what meets a session's cache ─▶ head, draw ─▶ copy what is wanted
 //! collect  map
 //! ```
-//! The rows whose logits are wanted are the first of the call when every session steps by one row; else they are copied there, between two passes.
-//! Calls may be submitted before earlier ones are collected: the device never waits for the host then. Which buffers results come back in, one
-//! for every call under way, is `read_back`'s; which rows belong together is the engine's.
+//! The rows whose logits are wanted are the first of the call when every session steps by one row;
+//! else they are copied there, between two passes. Calls may be submitted before earlier ones are
+//! collected: the device never waits for the host then. Which buffers results come back in, one for
+//! every call under way, is `read_back`'s; which rows belong together is the engine's.
 
 use std::ops::Range;
 
@@ -25,7 +26,8 @@ use crate::sampler::{Logits, Sampling, sample};
 pub struct Run<'a> {
     /// Whose.
     pub session: u128,
-    /// Where the first row goes. Before the end of what the session holds: later rows are forgotten and their places overwritten.
+    /// Where the first row goes. Before the end of what the session holds: later rows are forgotten
+    /// and their places overwritten.
     pub position: u32,
     /// `[rows, d_model]`, the residual stream.
     pub rows: &'a [i32],
@@ -52,7 +54,8 @@ struct Answer {
     want: Option<Want>,
 }
 
-/// Words that come back of a row that is drawn from: a draw that takes more than the heaviest tokens needs the row again.
+/// Words that come back of a row that is drawn from: a draw that takes more than the heaviest
+/// tokens needs the row again.
 fn drawn_words(sampling: &Sampling, width: usize) -> usize {
     match sampling.coefficient() {
         Some(_) => RESULT_WORDS + HEAVIEST_WORDS + width,
@@ -61,31 +64,39 @@ fn drawn_words(sampling: &Sampling, width: usize) -> usize {
 }
 
 impl Gpu {
-    /// Runs rows of sessions, at most one run of each and all over the same layers, through those and the head.
+    /// Runs rows of sessions, at most one run of each and all over the same layers, through those
+    /// and the head.
     ///
     /// # Errors
-    /// If a run does not fit its session, runs do not belong together or are too many rows, a part was unloaded, or the device fails. After a
-    /// failure every session holds what it held before its `position`.
+    /// If a run does not fit its session, runs do not belong together or are too many rows, a part
+    /// was unloaded, or the device fails. After a failure every session holds what it held before
+    /// its `position`.
     pub async fn submit(&mut self, runs: &[Run<'_>]) -> Result<Submitted, GpuError> {
         self.settle().await?;
         let layers = self.check(runs)?;
         let begun = Instant::now();
-        let mut encoder = self.device.handle.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut encoder =
+            self.device.handle.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let model = self.model.as_ref().ok_or(GpuError::NoModel)?;
         let (config, buffers) = (&model.config, &model.buffers);
         let width = config.d_model as usize;
         let rows_of = |run: &Run<'_>| count(run.rows.len() / width);
 
         for run in runs {
-            let session = self.sessions.get_mut(&run.session).ok_or(GpuError::UnknownSession { id: run.session })?;
+            let session = self
+                .sessions
+                .get_mut(&run.session)
+                .ok_or(GpuError::UnknownSession { id: run.session })?;
             session.held = run.position;
             let end = run.position + rows_of(run);
             if end > session.caches.capacity {
                 let (pipelines, count) = (&self.pipelines, session.layers.len());
-                let bigger = self.device.allocate(Part::LongerCache(run.session), |device, _| {
-                    Caches::new(device, pipelines, config, count, end)
-                })?;
-                // A browser answers only now whether there was room; before it is known the old caches must live.
+                let bigger =
+                    self.device.allocate(Part::LongerCache(run.session), |device, _| {
+                        Caches::new(device, pipelines, config, count, end)
+                    })?;
+                // A browser answers only now whether there was room; before it is known the old
+                // caches must live.
                 self.device.settle(|_| {}).await?;
                 bigger.copy_from(&session.caches, &mut encoder);
                 session.caches = bigger;
@@ -107,7 +118,11 @@ impl Gpu {
         for (at, run) in runs.iter().enumerate() {
             let (position, rows) = (run.position, rows_of(run));
             write_part(at + 1, uniforms::Forward { position, rows, first_row: row_count });
-            queue.write_buffer(&buffers.rows, u64::from(row_count) * row_bytes, bytemuck::cast_slice(run.rows));
+            queue.write_buffer(
+                &buffers.rows,
+                u64::from(row_count) * row_bytes,
+                bytemuck::cast_slice(run.rows),
+            );
             row_count += rows;
             let size = match run.want {
                 None => run.rows.len(),
@@ -120,7 +135,13 @@ impl Gpu {
                 wants.push(want);
             }
             let (session, end) = (run.session, position + rows);
-            answers.push(Answer { session, position, end, words: words..words + size, want: run.want });
+            answers.push(Answer {
+                session,
+                position,
+                end,
+                words: words..words + size,
+                want: run.want,
+            });
             words += size;
         }
         write_part(0, uniforms::Forward { position: 0, rows: row_count, first_row: 0 });
@@ -133,10 +154,14 @@ impl Gpu {
         let in_place = picked.iter().copied().eq(0..count(picked.len()));
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            let caches: Vec<_> = runs.iter().filter_map(|run| self.sessions.get(&run.session)).collect();
+            let caches: Vec<_> =
+                runs.iter().filter_map(|run| self.sessions.get(&run.session)).collect();
             for (at, index) in layers.enumerate() {
                 let Some(layer) = self.layers.get(&index) else { continue };
-                let parts = caches.iter().zip(runs).map(|(session, run)| (session.caches.at(at), rows_of(run)));
+                let parts = caches
+                    .iter()
+                    .zip(runs)
+                    .map(|(session, run)| (session.caches.at(at), rows_of(run)));
                 layer.encode(&mut pass, &self.pipelines, model, parts, row_count);
             }
             if let Some(head) = head.filter(|_| in_place) {
@@ -152,7 +177,13 @@ impl Gpu {
         for (run, answer) in runs.iter().zip(&answers) {
             if run.want.is_none() {
                 let from = u64::from(first_row) * row_bytes;
-                encoder.copy_buffer_to_buffer(&buffers.rows, from, &staging, answer.at(), run.rows.len() as u64 * 4);
+                encoder.copy_buffer_to_buffer(
+                    &buffers.rows,
+                    from,
+                    &staging,
+                    answer.at(),
+                    run.rows.len() as u64 * 4,
+                );
             }
             first_row += rows_of(run);
         }
@@ -160,14 +191,21 @@ impl Gpu {
             if !in_place {
                 for (at, row) in (0..).zip(&picked) {
                     let from = u64::from(*row) * row_bytes;
-                    encoder.copy_buffer_to_buffer(&buffers.rows, from, &head.picked, at * row_bytes, row_bytes);
+                    encoder.copy_buffer_to_buffer(
+                        &buffers.rows,
+                        from,
+                        &head.picked,
+                        at * row_bytes,
+                        row_bytes,
+                    );
                 }
                 let picked_bytes = picked.len() as u64 * row_bytes;
                 encoder.copy_buffer_to_buffer(&head.picked, 0, &buffers.rows, 0, picked_bytes);
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
                 head.encode(&mut pass, &self.pipelines, &wants);
             }
-            let wanted = answers.iter().filter(|answer| !matches!(answer.want, None | Some(Want::Nothing)));
+            let wanted =
+                answers.iter().filter(|answer| !matches!(answer.want, None | Some(Want::Nothing)));
             for (row, answer) in (0..).zip(wanted) {
                 let mut to = answer.at();
                 let mut copy = |from: &wgpu::Buffer, words: usize| {
@@ -216,11 +254,15 @@ impl Gpu {
                 None => Output::Hidden(words.to_vec()),
                 Some(Want::Nothing) => Output::None,
                 Some(Want::Logits) => Output::Logits(self.logits(words)),
-                Some(Want::Token(sampling)) => Output::Token(self.token(words, &sampling, answer.end).await?),
+                Some(Want::Token(sampling)) => {
+                    Output::Token(self.token(words, &sampling, answer.end).await?)
+                }
             });
         }
         for Answer { session, position, end, .. } in answers {
-            if let Some(session) = self.sessions.get_mut(&session).filter(|session| session.held == position) {
+            if let Some(session) =
+                self.sessions.get_mut(&session).filter(|session| session.held == position)
+            {
                 session.held = end;
             }
         }
@@ -235,7 +277,12 @@ impl Gpu {
     }
 
     /// From a row's results and, unless it is greedy, its heaviest tokens and the row itself.
-    async fn token(&mut self, words: &[i32], sampling: &Sampling, place: u32) -> Result<u32, GpuError> {
+    async fn token(
+        &mut self,
+        words: &[i32],
+        sampling: &Sampling,
+        place: u32,
+    ) -> Result<u32, GpuError> {
         let (results, rest) = words.split_at(RESULT_WORDS);
         if sampling.coefficient().is_none() {
             return Ok(draw::largest(results));
@@ -259,12 +306,14 @@ impl Gpu {
             let rows = run.rows.len() / width;
             row_count += rows;
             if rows == 0 || row_count > MAX_ROWS || !run.rows.len().is_multiple_of(width) {
-                let expected = rows.clamp(1, (MAX_ROWS + rows).saturating_sub(row_count).max(1)) * width;
+                let expected =
+                    rows.clamp(1, (MAX_ROWS + rows).saturating_sub(row_count).max(1)) * width;
                 return Err(GpuError::Shape { what: "hidden rows", expected, got: run.rows.len() });
             }
             let end = run.position.saturating_add(count(rows));
             if run.position > session.held || end > config.max_positions {
-                let (position, held, max_positions) = (run.position, session.held, config.max_positions);
+                let (position, held, max_positions) =
+                    (run.position, session.held, config.max_positions);
                 return Err(GpuError::Position { position, rows, held, max_positions });
             }
             let together = layers.get_or_insert(session.layers.clone()) == &session.layers;
@@ -274,12 +323,17 @@ impl Gpu {
             picked += usize::from(matches!(run.want, Some(Want::Logits | Want::Token(_))));
         }
         if picked > HEAD_ROWS {
-            return Err(GpuError::Shape { what: "the head's rows", expected: HEAD_ROWS * width, got: picked * width });
+            return Err(GpuError::Shape {
+                what: "the head's rows",
+                expected: HEAD_ROWS * width,
+                got: picked * width,
+            });
         }
         if picked > 0 && self.head.is_none() {
             return Err(GpuError::HeadMissing);
         }
-        let layers = layers.ok_or(GpuError::Shape { what: "hidden rows", expected: width, got: 0 })?;
+        let layers =
+            layers.ok_or(GpuError::Shape { what: "hidden rows", expected: width, got: 0 })?;
         match layers.clone().find(|index| !self.layers.contains_key(index)) {
             Some(index) => Err(GpuError::LayerMissing { index }),
             None => Ok(layers),

@@ -1,6 +1,7 @@
-//! Which of the bit-equal kernels of Linear an adapter runs fastest. A start-up measures it in at most [`TUNE_LIMIT`], on random numbers,
-//! and the caller may keep the answer: it holds for as long as [`Tuning::adapter`] and [`TUNING_VERSION`] do. A kernel that differs from
-//! the specification on this adapter is out of the race. Everything else about a GPU stays as it is, whatever wins.
+//! Which of the bit-equal kernels of Linear an adapter runs fastest. A start-up measures it in at
+//! most [`TUNE_LIMIT`], on random numbers, and the caller may keep the answer: it holds for as long
+//! as [`Tuning::adapter`] and [`TUNING_VERSION`] do. A kernel that differs from the specification
+//! on this adapter is out of the race. Everything else about a GPU stays as it is, whatever wins.
 
 use std::time::Duration;
 
@@ -55,9 +56,11 @@ pub struct Variants {
     pub arithmetic: Arithmetic,
     /// For more than a few rows.
     pub many: Many,
-    /// Invocations that keep the adapter busy: for few rows, the inputs of an output are spread until there are so many.
+    /// Invocations that keep the adapter busy: for few rows, the inputs of an output are spread
+    /// until there are so many.
     pub busy_invocations: u32,
-    /// Whether a single row is rotated and its heads are merged in the dispatches beside these steps: fewer dispatches, more arithmetic.
+    /// Whether a single row is rotated and its heads are merged in the dispatches beside these
+    /// steps: fewer dispatches, more arithmetic.
     pub fused: bool,
     /// How all of them are compiled.
     pub shaders: Shaders,
@@ -66,11 +69,13 @@ pub struct Variants {
 /// How kernels are compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shaders {
-    /// Invocations of a workgroup of the kernels between the matrices, at most: a program that stands in for a GPU pays for every one.
+    /// Invocations of a workgroup of the kernels between the matrices, at most: a program that
+    /// stands in for a GPU pays for every one.
     pub most_invocations: u32,
     /// Whether those find their maxima and sums within subgroups first.
     pub subgroups: bool,
-    /// Whether the graphics library checks what the driver does not: indices, loops, divisions. For tests; a browser does in any case.
+    /// Whether the graphics library checks what the driver does not: indices, loops, divisions. For
+    /// tests; a browser does in any case.
     pub checked: bool,
 }
 
@@ -78,7 +83,11 @@ impl Variants {
     /// Every arithmetic with every way to take many rows; of the spreads, one of each kind.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        let spread = [(Many::Tile, 0, true, 256), (Many::Block, 1 << 10, true, 64), (Many::Four, u32::MAX, false, 16)];
+        let spread = [
+            (Many::Tile, 0, true, 256),
+            (Many::Block, 1 << 10, true, 64),
+            (Many::Four, u32::MAX, false, 16),
+        ];
         let with = |arithmetic, subgroups, checked| {
             spread.map(|(many, busy_invocations, fused, most_invocations)| {
                 let shaders = Shaders { most_invocations, subgroups, checked };
@@ -89,8 +98,9 @@ impl Variants {
     }
 }
 
-/// What suits an adapter: the workgroups that its hardware likes, or small ones for a program, to which an invocation that waits at a barrier is
-/// a coroutine (`SwiftShader` encodes 1.5 times faster with 16 than with 256).
+/// What suits an adapter: the workgroups that its hardware likes, or small ones for a program, to
+/// which an invocation that waits at a barrier is a coroutine (`SwiftShader` encodes 1.5 times
+/// faster with 16 than with 256).
 pub(super) fn shaders(device: &Device) -> Shaders {
     let most_invocations = if device.info.is_software { 16 } else { 256 };
     Shaders { most_invocations, subgroups: device.has_subgroups(), checked: false }
@@ -119,12 +129,14 @@ const LONG_ENOUGH: Duration = Duration::from_millis(3);
 /// Rows of the measurements of many.
 const MANY_ROWS: u32 = 64;
 
-/// Sizes, `[outputs, inputs]`: one that a software adapter computes in milliseconds, and one that a real GPU is busy with.
+/// Sizes, `[outputs, inputs]`: one that a software adapter computes in milliseconds, and one that a
+/// real GPU is busy with.
 const SMALL: (usize, usize) = (256, 256);
 const LARGE: (usize, usize) = (2048, 1024);
 
-/// Slices that a matrix of few outputs is measured with, and for how many invocations they speak if they are fastest: for no more than it
-/// has outputs, for a small GPU, for a large one (an H200 runs 270,000 at once).
+/// Slices that a matrix of few outputs is measured with, and for how many invocations they speak if
+/// they are fastest: for no more than it has outputs, for a small GPU, for a large one (an H200
+/// runs 270,000 at once).
 const SPREADS: [(u32, u32); 3] = [(1, 0), (4, 1 << 14), (16, 1 << 17)];
 
 /// Finds the fastest kernels.
@@ -145,19 +157,26 @@ pub(super) async fn tune(device: &mut Device) -> Result<Variants, GpuError> {
             if best.is_some() && late() {
                 break;
             }
-            // To a software adapter a dispatch is a call, and arithmetic is dear (SwiftShader decodes 1.2 times faster unfused).
+            // To a software adapter a dispatch is a call, and arithmetic is dear (SwiftShader
+            // decodes 1.2 times faster unfused).
             let fused = !device.info.is_software;
-            let kernels = Variants { arithmetic, many, busy_invocations: 0, fused, shaders: shaders(device) };
-            let stages = device.allocate(Part::Kernels, |device, _| LinearStages::contender(device, kernels, &[1]))?;
+            let kernels =
+                Variants { arithmetic, many, busy_invocations: 0, fused, shaders: shaders(device) };
+            let stages = device.allocate(Part::Kernels, |device, _| {
+                LinearStages::contender(device, kernels, &[1])
+            })?;
             device.settle(|_| {}).await?;
             if !small.is_right(device, &stages, &expected).await? {
                 continue;
             }
-            if best.is_none() && small.seconds(device, &stages, MANY_ROWS).await? < LONG_ENOUGH.as_secs_f64() {
+            if best.is_none()
+                && small.seconds(device, &stages, MANY_ROWS).await? < LONG_ENOUGH.as_secs_f64()
+            {
                 let (weights, row) = numbers(LARGE);
                 large = Some(Problem::new(device, &weights, &row).await?);
             }
-            // All are measured on what suits the first. An answer is as many steps of one row as its question had rows, roughly.
+            // All are measured on what suits the first. An answer is as many steps of one row as
+            // its question had rows, roughly.
             let problem = large.as_ref().unwrap_or(&small);
             let seconds = problem.seconds(device, &stages, MANY_ROWS).await?
                 + f64::from(MANY_ROWS) * problem.seconds(device, &stages, 1).await?;
@@ -173,7 +192,9 @@ pub(super) async fn tune(device: &mut Device) -> Result<Variants, GpuError> {
         if late() {
             break;
         }
-        let stages = device.allocate(Part::Kernels, |device, _| LinearStages::contender(device, kernels, &[slices]))?;
+        let stages = device.allocate(Part::Kernels, |device, _| {
+            LinearStages::contender(device, kernels, &[slices])
+        })?;
         device.settle(|_| {}).await?;
         if !small.is_right(device, &stages, &expected).await? {
             continue;
@@ -206,16 +227,35 @@ struct Problem {
 impl Problem {
     async fn new(device: &mut Device, weights: &Linear, row: &[i32]) -> Result<Self, GpuError> {
         let problem = device.allocate(Part::Kernels, |device, queue| {
-            let outputs = activation(device, "tuned outputs", u64::from(MANY_ROWS) * weights.rows as u64 * 4);
-            let forward = uniform(device, queue, "forward", &uniforms::Forward { position: 0, rows: 0, first_row: 0 });
+            let outputs =
+                activation(device, "tuned outputs", u64::from(MANY_ROWS) * weights.rows as u64 * 4);
+            let forward = uniform(
+                device,
+                queue,
+                "forward",
+                &uniforms::Forward { position: 0, rows: 0, first_row: 0 },
+            );
             let exponents = storage(device, queue, "exponents", &[0; 4]);
             let layout = LinearStages::layout(device);
             let matrix = |arithmetic| {
                 let rows = pack(arithmetic, row).repeat(MANY_ROWS as usize);
                 let block = storage(device, queue, "block", bytemuck::cast_slice(&rows));
-                let ends =
-                    Ends { forward: &forward, block: &block, exponents: &exponents, outputs: &outputs, merged: None };
-                Matrix::new(device, queue, &layout, usize::MAX, &[weights], Destination::Stored, ends)
+                let ends = Ends {
+                    forward: &forward,
+                    block: &block,
+                    exponents: &exponents,
+                    outputs: &outputs,
+                    merged: None,
+                };
+                Matrix::new(
+                    device,
+                    queue,
+                    &layout,
+                    usize::MAX,
+                    &[weights],
+                    Destination::Stored,
+                    ends,
+                )
             };
             let (fma, dot) = (matrix(Arithmetic::Fma), matrix(Arithmetic::Dot));
             Self { fma, dot, forward, outputs }
@@ -225,7 +265,12 @@ impl Problem {
     }
 
     /// Whether every row of every kernel is as the specification has it.
-    async fn is_right(&self, device: &mut Device, stages: &LinearStages, expected: &[i32]) -> Result<bool, GpuError> {
+    async fn is_right(
+        &self,
+        device: &mut Device,
+        stages: &LinearStages,
+        expected: &[i32],
+    ) -> Result<bool, GpuError> {
         for rows in [1, MANY_ROWS] {
             let got = self.run(device, stages, (rows, 1), rows as usize * expected.len()).await?;
             if got.chunks_exact(expected.len()).any(|row| row != expected) {
@@ -236,7 +281,12 @@ impl Problem {
     }
 
     /// Seconds of one multiplication of `rows` rows, when it is not the first.
-    async fn seconds(&self, device: &mut Device, stages: &LinearStages, rows: u32) -> Result<f64, GpuError> {
+    async fn seconds(
+        &self,
+        device: &mut Device,
+        stages: &LinearStages,
+        rows: u32,
+    ) -> Result<f64, GpuError> {
         let once = self.time(device, stages, rows, 1).await?;
         // Waiting for the device takes its time too; many in one submission hide it.
         let repeats = (LONG_ENOUGH.as_secs_f64() / once.max(1e-6)).clamp(1.0, 64.0);
@@ -248,13 +298,20 @@ impl Problem {
         Ok(self.time(device, stages, rows, repeats).await? / f64::from(repeats))
     }
 
-    async fn time(&self, device: &mut Device, stages: &LinearStages, rows: u32, repeats: u32) -> Result<f64, GpuError> {
+    async fn time(
+        &self,
+        device: &mut Device,
+        stages: &LinearStages,
+        rows: u32,
+        repeats: u32,
+    ) -> Result<f64, GpuError> {
         let begun = Instant::now();
         self.run(device, stages, (rows, repeats), 1).await?;
         Ok(begun.elapsed().as_secs_f64())
     }
 
-    /// Multiplies `rows` rows, `repeats` times, in one submission, and reads the first `values` outputs.
+    /// Multiplies `rows` rows, `repeats` times, in one submission, and reads the first `values`
+    /// outputs.
     async fn run(
         &self,
         device: &mut Device,
@@ -264,7 +321,8 @@ impl Problem {
     ) -> Result<Vec<i32>, GpuError> {
         let forward = uniforms::Forward { position: 0, rows, first_row: 0 };
         device.queue.write_buffer(&self.forward, 0, bytemuck::bytes_of(&forward));
-        let mut encoder = device.handle.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut encoder =
+            device.handle.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             let matrix = stages.arithmetic().of(&self.fma, &self.dot);
@@ -286,14 +344,21 @@ impl Problem {
 /// Mantissas as `store_quad` of the kernels before Linear writes them.
 fn pack(arithmetic: Arithmetic, mantissas: &[i32]) -> Vec<u32> {
     match arithmetic {
-        Arithmetic::Fma => mantissas.iter().map(|mantissa| exact_f32(*mantissa).to_bits()).collect(),
+        Arithmetic::Fma => {
+            mantissas.iter().map(|mantissa| exact_f32(*mantissa).to_bits()).collect()
+        }
         Arithmetic::Dot => mantissas
             .chunks_exact(4)
             .flat_map(|four| {
                 let word = |byte: fn(i32) -> u8| {
-                    four.iter().rev().fold(0, |word, mantissa| word << 8 | u32::from(byte(*mantissa)))
+                    four.iter()
+                        .rev()
+                        .fold(0, |word, mantissa| word << 8 | u32::from(byte(*mantissa)))
                 };
-                [word(|mantissa| (mantissa >> 7).to_le_bytes()[0]), word(|mantissa| (mantissa & 127).to_le_bytes()[0])]
+                [
+                    word(|mantissa| (mantissa >> 7).to_le_bytes()[0]),
+                    word(|mantissa| (mantissa & 127).to_le_bytes()[0]),
+                ]
             })
             .collect(),
     }
@@ -311,7 +376,9 @@ pub(super) fn adapter_key(info: &wgpu::AdapterInfo) -> String {
 
 /// The measured kernels, if they are still those of this adapter and version.
 pub(super) fn kept(tuning: Option<&Tuning>, adapter: &str) -> Option<Variants> {
-    tuning.filter(|tuning| tuning.version == TUNING_VERSION && tuning.adapter == adapter).map(|tuning| tuning.kernels)
+    tuning
+        .filter(|tuning| tuning.version == TUNING_VERSION && tuning.adapter == adapter)
+        .map(|tuning| tuning.kernels)
 }
 
 #[cfg(test)]
@@ -321,12 +388,16 @@ mod tests {
     #[test]
     fn packed_mantissas_are_f32_or_two_planes_of_four_bytes() {
         let mantissas = [-16_383, -1, 129, 16_383];
-        let floats: Vec<f32> = pack(Arithmetic::Fma, &mantissas).into_iter().map(f32::from_bits).collect();
+        let floats: Vec<f32> =
+            pack(Arithmetic::Fma, &mantissas).into_iter().map(f32::from_bits).collect();
         assert_eq!(floats, [-16_383.0, -1.0, 129.0, 16_383.0]);
         let planes = pack(Arithmetic::Dot, &mantissas);
         let bytes: Vec<[u8; 4]> = planes.iter().map(|word| word.to_le_bytes()).collect();
         for (at, mantissa) in mantissas.into_iter().enumerate() {
-            assert_eq!(i32::from(bytes[0][at].cast_signed()) * 128 + i32::from(bytes[1][at]), mantissa);
+            assert_eq!(
+                i32::from(bytes[0][at].cast_signed()) * 128 + i32::from(bytes[1][at]),
+                mantissa
+            );
         }
     }
 

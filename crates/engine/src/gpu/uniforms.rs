@@ -1,5 +1,6 @@
-//! The structs that kernels read as uniforms, byte for byte as in the `.wgsl` files (`tests/wgsl_valid.rs` compares them).
-//! They hold shapes and exponents only; every table, weight and activation is a storage buffer.
+//! The structs that kernels read as uniforms, byte for byte as in the `.wgsl` files
+//! (`tests/wgsl_valid.rs` compares them). They hold shapes and exponents only; every table, weight
+//! and activation is a storage buffer.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -67,7 +68,8 @@ pub struct Linear {
     pub add_to_residual: u32,
 }
 
-/// Exponents of a layer's query, key and value projections: weight exponent + 22 each, or 0 where every head has an exponent of its own.
+/// Exponents of a layer's query, key and value projections: weight exponent + 22 each, or 0 where
+/// every head has an exponent of its own.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 pub struct Projections {

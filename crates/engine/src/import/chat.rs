@@ -1,7 +1,8 @@
 //! From a chat template to what comes before and after a question.
 //!
-//! Templates are programs in Jinja, different in every model. They run here, once, at import, with a marker for the question; what stands
-//! before and after the marker is all that nodes ever see. The clock is not offered to them: the same files must become the same model.
+//! Templates are programs in Jinja, different in every model. They run here, once, at import, with
+//! a marker for the question; what stands before and after the marker is all that nodes ever see.
+//! The clock is not offered to them: the same files must become the same model.
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, ErrorKind, context};
@@ -15,7 +16,8 @@ const MARKER: &str = "QuestionOfPotluck";
 /// Steps of a template at most; real ones take some hundreds for a single message.
 const MAX_STEPS: u64 = 1_000_000;
 
-/// The format that a model's template gives a single question; a model without one simply goes on with the text.
+/// The format that a model's template gives a single question; a model without one simply goes on
+/// with the text.
 pub(super) fn format(chat: &Chat) -> Result<ChatFormat, ImportError> {
     let Some(template) = &chat.template else {
         return Ok(ChatFormat { prefix: chat.specials.bos.clone(), suffix: String::new() });
@@ -27,7 +29,9 @@ pub(super) fn format(chat: &Chat) -> Result<ChatFormat, ImportError> {
     let rendered = render(template, chat).map_err(|error| broken(format!("{error:#}")))?;
     let parts: Vec<&str> = rendered.split(MARKER).collect();
     match parts.as_slice() {
-        [prefix, suffix] => Ok(ChatFormat { prefix: (*prefix).to_owned(), suffix: (*suffix).to_owned() }),
+        [prefix, suffix] => {
+            Ok(ChatFormat { prefix: (*prefix).to_owned(), suffix: (*suffix).to_owned() })
+        }
         _ => Err(broken(format!("it shows the question {} times", parts.len() - 1))),
     }
 }
@@ -66,7 +70,8 @@ mod tests {
 
     #[test]
     fn templates_in_use_become_prefix_and_suffix() {
-        // Written here in the manner of ChatML with a system message, of Llama 3, of Mistral, and of Qwen 3.
+        // Written here in the manner of ChatML with a system message, of Llama 3, of Mistral, and
+        // of Qwen 3.
         let chat_ml = "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nBe kind.<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
         let llama = "{{- bos_token }}{%- if not date_string is defined %}{%- if strftime_now is defined %}{%- set date_string = strftime_now('%d') %}{%- else %}{%- set date_string = '26 Jul 2024' %}{%- endif %}{%- endif %}{{- date_string }}\n{%- for message in messages %}{{- '<|start_header_id|>' + message.role + '<|end_header_id|>\n\n' + message.content | trim + '<|eot_id|>' }}{%- endfor %}{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{%- endif %}";
         let mistral = "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}{{ ' [INST] ' + m.content.strip() + ' [/INST]' }}{% else %}{{ raise_exception('no') }}{% endif %}{% endfor %}";
@@ -83,7 +88,11 @@ mod tests {
                 "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
             ),
             (mistral, "<s> [INST] ", " [/INST]"),
-            (qwen, "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"),
+            (
+                qwen,
+                "<|im_start|>user\n",
+                "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+            ),
         ] {
             let got = formatted(template).unwrap();
             assert_eq!((got.prefix.as_str(), got.suffix.as_str()), (prefix, suffix), "{template}");
@@ -104,10 +113,16 @@ mod tests {
             ("hello", "0 times"),
             ("{{ messages[0].content }}{{ messages[0].content }}", "2 times"),
             ("{{ raise_exception('only with tools') }}", "only with tools"),
-            ("{% for i in range(10000) %}{% for j in range(10000) %}x{% endfor %}{% endfor %}", "fuel"),
+            (
+                "{% for i in range(10000) %}{% for j in range(10000) %}x{% endfor %}{% endfor %}",
+                "fuel",
+            ),
         ] {
             let words = formatted(template).unwrap_err().to_string();
-            assert!(words.contains(named) && words.contains("chat template"), "{template}: {words}");
+            assert!(
+                words.contains(named) && words.contains("chat template"),
+                "{template}: {words}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Encoders of the BERT family: a Hugging Face folder, with what `sentence-transformers` puts beside it, to an encoder's package.
+//! Encoders of the BERT family: a Hugging Face folder, with what `sentence-transformers` puts
+//! beside it, to an encoder's package.
 
 use std::fs;
 use std::path::Path;
@@ -7,15 +8,19 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::source::{Tensors, folder, open_safetensors};
-use super::{ImportError, Options, Progress, check_tokenizer, install, make_folder, model_name, put_blob, quantise};
+use super::{
+    ImportError, Options, Progress, check_tokenizer, install, make_folder, model_name, put_blob,
+    quantise,
+};
 use crate::package::{
-    Biased, BlobHash, ENCODER_LAYER_BITS, EncoderEmbedding, EncoderLayer, EncoderManifest, FORMAT, Linear,
-    MAX_POSITIONS, ModelConfig, NUMERICS, Norm, Pooling,
+    Biased, BlobHash, ENCODER_LAYER_BITS, EncoderEmbedding, EncoderLayer, EncoderManifest, FORMAT,
+    Linear, MAX_POSITIONS, ModelConfig, NUMERICS, Norm, Pooling,
 };
 
 /// What such a folder names as its architecture.
 pub(super) const ARCHITECTURE: &str = "BertModel";
-/// Largest value of the residual: rows are normalised, and real models are known for single channels of some dozens.
+/// Largest value of the residual: rows are normalised, and real models are known for single
+/// channels of some dozens.
 const LARGEST_RESIDUAL: f64 = 2048.0;
 
 /// `config.json`, as far as it matters.
@@ -86,27 +91,40 @@ pub(super) const MATRICES: [&str; 6] = [
 impl EncoderSource {
     pub(super) fn open(path: &Path) -> Result<Self, ImportError> {
         let config: Config = folder::json(&path.join("config.json"))?;
-        let unsupported =
-            |what: String, supported: &str| Err(ImportError::Unsupported { what, supported: supported.to_owned() });
+        let unsupported = |what: String, supported: &str| {
+            Err(ImportError::Unsupported { what, supported: supported.to_owned() })
+        };
         if config.hidden_act != "gelu" {
             return unsupported(format!("activation {}", config.hidden_act), "gelu in encoders");
         }
         if config.position_embedding_type.as_deref().is_some_and(|kind| kind != "absolute")
             || config.type_vocab_size == 0
         {
-            return unsupported("this kind of positions".to_owned(), "absolute positions with token types");
+            return unsupported(
+                "this kind of positions".to_owned(),
+                "absolute positions with token types",
+            );
         }
         if config.num_attention_heads == 0 || !(0.0..=1.0).contains(&config.layer_norm_eps) {
-            return unsupported("no heads, or such a layer_norm_eps".to_owned(), "at least one head; 0 to 1");
+            return unsupported(
+                "no heads, or such a layer_norm_eps".to_owned(),
+                "at least one head; 0 to 1",
+            );
         }
         let pooling: PoolingConfig = folder::optional_json(&path.join("1_Pooling/config.json"))?;
         let pooling = match (pooling.pooling_mode_mean_tokens, pooling.pooling_mode_cls_token) {
             (true, false) => Pooling::Mean,
             (false, true) => Pooling::Cls,
-            _ => return unsupported("this folder's pooling (1_Pooling/config.json)".to_owned(), "mean, cls"),
+            _ => {
+                return unsupported(
+                    "this folder's pooling (1_Pooling/config.json)".to_owned(),
+                    "mean, cls",
+                );
+            }
         };
         let modules: Vec<Module> = folder::optional_json(&path.join("modules.json"))?;
-        let sentence: SentenceConfig = folder::optional_json(&path.join("sentence_bert_config.json"))?;
+        let sentence: SentenceConfig =
+            folder::optional_json(&path.join("sentence_bert_config.json"))?;
         let (tokenizer, prefix, suffix) = tokenizer(&path.join("tokenizer.json"))?;
         let tensors = open_safetensors(path)?;
         let root = if tensors.has("bert.embeddings.word_embeddings.weight") { "bert." } else { "" };
@@ -155,8 +173,10 @@ impl EncoderSource {
     /// Positions with the embedding of token type 0 added.
     pub(super) fn positions(&self) -> Result<Vec<f32>, ImportError> {
         let width = self.config.d_model as usize;
-        let mut rows =
-            self.tensor("embeddings.position_embeddings.weight", &[self.config.max_positions as usize, width])?;
+        let mut rows = self.tensor(
+            "embeddings.position_embeddings.weight",
+            &[self.config.max_positions as usize, width],
+        )?;
         let kind = self.tensor("embeddings.token_type_embeddings.weight", &[1, width])?;
         for row in rows.chunks_exact_mut(width) {
             row.iter_mut().zip(&kind).for_each(|(position, kind)| *position += kind);
@@ -219,7 +239,11 @@ pub(super) fn import(
     let positions = source.positions()?;
     let embedding = EncoderEmbedding {
         words: matrix(&words, (vocab, width), quantise::VOCABULARY_BITS),
-        positions: matrix(&positions, (config.max_positions as usize, width), quantise::VOCABULARY_BITS),
+        positions: matrix(
+            &positions,
+            (config.max_positions as usize, width),
+            quantise::VOCABULARY_BITS,
+        ),
         norm: source.norm("embeddings.LayerNorm")?,
     };
     let mut layers = Vec::new();
@@ -231,7 +255,8 @@ pub(super) fn import(
     let blobs = destination.join("blobs");
     make_folder(&blobs)?;
     make_folder(&destination.join("encoders"))?;
-    let layer_blobs = layers.iter().map(|layer| put_blob(&blobs, layer)).collect::<Result<_, _>>()?;
+    let layer_blobs =
+        layers.iter().map(|layer| put_blob(&blobs, layer)).collect::<Result<_, _>>()?;
     let manifest = EncoderManifest {
         format: FORMAT,
         numerics: NUMERICS,
@@ -256,7 +281,8 @@ pub(super) fn import(
 /// A `tokenizer.json`, and the tokens before and after a text.
 type Around = (Vec<u8>, Vec<u32>, Vec<u32>);
 
-/// The tokenizer without its own padding and cutting, and the ids that it puts before and after a text.
+/// The tokenizer without its own padding and cutting, and the ids that it puts before and after a
+/// text.
 fn tokenizer(path: &Path) -> Result<Around, ImportError> {
     let mut json: Value = folder::json(path)?;
     for field in ["truncation", "padding"] {
@@ -288,7 +314,8 @@ fn tokenizer(path: &Path) -> Result<Around, ImportError> {
         }
         _ => return Err(unsupported()),
     }
-    let bytes = serde_json::to_vec(&json).map_err(|source| ImportError::Json { path: path.to_owned(), source })?;
+    let bytes = serde_json::to_vec(&json)
+        .map_err(|source| ImportError::Json { path: path.to_owned(), source })?;
     Ok((bytes, prefix, suffix))
 }
 

@@ -1,7 +1,9 @@
-//! The same files as a decoder in `f64`, straight from the definition: what the integers are measured against.
+//! The same files as a decoder in `f64`, straight from the definition: what the integers are
+//! measured against.
 //!
-//! Slow and simple. A whole text goes through one layer after the other, and each matrix is read from its file as it is needed, so that a
-//! model larger than memory can be measured too; only the head stays.
+//! Slow and simple. A whole text goes through one layer after the other, and each matrix is read
+//! from its file as it is needed, so that a model larger than memory can be measured too; only the
+//! head stays.
 
 use std::path::Path;
 
@@ -41,7 +43,11 @@ impl FloatModel {
         let Shape { vocab, d_model, layers, .. } = self.source.shape;
         let embedding = |token: &u32| {
             let at = *token as usize;
-            let row = self.source.rows("model.embed_tokens.weight", &[vocab as usize, d_model as usize], at..at + 1)?;
+            let row = self.source.rows(
+                "model.embed_tokens.weight",
+                &[vocab as usize, d_model as usize],
+                at..at + 1,
+            )?;
             Ok::<_, ImportError>(row.into_iter().map(f64::from).collect::<Vec<f64>>())
         };
         let mut x = tokens.iter().map(embedding).collect::<Result<Rows, _>>()?;
@@ -64,9 +70,14 @@ impl FloatModel {
         let (d_model, d_ff) = (shape.d_model as usize, shape.d_ff as usize);
         let a = self.normed(x, &name("input_layernorm.weight"))?;
         let projected = |part: &str, heads: u32| {
-            let mut rows = self.times(&name(&format!("self_attn.{part}_proj.weight")), (width(heads), d_model), &a)?;
+            let mut rows = self.times(
+                &name(&format!("self_attn.{part}_proj.weight")),
+                (width(heads), d_model),
+                &a,
+            )?;
             if shape.qkv_bias() {
-                let bias = self.vector(&name(&format!("self_attn.{part}_proj.bias")), width(heads))?;
+                let bias =
+                    self.vector(&name(&format!("self_attn.{part}_proj.bias")), width(heads))?;
                 rows.iter_mut().for_each(|row| add(row, &bias));
             }
             Ok::<_, ImportError>(rows)
@@ -75,7 +86,10 @@ impl FloatModel {
         let v = projected("v", shape.kv_heads)?;
         for (rows, part) in [(&mut q, "q"), (&mut k, "k")] {
             if shape.qk_norm() {
-                let gain = self.vector(&name(&format!("self_attn.{part}_norm.weight")), shape.head_dim as usize)?;
+                let gain = self.vector(
+                    &name(&format!("self_attn.{part}_norm.weight")),
+                    shape.head_dim as usize,
+                )?;
                 for head in rows.iter_mut().flat_map(|row| row.chunks_exact_mut(gain.len())) {
                     norm(head, &gain, shape.eps);
                 }
@@ -84,8 +98,10 @@ impl FloatModel {
                 self.rotate(row, position);
             }
         }
-        let attended = threads::map(x.len(), usize::MAX, |at| self.attend(&q[at], &k[..=at], &v[..=at]));
-        let out = self.times(&name("self_attn.o_proj.weight"), (d_model, width(shape.heads)), &attended)?;
+        let attended =
+            threads::map(x.len(), usize::MAX, |at| self.attend(&q[at], &k[..=at], &v[..=at]));
+        let out =
+            self.times(&name("self_attn.o_proj.weight"), (d_model, width(shape.heads)), &attended)?;
         x.iter_mut().zip(&out).for_each(|(x, out)| add(x, out));
         let a = self.normed(x, &name("post_attention_layernorm.weight"))?;
         let mut gate = self.times(&name("mlp.gate_proj.weight"), (d_ff, d_model), &a)?;
@@ -110,11 +126,17 @@ impl FloatModel {
     }
 
     /// A matrix of a file times every row.
-    fn times(&self, name: &str, (rows, columns): (usize, usize), x: &Rows) -> Result<Rows, ImportError> {
+    fn times(
+        &self,
+        name: &str,
+        (rows, columns): (usize, usize),
+        x: &Rows,
+    ) -> Result<Rows, ImportError> {
         let mut out = vec![Vec::with_capacity(rows); x.len()];
         let step = (CHUNK_VALUES / columns.max(1)).max(1);
         for start in (0..rows).step_by(step) {
-            let weights = self.source.rows(name, &[rows, columns], start..(start + step).min(rows))?;
+            let weights =
+                self.source.rows(name, &[rows, columns], start..(start + step).min(rows))?;
             for products in products(&weights, columns, x) {
                 out.iter_mut().zip(products).for_each(|(out, product)| out.push(product));
             }

@@ -37,15 +37,19 @@ impl FloatEncoder {
         let config = source.config;
         let width = config.d_model as usize;
         let norm = |name: String| {
-            let [gain, bias] = ["weight", "bias"].map(|part| source.tensor(&format!("{name}.{part}"), &[width]));
+            let [gain, bias] =
+                ["weight", "bias"].map(|part| source.tensor(&format!("{name}.{part}"), &[width]));
             Ok::<_, ImportError>((gain?, bias?))
         };
         let layer = |index: u32| {
             let name = |part: &str| format!("encoder.layer.{index}.{part}");
-            let matrices = MATRICES.iter().zip(encoder_layer_shapes(&config)).map(|(part, (rows, columns))| {
-                let weights = source.tensor(&name(&format!("{part}.weight")), &[rows, columns])?;
-                Ok((weights, source.tensor(&name(&format!("{part}.bias")), &[rows])?))
-            });
+            let matrices = MATRICES.iter().zip(encoder_layer_shapes(&config)).map(
+                |(part, (rows, columns))| {
+                    let weights =
+                        source.tensor(&name(&format!("{part}.weight")), &[rows, columns])?;
+                    Ok((weights, source.tensor(&name(&format!("{part}.bias")), &[rows])?))
+                },
+            );
             Ok::<_, ImportError>(Layer {
                 matrices: matrices.collect::<Result<_, ImportError>>()?,
                 attention_norm: norm(name("attention.output.LayerNorm"))?,
@@ -53,7 +57,8 @@ impl FloatEncoder {
             })
         };
         Ok(Self {
-            words: source.tensor("embeddings.word_embeddings.weight", &[config.vocab as usize, width])?,
+            words: source
+                .tensor("embeddings.word_embeddings.weight", &[config.vocab as usize, width])?,
             positions: source.positions()?,
             norm: norm("embeddings.LayerNorm".to_owned())?,
             layers: (0..config.layers).map(layer).collect::<Result<_, _>>()?,
@@ -69,7 +74,10 @@ impl FloatEncoder {
         let row = |(position, token): (usize, &u32)| {
             let word = &self.words[*token as usize * width..][..width];
             let place = &self.positions[position * width..][..width];
-            word.iter().zip(place).map(|(word, place)| f64::from(*word) + f64::from(*place)).collect()
+            word.iter()
+                .zip(place)
+                .map(|(word, place)| f64::from(*word) + f64::from(*place))
+                .collect()
         };
         let mut x: Rows = tokens.iter().enumerate().map(row).collect();
         self.normalise(&mut x, &self.norm);
@@ -80,12 +88,16 @@ impl FloatEncoder {
                 let part = head * head_dim as usize..(head + 1) * head_dim as usize;
                 for (q, out) in q.iter().zip(&mut attended) {
                     let score = |k: &Vec<f64>| {
-                        let product: f64 = q[part.clone()].iter().zip(&k[part.clone()]).map(|(q, k)| q * k).sum();
+                        let product: f64 =
+                            q[part.clone()].iter().zip(&k[part.clone()]).map(|(q, k)| q * k).sum();
                         product / f64::from(head_dim).sqrt()
                     };
                     let weights = softmax(&k.iter().map(score).collect::<Vec<f64>>());
                     for (weight, v) in weights.iter().zip(&v) {
-                        out[part.clone()].iter_mut().zip(&v[part.clone()]).for_each(|(out, v)| *out += weight * v);
+                        out[part.clone()]
+                            .iter_mut()
+                            .zip(&v[part.clone()])
+                            .for_each(|(out, v)| *out += weight * v);
                     }
                 }
             }
@@ -100,7 +112,9 @@ impl FloatEncoder {
         }
         let mut vector = match self.source.pooling {
             Pooling::Cls => x.swap_remove(0),
-            Pooling::Mean => (0..width).map(|at| x.iter().map(|row| row[at]).sum::<f64>() / x.len() as f64).collect(),
+            Pooling::Mean => (0..width)
+                .map(|at| x.iter().map(|row| row[at]).sum::<f64>() / x.len() as f64)
+                .collect(),
         };
         if self.source.normalised {
             let length = vector.iter().map(|value| value * value).sum::<f64>().sqrt();
@@ -112,7 +126,8 @@ impl FloatEncoder {
     fn normalise(&self, rows: &mut Rows, (gain, bias): &Norm) {
         for row in rows {
             let mean = row.iter().sum::<f64>() / row.len() as f64;
-            let square = row.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / row.len() as f64;
+            let square =
+                row.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / row.len() as f64;
             let root = (square + self.source.eps).sqrt();
             for (x, (gain, bias)) in row.iter_mut().zip(gain.iter().zip(bias)) {
                 *x = (*x - mean) / root * f64::from(*gain) + f64::from(*bias);
@@ -127,7 +142,9 @@ impl Layer {
         let (weights, bias) = &self.matrices[at];
         let mut rows = vec![Vec::with_capacity(bias.len()); x.len()];
         for (products, bias) in products(weights, columns, x).iter().zip(bias) {
-            rows.iter_mut().zip(products).for_each(|(row, product)| row.push(product + f64::from(*bias)));
+            rows.iter_mut()
+                .zip(products)
+                .for_each(|(row, product)| row.push(product + f64::from(*bias)));
         }
         rows
     }

@@ -1,7 +1,8 @@
 //! Floats to the integers of the package (`docs/numerics.md`, "Tables" and "Linear").
 
 use crate::package::{
-    Bias, EXP2_ENTRIES, Eps, GROUP, Gain, Linear, ModelConfig, RSQRT_ENTRIES, SIGMOID_ENTRIES, Tables,
+    Bias, EXP2_ENTRIES, Eps, GROUP, Gain, Linear, ModelConfig, RSQRT_ENTRIES, SIGMOID_ENTRIES,
+    Tables,
 };
 
 /// Bits of embedding and head, whose rows are few a token and matter most.
@@ -10,13 +11,14 @@ pub(super) const VOCABULARY_BITS: u32 = 8;
 const SCALE_MAX: f64 = 255.0;
 /// A row of zeros gets a scale that is not zero.
 const SMALLEST_SCALE: f64 = 1e-20;
-/// Scales that are tried for a group of four-bit weights, from the one that clips nothing downwards: clipping the largest a little often
-/// costs less than a coarser step for the other 31.
+/// Scales that are tried for a group of four-bit weights, from the one that clips nothing
+/// downwards: clipping the largest a little often costs less than a coarser step for the other 31.
 const TRIED_SCALES: u32 = 8;
 /// The finest that is tried, as a part of the one that clips nothing.
 const FINEST_TRIED: f64 = 0.75;
 
-/// Quantises a matrix as its rows come: weights in groups of 32, an 8-bit integer scale a group, a 15-bit multiplier a row.
+/// Quantises a matrix as its rows come: weights in groups of 32, an 8-bit integer scale a group, a
+/// 15-bit multiplier a row.
 pub(super) struct Quantiser {
     columns: usize,
     bits: u32,
@@ -54,9 +56,12 @@ impl Quantiser {
             8 => (-127.0, 127.0),
             _ => (-8.0, 7.0),
         };
-        let largest = |values: &[f32]| f64::from(values.iter().fold(0.0_f32, |max, value| max.max(value.abs())));
+        let largest = |values: &[f32]| {
+            f64::from(values.iter().fold(0.0_f32, |max, value| max.max(value.abs())))
+        };
         let wanted: Vec<f64> = row.chunks_exact(GROUP).map(|group| largest(group) / high).collect();
-        let row_scale = (wanted.iter().fold(0.0_f64, |max, scale| max.max(*scale)) / SCALE_MAX).max(SMALLEST_SCALE);
+        let row_scale = (wanted.iter().fold(0.0_f64, |max, scale| max.max(*scale)) / SCALE_MAX)
+            .max(SMALLEST_SCALE);
         self.row_scales.push(row_scale);
         self.largest = self.largest.max(largest(row));
         for (group, wanted) in row.chunks_exact(GROUP).zip(wanted) {
@@ -87,7 +92,10 @@ impl Quantiser {
         let exponent = exponent_above(coarsest) - 15;
         let multiplier = |scale: &f64| narrow(round(scale / exp2(exponent)).clamp(1, 32_768));
         let row_multipliers = row_scales.iter().map(multiplier).collect();
-        (Linear { rows, columns, weights, lower_bits, group_scales, row_multipliers, exponent }, largest)
+        (
+            Linear { rows, columns, weights, lower_bits, group_scales, row_multipliers, exponent },
+            largest,
+        )
     }
 }
 
@@ -100,7 +108,8 @@ fn weight(value: f32, step: f64, (low, high): (f64, f64)) -> i64 {
 fn best_scale(group: &[f32], row_scale: f64, whole: i64, range: (f64, f64)) -> i64 {
     let loss = |scale: i64| {
         let step = scale as f64 * row_scale;
-        let lost = group.iter().map(|value| f64::from(*value) - weight(*value, step, range) as f64 * step);
+        let lost =
+            group.iter().map(|value| f64::from(*value) - weight(*value, step, range) as f64 * step);
         lost.map(|lost| lost * lost).sum::<f64>()
     };
     let mut best = (loss(whole), whole);
@@ -119,7 +128,8 @@ fn best_scale(group: &[f32], row_scale: f64, whole: i64, range: (f64, f64)) -> i
 pub(super) fn bias(values: &[f32]) -> Bias {
     let largest = values.iter().fold(SMALLEST_SCALE, |max, value| max.max(f64::from(*value).abs()));
     let exponent = exponent_above(largest) - 24;
-    let mantissa = |value: &f32| narrow(round(f64::from(*value) / exp2(exponent)).clamp(-(1 << 24), 1 << 24));
+    let mantissa =
+        |value: &f32| narrow(round(f64::from(*value) / exp2(exponent)).clamp(-(1 << 24), 1 << 24));
     Bias { mantissas: values.iter().map(mantissa).collect(), exponent }
 }
 
@@ -129,7 +139,10 @@ pub(super) fn gain(values: &[f32]) -> Gain {
     let scaled: Vec<f64> = values.iter().map(|value| f64::from(*value) * root).collect();
     let largest = scaled.iter().fold(SMALLEST_SCALE, |max, value| max.max(value.abs()));
     let exponent = exponent_above(largest) - 14;
-    let mantissas = scaled.iter().map(|value| narrow(round(value / exp2(exponent)).clamp(-16_384, 16_384))).collect();
+    let mantissas = scaled
+        .iter()
+        .map(|value| narrow(round(value / exp2(exponent)).clamp(-16_384, 16_384)))
+        .collect();
     Gain { mantissas, exponent }
 }
 
@@ -145,16 +158,19 @@ pub(super) fn eps(eps: f64, width: u32) -> Eps {
     Eps { mantissa: narrow(mantissa), exponent }
 }
 
-/// Fraction bits of the residual stream at most: more bring nothing, as blocks keep 14 bits of the largest value.
+/// Fraction bits of the residual stream at most: more bring nothing, as blocks keep 14 bits of the
+/// largest value.
 pub(super) const MAX_FRACTION_BITS: u32 = 14;
 /// Fraction bits at least, whatever the embedding holds.
 const MIN_FRACTION_BITS: i32 = 4;
 /// Bits that `rescale` gives out.
 const RESCALE_BITS: i32 = 30;
-/// Bits of the residual that layers may add on top of the embedding's: real models are known for single channels of some thousands.
+/// Bits of the residual that layers may add on top of the embedding's: real models are known for
+/// single channels of some thousands.
 const HEADROOM_BITS: i32 = 16;
 
-/// The residual's fraction bits: as many as leave the embedding, whose largest value is `largest`, its headroom.
+/// The residual's fraction bits: as many as leave the embedding, whose largest value is `largest`,
+/// its headroom.
 pub(super) fn residual_fraction_bits(largest: f64) -> u32 {
     let bits = RESCALE_BITS - HEADROOM_BITS - exponent_above(largest.max(SMALLEST_SCALE));
     bits.clamp(MIN_FRACTION_BITS, MAX_FRACTION_BITS.cast_signed()).unsigned_abs()
@@ -175,8 +191,9 @@ pub(super) fn fraction_bits_below(largest: f64) -> u32 {
 pub(super) fn encoder_tables() -> Tables {
     let mut tables = tables_without_rotations(Gain { mantissas: Vec::new(), exponent: 0 });
     let normal = |x: f64| 0.5 * libm::erfc(-x / core::f64::consts::SQRT_2);
-    tables.sigmoid =
-        (0..SIGMOID_ENTRIES).map(|i| narrow(round(32_768.0 * normal((i as f64 - 1024.0) / 64.0)))).collect();
+    tables.sigmoid = (0..SIGMOID_ENTRIES)
+        .map(|i| narrow(round(32_768.0 * normal((i as f64 - 1024.0) / 64.0))))
+        .collect();
     tables
 }
 
@@ -196,7 +213,9 @@ pub(super) fn tables(config: &ModelConfig, frequencies: &[f64], last_norm: Gain)
 
 fn tables_without_rotations(last_norm: Gain) -> Tables {
     Tables {
-        exp2: (0..EXP2_ENTRIES).map(|i| narrow(round(libm::exp2(-(i as f64) / 256.0) * 32_768.0))).collect(),
+        exp2: (0..EXP2_ENTRIES)
+            .map(|i| narrow(round(libm::exp2(-(i as f64) / 256.0) * 32_768.0)))
+            .collect(),
         sigmoid: (0..SIGMOID_ENTRIES)
             .map(|i| narrow(round(32_768.0 / (1.0 + libm::exp(-(i as f64 - 1024.0) / 64.0)))))
             .collect(),
@@ -220,7 +239,10 @@ fn exp2(exponent: i32) -> f64 {
 }
 
 /// Half away from zero.
-#[expect(clippy::cast_possible_truncation, reason = "every caller clamps; a float too large for i64 saturates")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "every caller clamps; a float too large for i64 saturates"
+)]
 fn round(value: f64) -> i64 {
     libm::round(value) as i64
 }
@@ -239,7 +261,8 @@ mod tests {
     /// The real value of a weight.
     fn value(linear: &Linear, row: usize, column: usize) -> f64 {
         let at = row * linear.columns + column;
-        let scale = f64::from(linear.group_scales[at / GROUP]) * f64::from(linear.row_multipliers[row]);
+        let scale =
+            f64::from(linear.group_scales[at / GROUP]) * f64::from(linear.row_multipliers[row]);
         f64::from(linear.weight(at)) * scale * exp2(linear.exponent)
     }
 
@@ -254,13 +277,15 @@ mod tests {
     fn four_bits_lose_less_than_half_a_step_of_the_largest_on_the_whole() {
         let mut random = Random::new(4);
         // The sum of several is nearly normal, as weights are.
-        let values: Vec<f32> =
-            (0..4 * 256).map(|_| (0..6).map(|_| random.within(-1000, 1000)).sum::<i32>() as f32).collect();
+        let values: Vec<f32> = (0..4 * 256)
+            .map(|_| (0..6).map(|_| random.within(-1000, 1000)).sum::<i32>() as f32)
+            .collect();
         let linear = quantised(&values, 256, 4);
         assert!(linear.weights.iter().all(|weight| (-8..=7).contains(weight)));
         let mut lost = [0.0, 0.0];
         for (at, group) in values.chunks_exact(GROUP).enumerate() {
-            let step = group.iter().fold(0.0_f64, |max, value| max.max(f64::from(*value).abs())) / 7.0;
+            let step =
+                group.iter().fold(0.0_f64, |max, value| max.max(f64::from(*value).abs())) / 7.0;
             for (i, expected) in group.iter().map(|value| f64::from(*value)).enumerate() {
                 let at = at * GROUP + i;
                 lost[0] += (value(&linear, at / 256, at % 256) - expected).powi(2);
@@ -275,7 +300,9 @@ mod tests {
         let values = [0.5, -3.25, 100.0, 0.0, 1e-3];
         let bias = bias(&values);
         for (mantissa, expected) in bias.mantissas.iter().zip(values) {
-            assert!((f64::from(*mantissa) * exp2(bias.exponent) - f64::from(expected)).abs() < 1e-5);
+            assert!(
+                (f64::from(*mantissa) * exp2(bias.exponent) - f64::from(expected)).abs() < 1e-5
+            );
         }
     }
 
@@ -293,13 +320,16 @@ mod tests {
             .map(|value| value as f32)
             .collect();
         let linear = quantised(&values, columns, 8);
-        let largest = |values: &[f32]| values.iter().fold(0.0_f64, |max, value| max.max(f64::from(*value).abs()));
+        let largest = |values: &[f32]| {
+            values.iter().fold(0.0_f64, |max, value| max.max(f64::from(*value).abs()))
+        };
         for (at, expected) in values.iter().enumerate() {
             let (row, column) = (at / columns, at % columns);
             let in_group = largest(&values[at / GROUP * GROUP..][..GROUP]);
             let in_row = largest(&values[row * columns..][..columns]);
             let error = (value(&linear, row, column) - f64::from(*expected)).abs();
-            // A step is a 127th of the group's largest; a scale is rounded by half a 255th of the row's largest at most.
+            // A step is a 127th of the group's largest; a scale is rounded by half a 255th of the
+            // row's largest at most.
             assert!(
                 error < in_group / 250.0 + in_row / 500.0,
                 "{expected} of {in_group} and {in_row} is off by {error}"
@@ -310,10 +340,13 @@ mod tests {
     #[test]
     fn twelve_bits_are_a_sixteenth_as_far_off() {
         let mut random = Random::new(2);
-        let values: Vec<f32> = (0..4 * 256).map(|_| random.within(-10_000, 10_000) as f32 / 3.0).collect();
+        let values: Vec<f32> =
+            (0..4 * 256).map(|_| random.within(-10_000, 10_000) as f32 / 3.0).collect();
         let lost = |linear: &Linear| {
-            let lost =
-                values.iter().enumerate().map(|(at, wanted)| value(linear, at / 256, at % 256) - f64::from(*wanted));
+            let lost = values
+                .iter()
+                .enumerate()
+                .map(|(at, wanted)| value(linear, at / 256, at % 256) - f64::from(*wanted));
             libm::sqrt(lost.map(|lost| lost * lost).sum::<f64>())
         };
         let [eight, twelve] = [8, 12].map(|bits| quantised(&values, 256, bits));
@@ -337,14 +370,18 @@ mod tests {
 
     #[test]
     fn exponents_are_the_smallest_that_cover_the_value() {
-        for (value, expected) in [(1.0, 0), (1.000_001, 1), (0.5, -1), (0.75, 0), (8.0, 3), (9.0, 4), (1e-20, -66)] {
+        for (value, expected) in
+            [(1.0, 0), (1.000_001, 1), (0.5, -1), (0.75, 0), (8.0, 3), (9.0, 4), (1e-20, -66)]
+        {
             assert_eq!(exponent_above(value), expected, "{value}");
         }
     }
 
     #[test]
     fn the_residual_gets_as_many_fraction_bits_as_the_embedding_leaves() {
-        for (largest, expected) in [(0.0, 14), (0.02, 14), (1.0, 14), (1.5, 13), (40.0, 8), (1e6, 4), (1e30, 4)] {
+        for (largest, expected) in
+            [(0.0, 14), (0.02, 14), (1.0, 14), (1.5, 13), (40.0, 8), (1e6, 4), (1e30, 4)]
+        {
             assert_eq!(residual_fraction_bits(largest), expected, "{largest}");
         }
     }
@@ -359,7 +396,10 @@ mod tests {
             let Eps { mantissa, exponent } = eps(value, width);
             assert!((1 << 23..1 << 24).contains(&mantissa));
             let got = f64::from(mantissa) * exp2(exponent);
-            assert!((got / (value * f64::from(width)) - 1.0).abs() < 1e-6, "{value} * {width} as {got}");
+            assert!(
+                (got / (value * f64::from(width)) - 1.0).abs() < 1e-6,
+                "{value} * {width} as {got}"
+            );
         }
         assert!((1 << 23..1 << 24).contains(&eps(0.0, 192).mantissa));
     }
@@ -370,7 +410,10 @@ mod tests {
         let tables = tables(&config(1, 32, 32, (1, 1, 32), 32, 8), &frequencies, gain(&[1.0; 32]));
         // The sampler's own copy, which no package can change.
         assert_eq!(tables.exp2, EXP2);
-        assert_eq!((tables.sigmoid[0], tables.sigmoid[1024], tables.sigmoid[2048]), (0, 16_384, 32_768));
+        assert_eq!(
+            (tables.sigmoid[0], tables.sigmoid[1024], tables.sigmoid[2048]),
+            (0, 16_384, 32_768)
+        );
         assert_eq!((tables.rsqrt[0], tables.rsqrt[767]), (32_736, 16_388));
         // Position 0 does not turn; position 1 turns its first pair by one radian.
         assert_eq!((tables.cos[0], tables.sin[0]), (16_384, 0));

@@ -1,4 +1,5 @@
-//! How fast each pair of a head turns: plain frequencies, and the stretching that Llama 3.1 and later use for long contexts.
+//! How fast each pair of a head turns: plain frequencies, and the stretching that Llama 3.1 and
+//! later use for long contexts.
 
 use super::ImportError;
 use crate::package::MAX_HEAD_DIM;
@@ -23,19 +24,29 @@ pub(super) fn frequencies(theta: f64, head_dim: u32) -> Result<Vec<f64>, ImportE
         return Err(ImportError::Unsupported { what, supported });
     }
     if head_dim > MAX_HEAD_DIM {
-        let (what, supported) = (format!("a head of width {head_dim}"), format!("up to {MAX_HEAD_DIM}"));
+        let (what, supported) =
+            (format!("a head of width {head_dim}"), format!("up to {MAX_HEAD_DIM}"));
         return Err(ImportError::Unsupported { what, supported });
     }
-    Ok((0..head_dim / 2).map(|j| libm::pow(theta, -2.0 * f64::from(j) / f64::from(head_dim))).collect())
+    Ok((0..head_dim / 2)
+        .map(|j| libm::pow(theta, -2.0 * f64::from(j) / f64::from(head_dim)))
+        .collect())
 }
 
-/// Slows the slow pairs down, leaves the fast ones, and goes smoothly from one to the other between.
+/// Slows the slow pairs down, leaves the fast ones, and goes smoothly from one to the other
+/// between.
 pub(super) fn llama3(mut frequencies: Vec<f64>, scaling: Llama3) -> Result<Vec<f64>, ImportError> {
     let Llama3 { factor, low, high, original } = scaling;
-    let sound = [factor, low, high, original].iter().all(|number| number.is_finite() && *number > 0.0);
+    let sound =
+        [factor, low, high, original].iter().all(|number| number.is_finite() && *number > 0.0);
     if !sound || factor < 1.0 || high <= low {
-        let what = format!("a llama3 RoPE with factor {factor}, {low} to {high} turns in {original} positions");
-        return Err(ImportError::Unsupported { what, supported: "a factor of 1 or more, low below high".to_owned() });
+        let what = format!(
+            "a llama3 RoPE with factor {factor}, {low} to {high} turns in {original} positions"
+        );
+        return Err(ImportError::Unsupported {
+            what,
+            supported: "a factor of 1 or more, low below high".to_owned(),
+        });
     }
     for frequency in &mut frequencies {
         let turns = original * *frequency / core::f64::consts::TAU;
@@ -48,9 +59,15 @@ pub(super) fn llama3(mut frequencies: Vec<f64>, scaling: Llama3) -> Result<Vec<f
 
 /// Divides by factors that a file gives outright.
 pub(super) fn divided(mut frequencies: Vec<f64>, factors: &[f32]) -> Result<Vec<f64>, ImportError> {
-    if factors.len() != frequencies.len() || factors.iter().any(|factor| !(factor.is_finite() && *factor > 0.0)) {
-        let what = format!("{} factors of frequencies for {} pairs", factors.len(), frequencies.len());
-        return Err(ImportError::Unsupported { what, supported: "one above 0 for every pair".to_owned() });
+    if factors.len() != frequencies.len()
+        || factors.iter().any(|factor| !(factor.is_finite() && *factor > 0.0))
+    {
+        let what =
+            format!("{} factors of frequencies for {} pairs", factors.len(), frequencies.len());
+        return Err(ImportError::Unsupported {
+            what,
+            supported: "one above 0 for every pair".to_owned(),
+        });
     }
     for (frequency, factor) in frequencies.iter_mut().zip(factors) {
         *frequency /= f64::from(*factor);
@@ -72,7 +89,8 @@ mod tests {
 
     #[test]
     fn llama3_leaves_fast_pairs_and_slows_slow_ones() {
-        // The numbers of Llama 3.2: pairs of fewer than 2048 positions a turn stay, of more than 8192 are 32 times slower.
+        // The numbers of Llama 3.2: pairs of fewer than 2048 positions a turn stay, of more than
+        // 8192 are 32 times slower.
         let scaling = Llama3 { factor: 32.0, low: 1.0, high: 4.0, original: 8192.0 };
         let plain = frequencies(500_000.0, 64).unwrap();
         let scaled = llama3(plain.clone(), scaling).unwrap();

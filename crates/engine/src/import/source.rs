@@ -1,4 +1,5 @@
-//! What a model's files say, whatever kind of files they are: a Hugging Face folder or one GGUF file.
+//! What a model's files say, whatever kind of files they are: a Hugging Face folder or one GGUF
+//! file.
 
 mod element;
 mod file;
@@ -91,7 +92,11 @@ pub(super) struct Generation {
 impl Generation {
     /// Thousandths; 0 is greedy.
     pub(super) fn temperature_milli(&self) -> u32 {
-        if self.do_sample { thousandths(self.temperature.unwrap_or(1.0)).clamp(50, 5000) } else { 0 }
+        if self.do_sample {
+            thousandths(self.temperature.unwrap_or(1.0)).clamp(50, 5000)
+        } else {
+            0
+        }
     }
 
     /// Thousandths.
@@ -100,7 +105,11 @@ impl Generation {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped by the callers")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped by the callers"
+)]
 fn thousandths(value: f64) -> u32 {
     libm::round(value * 1000.0) as u32
 }
@@ -117,7 +126,12 @@ impl Source {
     }
 
     /// Rows of a tensor as `f32`, row-major; `shape` is what it must have.
-    pub(super) fn rows(&self, name: &str, shape: &[usize], rows: Range<usize>) -> Result<Vec<f32>, ImportError> {
+    pub(super) fn rows(
+        &self,
+        name: &str,
+        shape: &[usize],
+        rows: Range<usize>,
+    ) -> Result<Vec<f32>, ImportError> {
         self.tensors.rows(name, shape, rows)
     }
 
@@ -132,13 +146,15 @@ impl Source {
     }
 }
 
-/// Reads every tensor of the bytes of a GGUF file, for fuzzing: whatever the bytes are, this ends without a panic.
+/// Reads every tensor of the bytes of a GGUF file, for fuzzing: whatever the bytes are, this ends
+/// without a panic.
 ///
 /// # Errors
 /// If they are not one.
 #[doc(hidden)]
 pub fn read_gguf(bytes: Vec<u8>) -> Result<(), ImportError> {
-    let source = gguf::read(file::WeightsFile::from_bytes("fuzzed.gguf", bytes), "fuzzed".to_owned())?;
+    let source =
+        gguf::read(file::WeightsFile::from_bytes("fuzzed.gguf", bytes), "fuzzed".to_owned())?;
     source.tensors.read_all()
 }
 

@@ -6,8 +6,9 @@
 //! | keys, values of the cache | `[positions, kv_heads, head_dim]` and exponents `[positions, kv_heads]` |
 //! | result | one block `[heads * head_dim]` |
 //!
-//! Sums are exact in two words, so neither the order of positions nor how they are cut matters. [`reference()`] adds them up in 64 bits and
-//! is the specification; [`in_words`] does it in the 32-bit words of `docs/numerics.md`, which compilers turn into SIMD.
+//! Sums are exact in two words, so neither the order of positions nor how they are cut matters.
+//! [`reference()`] adds them up in 64 bits and is the specification; [`in_words`] does it in the
+//! 32-bit words of `docs/numerics.md`, which compilers turn into SIMD.
 
 mod words;
 
@@ -18,7 +19,8 @@ use super::block::{bits, exp2_neg, fit, mul_shift, rescale};
 use super::rope::Heads;
 pub use words::{head_in_words, in_words};
 
-/// Attends with `queries` to the first `positions` entries of the cache, at least one; the token's own must be in it already.
+/// Attends with `queries` to the first `positions` entries of the cache, at least one; the token's
+/// own must be in it already.
 ///
 /// Returns one block, `[heads * head_dim]` mantissas and their exponent.
 #[must_use]
@@ -38,8 +40,12 @@ pub fn reference(
         let scores: Vec<i32> = places()
             .map(|at| {
                 let key = &cache.keys[at * width..][..width];
-                let sum: i64 = query.iter().zip(key).map(|(q, k)| i64::from(*q) * i64::from(*k)).sum();
-                rescale(wrap(sum >> 7), queries.exponents[head] + cache.key_exponents[at] + SCORE_BITS)
+                let sum: i64 =
+                    query.iter().zip(key).map(|(q, k)| i64::from(*q) * i64::from(*k)).sum();
+                rescale(
+                    wrap(sum >> 7),
+                    queries.exponents[head] + cache.key_exponents[at] + SCORE_BITS,
+                )
             })
             .collect();
         let largest = scores.iter().copied().max().unwrap_or(0);
@@ -86,7 +92,10 @@ pub fn join(mut row: Vec<i32>, exponents: &[i32], width: usize) -> (Vec<i32>, i3
     (row, common + n)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "defined modulo 2^32; in range for values that a package can hold")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "defined modulo 2^32; in range for values that a package can hold"
+)]
 fn wrap(value: i64) -> i32 {
     value as i32
 }
@@ -116,7 +125,8 @@ mod tests {
         let mut cache = LayerCache::default();
         let values = heads(&mut random, 2, (-12, -12));
         cache.push(&heads(&mut random, 2, (-12, -12)), &values);
-        let (row, exponent) = reference(&config, &tables, &heads(&mut random, 4, (-12, -12)), &cache, 1);
+        let (row, exponent) =
+            reference(&config, &tables, &heads(&mut random, 4, (-12, -12)), &cache, 1);
         for (head, got) in row.chunks_exact(8).enumerate() {
             for (got, expected) in got.iter().zip(&values.mantissas[head / 2 * 8..]) {
                 let error = value(*got, exponent) - value(*expected, -12);
@@ -133,7 +143,8 @@ mod tests {
             let mut cache = LayerCache::default();
             let mut kept = Vec::new();
             for _ in 0..positions {
-                let (keys, values) = (heads(&mut random, 2, (-15, -13)), heads(&mut random, 2, (-14, -12)));
+                let (keys, values) =
+                    (heads(&mut random, 2, (-15, -13)), heads(&mut random, 2, (-14, -12)));
                 cache.push(&keys, &values);
                 kept.push((keys, values));
             }
@@ -146,8 +157,10 @@ mod tests {
                     .iter()
                     .map(|(keys, _)| {
                         let key = &keys.mantissas[kv * 8..][..8];
-                        let product: f64 = query.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
-                        (product * f64::from(queries.exponents[head] + keys.exponents[kv]).exp2()).exp2()
+                        let product: f64 =
+                            query.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
+                        (product * f64::from(queries.exponents[head] + keys.exponents[kv]).exp2())
+                            .exp2()
                     })
                     .collect();
                 let total: f64 = weights.iter().sum();
@@ -155,11 +168,16 @@ mod tests {
                     let expected: f64 = weights
                         .iter()
                         .zip(&kept)
-                        .map(|(weight, (_, values))| weight * value(values.mantissas[kv * 8 + j], values.exponents[kv]))
+                        .map(|(weight, (_, values))| {
+                            weight * value(values.mantissas[kv * 8 + j], values.exponents[kv])
+                        })
                         .sum::<f64>()
                         / total;
                     let got = value(row[head * 8 + j], exponent);
-                    assert!((got - expected).abs() < 2e-3, "{positions} positions: {got} for {expected}");
+                    assert!(
+                        (got - expected).abs() < 2e-3,
+                        "{positions} positions: {got} for {expected}"
+                    );
                 }
             }
         }
@@ -174,11 +192,18 @@ mod tests {
             let spread = random.within(0, 40);
             let mut cache = LayerCache::default();
             for _ in 0..positions {
-                cache.push(&heads(&mut random, 2, (-20 - spread, spread)), &heads(&mut random, 2, (-spread, spread)));
+                cache.push(
+                    &heads(&mut random, 2, (-20 - spread, spread)),
+                    &heads(&mut random, 2, (-spread, spread)),
+                );
             }
             let queries = heads(&mut random, 4, (-20 - spread, spread));
             let expected = reference(&config, &tables, &queries, &cache, positions);
-            assert_eq!(in_words(&config, &tables, &queries, &cache, positions), expected, "seed {seed}");
+            assert_eq!(
+                in_words(&config, &tables, &queries, &cache, positions),
+                expected,
+                "seed {seed}"
+            );
         }
     }
 }

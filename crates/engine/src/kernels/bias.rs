@@ -1,6 +1,8 @@
-//! `y + b` for a row of a matrix's outputs (`docs/numerics.md`, "Bias"): `[out]` with exponent `ey` to `[out]` with another.
+//! `y + b` for a row of a matrix's outputs (`docs/numerics.md`, "Bias"): `[out]` with exponent `ey`
+//! to `[out]` with another.
 //!
-//! The coarser of the two decides, but a bias may grow by four bits first: its 24 bits have room for that, and the outputs keep theirs.
+//! The coarser of the two decides, but a bias may grow by four bits first: its 24 bits have room
+//! for that, and the outputs keep theirs.
 
 use crate::package::Bias;
 
@@ -36,7 +38,10 @@ mod tests {
             let e = reference(&bias, &mut sums, exponent);
             for ((y, bias), sum) in y.iter().zip(&bias.mantissas).zip(&sums) {
                 let expected = value(*y, exponent) + value(*bias, -22);
-                assert!((value(*sum, e) - expected).abs() <= value(1, e), "{exponent}: {sum} for {expected}");
+                assert!(
+                    (value(*sum, e) - expected).abs() <= value(1, e),
+                    "{exponent}: {sum} for {expected}"
+                );
             }
         }
     }

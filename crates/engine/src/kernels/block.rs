@@ -1,7 +1,9 @@
-//! Blocks: integer mantissas with one power-of-two exponent a row, and the integer functions that every kernel is made of.
+//! Blocks: integer mantissas with one power-of-two exponent a row, and the integer functions that
+//! every kernel is made of.
 //!
-//! Definitions: `docs/numerics.md`, "Blocks" and "Tables". Everything here wraps modulo 2^32, as WGSL does. Functions are always inlined,
-//! so that a row's loop is compiled for the processor that its kernel is compiled for (`cpu/rows.rs`).
+//! Definitions: `docs/numerics.md`, "Blocks" and "Tables". Everything here wraps modulo 2^32, as
+//! WGSL does. Functions are always inlined, so that a row's loop is compiled for the processor that
+//! its kernel is compiled for (`cpu/rows.rs`).
 
 use crate::package::Tables;
 
@@ -118,7 +120,9 @@ mod tests {
 
     #[test]
     fn bits_are_counted_from_the_top() {
-        for (value, expected) in [(0, 0), (1, 1), (2, 2), (3, 2), (255, 8), (256, 9), (u32::MAX, 32)] {
+        for (value, expected) in
+            [(0, 0), (1, 1), (2, 2), (3, 2), (255, 8), (256, 9), (u32::MAX, 32)]
+        {
             assert_eq!(bits(value), expected);
         }
     }
@@ -129,14 +133,16 @@ mod tests {
             for shift in -40..=40 {
                 let expected = if shift >= 0 {
                     let wide = i128::from(x) << shift;
-                    // By bits, not by value: a power of two of 31 bits saturates though it would fit.
+                    // By bits, not by value: a power of two of 31 bits saturates though it would
+                    // fit.
                     let fits = x == 0 || bits(x.unsigned_abs()) + shift <= 30;
                     if fits { wide } else { i128::from(x.signum() * RESCALE_MAX) }
                 } else {
                     (i128::from(x) + (1 << (-shift - 1))) >> -shift
                 };
-                // More than 31 places to the right nothing is left, not even the half that rounding up would make of -2^31. The
-                // largest value by one place is the only one that wraps.
+                // More than 31 places to the right nothing is left, not even the half that rounding
+                // up would make of -2^31. The largest value by one place is the only one that
+                // wraps.
                 let expected = match shift {
                     ..=-32 => 0,
                     -1 if x == i32::MAX => -(1 << 30),
@@ -158,7 +164,8 @@ mod tests {
             let largest = fitted.iter().map(|x| x.abs()).max().unwrap();
             assert!((1 << 13..=MANTISSA_MAX).contains(&largest), "{largest} at {bits} bits");
             for (x, m) in row.iter().zip(&fitted) {
-                // Half a unit of the last place; a whole one where the largest mantissa was clamped.
+                // Half a unit of the last place; a whole one where the largest mantissa was
+                // clamped.
                 assert!((f64::from(*x) - value(*m, n)).abs() <= value(1, n), "{x} as {m} * 2^{n}");
             }
         }
@@ -203,7 +210,11 @@ mod tests {
         let tables = tables(&config(1, 32, 32, (1, 1, 32), 32, 1));
         let mut random = Random::new(1);
         for bit in 0..64 {
-            for s in [1_u64 << bit, (1 << bit) + (random.bits() & ((1 << bit) - 1)), u64::MAX >> (63 - bit)] {
+            for s in [
+                1_u64 << bit,
+                (1 << bit) + (random.bits() & ((1 << bit) - 1)),
+                u64::MAX >> (63 - bit),
+            ] {
                 let (r, e) = rsqrt(&tables, s);
                 let ratio = f64::from(r) * f64::from(e).exp2() * (s as f64).sqrt();
                 assert!((ratio - 1.0).abs() < 1.0 / 16_384.0, "1 / sqrt({s}) is off by {ratio}");

@@ -1,4 +1,5 @@
-//! Tokens to residual rows (`docs/numerics.md`, "Embedding"): `x_j = rescale(w_j · g · m, we + F)`, `[tokens] -> [tokens, d_model]`.
+//! Tokens to residual rows (`docs/numerics.md`, "Embedding"): `x_j = rescale(w_j · g · m, we + F)`,
+//! `[tokens] -> [tokens, d_model]`.
 
 use crate::package::{GROUP, Linear};
 
@@ -37,7 +38,8 @@ mod tests {
         for (token, row) in tokens.iter().zip(rows.chunks_exact(64)) {
             let at = *token as usize;
             for (k, x) in row.iter().enumerate() {
-                let scale = i32::from(weights.group_scales[at * 2 + k / 32]) * i32::from(weights.row_multipliers[at]);
+                let scale = i32::from(weights.group_scales[at * 2 + k / 32])
+                    * i32::from(weights.row_multipliers[at]);
                 let expected = value(i32::from(weights.weights[at * 64 + k]) * scale, -30);
                 assert!((value(*x, -14) - expected).abs() <= value(1, -15), "token {token}, {k}");
             }

@@ -1,10 +1,12 @@
-//! `GELU(x) = x * Phi(x)` into a block (`docs/numerics.md`, "GELU"): a `[d_ff]` row with its exponent to one block.
+//! `GELU(x) = x * Phi(x)` into a block (`docs/numerics.md`, "GELU"): a `[d_ff]` row with its
+//! exponent to one block.
 
 use crate::package::Tables;
 
 use super::block::{fit, rescale, sigmoid};
 
-/// Gates a row by the normal distribution, which `tables` have where others have the logistic function.
+/// Gates a row by the normal distribution, which `tables` have where others have the logistic
+/// function.
 #[must_use]
 #[inline(always)]
 pub fn reference(tables: &Tables, x: &[i32], exponent: i32) -> (Vec<i32>, i32) {
@@ -34,7 +36,11 @@ mod tests {
             for (x, m) in x.iter().zip(&row) {
                 let real = value(*x, exponent);
                 let expected = real / (1.0 + (-real).exp());
-                assert!((value(*m, e) - expected).abs() <= value(largest, e) * 2e-4 + expected.abs() * 1e-3, "{real}");
+                assert!(
+                    (value(*m, e) - expected).abs()
+                        <= value(largest, e) * 2e-4 + expected.abs() * 1e-3,
+                    "{real}"
+                );
             }
         }
     }

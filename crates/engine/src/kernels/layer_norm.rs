@@ -1,7 +1,8 @@
-//! `LayerNorm` of a residual row (`docs/numerics.md`, "LayerNorm"): `[width] -> [width]`, both with exponent `-F`.
+//! `LayerNorm` of a residual row (`docs/numerics.md`, "LayerNorm"): `[width] -> [width]`, both with
+//! exponent `-F`.
 //!
-//! The row less its mean, then what RMSNorm does before it cuts a block, then the bias. Encoders normalise the residual stream itself, so
-//! nothing is cut to 14 bits here.
+//! The row less its mean, then what RMSNorm does before it cuts a block, then the bias. Encoders
+//! normalise the residual stream itself, so nothing is cut to 14 bits here.
 
 use crate::package::{Bias, Eps, Gain, Tables};
 
@@ -13,7 +14,13 @@ const SUM_BITS: i32 = 30;
 
 /// Normalises one row in place; `eps` is already times the width, and `gain` times its root.
 #[inline(always)]
-pub fn reference(eps: Eps, tables: &Tables, (gain, shift): (&Gain, &Bias), x: &mut [i32], exponent: i32) {
+pub fn reference(
+    eps: Eps,
+    tables: &Tables,
+    (gain, shift): (&Gain, &Bias),
+    x: &mut [i32],
+    exponent: i32,
+) {
     centre(x);
     let (mut y, e) = rms_norm::wide(eps, tables, gain, x, exponent);
     let e = bias::reference(shift, &mut y, e);
@@ -47,12 +54,15 @@ mod tests {
         let mut random = Random::new(6);
         let eps = Eps { mantissa: 1 << 23, exponent: -60 };
         let gain = Gain {
-            mantissas: (0..384).map(|_| i16::try_from(random.within(-16_384, 16_384)).unwrap()).collect(),
+            mantissas: (0..384)
+                .map(|_| i16::try_from(random.within(-16_384, 16_384)).unwrap())
+                .collect(),
             exponent: -10,
         };
         let shift = Bias { mantissas: numbers(&mut random, 384, 23), exponent: -23 };
         for (magnitude, middle) in [(12, 0), (18, 90_000), (26, -5_000_000), (28, 0)] {
-            let mut row: Vec<i32> = numbers(&mut random, 384, magnitude).iter().map(|x| x + middle).collect();
+            let mut row: Vec<i32> =
+                numbers(&mut random, 384, magnitude).iter().map(|x| x + middle).collect();
             let real: Vec<f64> = row.iter().map(|x| value(*x, -14)).collect();
             let mean = real.iter().sum::<f64>() / 384.0;
             let squares: f64 = real.iter().map(|x| (x - mean) * (x - mean)).sum();
@@ -75,7 +85,13 @@ mod tests {
         let gain = Gain { mantissas: vec![16_384; 32], exponent: -12 };
         let shift = Bias { mantissas: vec![1 << 20; 32], exponent: -20 };
         let mut row = vec![12_345; 32];
-        reference(Eps { mantissa: 1 << 23, exponent: -60 }, &tables, (&gain, &shift), &mut row, -14);
+        reference(
+            Eps { mantissa: 1 << 23, exponent: -60 },
+            &tables,
+            (&gain, &shift),
+            &mut row,
+            -14,
+        );
         assert_eq!(row, [1 << 14; 32]);
     }
 }

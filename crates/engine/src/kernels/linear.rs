@@ -12,11 +12,12 @@
 //! | `y` | `[out]` `i32` |
 //!
 //! The sum over a group, `S`, has 26 bits and `x`; times the scale it has eight more. Hence
-//! `g·S / 2^(7+x) = 2^4 · g·(S >> (11+x)) + g·(S mod 2^(11+x)) / 2^(7+x)`: both parts of `S` fit `i16`, the first sum is a whole number, and
-//! only the second is cut. Twelve bits cost as much to multiply as eight where a kernel widens weights to `i16`, and eight more would not fit.
+//! `g·S / 2^(7+x) = 2^4 · g·(S >> (11+x)) + g·(S mod 2^(11+x)) / 2^(7+x)`: both parts of `S` fit
+//! `i16`, the first sum is a whole number, and only the second is cut. Twelve bits cost as much to
+//! multiply as eight where a kernel widens weights to `i16`, and eight more would not fit.
 //!
-//! [`reference()`] is the specification. [`Matrices`] holds weights as a path's kernel reads them: rows interleaved, so that a register has
-//! one lane a row and no sum ever crosses lanes.
+//! [`reference()`] is the specification. [`Matrices`] holds weights as a path's kernel reads them:
+//! rows interleaved, so that a register has one lane a row and no sum ever crosses lanes.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -54,9 +55,12 @@ impl CpuPath {
     #[must_use]
     pub fn available() -> Vec<Self> {
         #[cfg(target_arch = "x86_64")]
-        let fast = [avx512::is_available().then_some(Self::Avx512), avx2::is_available().then_some(Self::Avx2)]
-            .into_iter()
-            .flatten();
+        let fast = [
+            avx512::is_available().then_some(Self::Avx512),
+            avx2::is_available().then_some(Self::Avx2),
+        ]
+        .into_iter()
+        .flatten();
         #[cfg(target_arch = "aarch64")]
         let fast = [Self::Neon];
         #[cfg(target_arch = "wasm32")]
@@ -115,7 +119,11 @@ pub fn reference(weights: &Linear, a: &[i32]) -> Vec<i32> {
                 let scale = i64::from(weights.group_scales[row * groups + k / GROUP]);
                 sum = sum.wrapping_add(i64::from(*value) * weight * scale);
             }
-            mul_shift(wrap(sum >> sum_bits(weights)), u32::from(weights.row_multipliers[row]), MULTIPLIER_BITS)
+            mul_shift(
+                wrap(sum >> sum_bits(weights)),
+                u32::from(weights.row_multipliers[row]),
+                MULTIPLIER_BITS,
+            )
         })
         .collect()
 }
@@ -141,7 +149,8 @@ mod tests {
 
     #[test]
     fn a_small_product_is_what_the_definition_says() {
-        // Two rows, two groups: 3 in the first place and -2 in the last, scales 5 and 7, rows 32768 and 16384.
+        // Two rows, two groups: 3 in the first place and -2 in the last, scales 5 and 7, rows 32768
+        // and 16384.
         let mut weights = vec![0; 2 * 64];
         (weights[0], weights[63], weights[64], weights[127]) = (3, -2, 3, -2);
         let weights = Linear {
@@ -158,7 +167,12 @@ mod tests {
         // floor((15000 - 154) / 128) = 115, and floor(115 / 2).
         assert_eq!(reference(&weights, &a), [115, 57]);
         for path in CpuPath::available() {
-            assert_eq!(Matrices::new(path, vec![weights.clone()]).multiply(&a), [[115, 57]], "{}", path.name());
+            assert_eq!(
+                Matrices::new(path, vec![weights.clone()]).multiply(&a),
+                [[115, 57]],
+                "{}",
+                path.name()
+            );
         }
         a[63] = 16_383;
         // floor((15000 - 229362) / 128) = -1675, and floor(-1675 / 2).
@@ -175,13 +189,19 @@ mod tests {
         for (row, y) in y.iter().enumerate() {
             let expected: f64 = (0..96)
                 .map(|k| {
-                    let scale =
-                        f64::from(weights.group_scales[row * 3 + k / 32]) * f64::from(weights.row_multipliers[row]);
-                    f64::from(weights.weights[row * 96 + k]) * scale * f64::from(a[k]) * f64::from(-40 - 3).exp2()
+                    let scale = f64::from(weights.group_scales[row * 3 + k / 32])
+                        * f64::from(weights.row_multipliers[row]);
+                    f64::from(weights.weights[row * 96 + k])
+                        * scale
+                        * f64::from(a[k])
+                        * f64::from(-40 - 3).exp2()
                 })
                 .sum();
             let got = value(*y, output_exponent(&weights, -3));
-            assert!((got - expected).abs() <= 2.0 * value(1, output_exponent(&weights, -3)), "{got} for {expected}");
+            assert!(
+                (got - expected).abs() <= 2.0 * value(1, output_exponent(&weights, -3)),
+                "{got} for {expected}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! `silu(gate) * up` into a block (`docs/numerics.md`, "MLP"): two `[d_ff]` rows with exponents to one block.
+//! `silu(gate) * up` into a block (`docs/numerics.md`, "MLP"): two `[d_ff]` rows with exponents to
+//! one block.
 
 use crate::package::Tables;
 

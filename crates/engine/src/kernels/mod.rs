@@ -1,4 +1,5 @@
-//! The kernels: for each its maths, and the plain-loop Rust that *is* the specification. The `.wgsl` beside it must equal it bit for bit.
+//! The kernels: for each its maths, and the plain-loop Rust that *is* the specification. The
+//! `.wgsl` beside it must equal it bit for bit.
 
 pub mod attention;
 pub mod bias;

@@ -1,18 +1,27 @@
 //! RMSNorm of a row into a block (`docs/numerics.md`, "RMSNorm"): `[width] -> ([width], exponent)`.
 //!
-//! The row is one of the residual stream, whose exponent is `-F`, or a query or key head of a model that normalises these.
+//! The row is one of the residual stream, whose exponent is `-F`, or a query or key head of a model
+//! that normalises these.
 //!
-//! The sum of squares takes 14-bit values (its error is common to the row); the row itself keeps 24 bits until the gain is in, because
-//! real models have single channels a thousand times larger than the rest.
+//! The sum of squares takes 14-bit values (its error is common to the row); the row itself keeps 24
+//! bits until the gain is in, because real models have single channels a thousand times larger than
+//! the rest.
 
 use crate::package::{Eps, Gain, Tables};
 
 use super::block::{MANTISSA_BITS, MANTISSA_MAX, bits, fit, fit_shift, mul_shift, rescale, rsqrt};
 
-/// Normalises one row with exponent `exponent`; `eps` is already times the width, and `gain` times its root.
+/// Normalises one row with exponent `exponent`; `eps` is already times the width, and `gain` times
+/// its root.
 #[must_use]
 #[inline(always)]
-pub fn reference(eps: Eps, tables: &Tables, gain: &Gain, x: &[i32], exponent: i32) -> (Vec<i32>, i32) {
+pub fn reference(
+    eps: Eps,
+    tables: &Tables,
+    gain: &Gain,
+    x: &[i32],
+    exponent: i32,
+) -> (Vec<i32>, i32) {
     let (mut z, exponent) = wide(eps, tables, gain, x, exponent);
     let n = fit(&mut z);
     (z, exponent + n)
@@ -29,8 +38,11 @@ pub fn wide(eps: Eps, tables: &Tables, gain: &Gain, x: &[i32], exponent: i32) ->
         squares += u64::from((xs * xs).unsigned_abs());
     }
     let shift = eps.exponent - 2 * (exponent + n);
-    let eps =
-        if shift >= 0 { u64::from(eps.mantissa) << shift.min(39) } else { u64::from(eps.mantissa) >> (-shift).min(63) };
+    let eps = if shift >= 0 {
+        u64::from(eps.mantissa) << shift.min(39)
+    } else {
+        u64::from(eps.mantissa) >> (-shift).min(63)
+    };
     let (r, re) = rsqrt(tables, (squares + eps).max(1));
 
     let k = bits(x.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0)) - WIDE_BITS;
@@ -58,7 +70,9 @@ mod tests {
 
     fn gain(random: &mut Random) -> Gain {
         Gain {
-            mantissas: (0..192).map(|_| i16::try_from(random.within(-16_384, 16_384)).unwrap()).collect(),
+            mantissas: (0..192)
+                .map(|_| i16::try_from(random.within(-16_384, 16_384)).unwrap())
+                .collect(),
             exponent: -10,
         }
     }
@@ -81,7 +95,10 @@ mod tests {
             for ((x, gain), m) in x.iter().zip(&gain.mantissas).zip(&row) {
                 let expected = value(*x, -14) * scale * value(i32::from(*gain), -10);
                 let got = value(*m, e);
-                assert!((got - expected).abs() <= value(largest, e) * 2e-4, "{bits} bits: {got} for {expected}");
+                assert!(
+                    (got - expected).abs() <= value(largest, e) * 2e-4,
+                    "{bits} bits: {got} for {expected}"
+                );
             }
         }
     }
@@ -98,12 +115,16 @@ mod tests {
             let eps = f64::from(config.eps_mantissa) * f64::from(config.eps_exponent).exp2();
             let square: f64 = x.iter().map(|x| value(*x, exponent).powi(2)).sum();
             // Where epsilon is 40 bits above the squares, the sum keeps those.
-            let scale = 1.0 / (square + eps.min(value(1, 0) * square * f64::from(34).exp2())).sqrt();
+            let scale =
+                1.0 / (square + eps.min(value(1, 0) * square * f64::from(34).exp2())).sqrt();
             if exponent > -30 {
                 let largest = row.iter().map(|m| m.abs()).max().unwrap();
                 for ((x, gain), m) in x.iter().zip(&gain.mantissas).zip(&row) {
                     let expected = value(*x, exponent) * scale * value(i32::from(*gain), -10);
-                    assert!((value(*m, e) - expected).abs() <= value(largest, e) * 2e-4, "{exponent}");
+                    assert!(
+                        (value(*m, e) - expected).abs() <= value(largest, e) * 2e-4,
+                        "{exponent}"
+                    );
                 }
             }
         }
@@ -128,7 +149,8 @@ mod tests {
         let tables = tables(&config);
         for eps_exponent in [-100, -60, 0, 100] {
             config.eps_exponent = eps_exponent;
-            let (row, _) = reference(config.eps(), &tables, &gain(&mut Random::new(8)), &[0; 192], -14);
+            let (row, _) =
+                reference(config.eps(), &tables, &gain(&mut Random::new(8)), &[0; 192], -14);
             assert_eq!(row, [0; 192]);
         }
     }

@@ -25,7 +25,8 @@ pub fn split(row: &[i32], exponent: i32, head_dim: usize) -> Heads {
     Heads { mantissas, exponents }
 }
 
-/// Cuts a row with exponent `exponent` into heads as wide as `gain`, and normalises each on its own.
+/// Cuts a row with exponent `exponent` into heads as wide as `gain`, and normalises each on its
+/// own.
 #[must_use]
 #[inline(always)]
 pub fn normalise(eps: Eps, tables: &Tables, gain: &Gain, row: &[i32], exponent: i32) -> Heads {
@@ -58,7 +59,9 @@ pub fn rotate(tables: &Tables, position: u32, head_dim: usize, heads: &mut Heads
 /// Multiplies query heads by `log2(e) / sqrt(head_dim)`, so that scores are base-2 logarithms.
 #[inline(always)]
 pub fn scale_queries(config: &ModelConfig, heads: &mut Heads) {
-    for (head, exponent) in heads.mantissas.chunks_exact_mut(config.head_dim as usize).zip(&mut heads.exponents) {
+    for (head, exponent) in
+        heads.mantissas.chunks_exact_mut(config.head_dim as usize).zip(&mut heads.exponents)
+    {
         for value in head.iter_mut() {
             *value = value.wrapping_mul(config.qk_scale.cast_signed());
         }
@@ -90,11 +93,17 @@ mod tests {
             for head in 0..2 {
                 for j in 0..8 {
                     let angle = f64::from(position) * 10_000_f64.powf(-2.0 * j as f64 / 16.0);
-                    let (a, b) = (value(row[head * 16 + j], -14), value(row[head * 16 + j + 8], -14));
-                    let got = [j, j + 8].map(|j| value(heads.mantissas[head * 16 + j], heads.exponents[head]));
-                    let expected = [a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()];
+                    let (a, b) =
+                        (value(row[head * 16 + j], -14), value(row[head * 16 + j + 8], -14));
+                    let got = [j, j + 8]
+                        .map(|j| value(heads.mantissas[head * 16 + j], heads.exponents[head]));
+                    let expected =
+                        [a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()];
                     for (got, expected) in got.iter().zip(expected) {
-                        assert!((got - expected).abs() < 4e-4, "position {position}, pair {j}: {got} for {expected}");
+                        assert!(
+                            (got - expected).abs() < 4e-4,
+                            "position {position}, pair {j}: {got} for {expected}"
+                        );
                     }
                 }
             }

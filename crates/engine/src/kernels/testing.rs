@@ -1,5 +1,5 @@
-//! What the kernels' tests share: true tables, made with this machine's floats, and blocks as numbers. Floats only measure here; nothing
-//! pinned depends on them.
+//! What the kernels' tests share: true tables, made with this machine's floats, and blocks as
+//! numbers. Floats only measure here; nothing pinned depends on them.
 
 use crate::package::{EXP2_ENTRIES, Gain, ModelConfig, RSQRT_ENTRIES, SIGMOID_ENTRIES, Tables};
 use crate::synthetic::Random;
@@ -14,7 +14,9 @@ pub(crate) fn tables(config: &ModelConfig) -> Tables {
     let rope = config.max_positions as usize * half;
     Tables {
         exp2: (0..EXP2_ENTRIES).map(|i| round((-(i as f64) / 256.0).exp2() * 32_768.0)).collect(),
-        sigmoid: (0..SIGMOID_ENTRIES).map(|i| round(32_768.0 / (1.0 + (-(i as f64 - 1024.0) / 64.0).exp()))).collect(),
+        sigmoid: (0..SIGMOID_ENTRIES)
+            .map(|i| round(32_768.0 / (1.0 + (-(i as f64 - 1024.0) / 64.0).exp())))
+            .collect(),
         rsqrt: (0..RSQRT_ENTRIES)
             .map(|i| round((32_768.0 / ((i as f64 + 256.5) / 256.0).sqrt()).min(32_767.0)))
             .collect(),

@@ -1,10 +1,11 @@
-//! Blobs as typed planes: parsed once, with an exact length check, into values that cannot be out of range.
+//! Blobs as typed planes: parsed once, with an exact length check, into values that cannot be out
+//! of range.
 
 use super::manifest::{BlobRef, BlobRole, ModelConfig, padded};
 use super::{EXP2_ENTRIES, GROUP, RSQRT_ENTRIES, SIGMOID_ENTRIES};
 
-/// A matrix `[rows, columns]`: weight = `weights * group_scales * row_multipliers * 2^exponent`, where a weight of twelve bits is
-/// `16 * weights + lower_bits`.
+/// A matrix `[rows, columns]`: weight = `weights * group_scales * row_multipliers * 2^exponent`,
+/// where a weight of twelve bits is `16 * weights + lower_bits`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Linear {
     /// Outputs.
@@ -46,8 +47,8 @@ pub struct Bias {
 pub struct Tables {
     /// `2^(-i/256)`, Q15, 257 entries, falling.
     pub exp2: Vec<u16>,
-    /// The function that gates the MLP, Q15, 2,049 entries, rising: the logistic function of SiLU; an encoder's GELU has the normal
-    /// distribution's.
+    /// The function that gates the MLP, Q15, 2,049 entries, rising: the logistic function of SiLU;
+    /// an encoder's GELU has the normal distribution's.
     pub sigmoid: Vec<u16>,
     /// `1/sqrt`, Q15, 768 entries.
     pub rsqrt: Vec<u16>,
@@ -55,7 +56,8 @@ pub struct Tables {
     pub cos: Vec<i16>,
     /// `[max_positions, head_dim / 2]`, Q14.
     pub sin: Vec<i16>,
-    /// The norm before the head; here, so that a head tied to the embedding is the embedding's blob.
+    /// The norm before the head; here, so that a head tied to the embedding is the embedding's
+    /// blob.
     pub last_norm: Gain,
 }
 
@@ -132,7 +134,8 @@ impl Tables {
     /// Reads a tables blob.
     ///
     /// # Errors
-    /// If its length is not what `config` needs, or a table would lead an index or a product out of range.
+    /// If its length is not what `config` needs, or a table would lead an index or a product out of
+    /// range.
     pub fn from_bytes(config: &ModelConfig, bytes: &[u8]) -> Result<Self, BlobError> {
         let mut planes = Planes::new(config, BlobRole::Tables, bytes)?;
         let rope = config.max_positions as usize * (config.head_dim as usize / 2);
@@ -150,12 +153,15 @@ impl Tables {
 
     fn check(&self, planes: &Planes<'_>) -> Result<(), BlobError> {
         let tables = self;
-        // The first entry is the weight of the best score: were it not one, a softmax could divide by zero.
-        let falling = tables.exp2.windows(2).all(|pair| pair[0] >= pair[1]) && tables.exp2[0] == 1 << 15;
-        let rising =
-            tables.sigmoid.windows(2).all(|pair| pair[0] <= pair[1]) && tables.sigmoid[SIGMOID_ENTRIES - 1] <= 1 << 15;
+        // The first entry is the weight of the best score: were it not one, a softmax could divide
+        // by zero.
+        let falling =
+            tables.exp2.windows(2).all(|pair| pair[0] >= pair[1]) && tables.exp2[0] == 1 << 15;
+        let rising = tables.sigmoid.windows(2).all(|pair| pair[0] <= pair[1])
+            && tables.sigmoid[SIGMOID_ENTRIES - 1] <= 1 << 15;
         let small = tables.rsqrt.iter().all(|entry| (1 << 14..1 << 15).contains(entry));
-        let unit = tables.cos.iter().chain(&tables.sin).all(|value| value.unsigned_abs() <= 1 << 14);
+        let unit =
+            tables.cos.iter().chain(&tables.sin).all(|value| value.unsigned_abs() <= 1 << 14);
         planes.check(falling && rising && small && unit)
     }
 
@@ -274,7 +280,11 @@ impl Linear {
     ///
     /// # Errors
     /// If its length is not what `config` needs, or a value is out of range.
-    pub fn vocabulary_from_bytes(config: &ModelConfig, role: BlobRole, bytes: &[u8]) -> Result<Self, BlobError> {
+    pub fn vocabulary_from_bytes(
+        config: &ModelConfig,
+        role: BlobRole,
+        bytes: &[u8],
+    ) -> Result<Self, BlobError> {
         let mut planes = Planes::new(config, role, bytes)?;
         planes.linear((config.vocab as usize, config.d_model as usize), 8)
     }
@@ -298,7 +308,12 @@ impl Linear {
         }
         if let Some(lower_bits) = &self.lower_bits {
             let groups = lower_bits.chunks_exact(GROUP).map(|group| group.split_at(GROUP / 2));
-            write_plane(bytes, groups.flat_map(|(low, high)| low.iter().zip(high).map(|(low, high)| low | high << 4)));
+            write_plane(
+                bytes,
+                groups.flat_map(|(low, high)| {
+                    low.iter().zip(high).map(|(low, high)| low | high << 4)
+                }),
+            );
         }
         write_plane(bytes, self.group_scales.iter().copied());
         write_plane(bytes, self.row_multipliers.iter().flat_map(|value| value.to_le_bytes()));
@@ -322,7 +337,10 @@ impl Bias {
 
 /// Bytes of an encoder's tables.
 pub(super) fn encoder_tables_bytes() -> u64 {
-    [EXP2_ENTRIES, SIGMOID_ENTRIES, RSQRT_ENTRIES].into_iter().map(|entries| padded(entries * 2) as u64).sum()
+    [EXP2_ENTRIES, SIGMOID_ENTRIES, RSQRT_ENTRIES]
+        .into_iter()
+        .map(|entries| padded(entries * 2) as u64)
+        .sum()
 }
 
 fn write_plane(bytes: &mut Vec<u8>, plane: impl Iterator<Item = u8>) {
@@ -364,11 +382,17 @@ impl<'a> Planes<'a> {
     }
 
     fn u16s(&mut self, count: usize) -> Vec<u16> {
-        self.bytes(count * 2).chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
+        self.bytes(count * 2)
+            .chunks_exact(2)
+            .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+            .collect()
     }
 
     fn i16s(&mut self, count: usize) -> Vec<i16> {
-        self.bytes(count * 2).chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
+        self.bytes(count * 2)
+            .chunks_exact(2)
+            .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
+            .collect()
     }
 
     /// An exponent; bounded, so that sums of exponents cannot overflow.
@@ -388,26 +412,33 @@ impl<'a> Planes<'a> {
 
     pub(super) fn bias(&mut self, out: usize) -> Result<Bias, BlobError> {
         let bytes = self.bytes(out * 4).chunks_exact(4);
-        let mantissas: Vec<i32> = bytes.map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let mantissas: Vec<i32> =
+            bytes.map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         let exponent = self.exponent()?;
         self.check(mantissas.iter().all(|value| value.unsigned_abs() <= 1 << 24))?;
         Ok(Bias { mantissas, exponent })
     }
 
-    pub(super) fn linear(&mut self, (rows, columns): (usize, usize), bits: u32) -> Result<Linear, BlobError> {
+    pub(super) fn linear(
+        &mut self,
+        (rows, columns): (usize, usize),
+        bits: u32,
+    ) -> Result<Linear, BlobError> {
         let weights: Vec<i8> = if bits == 4 {
             self.nibbles(rows * columns).map(|nibble| nibble.cast_signed() - 8).collect()
         } else {
             self.bytes(rows * columns).iter().map(|byte| byte.cast_signed()).collect()
         };
-        let lower_bits: Option<Vec<u8>> = (bits == 12).then(|| self.nibbles(rows * columns).collect());
+        let lower_bits: Option<Vec<u8>> =
+            (bits == 12).then(|| self.nibbles(rows * columns).collect());
         let group_scales = self.bytes(rows * (columns / GROUP)).to_vec();
         let row_multipliers = self.u16s(rows);
         let exponent = self.exponent()?;
         let multipliers = row_multipliers.iter().all(|value| (1..=1 << 15).contains(value));
         let scales = group_scales.iter().all(|scale| *scale > 0);
         let above_least = |at: usize| lower_bits.as_ref().is_some_and(|lower| lower[at] > 0);
-        let weights_are = weights.iter().enumerate().all(|(at, weight)| *weight != i8::MIN || above_least(at));
+        let weights_are =
+            weights.iter().enumerate().all(|(at, weight)| *weight != i8::MIN || above_least(at));
         self.check(multipliers && scales && weights_are)?;
         Ok(Linear { rows, columns, weights, lower_bits, group_scales, row_multipliers, exponent })
     }
@@ -415,7 +446,8 @@ impl<'a> Planes<'a> {
     /// Half bytes: of a group of 32, the first 16 are the lower halves of 16 bytes.
     fn nibbles(&mut self, count: usize) -> impl Iterator<Item = u8> + use<'a> {
         self.bytes(count / 2).chunks_exact(GROUP / 2).flat_map(|group| {
-            let (low, high) = (group.iter().map(|byte| byte & 15), group.iter().map(|byte| byte >> 4));
+            let (low, high) =
+                (group.iter().map(|byte| byte & 15), group.iter().map(|byte| byte >> 4));
             low.chain(high)
         })
     }

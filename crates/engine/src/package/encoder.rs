@@ -1,4 +1,5 @@
-//! The package of an encoder, a model that turns a text into one vector: BERT and its family (`MiniLM`, BGE, E5).
+//! The package of an encoder, a model that turns a text into one vector: BERT and its family
+//! (`MiniLM`, BGE, E5).
 //!
 //! | blob | planes |
 //! |---|---|
@@ -6,15 +7,16 @@
 //! | embedding | words and positions as [`Linear`] `[vocab, d_model]`, `[max_positions, d_model]`; a norm |
 //! | layer | q, k, v, o, up, down, each a [`Linear`] and its bias; two norms |
 //!
-//! A norm is a gain and a bias. Weights of layers have twelve bits, which cost no more to multiply than eight, and those of the embedding
-//! eight. The embedding of the one kind of text that is ever asked for (token type 0) is part of the positions.
+//! A norm is a gain and a bias. Weights of layers have twelve bits, which cost no more to multiply
+//! than eight, and those of the embedding eight. The embedding of the one kind of text that is ever
+//! asked for (token type 0) is part of the positions.
 
 use serde::{Deserialize, Serialize};
 
 use super::blob::{Bias, BlobError, Gain, Linear, Planes, encoder_tables_bytes};
 use super::manifest::{
-    BlobRef, BlobRole, MAX_MANIFEST_BYTES, MAX_TOKENIZER_BYTES, ManifestError, ModelConfig, bias_bytes, check_versions,
-    gain_bytes, is_name, linear_bytes,
+    BlobRef, BlobRole, MAX_MANIFEST_BYTES, MAX_TOKENIZER_BYTES, ManifestError, ModelConfig,
+    bias_bytes, check_versions, gain_bytes, is_name, linear_bytes,
 };
 
 /// The one architecture of encoders.
@@ -27,7 +29,8 @@ const MAX_LICENSE_BYTES: usize = 4096;
 const EMBEDDING_BITS: u32 = 8;
 /// Bits of a layer's weights.
 pub(crate) const LAYER_BITS: u32 = 12;
-/// Inputs of a matrix of twelve bits, at most: the sum of the lower parts of its groups must fit 32 bits.
+/// Inputs of a matrix of twelve bits, at most: the sum of the lower parts of its groups must fit 32
+/// bits.
 const MAX_TWELVE_BIT_INPUTS: u32 = 16_384;
 
 /// What becomes of a text's rows.
@@ -150,23 +153,37 @@ impl EncoderManifest {
         self.config.check()?;
         let inconsistent = |what: &str| Err(ManifestError::Inconsistent(what.to_owned()));
         let ModelConfig { heads, kv_heads, weight_bits, vocab, .. } = self.config;
-        if heads != kv_heads || weight_bits != LAYER_BITS || self.config.q_width() != self.config.d_model as usize {
+        if heads != kv_heads
+            || weight_bits != LAYER_BITS
+            || self.config.q_width() != self.config.d_model as usize
+        {
             return inconsistent(
                 "an encoder has as many key heads as query heads, as wide as its rows, and 12-bit weights",
             );
         }
         if self.config.d_model.max(self.config.d_ff) > MAX_TWELVE_BIT_INPUTS {
-            return inconsistent(&format!("an encoder's d_model and d_ff are at most {MAX_TWELVE_BIT_INPUTS}"));
+            return inconsistent(&format!(
+                "an encoder's d_model and d_ff are at most {MAX_TWELVE_BIT_INPUTS}"
+            ));
         }
         let around = || self.prefix.iter().chain(&self.suffix);
-        if around().count() > MAX_AROUND || around().any(|token| *token >= vocab) || self.max_text_tokens() == 0 {
-            return inconsistent("tokens around a text that are too many, or none of the vocabulary's");
+        if around().count() > MAX_AROUND
+            || around().any(|token| *token >= vocab)
+            || self.max_text_tokens() == 0
+        {
+            return inconsistent(
+                "tokens around a text that are too many, or none of the vocabulary's",
+            );
         }
         if !is_name(&self.name) || self.license.len() > MAX_LICENSE_BYTES {
             return inconsistent("a name or licence that cannot be one");
         }
-        if self.layer_blobs.len() != self.config.layers as usize || self.tokenizer.size_bytes > MAX_TOKENIZER_BYTES {
-            return inconsistent("as many layer blobs as layers, and a tokenizer of sensible size, are needed");
+        if self.layer_blobs.len() != self.config.layers as usize
+            || self.tokenizer.size_bytes > MAX_TOKENIZER_BYTES
+        {
+            return inconsistent(
+                "as many layer blobs as layers, and a tokenizer of sensible size, are needed",
+            );
         }
         for (role, blob) in self.blobs() {
             if blob.size_bytes != blob_bytes(&self.config, role) {
@@ -182,8 +199,12 @@ impl EncoderManifest {
     /// All blobs but the tokenizer.
     #[must_use]
     pub fn blobs(&self) -> Vec<(BlobRole, BlobRef)> {
-        let layers = (0..).zip(&self.layer_blobs).map(|(index, blob)| (BlobRole::Layer(index), *blob));
-        [(BlobRole::Tables, self.tables), (BlobRole::Embedding, self.embedding)].into_iter().chain(layers).collect()
+        let layers =
+            (0..).zip(&self.layer_blobs).map(|(index, blob)| (BlobRole::Layer(index), *blob));
+        [(BlobRole::Tables, self.tables), (BlobRole::Embedding, self.embedding)]
+            .into_iter()
+            .chain(layers)
+            .collect()
     }
 }
 
@@ -199,12 +220,13 @@ fn blob_bytes(config: &ModelConfig, role: BlobRole) -> u64 {
     match role {
         BlobRole::Tables => encoder_tables_bytes(),
         BlobRole::Embedding => {
-            let tables =
-                [config.vocab, config.max_positions].map(|rows| linear_bytes((rows as usize, d), EMBEDDING_BITS));
+            let tables = [config.vocab, config.max_positions]
+                .map(|rows| linear_bytes((rows as usize, d), EMBEDDING_BITS));
             tables.iter().sum::<u64>() + norm
         }
         BlobRole::Layer(_) => {
-            let matrices = layer_shapes(config).map(|shape| linear_bytes(shape, LAYER_BITS) + bias_bytes(shape.0));
+            let matrices = layer_shapes(config)
+                .map(|shape| linear_bytes(shape, LAYER_BITS) + bias_bytes(shape.0));
             matrices.iter().sum::<u64>() + 2 * norm
         }
         BlobRole::Head => 0,
@@ -217,7 +239,8 @@ impl EncoderEmbedding {
     /// # Errors
     /// If its length is not what `config` needs, or a value is out of range.
     pub fn from_bytes(config: &ModelConfig, bytes: &[u8]) -> Result<Self, BlobError> {
-        let mut planes = Planes::sized(BlobRole::Embedding, blob_bytes(config, BlobRole::Embedding), bytes)?;
+        let mut planes =
+            Planes::sized(BlobRole::Embedding, blob_bytes(config, BlobRole::Embedding), bytes)?;
         let d = config.d_model as usize;
         Ok(Self {
             words: planes.linear((config.vocab as usize, d), EMBEDDING_BITS)?,
@@ -252,7 +275,11 @@ impl EncoderLayer {
         };
         let matrices = [biased(0)?, biased(1)?, biased(2)?, biased(3)?, biased(4)?, biased(5)?];
         let d = config.d_model as usize;
-        Ok(Self { matrices, attention_norm: Norm::read(&mut planes, d)?, output_norm: Norm::read(&mut planes, d)? })
+        Ok(Self {
+            matrices,
+            attention_norm: Norm::read(&mut planes, d)?,
+            output_norm: Norm::read(&mut planes, d)?,
+        })
     }
 
     /// The blob's bytes.

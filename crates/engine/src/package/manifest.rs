@@ -13,11 +13,13 @@ use super::{EXP2_ENTRIES, GROUP, RSQRT_ENTRIES, SIGMOID_ENTRIES};
 pub const FORMAT: u32 = 2;
 /// Version of the arithmetic.
 pub const NUMERICS: u32 = 2;
-/// Architectures that the arithmetic computes: one decoder layer, with biases on its projections or norms on its heads where the config says so.
+/// Architectures that the arithmetic computes: one decoder layer, with biases on its projections or
+/// norms on its heads where the config says so.
 pub const ARCHITECTURES: [&str; 4] = ["llama", "mistral", "qwen2", "qwen3"];
 /// Layers at most: twice the deepest model in use.
 pub const MAX_LAYERS: u32 = 256;
-/// Width of the residual stream at most; sums of squares stay in the two words that the arithmetic gives them.
+/// Width of the residual stream at most; sums of squares stay in the two words that the arithmetic
+/// gives them.
 pub const MAX_D_MODEL: u32 = 16_384;
 /// Width of the MLP at most.
 pub const MAX_D_FF: u32 = 65_536;
@@ -132,7 +134,8 @@ pub struct ModelConfig {
     pub weight_bits: u32,
     /// Whether the query, key and value projections have biases.
     pub qkv_bias: bool,
-    /// Whether query and key heads are normalised before they are rotated, and with what `eps * head_dim`.
+    /// Whether query and key heads are normalised before they are rotated, and with what
+    /// `eps * head_dim`.
     pub qk_norm: Option<Eps>,
 }
 
@@ -146,7 +149,8 @@ pub struct Eps {
     pub exponent: i32,
 }
 
-/// How a question becomes the model's input: special tokens are recognised in these two, never in the question.
+/// How a question becomes the model's input: special tokens are recognised in these two, never in
+/// the question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChatFormat {
@@ -234,8 +238,8 @@ impl Manifest {
         Ok(serde_json::to_vec(self)?)
     }
 
-    /// The blobs that a node needs to compute `layers`: tables, the embedding with the first layer, the head with the last. Layers
-    /// that the model does not have are left out.
+    /// The blobs that a node needs to compute `layers`: tables, the embedding with the first layer,
+    /// the head with the last. Layers that the model does not have are left out.
     #[must_use]
     pub fn blobs_for(&self, layers: Range<u32>) -> Vec<(BlobRole, BlobRef)> {
         let mut blobs = vec![(BlobRole::Tables, self.tables)];
@@ -258,24 +262,39 @@ impl Manifest {
         self.config.check()?;
         let bits = self.config.weight_bits;
         if !matches!(bits, 4 | 8) {
-            return Err(ManifestError::Inconsistent(format!("weights of {bits} bits, 4 or 8 are known")));
+            return Err(ManifestError::Inconsistent(format!(
+                "weights of {bits} bits, 4 or 8 are known"
+            )));
         }
         let inconsistent = |what: String| Err(ManifestError::Inconsistent(what));
         if self.layer_blobs.len() != self.config.layers as usize {
-            return inconsistent(format!("{} layer blobs for {} layers", self.layer_blobs.len(), self.config.layers));
+            return inconsistent(format!(
+                "{} layer blobs for {} layers",
+                self.layer_blobs.len(),
+                self.config.layers
+            ));
         }
         if !is_name(&self.name) {
             let name: String = self.name.chars().take(MAX_NAME_BYTES).collect();
-            return inconsistent(format!("the name {name:?}: 1 to {MAX_NAME_BYTES} letters, digits, '-', '_' and '.'"));
+            return inconsistent(format!(
+                "the name {name:?}: 1 to {MAX_NAME_BYTES} letters, digits, '-', '_' and '.'"
+            ));
         }
-        for (field, text) in
-            [("license", &self.license), ("chat.prefix", &self.chat.prefix), ("chat.suffix", &self.chat.suffix)]
-        {
+        for (field, text) in [
+            ("license", &self.license),
+            ("chat.prefix", &self.chat.prefix),
+            ("chat.suffix", &self.chat.suffix),
+        ] {
             if text.len() > MAX_TEXT_BYTES {
-                return inconsistent(format!("{field} has {} bytes, at most {MAX_TEXT_BYTES}", text.len()));
+                return inconsistent(format!(
+                    "{field} has {} bytes, at most {MAX_TEXT_BYTES}",
+                    text.len()
+                ));
             }
         }
-        if self.end_tokens.len() > MAX_END_TOKENS || self.end_tokens.iter().any(|token| *token >= self.config.vocab) {
+        if self.end_tokens.len() > MAX_END_TOKENS
+            || self.end_tokens.iter().any(|token| *token >= self.config.vocab)
+        {
             return inconsistent("end tokens outside the vocabulary".to_owned());
         }
         range("top_p_milli", self.defaults.top_p_milli, 1, 1000)?;
@@ -287,7 +306,10 @@ impl Manifest {
         for (role, blob) in self.blobs_for(0..self.config.layers) {
             let expected = self.config.blob_bytes(role);
             if blob.size_bytes != expected {
-                return inconsistent(format!("{role} has {} bytes, its shape needs {expected}", blob.size_bytes));
+                return inconsistent(format!(
+                    "{role} has {} bytes, its shape needs {expected}",
+                    blob.size_bytes
+                ));
             }
         }
         Ok(())
@@ -310,7 +332,8 @@ impl ModelConfig {
     /// Shapes `(out, in)` of a layer's matrices: q, k, v, o, gate, up, down.
     #[must_use]
     pub fn layer_shapes(&self) -> [(usize, usize); 7] {
-        let (d, ff, q, kv) = (self.d_model as usize, self.d_ff as usize, self.q_width(), self.kv_width());
+        let (d, ff, q, kv) =
+            (self.d_model as usize, self.d_ff as usize, self.q_width(), self.kv_width());
         [(q, d), (kv, d), (kv, d), (d, q), (ff, d), (ff, d), (d, ff)]
     }
 
@@ -320,15 +343,16 @@ impl ModelConfig {
         let d = self.d_model as usize;
         match role {
             BlobRole::Tables => {
-                let fixed =
-                    [EXP2_ENTRIES, SIGMOID_ENTRIES, RSQRT_ENTRIES].map(|entries| plane_bytes(entries as u64 * 2));
+                let fixed = [EXP2_ENTRIES, SIGMOID_ENTRIES, RSQRT_ENTRIES]
+                    .map(|entries| plane_bytes(entries as u64 * 2));
                 let rope = u64::from(self.max_positions) * u64::from(self.head_dim / 2) * 2;
                 fixed.iter().sum::<u64>() + 2 * plane_bytes(rope) + gain_bytes(d)
             }
             BlobRole::Embedding | BlobRole::Head => linear_bytes((self.vocab as usize, d), 8),
             BlobRole::Layer(_) => {
                 let shapes = self.layer_shapes();
-                let matrices = shapes.iter().map(|shape| linear_bytes(*shape, self.weight_bits)).sum::<u64>();
+                let matrices =
+                    shapes.iter().map(|shape| linear_bytes(*shape, self.weight_bits)).sum::<u64>();
                 let biases = shapes[..3].iter().map(|(out, _)| bias_bytes(*out)).sum::<u64>();
                 let norms = 2 * gain_bytes(self.head_dim as usize);
                 2 * gain_bytes(d)
@@ -351,7 +375,8 @@ impl ModelConfig {
         self.layer_shapes().iter().map(|(out, r#in)| (*out as u64) * (*r#in as u64)).sum()
     }
 
-    /// Multiply-accumulates of one layer's attention for the token at `position`, which sees `position + 1` tokens.
+    /// Multiply-accumulates of one layer's attention for the token at `position`, which sees
+    /// `position + 1` tokens.
     #[must_use]
     pub fn attention_macs(&self, position: u32) -> u64 {
         2 * (u64::from(position) + 1) * self.q_width() as u64
@@ -380,15 +405,20 @@ impl ModelConfig {
             range("-eps_exponent", eps.exponent.unsigned_abs(), 0, 100)?;
         }
         let group = u32::try_from(GROUP).unwrap_or(u32::MAX);
-        for (field, width) in
-            [("d_model", self.d_model), ("d_ff", self.d_ff), ("heads * head_dim", self.heads * self.head_dim)]
-        {
+        for (field, width) in [
+            ("d_model", self.d_model),
+            ("d_ff", self.d_ff),
+            ("heads * head_dim", self.heads * self.head_dim),
+        ] {
             if width % group != 0 {
-                return Err(ManifestError::Inconsistent(format!("{field} is {width}, not a multiple of {GROUP}")));
+                return Err(ManifestError::Inconsistent(format!(
+                    "{field} is {width}, not a multiple of {GROUP}"
+                )));
             }
         }
         if !self.heads.is_multiple_of(self.kv_heads) || !self.head_dim.is_multiple_of(2) {
-            let heads = format!("{} heads, {} kv heads of {}", self.heads, self.kv_heads, self.head_dim);
+            let heads =
+                format!("{} heads, {} kv heads of {}", self.heads, self.kv_heads, self.head_dim);
             return Err(ManifestError::Inconsistent(heads));
         }
         Ok(())
@@ -417,7 +447,8 @@ pub(super) fn padded(bytes: usize) -> usize {
     bytes.next_multiple_of(16)
 }
 
-/// [`padded`] in 64 bits: the sizes that a manifest claims may not fit a 32-bit `usize`, and must be compared all the same.
+/// [`padded`] in 64 bits: the sizes that a manifest claims may not fit a 32-bit `usize`, and must
+/// be compared all the same.
 fn plane_bytes(bytes: u64) -> u64 {
     bytes.next_multiple_of(16)
 }

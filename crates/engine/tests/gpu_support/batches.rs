@@ -1,4 +1,5 @@
-//! Steps of several sessions at once, on any backend: every session gets what it would have got alone on the plain loops, whatever was beside it.
+//! Steps of several sessions at once, on any backend: every session gets what it would have got
+//! alone on the plain loops, whatever was beside it.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test that called it")]
 
 use std::ops::Range;
@@ -10,7 +11,8 @@ use potluck_engine::sampler::Sampling;
 use potluck_engine::synthetic::{Random, Synthetic, config};
 
 const WIDTH: usize = 96;
-/// Of the sessions: three over the whole model, two from its middle, one at its end and one at its beginning.
+/// Of the sessions: three over the whole model, two from its middle, one at its end and one at its
+/// beginning.
 const LAYERS: [Range<u32>; 7] = [0..3, 0..3, 0..3, 1..3, 1..3, 2..3, 0..1];
 
 pub(crate) fn model(seed: u64) -> Synthetic {
@@ -41,7 +43,11 @@ struct Given {
 
 impl Given {
     fn step(&self) -> Step<'_> {
-        let input = if self.hidden.is_empty() { Input::Tokens(&self.tokens) } else { Input::Hidden(&self.hidden) };
+        let input = if self.hidden.is_empty() {
+            Input::Tokens(&self.tokens)
+        } else {
+            Input::Hidden(&self.hidden)
+        };
         Step { session: self.session, position: self.position, input, want: self.want }
     }
 }
@@ -60,7 +66,11 @@ fn turn(positions: &mut [u32; 7], most: i32, random: &mut Random) -> Vec<Given> 
         given.push(Given {
             session: at as u128,
             position: positions[at] + u32::from(wrong),
-            tokens: if starts { (0..rows).map(|_| random.within(0, 47).unsigned_abs()).collect() } else { Vec::new() },
+            tokens: if starts {
+                (0..rows).map(|_| random.within(0, 47).unsigned_abs()).collect()
+            } else {
+                Vec::new()
+            },
             hidden: (0..count).map(|_| random.within(-(1 << 20), 1 << 20)).collect(),
             want: want(random),
         });
@@ -94,8 +104,12 @@ pub(crate) async fn equal_alone(choice: BackendChoice, seed: u64, most: i32) {
         for (step, output) in steps.iter().zip(outputs) {
             let expected = alone.forward(step.session, step.position, step.input, step.want).await;
             match (output, expected) {
-                (Ok(output), Ok(expected)) => assert_eq!(output, expected, "{:?} at {}", step.want, step.position),
-                (Err(output), Err(expected)) => assert_eq!(output.to_string(), expected.to_string()),
+                (Ok(output), Ok(expected)) => {
+                    assert_eq!(output, expected, "{:?} at {}", step.want, step.position)
+                }
+                (Err(output), Err(expected)) => {
+                    assert_eq!(output.to_string(), expected.to_string())
+                }
                 (output, expected) => panic!("{output:?}, alone {expected:?}"),
             }
         }

@@ -1,5 +1,5 @@
-//! Tokens drawn on a GPU are those that the sampler draws from the same logits: of many rows at once, peaked ones and flat ones, of which no
-//! few tokens tell enough.
+//! Tokens drawn on a GPU are those that the sampler draws from the same logits: of many rows at
+//! once, peaked ones and flat ones, of which no few tokens tell enough.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test that called it")]
 
 use potluck_engine::cpu;
@@ -21,17 +21,20 @@ pub(crate) async fn are_the_samplers(gpu: &mut Gpu) {
     let mut reference = Reference::new(config(1, WIDTH, 96, (2, 1, 32), VOCAB, 100), 5);
     reference.load(gpu);
     let config = *reference.config();
-    let head = cpu::Head::new(CpuPath::Scalar, reference.tables.last_norm.clone(), reference.head.clone());
+    let head =
+        cpu::Head::new(CpuPath::Scalar, reference.tables.last_norm.clone(), reference.head.clone());
     let mut random = Random::new(17);
     for turn in 0..6 {
         let mut given = Vec::new();
         for session in 0..SESSIONS {
             gpu.close_session(session);
             gpu.open_session(session, 0..1).unwrap();
-            // In the odd turns single rows, as answers are; else some of a prompt, which have to be picked.
+            // In the odd turns single rows, as answers are; else some of a prompt, which have to be
+            // picked.
             let rows = if turn % 2 == 1 { 1 } else { random.within(1, 3).unsigned_abs() };
             let sampling = Sampling {
-                temperature_milli: [0, 1, 300, 800, 3_000, 1_000_000][random.within(0, 5).unsigned_abs() as usize],
+                temperature_milli: [0, 1, 300, 800, 3_000, 1_000_000]
+                    [random.within(0, 5).unsigned_abs() as usize],
                 top_k: [0, 0, 1, 40, 1024, 5000][random.within(0, 5).unsigned_abs() as usize],
                 top_p_milli: [950, 1000, 500][random.within(0, 2).unsigned_abs() as usize],
                 seed: u64::from(random.within(0, 1 << 20).unsigned_abs()),
@@ -41,7 +44,12 @@ pub(crate) async fn are_the_samplers(gpu: &mut Gpu) {
         }
         let runs: Vec<Run<'_>> = given
             .iter()
-            .map(|(session, rows, want)| Run { session: *session, position: 0, rows, want: Some(*want) })
+            .map(|(session, rows, want)| Run {
+                session: *session,
+                position: 0,
+                rows,
+                want: Some(*want),
+            })
             .collect();
         let submitted = gpu.submit(&runs).await.unwrap();
         let got = gpu.collect(submitted).await.unwrap();

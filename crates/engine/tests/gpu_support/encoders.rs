@@ -1,4 +1,5 @@
-//! Encoders of odd shapes, and texts for them, whose vectors on a GPU must be those of the plain loops.
+//! Encoders of odd shapes, and texts for them, whose vectors on a GPU must be those of the plain
+//! loops.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::borrow::Cow;
@@ -16,7 +17,8 @@ pub(crate) struct Case {
     batches: Vec<(Vec<Vec<u32>>, Vec<Embedding>)>,
 }
 
-/// Odd group counts, widths that are no multiple of a workgroup, the narrowest and widest heads, more positions than rows that go at once.
+/// Odd group counts, widths that are no multiple of a workgroup, the narrowest and widest heads,
+/// more positions than rows that go at once.
 pub(crate) fn odd_encoders() -> Vec<Case> {
     let shapes = [
         config(2, 96, 160, (6, 6, 16), 48, 40),
@@ -38,7 +40,9 @@ impl Case {
         let most = shape.max_positions as usize;
         let mut random = Random::new(9);
         let mut text = |length: usize| -> Vec<u32> {
-            (0..length.clamp(1, most)).map(|_| random.within(0, shape.vocab.cast_signed() - 1).unsigned_abs()).collect()
+            (0..length.clamp(1, most))
+                .map(|_| random.within(0, shape.vocab.cast_signed() - 1).unsigned_abs())
+                .collect()
         };
         let batches = [
             vec![text(1)],
@@ -46,7 +50,8 @@ impl Case {
             (1..=17).map(&mut text).collect(),
             vec![text(65), text(3), text(most), text(64)],
         ];
-        let scalar = Encoder::new(CpuPath::Scalar, Arc::new(model.manifest.clone()), blob(&model)).unwrap();
+        let scalar =
+            Encoder::new(CpuPath::Scalar, Arc::new(model.manifest.clone()), blob(&model)).unwrap();
         let batches = batches.map(|batch| {
             let vectors = scalar.encode(&slices(&batch)).unwrap();
             (batch, vectors)
@@ -55,7 +60,10 @@ impl Case {
     }
 
     /// With kernels compiled like this, or as a start-up chooses.
-    pub(crate) async fn on_gpu(&self, shaders: Option<Shaders>) -> Result<GpuEncoder, GpuEncoderError> {
+    pub(crate) async fn on_gpu(
+        &self,
+        shaders: Option<Shaders>,
+    ) -> Result<GpuEncoder, GpuEncoderError> {
         let manifest = Arc::new(self.model.manifest.clone());
         match shaders {
             Some(shaders) => GpuEncoder::with_shaders(shaders, manifest, blob(&self.model)).await,

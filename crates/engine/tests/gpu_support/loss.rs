@@ -28,7 +28,11 @@ async fn loaded(model: &Synthetic, choice: BackendChoice) -> Engine {
 }
 
 /// A step of both sessions at a position.
-async fn step(engine: &mut Engine, position: u32, rows: usize) -> Result<[Output; 2], ForwardError> {
+async fn step(
+    engine: &mut Engine,
+    position: u32,
+    rows: usize,
+) -> Result<[Output; 2], ForwardError> {
     let mut random = Random::new(u64::from(position));
     let tokens: Vec<u32> = (0..rows).map(|_| random.within(0, 98).unsigned_abs()).collect();
     let hidden: Vec<i32> = (0..rows * WIDTH).map(|_| random.within(-(1 << 20), 1 << 20)).collect();
@@ -41,7 +45,8 @@ async fn step(engine: &mut Engine, position: u32, rows: usize) -> Result<[Output
 /// Long enough to be given again in more than one step; and a step back.
 const STEPS: [(u32, usize); 5] = [(0, 128), (128, 9), (137, 1), (130, 4), (134, 1)];
 
-/// The outputs of [`STEPS`] are those of an engine that lost nothing, wherever the GPU is lost and whatever goes on.
+/// The outputs of [`STEPS`] are those of an engine that lost nothing, wherever the GPU is lost and
+/// whatever goes on.
 pub(crate) async fn answers_go_on(heirs: &[BackendChoice]) {
     let model = model();
     let mut expected = Vec::new();
@@ -60,14 +65,21 @@ pub(crate) async fn answers_go_on(heirs: &[BackendChoice]) {
                     let mut fresh = Engine::new(*heir).await.unwrap();
                     let missing = fresh.take_over(&mut engine).unwrap();
                     assert_eq!(missing.len(), 4, "three layers and the head");
-                    assert!(matches!(fresh.resume().await, Err(ForwardError::Missing(_))), "nothing is loaded yet");
+                    assert!(
+                        matches!(fresh.resume().await, Err(ForwardError::Missing(_))),
+                        "nothing is loaded yet"
+                    );
                     for role in missing {
                         fresh.load(role, model.blob(role)).unwrap();
                     }
                     fresh.resume().await.unwrap();
                     engine = fresh;
                 }
-                assert_eq!(step(&mut engine, position, rows).await.unwrap(), expected[at], "{heir:?}, step {at}");
+                assert_eq!(
+                    step(&mut engine, position, rows).await.unwrap(),
+                    expected[at],
+                    "{heir:?}, step {at}"
+                );
             }
         }
     }

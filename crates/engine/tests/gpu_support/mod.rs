@@ -1,5 +1,6 @@
-//! What the native and the browser's test of the GPU share: models of odd shapes, rows of every magnitude, and the comparison of
-//! a GPU with the plain loops of the CPU, bit for bit. It opens no GPU.
+//! What the native and the browser's test of the GPU share: models of odd shapes, rows of every
+//! magnitude, and the comparison of a GPU with the plain loops of the CPU, bit for bit. It opens no
+//! GPU.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test that called it")]
 
 use std::ops::Range;
@@ -26,10 +27,21 @@ impl Reference {
         let synthetic = Synthetic::new(config, seed);
         let tables = Tables::from_bytes(&config, synthetic.blob(BlobRole::Tables)).unwrap();
         let layers = (0..config.layers)
-            .map(|index| LayerWeights::from_bytes(&config, index, synthetic.blob(BlobRole::Layer(index))).unwrap())
+            .map(|index| {
+                LayerWeights::from_bytes(&config, index, synthetic.blob(BlobRole::Layer(index)))
+                    .unwrap()
+            })
             .collect();
-        let head = Linear::vocabulary_from_bytes(&config, BlobRole::Head, synthetic.blob(BlobRole::Head)).unwrap();
-        Self { synthetic, tables, layers, head, caches: vec![LayerCache::default(); config.layers as usize] }
+        let head =
+            Linear::vocabulary_from_bytes(&config, BlobRole::Head, synthetic.blob(BlobRole::Head))
+                .unwrap();
+        Self {
+            synthetic,
+            tables,
+            layers,
+            head,
+            caches: vec![LayerCache::default(); config.layers as usize],
+        }
     }
 
     pub(crate) fn config(&self) -> &ModelConfig {
@@ -58,7 +70,12 @@ impl Reference {
             let cache = &mut self.caches[index];
             let layer = cpu::Layer::new(CpuPath::Scalar, self.layers[index].clone());
             let count = rows.len() / config.d_model as usize;
-            layer.forward(&config, &self.tables, &mut [Run { cache, position, rows: count }], &mut rows);
+            layer.forward(
+                &config,
+                &self.tables,
+                &mut [Run { cache, position, rows: count }],
+                &mut rows,
+            );
         }
         rows
     }
@@ -73,8 +90,8 @@ impl Reference {
     }
 }
 
-/// Rows of the residual stream, `[rows, d_model]`: most as large as a real model's, some tiny, some at the edge of `i32`, some zero,
-/// some with one channel that dwarfs the rest.
+/// Rows of the residual stream, `[rows, d_model]`: most as large as a real model's, some tiny, some
+/// at the edge of `i32`, some zero, some with one channel that dwarfs the rest.
 pub(crate) fn hidden(random: &mut Random, rows: usize, width: usize) -> Vec<i32> {
     let mut values = Vec::with_capacity(rows * width);
     for _ in 0..rows {
@@ -87,7 +104,8 @@ pub(crate) fn hidden(random: &mut Random, rows: usize, width: usize) -> Vec<i32>
         let start = values.len();
         values.extend((0..width).map(|_| random.within(-limit, limit)));
         if random.within(0, 3) == 0 {
-            let channel = usize::try_from(random.within(0, i32::try_from(width).unwrap() - 1)).unwrap();
+            let channel =
+                usize::try_from(random.within(0, i32::try_from(width).unwrap() - 1)).unwrap();
             values[start + channel] = match random.within(0, 2) {
                 0 => i32::MIN,
                 1 => i32::MAX,
@@ -98,7 +116,8 @@ pub(crate) fn hidden(random: &mut Random, rows: usize, width: usize) -> Vec<i32>
     values
 }
 
-/// Batches of every size up to 17 and the largest allowed, single rows between them, until the context is full; after each, the head on the last row.
+/// Batches of every size up to 17 and the largest allowed, single rows between them, until the
+/// context is full; after each, the head on the last row.
 pub(crate) async fn batches_equal(gpu: &mut Gpu, reference: &mut Reference, seed: u64) {
     let config = *reference.config();
     let all = 0..config.layers;
@@ -122,7 +141,11 @@ pub(crate) async fn batches_equal(gpu: &mut Gpu, reference: &mut Reference, seed
         same(&got, &expected, width, &format!("{config:?}, {batch} rows at {position}"));
 
         let last = &got[got.len() - width..];
-        let head = cpu::Head::new(CpuPath::Scalar, reference.tables.last_norm.clone(), reference.head.clone());
+        let head = cpu::Head::new(
+            CpuPath::Scalar,
+            reference.tables.last_norm.clone(),
+            reference.head.clone(),
+        );
         let expected = head.logits(&config, &reference.tables, last).remove(0);
         assert_eq!(gpu.head(last).await.unwrap(), expected, "head of {config:?} at {position}");
         position += u32::try_from(batch).unwrap();
@@ -172,7 +195,8 @@ pub(crate) fn same(got: &[i32], expected: &[i32], width: usize, what: &str) {
     }
 }
 
-/// Shapes that leave no loop of the kernels a round number of turns: `(layers, d_model, d_ff, heads, vocab, max_positions)`.
+/// Shapes that leave no loop of the kernels a round number of turns:
+/// `(layers, d_model, d_ff, heads, vocab, max_positions)`.
 pub(crate) fn odd_shapes() -> Vec<ModelConfig> {
     vec![
         // The smallest there is.

@@ -95,7 +95,10 @@ impl Gguf {
         tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
         for (name, tensor) in tensors {
             assert_eq!(tensor.dtype(), Dtype::BF16);
-            let values = tensor.data().chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32());
+            let values = tensor
+                .data()
+                .chunks_exact(2)
+                .map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32());
             let mut values: Vec<f32> = values.collect();
             let heads = [("q_proj", "num_attention_heads"), ("k_proj", "num_key_value_heads")];
             if let Some((_, heads)) = heads.iter().find(|(part, _)| name.contains(part)) {
@@ -122,7 +125,8 @@ impl Gguf {
             kinds[usize::try_from(added["id"].as_u64().unwrap()).unwrap()] = 3;
         }
         let merges = tokenizer["model"]["merges"].as_array().unwrap().iter();
-        let merge = |pair: &Value| format!("{} {}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap());
+        let merge =
+            |pair: &Value| format!("{} {}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap());
         let merges: Vec<String> = merges.map(merge).collect();
         self.set("tokenizer.ggml.model", of_text("gpt2"));
         self.set("tokenizer.ggml.pre", of_text("smollm"));
@@ -131,7 +135,8 @@ impl Gguf {
         self.set("tokenizer.ggml.merges", of_texts(&merges));
         self.set("tokenizer.ggml.bos_token_id", of_u32(0));
         self.set("tokenizer.ggml.eos_token_id", of_u32(2));
-        let template = source_json("tokenizer_config.json")["chat_template"].as_str().unwrap().to_owned();
+        let template =
+            source_json("tokenizer_config.json")["chat_template"].as_str().unwrap().to_owned();
         self.set("tokenizer.chat_template", of_text(&template));
     }
 
@@ -180,7 +185,9 @@ fn encoded(values: &[f32], kind: u32) -> Vec<u8> {
     match kind {
         F32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
         F16 => values.iter().flat_map(|value| half::f16::from_f32(*value).to_le_bytes()).collect(),
-        BF16 => values.iter().flat_map(|value| half::bf16::from_f32(*value).to_le_bytes()).collect(),
+        BF16 => {
+            values.iter().flat_map(|value| half::bf16::from_f32(*value).to_le_bytes()).collect()
+        }
         Q8_0 => values.chunks_exact(32).flat_map(eight_bits).collect(),
         other => panic!("this writer does not know kind {other}"),
     }
@@ -190,13 +197,20 @@ fn eight_bits(group: &[f32]) -> Vec<u8> {
     let scale = group.iter().fold(0.0_f32, |max, value| max.max(value.abs())) / 127.0;
     let mut bytes = half::f16::from_f32(scale).to_le_bytes().to_vec();
     #[expect(clippy::cast_possible_truncation, reason = "within 127")]
-    bytes.extend(group.iter().map(|value| ((value / scale.max(1e-30)).round() as i8).cast_unsigned()));
+    bytes.extend(
+        group.iter().map(|value| ((value / scale.max(1e-30)).round() as i8).cast_unsigned()),
+    );
     bytes
 }
 
 fn ggml_name(name: &str) -> String {
     let name = name.replace("model.layers.", "blk.").replace("model.embed_tokens", "token_embd");
-    let name = name.replace("input_layernorm", "attn_norm").replace("post_attention_layernorm", "ffn_norm");
-    let name = name.replace("self_attn.o_proj", "attn_output").replace("self_attn.", "attn_").replace("mlp.", "ffn_");
+    let name = name
+        .replace("input_layernorm", "attn_norm")
+        .replace("post_attention_layernorm", "ffn_norm");
+    let name = name
+        .replace("self_attn.o_proj", "attn_output")
+        .replace("self_attn.", "attn_")
+        .replace("mlp.", "ffn_");
     name.replace("model.norm", "output_norm").replace("_proj", "")
 }

@@ -1,5 +1,5 @@
-//! What the native tests share: the built-in model imported into a folder of its own, and engines that hold parts of it. It judges
-//! nothing.
+//! What the native tests share: the built-in model imported into a folder of its own, and engines
+//! that hold parts of it. It judges nothing.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its own part")]
 
 use std::fs;
@@ -28,7 +28,12 @@ pub fn source_json(name: &str) -> Value {
 
 /// A JSON list of tokens.
 pub fn tokens(value: &Value) -> Vec<u32> {
-    value.as_array().unwrap().iter().map(|token| u32::try_from(token.as_u64().unwrap()).unwrap()).collect()
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|token| u32::try_from(token.as_u64().unwrap()).unwrap())
+        .collect()
 }
 
 /// An imported model.
@@ -78,7 +83,9 @@ impl Imported {
     /// An engine that holds what `layers` need, nothing else, with session 1 open over them.
     pub fn engine(&self, choice: BackendChoice, layers: Range<u32>) -> Engine {
         let mut engine = block_on(Engine::new(choice)).unwrap();
-        engine.set_model(Arc::clone(&self.manifest), &self.blob(self.manifest.tables.hash)).unwrap();
+        engine
+            .set_model(Arc::clone(&self.manifest), &self.blob(self.manifest.tables.hash))
+            .unwrap();
         for (role, blob) in self.manifest.blobs_for(layers.clone()) {
             let bytes = self.blob(blob.hash);
             verify_blob(&blob, &bytes).unwrap();

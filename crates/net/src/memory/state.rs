@@ -1,6 +1,7 @@
 //! What is under way in a memory network, and who is there.
 //!
-//! Everything happens in [`State::deliver`], one thing at a time, in the order of the (drawn) times at which things are due.
+//! Everything happens in [`State::deliver`], one thing at a time, in the order of the (drawn) times
+//! at which things are due.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::task::{Context, Poll, Waker};
@@ -78,7 +79,11 @@ impl State {
         self.members.insert(node, Member::default());
     }
 
-    pub(super) fn poll<T>(&mut self, context: &mut Context<'_>, take: impl Fn(&mut Self) -> Option<T>) -> Poll<T> {
+    pub(super) fn poll<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        take: impl Fn(&mut Self) -> Option<T>,
+    ) -> Poll<T> {
         loop {
             if let Some(taken) = take(self) {
                 return Poll::Ready(taken);
@@ -137,7 +142,9 @@ impl State {
                 member.inbox.push_back(event);
             }
             (End::Node(peer), What::PeerOpen) => {
-                let Some(link) = member.peers.get_mut(&peer).filter(|link| !link.open) else { return };
+                let Some(link) = member.peers.get_mut(&peer).filter(|link| !link.open) else {
+                    return;
+                };
                 link.open = true;
                 let waiting = core::mem::take(&mut link.waiting);
                 member.inbox.push_back(Event::PeerOpen { peer });
@@ -185,27 +192,40 @@ impl State {
                 }
                 member.peers.insert(peer, Link { role, open: false, waiting: Vec::new() });
                 if role == Role::Offers {
-                    member.inbox.push_back(Event::Signal { peer, signal: Signal::Offer { sdp: "memory".to_owned() } });
+                    member.inbox.push_back(Event::Signal {
+                        peer,
+                        signal: Signal::Offer { sdp: "memory".to_owned() },
+                    });
                 }
             }
-            Command::Signal { peer, signal } => match (member.peers.get(&peer).map(|link| link.role), signal) {
-                (Some(Role::Answers), Signal::Offer { sdp }) => {
-                    member.inbox.push_back(Event::Signal { peer, signal: Signal::Answer { sdp } });
+            Command::Signal { peer, signal } => {
+                match (member.peers.get(&peer).map(|link| link.role), signal) {
+                    (Some(Role::Answers), Signal::Offer { sdp }) => {
+                        member
+                            .inbox
+                            .push_back(Event::Signal { peer, signal: Signal::Answer { sdp } });
+                    }
+                    (Some(Role::Offers), Signal::Answer { .. }) => {
+                        self.put(me, End::Node(peer), What::PeerOpen);
+                        self.put(End::Node(peer), me, What::PeerOpen);
+                    }
+                    _ => {}
                 }
-                (Some(Role::Offers), Signal::Answer { .. }) => {
-                    self.put(me, End::Node(peer), What::PeerOpen);
-                    self.put(End::Node(peer), me, What::PeerOpen);
-                }
-                _ => {}
-            },
+            }
             Command::SendPeer { peer, channel, frame } => match member.peers.get_mut(&peer) {
-                Some(link) if link.open => self.put(me, End::Node(peer), What::PeerFrame(channel, frame)),
+                Some(link) if link.open => {
+                    self.put(me, End::Node(peer), What::PeerFrame(channel, frame))
+                }
                 Some(link) => link.waiting.push((channel, frame)),
                 None => {}
             },
             Command::ClosePeer { peer } => {
                 if member.peers.remove(&peer).is_some() {
-                    self.put(me, End::Node(peer), What::PeerClosed("the other side hung up".to_owned()));
+                    self.put(
+                        me,
+                        End::Node(peer),
+                        What::PeerClosed("the other side hung up".to_owned()),
+                    );
                 }
             }
         }

@@ -1,7 +1,8 @@
 //! A WebRTC connection by webrtc-rs, with its two data channels.
 //!
-//! Both channels are negotiated in advance: each side makes them with the ids of [`Channel::stream_id`], so nothing is announced and no
-//! channel of the peer's own making is ever looked at.
+//! Both channels are negotiated in advance: each side makes them with the ids of
+//! [`Channel::stream_id`], so nothing is announced and no channel of the peer's own making is ever
+//! looked at.
 
 use core::pin::Pin;
 use core::time::Duration;
@@ -15,8 +16,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCIceCandidateInit,
-    RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder,
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
+    RTCIceCandidateInit, RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState,
+    RTCSessionDescription, SettingEngineBuilder,
 };
 
 use super::NetConfig;
@@ -24,18 +26,22 @@ use super::peer::{Peer, Writers};
 use crate::Event;
 use crate::session::{Candidate, HIGH_WATER_BYTES, Input, PathState};
 
-/// Bytes a channel may have under way, sent and not acknowledged; the sender waits beyond it. 20 Mbit/s over a path of 50 ms.
+/// Bytes a channel may have under way, sent and not acknowledged; the sender waits beyond it. 20
+/// Mbit/s over a path of 50 ms.
 ///
-/// With 1 MiB, which SCTP's own window allows, two of nine transfers of 12 MiB to Chromium on loopback collapsed into retransmissions
-/// and took 7 s and 18 s; with this, none of twenty-four took 2 s.
+/// With 1 MiB, which SCTP's own window allows, two of nine transfers of 12 MiB to Chromium on
+/// loopback collapsed into retransmissions and took 7 s and 18 s; with this, none of twenty-four
+/// took 2 s.
 const MAX_UNACKNOWLEDGED_BYTES: usize = 128 * 1024;
 
-/// How long a path found by the peer's own packets waits for a better one. It is as good as any, and the default of 1 s is what opening
-/// a connection to a browser then takes: its packets arrive before its candidates, which go through the server.
+/// How long a path found by the peer's own packets waits for a better one. It is as good as any,
+/// and the default of 1 s is what opening a connection to a browser then takes: its packets arrive
+/// before its candidates, which go through the server.
 const LEARNED_PATH_WAIT: Duration = Duration::ZERO;
 
-/// How often the search for a path takes a step, as RFC 8445 has it; it takes two. A new asker's first token came 630 ms after its route with the
-/// default of 200 ms, on loopback, and comes after 310 with this; so does the next one of an answer that goes on with a new stage.
+/// How often the search for a path takes a step, as RFC 8445 has it; it takes two. A new asker's
+/// first token came 630 ms after its route with the default of 200 ms, on loopback, and comes after
+/// 310 with this; so does the next one of an answer that goes on with a new stage.
 const PATH_CHECK: Duration = Duration::from_millis(50);
 /// Steps before a path counts as none: as long as browsers try.
 const MAX_PATH_CHECKS: u16 = 100;
@@ -82,14 +88,18 @@ impl Connection {
         let (activations_sender, activations_chunks) = mpsc::unbounded_channel();
         let control = open_channel(&*stack, Channel::Control).await?;
         let activations = open_channel(&*stack, Channel::Activations).await?;
-        for (channel, handle, chunks) in
-            [(Channel::Control, &control, control_chunks), (Channel::Activations, &activations, activations_chunks)]
-        {
+        for (channel, handle, chunks) in [
+            (Channel::Control, &control, control_chunks),
+            (Channel::Activations, &activations, activations_chunks),
+        ] {
             tasks.spawn(read(Arc::clone(peer), generation, channel, Arc::clone(handle)));
             tasks.spawn(write(Arc::clone(peer), generation, channel, Arc::clone(handle), chunks));
         }
         let writers = Writers { control: control_sender, activations: activations_sender };
-        Ok((Self { generation, stack, local: None, tasks, outstanding: [control, activations] }, writers))
+        Ok((
+            Self { generation, stack, local: None, tasks, outstanding: [control, activations] },
+            writers,
+        ))
     }
 
     /// Our offer's SDP text.
@@ -114,7 +124,8 @@ impl Connection {
         Ok(sdp)
     }
 
-    /// Sets our description, which starts the search for candidates. After it was told, so that the peer hears it first.
+    /// Sets our description, which starts the search for candidates. After it was told, so that the
+    /// peer hears it first.
     pub(super) async fn gather(&mut self) -> Result<(), Error> {
         if let Some(local) = self.local.take() {
             self.stack.set_local_description(local).await?;
@@ -172,7 +183,9 @@ async fn build(
         .collect();
     let builder = |settings: SettingEngineBuilder| {
         PeerConnectionBuilder::new()
-            .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(ice_servers.clone()).build())
+            .with_configuration(
+                RTCConfigurationBuilder::new().with_ice_servers(ice_servers.clone()).build(),
+            )
             .with_setting_engine(
                 settings
                     .with_prflx_acceptance_min_wait(Some(LEARNED_PATH_WAIT))
@@ -184,8 +197,8 @@ async fn build(
             .with_data_channel_send_buffer_limit(MAX_UNACKNOWLEDGED_BYTES)
     };
     if !config.loopback_only() {
-        // Browsers hide local addresses behind mDNS names, which are resolved by listening on port 5353; where that is taken or not
-        // allowed, such candidates are one path less.
+        // Browsers hide local addresses behind mDNS names, which are resolved by listening on port
+        // 5353; where that is taken or not allowed, such candidates are one path less.
         match builder(SettingEngineBuilder::new()).build().await {
             Ok(stack) => return Ok(Arc::new(stack)),
             Err(error) => tracing::debug!(%error, "no mDNS here"),
@@ -195,7 +208,10 @@ async fn build(
     Ok(Arc::new(builder(settings).build().await?))
 }
 
-async fn open_channel(stack: &dyn PeerConnection, channel: Channel) -> Result<Arc<dyn DataChannel>, Error> {
+async fn open_channel(
+    stack: &dyn PeerConnection,
+    channel: Channel,
+) -> Result<Arc<dyn DataChannel>, Error> {
     let init = RTCDataChannelInit { negotiated: Some(channel.stream_id()), ..Default::default() };
     Ok(stack.create_data_channel(channel.label(), Some(init)).await?)
 }
@@ -225,7 +241,8 @@ async fn write(
     mut chunks: mpsc::UnboundedReceiver<Vec<u8>>,
 ) {
     let mut batch = Vec::new();
-    // All that is there at once, so that the session is told of the drained queue once, not for every chunk.
+    // All that is there at once, so that the session is told of the drained queue once, not for
+    // every chunk.
     while chunks.recv_many(&mut batch, HIGH_WATER_BYTES / 1024).await > 0 {
         for chunk in batch.drain(..) {
             if let Err(error) = handle.send(chunk.as_slice().into()).await {
@@ -278,7 +295,9 @@ impl PeerConnectionEventHandler for Handler {
             let path = match state {
                 RTCPeerConnectionState::Connected => PathState::Connected,
                 RTCPeerConnectionState::Disconnected => PathState::Disconnected,
-                RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => PathState::Failed,
+                RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => {
+                    PathState::Failed
+                }
                 _ => return,
             };
             self.peer.handle_from(self.generation, Input::Path(path));

@@ -10,18 +10,21 @@ use tokio::io::AsyncWriteExt as _;
 
 /// Copies of blobs in a folder, one file each, named by their hash.
 ///
-/// It holds at most a given number of bytes; when it would hold more, what was not used for longest goes. Nothing here is trusted:
-/// [`WeightStore`](crate::weights::WeightStore) verifies what it reads.
+/// It holds at most a given number of bytes; when it would hold more, what was not used for longest
+/// goes. Nothing here is trusted: [`WeightStore`](crate::weights::WeightStore) verifies what it
+/// reads.
 #[derive(Clone, Debug)]
 pub struct BlobCache {
     folder: PathBuf,
     max_bytes: u64,
 }
 
-/// Bytes of a cache unless said otherwise: a few middle-sized models, and no more than people leave free on a disk.
+/// Bytes of a cache unless said otherwise: a few middle-sized models, and no more than people leave
+/// free on a disk.
 const DEFAULT_MAX_BYTES: u64 = 20 * 1024 * 1024 * 1024;
 
-/// Makes names of half-written files different within a process; the process id does it between processes.
+/// Makes names of half-written files different within a process; the process id does it between
+/// processes.
 static NEXT_PART: AtomicU64 = AtomicU64::new(0);
 
 impl BlobCache {
@@ -38,12 +41,15 @@ impl BlobCache {
         self
     }
 
-    /// A cache in the user's cache folder: `$XDG_CACHE_HOME/potluck/blobs`, `%LOCALAPPDATA%\potluck\blobs` or `~/.cache/potluck/blobs`.
+    /// A cache in the user's cache folder: `$XDG_CACHE_HOME/potluck/blobs`,
+    /// `%LOCALAPPDATA%\potluck\blobs` or `~/.cache/potluck/blobs`.
     ///
     /// `None` if there is no such folder.
     #[must_use]
     pub fn of_user() -> Option<Self> {
-        let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let from = |name: &str| {
+            std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+        };
         let base = from("XDG_CACHE_HOME")
             .or_else(|| from("LOCALAPPDATA"))
             .or_else(|| from("HOME").map(|home| home.join(".cache")))?;
@@ -58,7 +64,8 @@ impl BlobCache {
             return None;
         }
         let bytes = fs::read(&path).await.ok()?;
-        // The time of last use, for `make_room`; a folder that cannot be written to is no worse for it.
+        // The time of last use, for `make_room`; a folder that cannot be written to is no worse for
+        // it.
         if let Ok(file) = std::fs::File::open(&path) {
             let _ = file.set_modified(SystemTime::now());
         }
@@ -104,16 +111,27 @@ impl BlobCache {
     }
 }
 
-/// The secret `name` in `folder`; made by `make` and kept there if there is none yet. Only its owner can read the file.
+/// The secret `name` in `folder`; made by `make` and kept there if there is none yet. Only its
+/// owner can read the file.
 ///
 /// # Errors
-/// If the folder cannot be made, read or written, or the file does not hold 32 bytes: an identity is not silently replaced.
-pub async fn load_or_create_secret(folder: &Path, name: &str, make: impl FnOnce() -> [u8; 32]) -> io::Result<[u8; 32]> {
+/// If the folder cannot be made, read or written, or the file does not hold 32 bytes: an identity
+/// is not silently replaced.
+pub async fn load_or_create_secret(
+    folder: &Path,
+    name: &str,
+    make: impl FnOnce() -> [u8; 32],
+) -> io::Result<[u8; 32]> {
     let path = folder.join(name);
     match fs::read(&path).await {
         Ok(bytes) => {
             let length = bytes.len();
-            let wrong = || io::Error::new(io::ErrorKind::InvalidData, format!("expected 32 bytes, got {length}"));
+            let wrong = || {
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("expected 32 bytes, got {length}"),
+                )
+            };
             bytes.try_into().map_err(|_| wrong())
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -1,4 +1,5 @@
-//! HTTP GET, streamed. No redirects, no cookies, no compression: what is fetched here is verified by its hash.
+//! HTTP GET, streamed. No redirects, no cookies, no compression: what is fetched here is verified
+//! by its hash.
 
 use std::sync::OnceLock;
 
@@ -22,7 +23,8 @@ fn client() -> &'static HttpsClient {
             .https_or_http()
             .enable_http1()
             .build();
-        // No pool: a pooled connection belongs to the runtime it was made in, which may be gone by the next request.
+        // No pool: a pooled connection belongs to the runtime it was made in, which may be gone by
+        // the next request.
         Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)
     })
 }
@@ -45,8 +47,10 @@ pub(crate) async fn get(url: &str, from: u64) -> Result<Body, HttpError> {
     if from > 0 {
         request = request.header(header::RANGE, format!("bytes={from}-"));
     }
-    let request = request.body(Empty::new()).map_err(|error| HttpError::Address(error.to_string()))?;
-    let response = client().request(request).await.map_err(|error| HttpError::Connection(in_full(&error)))?;
+    let request =
+        request.body(Empty::new()).map_err(|error| HttpError::Address(error.to_string()))?;
+    let response =
+        client().request(request).await.map_err(|error| HttpError::Connection(in_full(&error)))?;
     let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     Ok(Body {
         status: response.status().as_u16(),
@@ -58,7 +62,9 @@ pub(crate) async fn get(url: &str, from: u64) -> Result<Body, HttpError> {
 
 impl Body {
     /// The next bytes; `None` at the end.
-    pub(crate) async fn next_part(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, HttpError> {
+    pub(crate) async fn next_part(
+        &mut self,
+    ) -> Result<Option<impl AsRef<[u8]> + use<>>, HttpError> {
         loop {
             match self.body.frame().await {
                 None => return Ok(None),

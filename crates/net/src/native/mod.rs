@@ -5,8 +5,9 @@
 //!                        │         └─→ peer: session ─→ writer tasks ─→ webrtc-rs
 //!  node ← next_event ────┴─ events ←── peer: session ←─ reader tasks ←─ webrtc-rs
 //! ```
-//! Everything runs in tasks of the tokio runtime that [`NativeTransport`] is used in, so chunks flow while the node computes. A task
-//! that gets ahead of the node waits for it: there is room for a bounded number of unread events, no more.
+//! Everything runs in tasks of the tokio runtime that [`NativeTransport`] is used in, so chunks
+//! flow while the node computes. A task that gets ahead of the node waits for it: there is room for
+//! a bounded number of unread events, no more.
 
 mod connection;
 mod files;
@@ -38,21 +39,23 @@ pub async fn sleep(duration: Duration) {
 /// How a native transport reaches the world.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetConfig {
-    /// Addresses to listen on for peers, port 0 for any. An unspecified address (`0.0.0.0`) stands for every interface of its family
-    /// but loopback.
+    /// Addresses to listen on for peers, port 0 for any. An unspecified address (`0.0.0.0`) stands
+    /// for every interface of its family but loopback.
     pub udp_bind: Vec<SocketAddr>,
     /// How long the steps of a peer connection may take.
     pub limits: Limits,
     /// How long the server may take to answer the dial, and to take a message.
     pub server_timeout: Duration,
-    /// How often the server is asked for a sign of life. Without one for three of these it counts as gone.
+    /// How often the server is asked for a sign of life. Without one for three of these it counts
+    /// as gone.
     pub server_ping: Duration,
 }
 
 impl NetConfig {
     /// The configuration for peers that meet at the server at `url` (`http://…` or `ws://…`).
     ///
-    /// A server on loopback is a demo or a test, so the peers are on loopback too and nothing else listens.
+    /// A server on loopback is a demo or a test, so the peers are on loopback too and nothing else
+    /// listens.
     #[must_use]
     pub fn for_server(url: &str) -> Self {
         let any = |address: [u8; 4]| SocketAddr::from((address, 0));
@@ -85,7 +88,8 @@ fn is_loopback(url: &str) -> bool {
         return host.parse::<std::net::Ipv6Addr>().is_ok_and(|address| address.is_loopback());
     }
     let host = authority.split(':').next().unwrap_or_default();
-    host == "localhost" || host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost"
+        || host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// [`Transport`] for programs. Dropping it closes everything.
@@ -114,7 +118,14 @@ impl NativeTransport {
     #[must_use]
     pub fn new(config: NetConfig) -> Self {
         let (outbound, events) = mpsc::unbounded_channel();
-        Self { config: Arc::new(config), outbound, events, server: None, peers: HashMap::new(), next_connection: 0 }
+        Self {
+            config: Arc::new(config),
+            outbound,
+            events,
+            server: None,
+            peers: HashMap::new(),
+            next_connection: 0,
+        }
     }
 
     fn connection(&mut self) -> u64 {
@@ -127,29 +138,41 @@ impl NativeTransport {
         self.server = Some(ServerLink::open(connection, url, &self.config, self.outbound.clone()));
     }
 
-    fn open_peer(&mut self, peer: NodeId, role: crate::Role, ice_servers: Vec<potluck_protocol::server::IceServer>) {
+    fn open_peer(
+        &mut self,
+        peer: NodeId,
+        role: crate::Role,
+        ice_servers: Vec<potluck_protocol::server::IceServer>,
+    ) {
         if self.peers.get(&peer).is_some_and(|known| !known.is_closed()) {
             return;
         }
         let connection = self.connection();
-        let opened = Peer::open(connection, peer, role, ice_servers, &self.config, self.outbound.clone());
+        let opened =
+            Peer::open(connection, peer, role, ice_servers, &self.config, self.outbound.clone());
         self.peers.insert(peer, opened);
     }
 
     /// The event, unless it comes from a connection that is not the node's any more.
     fn accept(&mut self, happened: Happened) -> Option<Event> {
         let Happened { event, connection, _room } = happened;
-        let of_server = |server: &Option<ServerLink>| server.as_ref().is_some_and(|link| link.connection == connection);
+        let of_server = |server: &Option<ServerLink>| {
+            server.as_ref().is_some_and(|link| link.connection == connection)
+        };
         let of_peer = |peers: &HashMap<NodeId, Arc<Peer>>, peer| {
             peers.get(peer).filter(|known| known.connection == connection).cloned()
         };
         match &event {
-            Event::ServerOpen | Event::ServerMessage { .. } => of_server(&self.server).then_some(event),
+            Event::ServerOpen | Event::ServerMessage { .. } => {
+                of_server(&self.server).then_some(event)
+            }
             Event::ServerClosed { .. } => {
                 of_server(&self.server).then(|| self.server = None)?;
                 Some(event)
             }
-            Event::Signal { peer, .. } | Event::PeerOpen { peer } => of_peer(&self.peers, peer).map(|_| event),
+            Event::Signal { peer, .. } | Event::PeerOpen { peer } => {
+                of_peer(&self.peers, peer).map(|_| event)
+            }
             Event::PeerFrame { peer, frame, .. } => {
                 of_peer(&self.peers, peer)?.handle(Input::Read(frame.len()));
                 Some(event)
@@ -173,7 +196,9 @@ impl Transport for NativeTransport {
                     server.send(message);
                 }
             }
-            Command::OpenPeer { peer, role, ice_servers } => self.open_peer(peer, role, ice_servers),
+            Command::OpenPeer { peer, role, ice_servers } => {
+                self.open_peer(peer, role, ice_servers)
+            }
             Command::Signal { peer, signal } => {
                 if let Some(known) = self.peers.get(&peer) {
                     known.handle(Input::Remote(signal));
@@ -221,10 +246,20 @@ mod tests {
 
     #[test]
     fn a_server_on_this_machine_keeps_peers_on_this_machine() {
-        for url in ["http://127.0.0.1:8080", "ws://localhost/x", "http://[::1]:8080/", "https://user@127.9.9.9"] {
+        for url in [
+            "http://127.0.0.1:8080",
+            "ws://localhost/x",
+            "http://[::1]:8080/",
+            "https://user@127.9.9.9",
+        ] {
             assert!(NetConfig::for_server(url).loopback_only(), "{url}");
         }
-        for url in ["http://192.168.1.2:8080", "https://example.org", "http://127.0.0.1.example.org", "http://[::2]"] {
+        for url in [
+            "http://192.168.1.2:8080",
+            "https://example.org",
+            "http://127.0.0.1.example.org",
+            "http://[::2]",
+        ] {
             assert!(!NetConfig::for_server(url).loopback_only(), "{url}");
         }
     }

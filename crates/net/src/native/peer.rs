@@ -1,7 +1,8 @@
 //! One peer: its session, and the task that carries out what the session asks for.
 //!
-//! Whoever has something to report (the node, a channel's reader, WebRTC) calls [`Peer::handle`]. What the session wants done at once
-//! is put into queues under the same lock, so it keeps its order; what takes time goes to the peer's own task.
+//! Whoever has something to report (the node, a channel's reader, WebRTC) calls [`Peer::handle`].
+//! What the session wants done at once is put into queues under the same lock, so it keeps its
+//! order; what takes time goes to the peer's own task.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,7 +53,8 @@ enum Step {
     AddCandidate(Candidate),
 }
 
-/// Steps that may wait. A peer that signals more than this before they are carried out is not negotiating.
+/// Steps that may wait. A peer that signals more than this before they are carried out is not
+/// negotiating.
 const MAX_STEPS: usize = 256;
 
 impl Peer {
@@ -86,7 +88,8 @@ impl Peer {
     /// Tells the session and does what it wants.
     pub(super) fn handle(&self, input: Input<'_>) {
         let reading = matches!(input, Input::Read(_));
-        // A panic elsewhere does not make the session's state less whole: every `handle` runs to its end.
+        // A panic elsewhere does not make the session's state less whole: every `handle` runs to
+        // its end.
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         for action in session.handle(input, self.started.elapsed()) {
             self.perform(action);
@@ -97,7 +100,8 @@ impl Peer {
         }
     }
 
-    /// The same for what a WebRTC connection has to say, which is nothing once another took its place.
+    /// The same for what a WebRTC connection has to say, which is nothing once another took its
+    /// place.
     pub(super) fn handle_from(&self, generation: u64, input: Input<'_>) {
         if self.generation.load(Ordering::Acquire) == generation {
             self.handle(input);
@@ -208,7 +212,8 @@ async fn carry_out(
         if let Some(old) = current.take() {
             old.close().await;
         }
-        let (connection, writers) = Connection::new(peer, generation, config, &peer.ice_servers).await?;
+        let (connection, writers) =
+            Connection::new(peer, generation, config, &peer.ice_servers).await?;
         *peer.writers.lock().unwrap_or_else(PoisonError::into_inner) = Some(writers);
         *current = Some(connection);
     }
@@ -226,7 +231,8 @@ async fn carry_out(
         }
         Step::Accept { answer } => connection.accept(answer).await,
         Step::AddCandidate(candidate) => {
-            // A candidate that is not understood (another address family, a name that does not resolve) is one path less, no more.
+            // A candidate that is not understood (another address family, a name that does not
+            // resolve) is one path less, no more.
             if let Err(error) = connection.add_candidate(candidate).await {
                 tracing::debug!(peer = %peer.id.short(), %error, "candidate not added");
             }

@@ -10,12 +10,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
+use tokio_tungstenite::{
+    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
+};
 
 use super::{Happened, NetConfig, tls};
 use crate::Event;
 
-/// Messages that may wait for the server. A node says a few a second; a server this far behind is not there.
+/// Messages that may wait for the server. A node says a few a second; a server this far behind is
+/// not there.
 const MAX_WAITING_MESSAGES: usize = 1024;
 /// Messages of the server that may wait for the node; beyond that it is not read from.
 const MAX_UNREAD_MESSAGES: usize = 256;
@@ -59,10 +62,12 @@ impl ServerLink {
         let Some(messages) = &self.messages else { return };
         if let Err(mpsc::error::TrySendError::Full(_)) = messages.try_send(message) {
             self.messages = None;
-            let reason = format!("the server does not take messages; {MAX_WAITING_MESSAGES} were waiting");
+            let reason =
+                format!("the server does not take messages; {MAX_WAITING_MESSAGES} were waiting");
             let event = Event::ServerClosed { reason };
             // The transport may be gone, and then nobody wants to know.
-            let _ = self.outbound.send(Happened { event, connection: self.connection, _room: None });
+            let _ =
+                self.outbound.send(Happened { event, connection: self.connection, _room: None });
         }
     }
 }
@@ -153,7 +158,9 @@ async fn next(
     let room = Arc::clone(unread).acquire_owned().await.map_err(|error| error.to_string())?;
     match stream.next().await {
         Some(Ok(Message::Binary(message))) => Ok(Some((message.into(), room))),
-        Some(Ok(Message::Close(Some(frame)))) => Err(format!("the server hung up: {} {}", frame.code, frame.reason)),
+        Some(Ok(Message::Close(Some(frame)))) => {
+            Err(format!("the server hung up: {} {}", frame.code, frame.reason))
+        }
         Some(Ok(Message::Close(None))) | None => Err("the server hung up".to_owned()),
         Some(Ok(_)) => Ok(None), // pings are answered by the socket itself; text is not ours
         Some(Err(error)) => Err(format!("the connection to the server broke: {error}")),

@@ -1,4 +1,5 @@
-//! One TLS configuration for the WebSocket and for HTTP: rustls with ring, trusting what the operating system trusts.
+//! One TLS configuration for the WebSocket and for HTTP: rustls with ring, trusting what the
+//! operating system trusts.
 
 use std::sync::{Arc, OnceLock};
 
@@ -7,7 +8,8 @@ use rustls_platform_verifier::BuilderVerifierExt as _;
 
 /// The configuration.
 ///
-/// On a system without any certificate authorities it trusts nobody: `http://` goes on working and `https://` says why it does not.
+/// On a system without any certificate authorities it trusts nobody: `http://` goes on working and
+/// `https://` says why it does not.
 pub(super) fn client_config() -> Arc<ClientConfig> {
     static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     Arc::clone(CONFIG.get_or_init(|| {

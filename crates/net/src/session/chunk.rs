@@ -5,8 +5,8 @@
 //! every other   00 | bytes
 //! greetings     02, 03: a chunk of one byte, which never gets here
 //! ```
-//! Channels are reliable and ordered, so chunks carry no number. A chunk that does not fit is an error, after which the peer is closed:
-//! there is no way back into step.
+//! Channels are reliable and ordered, so chunks carry no number. A chunk that does not fit is an
+//! error, after which the peer is closed: there is no way back into step.
 
 use potluck_protocol::codec::MAX_PEER_FRAME_BYTES;
 
@@ -17,7 +17,8 @@ const LATER: u8 = 0;
 const FIRST_HEADER_BYTES: usize = 5;
 const LATER_HEADER_BYTES: usize = 1;
 
-/// Memory reserved for a frame before its bytes are here. More comes as they do, whatever length was announced.
+/// Memory reserved for a frame before its bytes are here. More comes as they do, whatever length
+/// was announced.
 const EARLY_RESERVE_BYTES: usize = 64 * 1024;
 
 /// A peer sent a chunk that cannot be.
@@ -109,12 +110,17 @@ impl Assembler {
         let (mut partial, payload) = match (chunk.split_first(), partial) {
             (None, _) => return Err(empty),
             (Some((&FIRST, rest)), None) => {
-                let Some((length, payload)) = rest.split_first_chunk::<4>() else { return Err(empty) };
+                let Some((length, payload)) = rest.split_first_chunk::<4>() else {
+                    return Err(empty);
+                };
                 let length = u32::from_le_bytes(*length) as usize;
                 if length > MAX_PEER_FRAME_BYTES {
                     return Err(ChunkError::FrameTooLong { got: length });
                 }
-                (Partial { length, bytes: Vec::with_capacity(length.min(EARLY_RESERVE_BYTES)) }, payload)
+                (
+                    Partial { length, bytes: Vec::with_capacity(length.min(EARLY_RESERVE_BYTES)) },
+                    payload,
+                )
             }
             (Some((&FIRST, _)), Some(Partial { length, bytes })) => {
                 return Err(ChunkError::Interrupted { expected: length, got: bytes.len() });
@@ -171,8 +177,8 @@ impl Cutter {
 
     /// The next chunk, at most [`MAX_CHUNK_BYTES`].
     ///
-    /// A frame longer than [`MAX_PEER_FRAME_BYTES`] would be refused at the other end; [`PeerSession`](super::PeerSession) does not let
-    /// one in.
+    /// A frame longer than [`MAX_PEER_FRAME_BYTES`] would be refused at the other end;
+    /// [`PeerSession`](super::PeerSession) does not let one in.
     pub fn next_chunk(&mut self) -> Option<Vec<u8>> {
         if self.is_done() {
             return None;
@@ -184,7 +190,9 @@ impl Cutter {
             chunk.push(LATER);
         } else {
             chunk.push(FIRST);
-            chunk.extend_from_slice(&u32::try_from(self.frame.len()).unwrap_or(u32::MAX).to_le_bytes());
+            chunk.extend_from_slice(
+                &u32::try_from(self.frame.len()).unwrap_or(u32::MAX).to_le_bytes(),
+            );
         }
         chunk.extend_from_slice(&self.frame[self.sent..end]);
         self.sent = end;
@@ -230,7 +238,10 @@ mod tests {
         let frame = vec![3; MAX_PEER_FRAME_BYTES];
         assert_eq!(join(&cut(&frame)), [frame]);
         let got = MAX_PEER_FRAME_BYTES + 1;
-        assert_eq!(Assembler::default().push(&first(got, b"x")), Err(ChunkError::FrameTooLong { got }));
+        assert_eq!(
+            Assembler::default().push(&first(got, b"x")),
+            Err(ChunkError::FrameTooLong { got })
+        );
     }
 
     #[test]
@@ -247,13 +258,22 @@ mod tests {
         assert_eq!(Assembler::default().push(&first(9, b"")), Err(ChunkError::Empty { got: 5 }));
         assert_eq!(Assembler::default().push(&[LATER, 1]), Err(ChunkError::NoFrame));
         assert_eq!(Assembler::default().push(&[9, 1]), Err(ChunkError::UnknownKind { kind: 9 }));
-        assert_eq!(Assembler::default().push(&first(2, b"xyz")), Err(ChunkError::Overrun { expected: 2, got: 3 }));
+        assert_eq!(
+            Assembler::default().push(&first(2, b"xyz")),
+            Err(ChunkError::Overrun { expected: 2, got: 3 })
+        );
         let mut assembler = Assembler::default();
         assembler.push(&first(9, b"abc")).unwrap();
-        assert_eq!(assembler.push(&first(1, b"x")), Err(ChunkError::Interrupted { expected: 9, got: 3 }));
+        assert_eq!(
+            assembler.push(&first(1, b"x")),
+            Err(ChunkError::Interrupted { expected: 9, got: 3 })
+        );
         assert!(!assembler.is_partial());
         let long = vec![LATER; MAX_CHUNK_BYTES + 1];
-        assert_eq!(Assembler::default().push(&long), Err(ChunkError::ChunkTooLong { got: long.len() }));
+        assert_eq!(
+            Assembler::default().push(&long),
+            Err(ChunkError::ChunkTooLong { got: long.len() })
+        );
     }
 
     #[test]

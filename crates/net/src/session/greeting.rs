@@ -1,8 +1,10 @@
-//! Knowing that a channel carries in both directions before anything is said on it that must not be lost.
+//! Knowing that a channel carries in both directions before anything is said on it that must not be
+//! lost.
 //!
-//! A channel that is open here may not be open yet at the other end, and what arrives there too early is thrown away by some stacks
-//! although it was acknowledged: with webrtc-rs at both ends about one connection in forty lost its first frame. So each side says
-//! `Hello` on every channel until the other has heard it, and sends frames only on channels where it has heard the other.
+//! A channel that is open here may not be open yet at the other end, and what arrives there too
+//! early is thrown away by some stacks although it was acknowledged: with webrtc-rs at both ends
+//! about one connection in forty lost its first frame. So each side says `Hello` on every channel
+//! until the other has heard it, and sends frames only on channels where it has heard the other.
 //!
 //! ```text
 //!   open → Hello ─────────→ (lost: not open yet)
@@ -94,7 +96,10 @@ mod tests {
             assert!(!sides[first].is_done(), "nobody is there yet");
             let word = sides[1 - first].open();
             exchange(&mut sides, vec![(1 - first, word)]);
-            assert!(sides.iter().all(Greeting::is_done), "the second to open is heard by the first, which answers");
+            assert!(
+                sides.iter().all(Greeting::is_done),
+                "the second to open is heard by the first, which answers"
+            );
             assert!(sides.iter_mut().all(|side| side.again().is_none()), "{sides:?}");
         }
     }

@@ -49,7 +49,8 @@ impl Outbox {
         Some(chunk)
     }
 
-    /// The channel is a new one: whatever was not wholly handed to the old one goes again from its beginning.
+    /// The channel is a new one: whatever was not wholly handed to the old one goes again from its
+    /// beginning.
     pub(super) fn restart(&mut self) {
         self.buffered_bytes = 0;
         if let Some(front) = self.frames.front_mut() {

@@ -30,7 +30,8 @@ pub enum Input<'a> {
     Chunk(Channel, &'a [u8]),
     /// The node wants to send a frame.
     Send(Channel, Vec<u8>),
-    /// How many bytes the channel holds back at this moment. To be told before a send and whenever it has drained.
+    /// How many bytes the channel holds back at this moment. To be told before a send and whenever
+    /// it has drained.
     Buffered(Channel, usize),
     /// The node took this many bytes of frames.
     Read(usize),
@@ -185,7 +186,10 @@ impl PeerSession {
                 self.opened(&mut actions);
             }
             Input::ChannelClosed(channel) => {
-                self.close(format!("the other side closed the {} channel", channel.label()), &mut actions);
+                self.close(
+                    format!("the other side closed the {} channel", channel.label()),
+                    &mut actions,
+                );
             }
             Input::Path(state) => self.path(state, now, &mut actions),
             Input::Chunk(channel, chunk) => self.chunk(channel, chunk, now, &mut actions),
@@ -204,8 +208,9 @@ impl PeerSession {
     fn remote(&mut self, signal: Signal, now: Duration, actions: &mut Vec<Action>) {
         match (signal, self.role) {
             (Signal::Offer { sdp }, Role::Answers) if self.remote.as_ref() != Some(&sdp) => {
-                // The peer lost its side (a page that was loaded again, say) and offers before the loss shows here. Its new connection
-                // takes the place of the old one; what the node queued meanwhile is for the new one.
+                // The peer lost its side (a page that was loaded again, say) and offers before the
+                // loss shows here. Its new connection takes the place of the old one; what the node
+                // queued meanwhile is for the new one.
                 let fresh = self.remote.is_some();
                 if fresh {
                     self.restart(now);
@@ -261,7 +266,9 @@ impl PeerSession {
     }
 
     fn opened(&mut self, actions: &mut Vec<Action>) {
-        if matches!(self.phase, Phase::Opening { .. }) && self.lanes.iter().all(|lane| lane.greeting.is_done()) {
+        if matches!(self.phase, Phase::Opening { .. })
+            && self.lanes.iter().all(|lane| lane.greeting.is_done())
+        {
             self.phase = Phase::Open;
             actions.push(Action::Tell(Event::PeerOpen { peer: self.peer }));
             actions.extend(self.early.drain(..).map(Action::Tell));
@@ -290,7 +297,9 @@ impl PeerSession {
         }
         let frame = match lane.assembler.push(chunk) {
             Ok(frame) => frame,
-            Err(error) => return self.close(format!("it sent something malformed: {error}"), actions),
+            Err(error) => {
+                return self.close(format!("it sent something malformed: {error}"), actions);
+            }
         };
         lane.partial_since = lane.assembler.is_partial().then_some(now);
         let Some(frame) = frame else { return };
@@ -308,7 +317,8 @@ impl PeerSession {
 
     fn send(&mut self, channel: Channel, frame: Vec<u8>, actions: &mut Vec<Action>) {
         if frame.len() > MAX_PEER_FRAME_BYTES {
-            let reason = format!("a frame of {} bytes, at most {MAX_PEER_FRAME_BYTES} allowed", frame.len());
+            let reason =
+                format!("a frame of {} bytes, at most {MAX_PEER_FRAME_BYTES} allowed", frame.len());
             return self.close(reason, actions);
         }
         let queued: usize = self.lanes.iter().map(|lane| lane.outbox.queued_bytes()).sum();
@@ -323,20 +333,30 @@ impl PeerSession {
     fn pump(&mut self, channel: Channel, actions: &mut Vec<Action>) {
         if self.phase == Phase::Open {
             let outbox = &mut self.lanes[lane(channel)].outbox;
-            actions.extend(core::iter::from_fn(|| outbox.next_chunk()).map(|chunk| Action::Transmit(channel, chunk)));
+            actions.extend(
+                core::iter::from_fn(|| outbox.next_chunk())
+                    .map(|chunk| Action::Transmit(channel, chunk)),
+            );
         }
     }
 
     fn tick(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        let over =
-            |since: Option<Duration>, limit: Duration| since.is_some_and(|since| now.saturating_sub(since) >= limit);
+        let over = |since: Option<Duration>, limit: Duration| {
+            since.is_some_and(|since| now.saturating_sub(since) >= limit)
+        };
         let limits = self.limits;
         if matches!(self.phase, Phase::Opening { since } if over(since, limits.open)) {
             self.close(format!("no connection within {} s", limits.open.as_secs_f32()), actions);
         } else if over(self.disconnected_since, limits.disconnected) {
-            self.close(format!("nothing came through for {} s", limits.disconnected.as_secs_f32()), actions);
+            self.close(
+                format!("nothing came through for {} s", limits.disconnected.as_secs_f32()),
+                actions,
+            );
         } else if self.lanes.iter().any(|lane| over(lane.partial_since, limits.stall)) {
-            self.close(format!("a frame stopped halfway for {} s", limits.stall.as_secs_f32()), actions);
+            self.close(
+                format!("a frame stopped halfway for {} s", limits.stall.as_secs_f32()),
+                actions,
+            );
         } else {
             for channel in CHANNELS {
                 let again = self.lanes[lane(channel)].greeting.again();

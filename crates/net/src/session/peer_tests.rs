@@ -15,8 +15,14 @@ fn session(role: Role) -> PeerSession {
 
 fn open(role: Role) -> PeerSession {
     let mut session = session(role);
-    assert_eq!(session.handle(Input::ChannelOpen(Channel::Activations), NOW), [hello(Channel::Activations)]);
-    assert_eq!(session.handle(Input::ChannelOpen(Channel::Control), NOW), [hello(Channel::Control)]);
+    assert_eq!(
+        session.handle(Input::ChannelOpen(Channel::Activations), NOW),
+        [hello(Channel::Activations)]
+    );
+    assert_eq!(
+        session.handle(Input::ChannelOpen(Channel::Control), NOW),
+        [hello(Channel::Control)]
+    );
     assert_eq!(heard(&mut session), [Action::Tell(Event::PeerOpen { peer: PEER })]);
     session
 }
@@ -42,11 +48,19 @@ fn answer(sdp: &str) -> Input<'static> {
 }
 
 fn candidate(line: &str) -> Input<'static> {
-    Input::Remote(Signal::Candidate { candidate: line.to_owned(), sdp_mid: None, sdp_m_line_index: Some(0) })
+    Input::Remote(Signal::Candidate {
+        candidate: line.to_owned(),
+        sdp_mid: None,
+        sdp_m_line_index: Some(0),
+    })
 }
 
 fn added(line: &str) -> Action {
-    Action::AddCandidate(Candidate { candidate: line.to_owned(), sdp_mid: None, sdp_m_line_index: Some(0) })
+    Action::AddCandidate(Candidate {
+        candidate: line.to_owned(),
+        sdp_mid: None,
+        sdp_m_line_index: Some(0),
+    })
 }
 
 fn closed(actions: &[Action]) -> &str {
@@ -57,7 +71,10 @@ fn closed(actions: &[Action]) -> &str {
 }
 
 fn transmitted(actions: &[Action]) -> usize {
-    actions.iter().map(|action| if let Action::Transmit(_, chunk) = action { chunk.len() } else { 0 }).sum()
+    actions
+        .iter()
+        .map(|action| if let Action::Transmit(_, chunk) = action { chunk.len() } else { 0 })
+        .sum()
 }
 
 #[test]
@@ -70,7 +87,10 @@ fn candidates_wait_for_the_description() {
 
     let mut offers = session(Role::Offers);
     assert_eq!(offers.handle(candidate("a"), NOW), []);
-    assert_eq!(offers.handle(answer("s"), NOW), [Action::Accept { answer: "s".to_owned() }, added("a")]);
+    assert_eq!(
+        offers.handle(answer("s"), NOW),
+        [Action::Accept { answer: "s".to_owned() }, added("a")]
+    );
 }
 
 #[test]
@@ -101,7 +121,10 @@ fn a_peer_that_offers_anew_gets_a_new_connection_and_what_was_queued() {
     session.handle(offer("o"), NOW);
     session.handle(Input::Buffered(Channel::Control, HIGH_WATER_BYTES), NOW);
     assert_eq!(session.handle(Input::Send(Channel::Control, vec![1]), NOW), []);
-    assert_eq!(session.handle(offer("p"), NOW), [Action::Answer { offer: "p".to_owned(), fresh: true }]);
+    assert_eq!(
+        session.handle(offer("p"), NOW),
+        [Action::Answer { offer: "p".to_owned(), fresh: true }]
+    );
     session.handle(Input::ChannelOpen(Channel::Control), NOW);
     session.handle(Input::ChannelOpen(Channel::Activations), NOW);
     let actions = heard(&mut session);
@@ -138,7 +161,10 @@ fn nothing_is_sent_where_the_peer_was_not_heard_and_greetings_go_on_until_it_is(
     session.handle(Input::ChannelOpen(Channel::Control), NOW);
     session.handle(Input::ChannelOpen(Channel::Activations), NOW);
     assert_eq!(session.handle(Input::Send(Channel::Control, vec![1]), NOW), []);
-    assert_eq!(session.handle(Input::Tick, NOW), [hello(Channel::Control), hello(Channel::Activations)]);
+    assert_eq!(
+        session.handle(Input::Tick, NOW),
+        [hello(Channel::Control), hello(Channel::Activations)]
+    );
     let answered = session.handle(Input::Chunk(Channel::Control, &[2]), NOW);
     assert_eq!(answered, [Action::Transmit(Channel::Control, vec![3])]);
     assert_eq!(
@@ -155,12 +181,15 @@ fn nothing_is_sent_where_the_peer_was_not_heard_and_greetings_go_on_until_it_is(
 fn a_full_channel_stops_the_flow_and_a_drained_one_starts_it() {
     let mut session = open(Role::Offers);
     let frame_bytes = 4 * HIGH_WATER_BYTES;
-    let mut sent = transmitted(&session.handle(Input::Send(Channel::Activations, vec![0; frame_bytes]), NOW));
+    let mut sent =
+        transmitted(&session.handle(Input::Send(Channel::Activations, vec![0; frame_bytes]), NOW));
     assert!((HIGH_WATER_BYTES..HIGH_WATER_BYTES + MAX_CHUNK_BYTES).contains(&sent));
     let control = session.handle(Input::Send(Channel::Control, vec![5]), NOW);
     assert_eq!(transmitted(&control), 6, "the other channel is not held up");
     while sent < frame_bytes {
-        let more = transmitted(&session.handle(Input::Buffered(Channel::Activations, LOW_WATER_BYTES), NOW));
+        let more = transmitted(
+            &session.handle(Input::Buffered(Channel::Activations, LOW_WATER_BYTES), NOW),
+        );
         assert!(more > 0 && more <= HIGH_WATER_BYTES);
         sent += more;
     }
@@ -213,7 +242,11 @@ fn what_takes_too_long_is_given_up() {
     let almost = Duration::from_millis(1);
 
     let mut opening = session(Role::Answers);
-    assert_eq!(opening.handle(Input::Tick, NOW + limits.open - almost), [], "no channel is open to greet on");
+    assert_eq!(
+        opening.handle(Input::Tick, NOW + limits.open - almost),
+        [],
+        "no channel is open to greet on"
+    );
     closed(&opening.handle(Input::Tick, NOW + limits.open));
 
     let mut half = open(Role::Answers);

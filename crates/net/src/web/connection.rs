@@ -1,4 +1,5 @@
-//! A WebRTC connection by the browser, with its two data channels, negotiated in advance by their ids.
+//! A WebRTC connection by the browser, with its two data channels, negotiated in advance by their
+//! ids.
 
 use js_sys::{Array, Uint8Array};
 use potluck_protocol::codec::{MAX_CANDIDATE_BYTES, MAX_SDP_BYTES};
@@ -9,9 +10,9 @@ use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    MessageEvent, RtcConfiguration, RtcDataChannel, RtcDataChannelInit, RtcDataChannelType, RtcIceCandidateInit,
-    RtcIceServer, RtcPeerConnection, RtcPeerConnectionIceEvent, RtcPeerConnectionState, RtcSdpType,
-    RtcSessionDescriptionInit,
+    MessageEvent, RtcConfiguration, RtcDataChannel, RtcDataChannelInit, RtcDataChannelType,
+    RtcIceCandidateInit, RtcIceServer, RtcPeerConnection, RtcPeerConnectionIceEvent,
+    RtcPeerConnectionState, RtcSdpType, RtcSessionDescriptionInit,
 };
 
 use super::describe;
@@ -42,10 +43,15 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Makes the connection and its channels; nothing is sent yet.
-    pub(super) fn new(peer: &Rc<Peer>, generation: u64, ice_servers: &[IceServer]) -> Result<Self, String> {
+    pub(super) fn new(
+        peer: &Rc<Peer>,
+        generation: u64,
+        ice_servers: &[IceServer],
+    ) -> Result<Self, String> {
         let stack = RtcPeerConnection::new_with_configuration(&configuration(ice_servers))
             .map_err(|thrown| format!("no WebRTC here: {}", describe(&thrown)))?;
-        let mut listeners = vec![watch_path(peer, generation, &stack), watch_candidates(peer, &stack)];
+        let mut listeners =
+            vec![watch_path(peer, generation, &stack), watch_candidates(peer, &stack)];
         let mut open = |channel| {
             let handle = open_channel(&stack, channel);
             listeners.extend(watch_channel(peer, generation, channel, &handle));
@@ -107,7 +113,8 @@ impl Negotiation {
         text(JsFuture::from(self.0.create_answer()).await)
     }
 
-    /// Sets our description, which starts the search for candidates. After it was told, so that the peer hears it first.
+    /// Sets our description, which starts the search for candidates. After it was told, so that the
+    /// peer hears it first.
     pub(super) async fn gather(&self, kind: RtcSdpType, sdp: &str) -> Result<(), String> {
         done(JsFuture::from(self.0.set_local_description(&description(kind, sdp))).await)
     }
@@ -122,7 +129,10 @@ impl Negotiation {
         let init = RtcIceCandidateInit::new(&candidate.candidate);
         init.set_sdp_mid(candidate.sdp_mid.as_deref());
         init.set_sdp_m_line_index(candidate.sdp_m_line_index);
-        done(JsFuture::from(self.0.add_ice_candidate_with_opt_rtc_ice_candidate_init(Some(&init))).await)
+        done(
+            JsFuture::from(self.0.add_ice_candidate_with_opt_rtc_ice_candidate_init(Some(&init)))
+                .await,
+        )
     }
 }
 
@@ -165,9 +175,15 @@ fn reporter(peer: &Rc<Peer>, generation: u64) -> impl Fn(Input<'_>) + Clone + 's
     }
 }
 
-fn watch_channel(peer: &Rc<Peer>, generation: u64, channel: Channel, handle: &RtcDataChannel) -> [Listener; 4] {
+fn watch_channel(
+    peer: &Rc<Peer>,
+    generation: u64,
+    channel: Channel,
+    handle: &RtcDataChannel,
+) -> [Listener; 4] {
     let report = reporter(peer, generation);
-    let (opened, closed, drained, of) = (report.clone(), report.clone(), report.clone(), handle.clone());
+    let (opened, closed, drained, of) =
+        (report.clone(), report.clone(), report.clone(), handle.clone());
     [
         listen(|f| handle.set_onopen(f), move |_| opened(Input::ChannelOpen(channel))),
         listen(|f| handle.set_onclose(f), move |_| closed(Input::ChannelClosed(channel))),
@@ -177,9 +193,15 @@ fn watch_channel(peer: &Rc<Peer>, generation: u64, channel: Channel, handle: &Rt
         ),
         listen(
             |f| handle.set_onmessage(f),
-            move |event| match event.unchecked_into::<MessageEvent>().data().dyn_into::<js_sys::ArrayBuffer>() {
+            move |event| match event
+                .unchecked_into::<MessageEvent>()
+                .data()
+                .dyn_into::<js_sys::ArrayBuffer>()
+            {
                 Ok(buffer) => report(Input::Chunk(channel, &Uint8Array::new(&buffer).to_vec())),
-                Err(_) => report(Input::Failed("it sent text where only bytes are allowed".to_owned())),
+                Err(_) => {
+                    report(Input::Failed("it sent text where only bytes are allowed".to_owned()))
+                }
             },
         ),
     ]
@@ -192,7 +214,9 @@ fn watch_path(peer: &Rc<Peer>, generation: u64, stack: &RtcPeerConnection) -> Li
         move |_| match of.connection_state() {
             RtcPeerConnectionState::Connected => report(Input::Path(PathState::Connected)),
             RtcPeerConnectionState::Disconnected => report(Input::Path(PathState::Disconnected)),
-            RtcPeerConnectionState::Failed | RtcPeerConnectionState::Closed => report(Input::Path(PathState::Failed)),
+            RtcPeerConnectionState::Failed | RtcPeerConnectionState::Closed => {
+                report(Input::Path(PathState::Failed))
+            }
             _ => {}
         },
     )
@@ -229,7 +253,10 @@ fn text(made: Result<JsValue, JsValue>) -> Result<String, String> {
     let made = made.map_err(|thrown| failed(&thrown))?;
     let sdp = made.unchecked_into::<RtcSessionDescriptionInit>().get_sdp().unwrap_or_default();
     if sdp.len() > MAX_SDP_BYTES {
-        return Err(format!("session description of {} bytes, at most {MAX_SDP_BYTES} allowed", sdp.len()));
+        return Err(format!(
+            "session description of {} bytes, at most {MAX_SDP_BYTES} allowed",
+            sdp.len()
+        ));
     }
     Ok(sdp)
 }

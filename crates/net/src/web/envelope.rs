@@ -1,7 +1,8 @@
 //! What page and worker post to each other: `{meta, bytes}`.
 //!
-//! `meta` is the message without its frame, as plain JavaScript; `bytes` is the frame as a `Uint8Array` whose memory is handed over, not
-//! copied. A frame inside `meta` would be an array of numbers, ten times its size.
+//! `meta` is the message without its frame, as plain JavaScript; `bytes` is the frame as a
+//! `Uint8Array` whose memory is handed over, not copied. A frame inside `meta` would be an array of
+//! numbers, ten times its size.
 
 use js_sys::{Array, Object, Reflect, Uint8Array};
 use potluck_protocol::id::NodeId;
@@ -79,9 +80,11 @@ pub(super) fn seal(mut message: impl Envelope) -> Result<(JsValue, Array), Strin
 /// The message in what was posted.
 pub(super) fn open<T: Envelope>(posted: &JsValue) -> Result<T, String> {
     let field = |name: &str| Reflect::get(posted, &name.into()).map_err(|thrown| describe(&thrown));
-    let mut message: T = serde_wasm_bindgen::from_value(field("meta")?).map_err(|error| error.to_string())?;
+    let mut message: T =
+        serde_wasm_bindgen::from_value(field("meta")?).map_err(|error| error.to_string())?;
     if let Some(frame) = message.frame() {
-        *frame = field("bytes")?.dyn_into::<Uint8Array>().map_err(|_| "no bytes".to_owned())?.to_vec();
+        *frame =
+            field("bytes")?.dyn_into::<Uint8Array>().map_err(|_| "no bytes".to_owned())?.to_vec();
     }
     Ok(message)
 }

@@ -1,7 +1,9 @@
-//! Blobs and secrets in the origin's private file system (OPFS), which only this origin's pages see.
+//! Blobs and secrets in the origin's private file system (OPFS), which only this origin's pages
+//! see.
 //!
-//! Where there is none (private windows, pages without TLS, storage denied), everything lives in memory for as long as the worker does.
-//! Writing needs a dedicated worker: only there every browser has synchronous access handles.
+//! Where there is none (private windows, pages without TLS, storage denied), everything lives in
+//! memory for as long as the worker does. Writing needs a dedicated worker: only there every
+//! browser has synchronous access handles.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -10,8 +12,9 @@ use js_sys::{ArrayBuffer, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    File, FileSystemDirectoryHandle, FileSystemFileHandle, FileSystemGetDirectoryOptions, FileSystemGetFileOptions,
-    FileSystemReadWriteOptions, FileSystemSyncAccessHandle, StorageManager,
+    File, FileSystemDirectoryHandle, FileSystemFileHandle, FileSystemGetDirectoryOptions,
+    FileSystemGetFileOptions, FileSystemReadWriteOptions, FileSystemSyncAccessHandle,
+    StorageManager,
 };
 
 use super::describe;
@@ -22,14 +25,16 @@ const FOLDER: &str = "potluck";
 const BLOBS: &str = "blobs";
 /// Bytes read or written at a time, so that a large blob is not in memory twice.
 const SLICE_BYTES: usize = 4 * 1024 * 1024;
-/// Bytes of copies kept in memory where there is no file system. Small parts are fetched once that way; a large one is in use anyway,
-/// and twice the memory for it would cost more than fetching it again.
+/// Bytes of copies kept in memory where there is no file system. Small parts are fetched once that
+/// way; a large one is in use anyway, and twice the memory for it would cost more than fetching it
+/// again.
 const MAX_MEMORY_BYTES: usize = 64 * 1024 * 1024;
 
 /// Copies of blobs, one file each, named by their hash.
 ///
-/// The browser bounds how much an origin may keep. When it is full, all other copies go and writing is tried once more. Nothing here
-/// is trusted: [`WeightStore`](crate::weights::WeightStore) verifies what it reads, so a file that was only half written does no harm.
+/// The browser bounds how much an origin may keep. When it is full, all other copies go and writing
+/// is tried once more. Nothing here is trusted: [`WeightStore`](crate::weights::WeightStore)
+/// verifies what it reads, so a file that was only half written does no harm.
 #[derive(Debug)]
 pub struct BlobCache {
     /// `None`: memory.
@@ -43,7 +48,10 @@ impl BlobCache {
         let folder = match open_folder(&[FOLDER, BLOBS]).await {
             Ok(folder) => Some(folder),
             Err(thrown) => {
-                tracing::info!(reason = describe(&thrown), "no storage here; copies are kept in memory");
+                tracing::info!(
+                    reason = describe(&thrown),
+                    "no storage here; copies are kept in memory"
+                );
                 None
             }
         };
@@ -61,7 +69,12 @@ impl BlobCache {
         match &self.folder {
             // Not there, or being written by another tab.
             Some(folder) => read_file(folder, name, max_bytes).await.ok(),
-            None => self.memory.borrow().get(name).filter(|bytes| bytes.len() as u64 <= max_bytes).cloned(),
+            None => self
+                .memory
+                .borrow()
+                .get(name)
+                .filter(|bytes| bytes.len() as u64 <= max_bytes)
+                .cloned(),
         }
     }
 
@@ -106,12 +119,16 @@ impl BlobCache {
 
 /// The secret `name`; made by `make` and kept if there is none yet.
 ///
-/// Where it cannot be kept, or the file is damaged, this visit has the fresh one: a visitor without storage is a new node every time.
+/// Where it cannot be kept, or the file is damaged, this visit has the fresh one: a visitor without
+/// storage is a new node every time.
 pub async fn load_or_create_secret(name: &str, make: impl FnOnce() -> [u8; 32]) -> [u8; 32] {
     let folder = match open_folder(&[FOLDER]).await {
         Ok(folder) => folder,
         Err(thrown) => {
-            tracing::info!(reason = describe(&thrown), "no storage here; this node is a new one every time");
+            tracing::info!(
+                reason = describe(&thrown),
+                "no storage here; this node is a new one every time"
+            );
             return make();
         }
     };
@@ -130,17 +147,25 @@ pub async fn load_or_create_secret(name: &str, make: impl FnOnce() -> [u8; 32]) 
 async fn open_folder(path: &[&str]) -> Result<FileSystemDirectoryHandle, JsValue> {
     let navigator = Reflect::get(&js_sys::global(), &"navigator".into())?;
     let storage: StorageManager = Reflect::get(&navigator, &"storage".into())?.dyn_into()?;
-    let mut folder: FileSystemDirectoryHandle = JsFuture::from(storage.get_directory()).await?.dyn_into()?;
+    let mut folder: FileSystemDirectoryHandle =
+        JsFuture::from(storage.get_directory()).await?.dyn_into()?;
     for name in path {
         let options = FileSystemGetDirectoryOptions::new();
         options.set_create(true);
-        folder = JsFuture::from(folder.get_directory_handle_with_options(name, &options)).await?.dyn_into()?;
+        folder = JsFuture::from(folder.get_directory_handle_with_options(name, &options))
+            .await?
+            .dyn_into()?;
     }
     Ok(folder)
 }
 
-async fn read_file(folder: &FileSystemDirectoryHandle, name: &str, max_bytes: u64) -> Result<Vec<u8>, JsValue> {
-    let handle: FileSystemFileHandle = JsFuture::from(folder.get_file_handle(name)).await?.dyn_into()?;
+async fn read_file(
+    folder: &FileSystemDirectoryHandle,
+    name: &str,
+    max_bytes: u64,
+) -> Result<Vec<u8>, JsValue> {
+    let handle: FileSystemFileHandle =
+        JsFuture::from(folder.get_file_handle(name)).await?.dyn_into()?;
     let file: File = JsFuture::from(handle.get_file()).await?.dyn_into()?;
     let size = file.size();
     if size > max_bytes as f64 {
@@ -155,7 +180,9 @@ async fn read_file(folder: &FileSystemDirectoryHandle, name: &str, max_bytes: u6
         if at == 0.0 {
             let whole = usize::try_from(max_bytes).unwrap_or(usize::MAX);
             // Exactly what is needed, and no panic where there is no memory for it.
-            bytes.try_reserve_exact(whole.min(size_in_memory(size))).map_err(|_| JsValue::from("no memory"))?;
+            bytes
+                .try_reserve_exact(whole.min(size_in_memory(size)))
+                .map_err(|_| JsValue::from("no memory"))?;
         }
         let part = Uint8Array::new(&buffer);
         let from = bytes.len();
@@ -178,13 +205,18 @@ fn size_in_memory(size: f64) -> usize {
     }
 }
 
-async fn write_file(folder: &FileSystemDirectoryHandle, name: &str, bytes: &[u8]) -> Result<(), JsValue> {
+async fn write_file(
+    folder: &FileSystemDirectoryHandle,
+    name: &str,
+    bytes: &[u8],
+) -> Result<(), JsValue> {
     let options = FileSystemGetFileOptions::new();
     options.set_create(true);
     let handle: FileSystemFileHandle =
         JsFuture::from(folder.get_file_handle_with_options(name, &options)).await?.dyn_into()?;
     // Exclusive: a second tab that writes the same blob fails here, and needs no copy of its own.
-    let access: FileSystemSyncAccessHandle = JsFuture::from(handle.create_sync_access_handle()).await?.dyn_into()?;
+    let access: FileSystemSyncAccessHandle =
+        JsFuture::from(handle.create_sync_access_handle()).await?.dyn_into()?;
     let written = write_all(&access, bytes);
     access.close();
     written

@@ -1,9 +1,12 @@
-//! HTTP GET by `fetch`, streamed. The browser's own cache is left out: what is fetched here is kept by its hash, once.
+//! HTTP GET by `fetch`, streamed. The browser's own cache is left out: what is fetched here is kept
+//! by its hash, once.
 
 use js_sys::{Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortController, Headers, ReadableStreamDefaultReader, RequestCache, RequestInit, Response};
+use web_sys::{
+    AbortController, Headers, ReadableStreamDefaultReader, RequestCache, RequestInit, Response,
+};
 
 use super::describe;
 use crate::weights::HttpError;
@@ -44,19 +47,29 @@ pub(crate) async fn get(url: &str, from: u64) -> Result<Body, HttpError> {
     let running = Running(controller);
     // By name, because windows and workers have no type in common that has it.
     let global = js_sys::global();
-    let fetch: Function = Reflect::get(&global, &"fetch".into()).and_then(JsCast::dyn_into).map_err(connection)?;
-    let answer: Promise = fetch.call2(&global, &url.into(), &options).and_then(JsCast::dyn_into).map_err(connection)?;
-    let response: Response = JsFuture::from(answer).await.and_then(JsCast::dyn_into).map_err(connection)?;
+    let fetch: Function =
+        Reflect::get(&global, &"fetch".into()).and_then(JsCast::dyn_into).map_err(connection)?;
+    let answer: Promise = fetch
+        .call2(&global, &url.into(), &options)
+        .and_then(JsCast::dyn_into)
+        .map_err(connection)?;
+    let response: Response =
+        JsFuture::from(answer).await.and_then(JsCast::dyn_into).map_err(connection)?;
     let header = |name| response.headers().get(name).ok().flatten();
-    // A compressed answer's length is that of the compressed bytes, which are not the ones that arrive here.
+    // A compressed answer's length is that of the compressed bytes, which are not the ones that
+    // arrive here.
     let plain = header("content-encoding").is_none();
     let reader = match response.body() {
-        Some(stream) => Some(stream.get_reader().dyn_into().map_err(|thrown| connection(thrown.into()))?),
+        Some(stream) => {
+            Some(stream.get_reader().dyn_into().map_err(|thrown| connection(thrown.into()))?)
+        }
         None => None,
     };
     Ok(Body {
         status: response.status(),
-        content_length: header("content-length").filter(|_| plain).and_then(|length| length.parse().ok()),
+        content_length: header("content-length")
+            .filter(|_| plain)
+            .and_then(|length| length.parse().ok()),
         content_range: header("content-range"),
         reader,
         _running: running,

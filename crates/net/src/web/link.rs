@@ -52,8 +52,9 @@ impl core::fmt::Debug for WorkerLink {
 impl WorkerLink {
     /// Starts the worker whose loader is at `loader_url` (`./NAME_loader.js`, as trunk writes it).
     ///
-    /// `on_notice` gets everything the node says, `on_error` what the browser says when the worker cannot be loaded or breaks down;
-    /// after that it is of no use and should be dropped, which either callback may also do itself.
+    /// `on_notice` gets everything the node says, `on_error` what the browser says when the worker
+    /// cannot be loaded or breaks down; after that it is of no use and should be dropped, which
+    /// either callback may also do itself.
     ///
     /// # Errors
     /// If the browser refuses to start workers from there.
@@ -62,8 +63,10 @@ impl WorkerLink {
         on_notice: impl Fn(Notice) + 'static,
         on_error: impl Fn(String) + 'static,
     ) -> Result<Self, LinkError> {
-        let worker = Worker::new(loader_url)
-            .map_err(|thrown| LinkError { url: loader_url.to_owned(), reason: describe(&thrown) })?;
+        let worker = Worker::new(loader_url).map_err(|thrown| LinkError {
+            url: loader_url.to_owned(),
+            reason: describe(&thrown),
+        })?;
         let (net, events) = PageNet::new(Limits::default());
         let shared = Rc::new(Shared { worker, net, waiting: RefCell::new(Some(VecDeque::new())) });
         spawn_local(pump(Rc::clone(&shared), events));
@@ -74,8 +77,13 @@ impl WorkerLink {
                 |f| shared.worker.set_onerror(f),
                 move |event| {
                     // A loader that is not there is a plain event without a message.
-                    let message = event.dyn_ref::<ErrorEvent>().map(ErrorEvent::message).unwrap_or_default();
-                    on_error(if message.is_empty() { "the worker could not be loaded".to_owned() } else { message });
+                    let message =
+                        event.dyn_ref::<ErrorEvent>().map(ErrorEvent::message).unwrap_or_default();
+                    on_error(if message.is_empty() {
+                        "the worker could not be loaded".to_owned()
+                    } else {
+                        message
+                    });
                 },
             ),
         ];

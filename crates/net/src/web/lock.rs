@@ -5,9 +5,11 @@ use js_sys::{Function, Object, Promise, Reflect};
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast as _, JsValue};
 
-/// Claims `name` for as long as this worker or page lives. False if another one of this browser has it.
+/// Claims `name` for as long as this worker or page lives. False if another one of this browser has
+/// it.
 ///
-/// Where the browser offers no locks (a page without TLS), everybody gets it: no worse than not asking.
+/// Where the browser offers no locks (a page without TLS), everybody gets it: no worse than not
+/// asking.
 pub async fn claim(name: &str) -> bool {
     let (tell, told) = oneshot::channel();
     match request(name, tell) {
@@ -16,7 +18,8 @@ pub async fn claim(name: &str) -> bool {
     }
 }
 
-/// `None` if there is no lock manager. `web-sys` has it behind an unstable flag only, hence by name.
+/// `None` if there is no lock manager. `web-sys` has it behind an unstable flag only, hence by
+/// name.
 fn request(name: &str, tell: oneshot::Sender<bool>) -> Option<()> {
     let navigator = Reflect::get(&js_sys::global(), &"navigator".into()).ok()?;
     let locks = Reflect::get(&navigator, &"locks".into()).ok()?;

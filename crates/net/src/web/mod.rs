@@ -7,8 +7,9 @@
 //!       └══════════════════ envelopes by postMessage ═══════════════┘
 //!                                                              fetch, OPFS
 //! ```
-//! `RTCPeerConnection` exists on the page only, and heavy computing belongs into a worker; so the page owns the connections, the worker
-//! the node. [`page`] also works alone, for a node on the page.
+//! `RTCPeerConnection` exists on the page only, and heavy computing belongs into a worker; so the
+//! page owns the connections, the worker the node. [`page`] also works alone, for a node on the
+//! page.
 
 mod connection;
 mod envelope;
@@ -33,7 +34,8 @@ use wasm_bindgen::{JsCast as _, JsValue};
 /// Waits. Dropping the future cancels the timer.
 pub async fn sleep(duration: Duration) {
     // The longest a browser's timer can be, 24 days; beyond that it would fire at once.
-    let milliseconds = u32::try_from(duration.as_millis()).unwrap_or(u32::MAX).min(i32::MAX.unsigned_abs());
+    let milliseconds =
+        u32::try_from(duration.as_millis()).unwrap_or(u32::MAX).min(i32::MAX.unsigned_abs());
     let (done, waiting) = oneshot::channel();
     let _timer = Timeout::new(milliseconds, move || {
         // Nobody waits any more: as good.

@@ -14,7 +14,8 @@ use super::socket::ServerSocket;
 use crate::session::{Input, Limits, TICK};
 use crate::{Command, Event, Transport};
 
-/// [`TICK`](crate::session::TICK) in milliseconds. Browsers stretch it in background tabs; time-outs are then later, not lost.
+/// [`TICK`](crate::session::TICK) in milliseconds. Browsers stretch it in background tabs;
+/// time-outs are then later, not lost.
 const TICK_MS: u32 = TICK.subsec_millis();
 
 /// [`Transport`] for a node on the page. Dropping it closes everything.
@@ -42,7 +43,9 @@ pub(super) struct Happened {
 
 impl core::fmt::Debug for PageTransport {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("PageTransport").field("peers", &self.net.peers.borrow().len()).finish_non_exhaustive()
+        f.debug_struct("PageTransport")
+            .field("peers", &self.net.peers.borrow().len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -166,7 +169,9 @@ impl PageNet {
             Event::Signal { peer, .. }
             | Event::PeerOpen { peer }
             | Event::PeerFrame { peer, .. }
-            | Event::PeerClosed { peer, .. } => self.peer(*peer).is_some_and(|known| known.connection == connection),
+            | Event::PeerClosed { peer, .. } => {
+                self.peer(*peer).is_some_and(|known| known.connection == connection)
+            }
         };
         if !known {
             return None;

@@ -16,7 +16,8 @@ use super::page::Happened;
 use crate::session::{Action, Candidate, Input, Limits, PeerSession};
 use crate::{Event, Role};
 
-/// Steps that may wait. A peer that signals more than this before they are carried out is not negotiating.
+/// Steps that may wait. A peer that signals more than this before they are carried out is not
+/// negotiating.
 const MAX_STEPS: usize = 256;
 
 /// One peer, shared by the transport and the browser's callbacks.
@@ -90,7 +91,8 @@ impl Peer {
 
     /// Sends a frame. The browser knows best how much its channel holds.
     pub(super) fn send(&self, channel: potluck_protocol::peer::Channel, frame: Vec<u8>) {
-        let buffered = self.current.borrow().as_ref().map(|connection| connection.buffered_bytes(channel));
+        let buffered =
+            self.current.borrow().as_ref().map(|connection| connection.buffered_bytes(channel));
         if let Some(bytes) = buffered {
             self.handle(Input::Buffered(channel, bytes));
         }
@@ -130,7 +132,9 @@ impl Peer {
             Action::AddCandidate(candidate) => Step::AddCandidate(candidate),
             Action::Transmit(channel, chunk) => {
                 let current = self.current.borrow();
-                return current.as_ref().map_or(Ok(()), |connection| connection.transmit(channel, &chunk));
+                return current
+                    .as_ref()
+                    .map_or(Ok(()), |connection| connection.transmit(channel, &chunk));
             }
             Action::Tell(event) => {
                 self.tell(event);

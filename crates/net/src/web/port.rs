@@ -1,7 +1,8 @@
 //! The worker's end of the port to the page, and (as [`WorkerLink`]) the page's.
 //!
-//! A worker has one page. Messages that the page posts before the worker listens are lost, so a worker makes its [`PortTransport`] first,
-//! says [`Notice::Ready`] next, and the page waits for that.
+//! A worker has one page. Messages that the page posts before the worker listens are lost, so a
+//! worker makes its [`PortTransport`] first, says [`Notice::Ready`] next, and the page waits for
+//! that.
 
 use core::cell::RefCell;
 use std::rc::Rc;
@@ -33,7 +34,8 @@ impl core::fmt::Debug for PortTransport {
 impl PortTransport {
     /// Listens to the page. Outside a dedicated worker there is none, and nothing ever happens.
     ///
-    /// The queues are bounded by what fills them: the page keeps count of frames that were not read, and a person gives few commands.
+    /// The queues are bounded by what fills them: the page keeps count of frames that were not
+    /// read, and a person gives few commands.
     #[must_use]
     pub fn new() -> Self {
         let (event_sender, events) = mpsc::unbounded();
@@ -54,7 +56,8 @@ impl PortTransport {
         Self { events, commands: Some(commands), _listener: listener }
     }
 
-    /// What the person wants. The first call gets all of it; a further one gets a stream that has ended.
+    /// What the person wants. The first call gets all of it; a further one gets a stream that has
+    /// ended.
     pub fn commands(&mut self) -> mpsc::UnboundedReceiver<page::Command> {
         self.commands.take().unwrap_or_else(|| mpsc::unbounded().1)
     }

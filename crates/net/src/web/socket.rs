@@ -1,7 +1,7 @@
 //! The WebSocket to the server.
 //!
-//! A browser answers the server's pings by itself and lets no page send any, so the page learns of a dead connection from the browser:
-//! when the socket closes, or when the machine goes offline.
+//! A browser answers the server's pings by itself and lets no page send any, so the page learns of
+//! a dead connection from the browser: when the socket closes, or when the machine goes offline.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -20,7 +20,8 @@ use crate::Event;
 
 /// Milliseconds the server may take to answer the dial.
 const DIAL_MS: u32 = 10_000;
-/// Bytes that may wait for the server. A node says a few hundred a second; a server this far behind is not there.
+/// Bytes that may wait for the server. A node says a few hundred a second; a server this far behind
+/// is not there.
 const MAX_BUFFERED_BYTES: u32 = 4 * 1024 * 1024;
 
 /// The link. Dropping it hangs up, without an event.
@@ -58,13 +59,24 @@ impl Report {
 
 impl ServerSocket {
     /// Dials.
-    pub(super) fn open(connection: u64, url: &str, outbound: mpsc::UnboundedSender<Happened>) -> Self {
+    pub(super) fn open(
+        connection: u64,
+        url: &str,
+        outbound: mpsc::UnboundedSender<Happened>,
+    ) -> Self {
         let report = Report { connection, outbound, open: Rc::default(), over: Rc::default() };
         let socket = match WebSocket::new(url) {
             Ok(socket) => socket,
             Err(thrown) => {
                 report.end(&format!("could not reach the server: {}", describe(&thrown)));
-                return Self { connection, socket: None, report, _listeners: Vec::new(), _dial: None, offline: None };
+                return Self {
+                    connection,
+                    socket: None,
+                    report,
+                    _listeners: Vec::new(),
+                    _dial: None,
+                    offline: None,
+                };
             }
         };
         socket.set_binary_type(BinaryType::Arraybuffer);
@@ -78,15 +90,24 @@ impl ServerSocket {
             }
         });
         let offline = watch_offline(&report);
-        Self { connection, socket: Some(socket), report, _listeners: listeners, _dial: Some(dial), offline }
+        Self {
+            connection,
+            socket: Some(socket),
+            report,
+            _listeners: listeners,
+            _dial: Some(dial),
+            offline,
+        }
     }
 
     /// Sends a message; dropped if the connection is not open.
     pub(super) fn send(&self, message: &[u8]) {
         let Some(socket) = self.socket.as_ref().filter(|_| self.report.open.get()) else { return };
         if socket.buffered_amount() > MAX_BUFFERED_BYTES {
-            self.report
-                .end(&format!("the server does not take messages; {} bytes were waiting", socket.buffered_amount()));
+            self.report.end(&format!(
+                "the server does not take messages; {} bytes were waiting",
+                socket.buffered_amount()
+            ));
         } else if let Err(thrown) = socket.send_with_u8_array(message) {
             self.report.end(&format!("the connection to the server broke: {}", describe(&thrown)));
         }
@@ -103,8 +124,11 @@ impl Drop for ServerSocket {
             // Already closing is as good.
             let _ = socket.close();
         }
-        if let (Some(offline), Ok(window)) = (&self.offline, js_sys::global().dyn_into::<EventTarget>()) {
-            let _ = window.remove_event_listener_with_callback("offline", offline.as_ref().unchecked_ref());
+        if let (Some(offline), Ok(window)) =
+            (&self.offline, js_sys::global().dyn_into::<EventTarget>())
+        {
+            let _ = window
+                .remove_event_listener_with_callback("offline", offline.as_ref().unchecked_ref());
         }
     }
 }

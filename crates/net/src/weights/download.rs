@@ -94,7 +94,9 @@ impl Download {
             status @ (408 | 429 | 500..) => {
                 return Err(Break::Again(FetchError::Status { url: self.url.clone(), status }));
             }
-            status => return Err(Break::Final(FetchError::Status { url: self.url.clone(), status })),
+            status => {
+                return Err(Break::Final(FetchError::Status { url: self.url.clone(), status }));
+            }
         }
         if let Some(rest) = body.content_length {
             self.expect(self.here().saturating_add(rest))?;
@@ -111,7 +113,9 @@ impl Download {
             progress(self.here());
         }
         match (self.size, announced) {
-            (Size::Exactly(expected), _) | (Size::AtMost(_), Some(expected)) if self.here() < expected => {
+            (Size::Exactly(expected), _) | (Size::AtMost(_), Some(expected))
+                if self.here() < expected =>
+            {
                 Err(self.again(format!("it broke off after {} of {expected} bytes", self.here())))
             }
             _ => Ok(()),
@@ -122,14 +126,21 @@ impl Download {
     fn expect(&mut self, whole: u64) -> Result<(), Break> {
         match self.size {
             Size::Exactly(expected) if whole != expected => {
-                return Err(Break::Final(FetchError::WrongSize { url: self.url.clone(), expected, got: whole }));
+                return Err(Break::Final(FetchError::WrongSize {
+                    url: self.url.clone(),
+                    expected,
+                    got: whole,
+                }));
             }
             Size::AtMost(limit) if whole > limit => return Err(Break::Final(self.too_long())),
             _ => {}
         }
         let missing = usize::try_from(whole - self.here()).unwrap_or(usize::MAX);
-        // In one piece: growing by doubling would need up to three times the memory, which a tab does not have.
-        self.bytes.try_reserve_exact(missing).map_err(|_| Break::Final(FetchError::NoMemory { size_bytes: whole }))
+        // In one piece: growing by doubling would need up to three times the memory, which a tab
+        // does not have.
+        self.bytes
+            .try_reserve_exact(missing)
+            .map_err(|_| Break::Final(FetchError::NoMemory { size_bytes: whole }))
     }
 
     fn restart(&mut self) {
@@ -137,14 +148,20 @@ impl Download {
         self.hasher.reset();
     }
 
-    async fn in_time<T>(&self, work: impl Future<Output = Result<T, HttpError>>) -> Result<T, Break> {
+    async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, HttpError>>,
+    ) -> Result<T, Break> {
         match select(pin!(work), pin!(platform::sleep(self.patience.stall))).await {
             Either::Left((Ok(done), _)) => Ok(done),
             Either::Left((Err(HttpError::Connection(reason)), _)) => Err(self.again(reason)),
-            Either::Left((Err(error), _)) => {
-                Err(Break::Final(FetchError::Connection { url: self.url.clone(), reason: error.to_string() }))
+            Either::Left((Err(error), _)) => Err(Break::Final(FetchError::Connection {
+                url: self.url.clone(),
+                reason: error.to_string(),
+            })),
+            Either::Right(_) => {
+                Err(self.again(format!("nothing came for {} s", self.patience.stall.as_secs_f32())))
             }
-            Either::Right(_) => Err(self.again(format!("nothing came for {} s", self.patience.stall.as_secs_f32()))),
         }
     }
 
@@ -157,7 +174,8 @@ impl Download {
     }
 }
 
-/// True for `bytes FROM-…`, and for no word at all: a browser hides this header of another origin, and the hash will tell.
+/// True for `bytes FROM-…`, and for no word at all: a browser hides this header of another origin,
+/// and the hash will tell.
 fn starts_at(content_range: Option<&str>, from: u64) -> bool {
     let Some(range) = content_range else { return true };
     let first = range.trim().strip_prefix("bytes ").and_then(|range| range.split('-').next());

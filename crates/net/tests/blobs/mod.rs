@@ -57,16 +57,24 @@ impl BlobServer {
     }
 }
 
-async fn answer(mut socket: TcpStream, blob: &[u8], manner: Manner, requests: &Requests) -> std::io::Result<()> {
+async fn answer(
+    mut socket: TcpStream,
+    blob: &[u8],
+    manner: Manner,
+    requests: &Requests,
+) -> std::io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(socket.read_u8().await?);
     }
     let head = String::from_utf8(head).unwrap();
     let path = head.split(' ').nth(1).unwrap().to_owned();
-    let range = head.lines().find_map(|line| line.to_lowercase().strip_prefix("range: ").map(str::to_owned));
+    let range = head
+        .lines()
+        .find_map(|line| line.to_lowercase().strip_prefix("range: ").map(str::to_owned));
     requests.lock().unwrap().push((path, range.clone()));
-    let from: usize = range.map_or(0, |range| range["bytes=".len()..].trim_end_matches('-').parse().unwrap());
+    let from: usize =
+        range.map_or(0, |range| range["bytes=".len()..].trim_end_matches('-').parse().unwrap());
     let (status, from) = match manner {
         Manner::Silent => {
             // Held open by a task of its own, so that further requests are answered.
@@ -93,7 +101,8 @@ async fn answer(mut socket: TcpStream, blob: &[u8], manner: Manner, requests: &R
         blob.len()
     );
     socket.write_all(head.as_bytes()).await?;
-    let end = if let Manner::BreakAfter(bytes) = manner { bytes.min(body.len()) } else { body.len() };
+    let end =
+        if let Manner::BreakAfter(bytes) = manner { bytes.min(body.len()) } else { body.len() };
     socket.write_all(&body[..end]).await?;
     socket.shutdown().await
 }
@@ -104,11 +113,16 @@ pub(crate) fn blob() -> Vec<u8> {
 
 /// A store in an empty folder, in a hurry.
 pub(crate) fn store(folder: &std::path::Path) -> WeightStore {
-    let patience = Patience { breaks: 3, first_wait: Duration::from_millis(1), stall: Duration::from_millis(300) };
+    let patience = Patience {
+        breaks: 3,
+        first_wait: Duration::from_millis(1),
+        stall: Duration::from_millis(300),
+    };
     WeightStore::new(BlobCache::new(folder)).with_patience(patience)
 }
 
 pub(crate) fn kept(folder: &std::path::Path) -> Vec<String> {
-    std::fs::read_dir(folder)
-        .map_or(Vec::new(), |entries| entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect())
+    std::fs::read_dir(folder).map_or(Vec::new(), |entries| {
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    })
 }

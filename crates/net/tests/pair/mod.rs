@@ -1,4 +1,5 @@
-//! Two native transports on loopback, with a relay in between that passes signals on, as the server would.
+//! Two native transports on loopback, with a relay in between that passes signals on, as the server
+//! would.
 
 #![allow(dead_code, reason = "every test uses its own part")]
 
@@ -71,7 +72,9 @@ impl Pair {
             .await
             .expect("something should happen");
             match event {
-                Event::Signal { signal, .. } if at == A => self.b.send(Command::Signal { peer: A, signal }),
+                Event::Signal { signal, .. } if at == A => {
+                    self.b.send(Command::Signal { peer: A, signal })
+                }
                 Event::Signal { signal, .. } => self.a.send(Command::Signal { peer: B, signal }),
                 event => return (at, event),
             }

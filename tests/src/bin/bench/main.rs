@@ -1,8 +1,10 @@
-//! `cargo xtask bench`: how fast the swarm on this machine answers, how soon a visitor serves, what a hop costs, what the page weighs; `bench swarm`: how
-//! it bears many askers and volunteers who die.
+//! `cargo xtask bench`: how fast the swarm on this machine answers, how soon a visitor serves, what
+//! a hop costs, what the page weighs; `bench swarm`: how it bears many askers and volunteers who
+//! die.
 //!
-//! Everything is measured from outside on the programs as built, medians over several runs; nothing is asserted. The yardstick of every
-//! rate is the same answer computed by the same kernels in one process, so that a ratio shows what being a swarm costs.
+//! Everything is measured from outside on the programs as built, medians over several runs; nothing
+//! is asserted. The yardstick of every rate is the same answer computed by the same kernels in one
+//! process, so that a ratio shows what being a swarm costs.
 #![expect(clippy::print_stdout, reason = "a command-line program; printing is what it is for")]
 
 mod measure;

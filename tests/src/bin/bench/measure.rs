@@ -15,7 +15,8 @@ use e2e::swarm::Swarm;
 const PROMPT: &str = "Tell me a story about a fox and a lantern.";
 /// A visitor's patience: from the click to serving, on this machine with the weights beside it.
 const SERVING_AIM_MS: f64 = 3000.0;
-/// A hop on one machine, encoding and both event loops included; the bare echo of a data channel is about half of it.
+/// A hop on one machine, encoding and both event loops included; the bare echo of a data channel is
+/// about half of it.
 const HOP_AIM_MS: f64 = 1.0;
 /// Faster than anyone reads, on two shared cores.
 const NATIVES_AIM: f64 = 60.0;
@@ -39,14 +40,19 @@ pub(crate) async fn everything(runs: u32, max_tokens: u32) -> anyhow::Result<Vec
     for size in sizes::measure(&page()?)? {
         let name = format!("{} wasm with Brotli", size.name);
         measured.push(
-            Measured::new(&name, size.brotli_bytes as f64 / 1000.0, "KB").aiming_at(size.aim_bytes as f64 / 1000.0),
+            Measured::new(&name, size.brotli_bytes as f64 / 1000.0, "KB")
+                .aiming_at(size.aim_bytes as f64 / 1000.0),
         );
     }
     Ok(measured)
 }
 
 /// Returns the rate of one process without any network, which the others are compared with.
-async fn one_native(question: &Question, runs: u32, measured: &mut Vec<Measured>) -> anyhow::Result<f64> {
+async fn one_native(
+    question: &Question,
+    runs: u32,
+    measured: &mut Vec<Measured>,
+) -> anyhow::Result<f64> {
     eprintln!("one native node");
     let mut swarm = Swarm::start("bench-one-native").await?;
     swarm.add_native(&["--backend", "cpu"])?;
@@ -62,7 +68,12 @@ async fn one_native(question: &Question, runs: u32, measured: &mut Vec<Measured>
     Ok(alone)
 }
 
-async fn three_natives(question: &Question, runs: u32, alone: f64, measured: &mut Vec<Measured>) -> anyhow::Result<()> {
+async fn three_natives(
+    question: &Question,
+    runs: u32,
+    alone: f64,
+    measured: &mut Vec<Measured>,
+) -> anyhow::Result<()> {
     eprintln!("three native nodes");
     let mut swarm = Swarm::start("bench-three-natives").await?;
     for _ in 0..3 {
@@ -70,13 +81,22 @@ async fn three_natives(question: &Question, runs: u32, alone: f64, measured: &mu
     }
     swarm.serving(3).await?;
     let answers = ask(&swarm, question, runs).await?;
-    measured.push(Measured::new("three natives", rate(&answers), "tokens/s").against(alone).aiming_at(NATIVES_AIM));
+    measured.push(
+        Measured::new("three natives", rate(&answers), "tokens/s")
+            .against(alone)
+            .aiming_at(NATIVES_AIM),
+    );
     measured.push(first_token("three natives", &answers));
     measured.push(hop("three natives", &answers, &api::swarm(&swarm.url()).await?));
     Ok(())
 }
 
-async fn mixed(question: &Question, runs: u32, alone: f64, measured: &mut Vec<Measured>) -> anyhow::Result<()> {
+async fn mixed(
+    question: &Question,
+    runs: u32,
+    alone: f64,
+    measured: &mut Vec<Measured>,
+) -> anyhow::Result<()> {
     eprintln!("two browsers and a native node");
     let mut swarm = Swarm::start_with_page("bench-mixed").await?;
     swarm.add_native(&["--backend", "cpu"])?;
@@ -86,7 +106,9 @@ async fn mixed(question: &Question, runs: u32, alone: f64, measured: &mut Vec<Me
     swarm.serving(3).await?;
     let answers = ask(&swarm, question, runs).await?;
     let name = "two browsers and a native";
-    measured.push(Measured::new(name, rate(&answers), "tokens/s").against(alone).aiming_at(BROWSERS_AIM));
+    measured.push(
+        Measured::new(name, rate(&answers), "tokens/s").against(alone).aiming_at(BROWSERS_AIM),
+    );
     measured.push(first_token(name, &answers));
     measured.push(hop(name, &answers, &api::swarm(&swarm.url()).await?));
     drop(swarm);
@@ -96,11 +118,15 @@ async fn mixed(question: &Question, runs: u32, alone: f64, measured: &mut Vec<Me
     for _ in 0..runs {
         times.push(click_to_serving().await?);
     }
-    measured.push(Measured::new("click to serving, cold browser", median(&times), "ms").aiming_at(SERVING_AIM_MS));
+    measured.push(
+        Measured::new("click to serving, cold browser", median(&times), "ms")
+            .aiming_at(SERVING_AIM_MS),
+    );
     Ok(())
 }
 
-/// Milliseconds from the click until the page says that it serves; the driver's own way to and fro is in it.
+/// Milliseconds from the click until the page says that it serves; the driver's own way to and fro
+/// is in it.
 async fn click_to_serving() -> anyhow::Result<f64> {
     let mut swarm = Swarm::start_with_page("bench-click").await?;
     let url = swarm.url();
@@ -132,11 +158,14 @@ fn first_token(name: &str, answers: &[Answer]) -> Measured {
     Measured::new(&format!("{name}, route to first token"), median(&times), "ms")
 }
 
-/// What is left of a token's time when every stage's own is taken off, shared among the hops: one into each stage and one back.
+/// What is left of a token's time when every stage's own is taken off, shared among the hops: one
+/// into each stage and one back.
 fn hop(name: &str, answers: &[Answer], view: &SwarmView) -> Measured {
     let stages = answers.first().map(|answer| answer.stages.clone()).unwrap_or_default();
-    let computing: f64 =
-        stages.iter().filter_map(|stage| view.nodes.iter().find(|node| node.id == stage.node)?.ms_per_token_p50).sum();
+    let computing: f64 = stages
+        .iter()
+        .filter_map(|stage| view.nodes.iter().find(|node| node.id == stage.node)?.ms_per_token_p50)
+        .sum();
     let token_ms = 1000.0 / rate(answers).max(f64::MIN_POSITIVE);
     let hop_ms = (token_ms - computing).max(0.0) / (stages.len() as f64 + 1.0);
     Measured::new(&format!("{name}, one hop"), hop_ms, "ms").aiming_at(HOP_AIM_MS)

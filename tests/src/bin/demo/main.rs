@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: a swarm on this machine, one question, and the table of who computed what.
 //!
-//! It then stays up, so that anyone can open the page and join, until Ctrl-C; whatever it started ends with it.
+//! It then stays up, so that anyone can open the page and join, until Ctrl-C; whatever it started
+//! ends with it.
 #![expect(clippy::print_stdout, reason = "a command-line program; printing is what it is for")]
 
 mod options;
@@ -65,7 +66,9 @@ async fn demo(options: &Options) -> anyhow::Result<()> {
 async fn start(options: &Options) -> anyhow::Result<Swarm> {
     let browsers = options.browsers()?;
     if browsers < options.browsers {
-        eprintln!("no Chromium with chromedriver here, so no browsers take part; `cargo xtask setup` looks for them");
+        eprintln!(
+            "no Chromium with chromedriver here, so no browsers take part; `cargo xtask setup` looks for them"
+        );
     }
     if browsers + options.natives == 0 {
         bail!("nobody would take part; start at least one with --natives 1");

@@ -1,4 +1,5 @@
-//! Who computed what: the answer's stages, put together with what the server tells of each node and with the tally.
+//! Who computed what: the answer's stages, put together with what the server tells of each node and
+//! with the tally.
 
 use anyhow::Context as _;
 use e2e::api::{self, NodeView, SwarmView, TallyRow};
@@ -33,15 +34,19 @@ impl Report {
         let url = swarm.url();
         let tally = until("everyone who took part to be credited", async || {
             let tally = api::tally(&url).await?;
-            let all =
-                answer.stages.iter().all(|stage| tally.iter().any(|row| row.node == stage.node && row.receipts > 0));
+            let all = answer
+                .stages
+                .iter()
+                .all(|stage| tally.iter().any(|row| row.node == stage.node && row.receipts > 0));
             Ok(if all { Ok(tally) } else { Err(tally) })
         })
         .await?;
-        let rows = |view: &SwarmView, stage: &Stage| find(view, stage).map_or(0, |node| node.tokens);
+        let rows =
+            |view: &SwarmView, stage: &Stage| find(view, stage).map_or(0, |node| node.tokens);
         let after = until("everyone's counters", async || {
             let view = api::swarm(&url).await?;
-            let counted = answer.stages.iter().all(|stage| rows(&view, stage) > rows(before, stage));
+            let counted =
+                answer.stages.iter().all(|stage| rows(&view, stage) > rows(before, stage));
             Ok(if counted { Ok(view) } else { Err(view) })
         })
         .await?;
@@ -49,7 +54,8 @@ impl Report {
             .stages
             .iter()
             .map(|stage| {
-                let mut node = find(&after, stage).context("a node that took part has left")?.clone();
+                let mut node =
+                    find(&after, stage).context("a node that took part has left")?.clone();
                 node.tokens -= rows(before, stage);
                 Ok((stage.clone(), node))
             })
@@ -59,13 +65,18 @@ impl Report {
 
     /// One line a stage.
     pub(crate) fn table(&self) -> String {
-        let headings = ["stage", "node", "kind", "backend", "layers", "tokens", "ms a token", "credit (GMAC)"];
+        let headings =
+            ["stage", "node", "kind", "backend", "layers", "tokens", "ms a token", "credit (GMAC)"];
         let rows: Vec<Vec<String>> = self
             .stages
             .iter()
             .enumerate()
             .map(|(index, (stage, node))| {
-                let credit = self.tally.iter().find(|row| row.node == stage.node).map_or(0.0, |row| row.credit_gmac);
+                let credit = self
+                    .tally
+                    .iter()
+                    .find(|row| row.node == stage.node)
+                    .map_or(0.0, |row| row.credit_gmac);
                 vec![
                     (index + 1).to_string(),
                     node.name.clone(),

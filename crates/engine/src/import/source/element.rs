@@ -1,7 +1,7 @@
 //! How numbers are stored, and how they become `f32`.
 //!
-//! Formats of blocks are those of ggml, each read from its definition (`ggml-common.h`, `ggml-quants.c`); `q` are integers, `d` and `m`
-//! are F16 scales.
+//! Formats of blocks are those of ggml, each read from its definition (`ggml-common.h`,
+//! `ggml-quants.c`); `q` are integers, `d` and `m` are F16 scales.
 //!
 //! | format | values | bytes | value |
 //! |---|---|---|---|
@@ -62,7 +62,9 @@ impl Element {
         let mut values = Vec::with_capacity(blocks.len() * self.block());
         for block in blocks {
             match self {
-                Self::F32 => values.push(f32::from_le_bytes([block[0], block[1], block[2], block[3]])),
+                Self::F32 => {
+                    values.push(f32::from_le_bytes([block[0], block[1], block[2], block[3]]))
+                }
                 Self::F16 => values.push(f16(block)),
                 Self::BF16 => values.push(half::bf16::from_le_bytes([block[0], block[1]]).to_f32()),
                 Self::Q8_0 => {
@@ -102,7 +104,8 @@ fn q4_k(block: &[u8], values: &mut Vec<f32>) {
     }
 }
 
-/// Scale and minimum of one of eight parts: the first four are the low six bits of a byte each, the others four bits and two taken from above.
+/// Scale and minimum of one of eight parts: the first four are the low six bits of a byte each, the
+/// others four bits and two taken from above.
 fn six_bits(packed: &[u8], part: usize) -> (u8, u8) {
     if part < 4 {
         return (packed[part] & 63, packed[part + 4] & 63);
@@ -166,10 +169,14 @@ mod tests {
         let mut block = vec![0x88_u8; 18];
         block[2] = 0xf0;
         let values = decoded(Element::Q4_0, block, &[(0, 2.0)]);
-        assert_eq!((values.len(), values[0], values[16], values[1], values[17]), (32, -16.0, 14.0, 0.0, 0.0));
+        assert_eq!(
+            (values.len(), values[0], values[16], values[1], values[17]),
+            (32, -16.0, 14.0, 0.0, 0.0)
+        );
     }
 
-    /// Against the format written down a second time, as a formula for value `i` (ggml's `get_scale_min_k4` and `dequantize_row_q4_K`).
+    /// Against the format written down a second time, as a formula for value `i` (ggml's
+    /// `get_scale_min_k4` and `dequantize_row_q4_K`).
     #[test]
     fn four_bits_with_scales_and_minimums() {
         let bytes: Vec<u8> = (0..144_u32).map(|i| (i * 37 + 11).to_le_bytes()[0]).collect();

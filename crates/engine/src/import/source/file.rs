@@ -1,7 +1,8 @@
 //! A file of weights, of which exactly the wanted bytes are read.
 //!
-//! Not mapped into memory: that needs `unsafe`, and a file that shrinks under a map ends the process. Every range is compared with the
-//! file's length before anything is allocated, so a length that a header invents costs nothing.
+//! Not mapped into memory: that needs `unsafe`, and a file that shrinks under a map ends the
+//! process. Every range is compared with the file's length before anything is allocated, so a
+//! length that a header invents costs nothing.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -33,7 +34,11 @@ impl WeightsFile {
     /// Bytes in memory under a name, for tests and fuzzing.
     pub(super) fn from_bytes(name: &str, bytes: Vec<u8>) -> Self {
         let size_bytes = bytes.len() as u64;
-        Self { path: PathBuf::from(name), size_bytes, inner: Mutex::new(Box::new(io::Cursor::new(bytes))) }
+        Self {
+            path: PathBuf::from(name),
+            size_bytes,
+            inner: Mutex::new(Box::new(io::Cursor::new(bytes))),
+        }
     }
 
     /// Its length.
@@ -46,7 +51,9 @@ impl WeightsFile {
         let end = offset.checked_add(length as u64);
         if end.is_none_or(|end| end > self.size_bytes) {
             let got = self.size_bytes;
-            return Err(self.broken(&format!("{length} bytes at {offset} are wanted, the file has {got}")));
+            return Err(
+                self.broken(&format!("{length} bytes at {offset} are wanted, the file has {got}"))
+            );
         }
         let failed = |source| ImportError::File { path: self.path.clone(), source };
         let mut bytes = vec![0; length];
@@ -66,7 +73,10 @@ impl WeightsFile {
 
 impl std::fmt::Debug for WeightsFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WeightsFile").field("path", &self.path).field("size_bytes", &self.size_bytes).finish()
+        f.debug_struct("WeightsFile")
+            .field("path", &self.path)
+            .field("size_bytes", &self.size_bytes)
+            .finish()
     }
 }
 

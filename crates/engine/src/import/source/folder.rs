@@ -133,8 +133,15 @@ pub(super) fn open(folder: &Path) -> Result<Source, ImportError> {
         license: license(folder)?,
         shape,
         tokenizer: read(&folder.join("tokenizer.json"))?,
-        chat: Chat { template, specials: Specials { bos: text(tokenizer.bos_token), eos: text(tokenizer.eos_token) } },
-        end_tokens: generation.eos_token_id.or(config.eos_token_id).map(Tokens::list).unwrap_or_default(),
+        chat: Chat {
+            template,
+            specials: Specials { bos: text(tokenizer.bos_token), eos: text(tokenizer.eos_token) },
+        },
+        end_tokens: generation
+            .eos_token_id
+            .or(config.eos_token_id)
+            .map(Tokens::list)
+            .unwrap_or_default(),
         generation: Generation {
             do_sample: generation.do_sample,
             temperature: generation.temperature,
@@ -148,8 +155,9 @@ pub(super) fn open(folder: &Path) -> Result<Source, ImportError> {
 
 impl Config {
     fn shape(&self) -> Result<Shape, ImportError> {
-        let unsupported =
-            |what: String, supported: &str| Err(ImportError::Unsupported { what, supported: supported.to_owned() });
+        let unsupported = |what: String, supported: &str| {
+            Err(ImportError::Unsupported { what, supported: supported.to_owned() })
+        };
         let named = match self.architectures.as_slice() {
             [one] => one.as_str(),
             _ => "",
@@ -172,7 +180,10 @@ impl Config {
             return unsupported("partial_rotary_factor".to_owned(), "heads that are rotated whole");
         }
         if self.quantization_config.as_ref().is_some_and(|quantization| !quantization.is_null()) {
-            return unsupported("a quantized folder".to_owned(), "weights as F32, F16 or BF16, or a GGUF file");
+            return unsupported(
+                "a quantized folder".to_owned(),
+                "weights as F32, F16 or BF16, or a GGUF file",
+            );
         }
         if (self.attention_bias && architecture != "qwen2") || self.mlp_bias {
             return unsupported(
@@ -185,7 +196,8 @@ impl Config {
             return unsupported("a model without heads".to_owned(), "at least one attention head");
         }
         let head_dim = self.head_dim.unwrap_or(self.hidden_size / heads);
-        // Within the window a windowed model is a plain one, so its context ends there. Qwen names a window that it does not use.
+        // Within the window a windowed model is a plain one, so its context ends there. Qwen names
+        // a window that it does not use.
         let windowed = self.use_sliding_window.unwrap_or(architecture == "mistral");
         let window = self.sliding_window.filter(|_| windowed).unwrap_or(u32::MAX);
         Ok(Shape {
@@ -210,7 +222,8 @@ impl Config {
             Err(ImportError::Unsupported { what, supported })
         };
         let rope = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref());
-        let theta = rope.and_then(|rope| rope.rope_theta).or(self.rope_theta).unwrap_or(DEFAULT_THETA);
+        let theta =
+            rope.and_then(|rope| rope.rope_theta).or(self.rope_theta).unwrap_or(DEFAULT_THETA);
         let plain = rope::frequencies(theta, head_dim)?;
         let Some(rope) = rope else { return Ok(plain) };
         match rope.rope_type.as_deref() {
@@ -224,7 +237,9 @@ impl Config {
                     rope.original_max_position_embeddings.map(f64::from),
                 );
                 let (Some(factor), Some(low), Some(high), Some(original)) = numbers else {
-                    return unsupported("a llama3 RoPE that leaves out one of its numbers".to_owned());
+                    return unsupported(
+                        "a llama3 RoPE that leaves out one of its numbers".to_owned(),
+                    );
                 };
                 rope::llama3(plain, Llama3 { factor, low, high, original })
             }
@@ -241,7 +256,9 @@ impl Templates {
     fn usual(self) -> Option<String> {
         match self {
             Self::One(template) => Some(template),
-            Self::Several(all) => all.into_iter().find(|named| named.name == "default").map(|named| named.template),
+            Self::Several(all) => {
+                all.into_iter().find(|named| named.name == "default").map(|named| named.template)
+            }
         }
     }
 }
@@ -271,20 +288,24 @@ pub(in super::super) fn license(folder: &Path) -> Result<String, ImportError> {
 }
 
 /// The same, of a file that need not be there.
-pub(in super::super) fn optional_json<T: DeserializeOwned + Default>(path: &Path) -> Result<T, ImportError> {
+pub(in super::super) fn optional_json<T: DeserializeOwned + Default>(
+    path: &Path,
+) -> Result<T, ImportError> {
     if path.exists() { json(path) } else { Ok(T::default()) }
 }
 
 /// A JSON file.
 pub(in super::super) fn json<T: DeserializeOwned>(path: &Path) -> Result<T, ImportError> {
-    serde_json::from_slice(&read(path)?).map_err(|source| ImportError::Json { path: path.to_owned(), source })
+    serde_json::from_slice(&read(path)?)
+        .map_err(|source| ImportError::Json { path: path.to_owned(), source })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
     let failed = |source| ImportError::File { path: path.to_owned(), source };
     let length = fs::metadata(path).map_err(failed)?.len();
     if length > MAX_JSON_BYTES {
-        let source = std::io::Error::other(format!("{length} bytes, at most {MAX_JSON_BYTES} are read"));
+        let source =
+            std::io::Error::other(format!("{length} bytes, at most {MAX_JSON_BYTES} are read"));
         return Err(failed(source));
     }
     fs::read(path).map_err(failed)

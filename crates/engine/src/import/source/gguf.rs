@@ -1,8 +1,10 @@
 //! One GGUF file: metadata, a table of tensors, and their data.
 //!
-//! Read from its specification (ggml, `docs/gguf.md`), versions 2 and 3, little endian. Everything that a header says about itself (counts, lengths,
-//! offsets) is compared with the file's real length before memory is taken for it. Names become those of Hugging Face; rows of `llama`'s
-//! queries and keys come back in the order in which they were before llama.cpp's converter interleaved them.
+//! Read from its specification (ggml, `docs/gguf.md`), versions 2 and 3, little endian. Everything
+//! that a header says about itself (counts, lengths, offsets) is compared with the file's real
+//! length before memory is taken for it. Names become those of Hugging Face; rows of `llama`'s
+//! queries and keys come back in the order in which they were before llama.cpp's converter
+//! interleaved them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,7 +31,8 @@ const READ_AHEAD: u64 = 1 << 20;
 /// Llama's own, where the file says nothing.
 const DEFAULT_THETA: f64 = 10_000.0;
 /// What ends an answer, whatever the file names as its end: llama.cpp stops at these too.
-const ENDS_OF_TURN: [&str; 5] = ["<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>", "<|end|>"];
+const ENDS_OF_TURN: [&str; 5] =
+    ["<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>", "<|end|>"];
 
 /// A value of the metadata.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,7 +77,10 @@ pub(super) fn read(file: WeightsFile, name: String) -> Result<Source, ImportErro
     let known = ["llama", "qwen2", "qwen3"];
     let Some(architecture) = known.into_iter().find(|known| *known == architecture) else {
         let what = format!("architecture {:?}", architecture.chars().take(64).collect::<String>());
-        return Err(ImportError::Unsupported { what, supported: format!("{} in GGUF files", known.join(", ")) });
+        return Err(ImportError::Unsupported {
+            what,
+            supported: format!("{} in GGUF files", known.join(", ")),
+        });
     };
     let tensors = tensors(file, &listed, data, alignment, &metadata, architecture)?;
     let shape = shape(&metadata, architecture, &tensors)?;
@@ -85,40 +91,50 @@ pub(super) fn read(file: WeightsFile, name: String) -> Result<Source, ImportErro
     };
     let (bos, eos) = (token("bos")?, token("eos")?);
     let mut end_tokens: Vec<u32> = eos.into_iter().chain(token("eot")?).collect();
-    end_tokens.extend(
-        (0..).zip(&vocabulary.tokens).filter_map(|(id, text)| {
-            (vocabulary.is_control(id) && ENDS_OF_TURN.contains(&text.as_str())).then_some(id)
-        }),
-    );
+    end_tokens.extend((0..).zip(&vocabulary.tokens).filter_map(|(id, text)| {
+        (vocabulary.is_control(id) && ENDS_OF_TURN.contains(&text.as_str())).then_some(id)
+    }));
     end_tokens.sort_unstable();
     end_tokens.dedup();
-    let text = |id: Option<u32>| id.and_then(|id| vocabulary.tokens.get(id as usize)).cloned().unwrap_or_default();
+    let text = |id: Option<u32>| {
+        id.and_then(|id| vocabulary.tokens.get(id as usize)).cloned().unwrap_or_default()
+    };
     let specials = Specials { bos: text(bos), eos: text(eos) };
     Ok(Source {
         name,
         license: metadata.text("general.license").unwrap_or("unknown").chars().take(200).collect(),
         shape,
         tokenizer: gguf_tokenizer::to_json(&vocabulary)?,
-        chat: Chat { template: metadata.text("tokenizer.chat_template").map(str::to_owned), specials },
+        chat: Chat {
+            template: metadata.text("tokenizer.chat_template").map(str::to_owned),
+            specials,
+        },
         end_tokens,
         generation: Generation::default(),
         tensors,
     })
 }
 
-fn shape(metadata: &Metadata, architecture: &'static str, tensors: &Tensors) -> Result<Shape, ImportError> {
+fn shape(
+    metadata: &Metadata,
+    architecture: &'static str,
+    tensors: &Tensors,
+) -> Result<Shape, ImportError> {
     let key = |name: &str| format!("{architecture}.{name}");
     let needed = |name: &str| {
         metadata
             .integer(&key(name))?
             .ok_or_else(|| ImportError::Weights(format!("the file does not say {}", key(name))))
     };
-    let unsupported =
-        |what: String, supported: &str| Err(ImportError::Unsupported { what, supported: supported.to_owned() });
+    let unsupported = |what: String, supported: &str| {
+        Err(ImportError::Unsupported { what, supported: supported.to_owned() })
+    };
     if metadata.integer(&key("expert_count"))?.unwrap_or(0) > 0 {
         return unsupported("a mixture of experts".to_owned(), "one MLP a layer");
     }
-    if let Some(scaling) = metadata.text(&key("rope.scaling.type")).filter(|scaling| *scaling != "none") {
+    if let Some(scaling) =
+        metadata.text(&key("rope.scaling.type")).filter(|scaling| *scaling != "none")
+    {
         return unsupported(format!("rope scaling {scaling:?}"), "plain RoPE, and Llama 3's");
     }
     let (heads, d_model) = (needed("attention.head_count")?, needed("embedding_length")?);
@@ -137,10 +153,17 @@ fn shape(metadata: &Metadata, architecture: &'static str, tensors: &Tensors) -> 
     let theta = metadata.float(&key("rope.freq_base")).unwrap_or(DEFAULT_THETA);
     let mut frequencies = rope::frequencies(theta, head_dim)?;
     if let Some(factors) = tensors.shape("rope_freqs.weight").map(<[usize]>::to_vec) {
-        let factors = tensors.rows("rope_freqs.weight", &factors, 0..factors.first().copied().unwrap_or(0))?;
+        let factors = tensors.rows(
+            "rope_freqs.weight",
+            &factors,
+            0..factors.first().copied().unwrap_or(0),
+        )?;
         frequencies = rope::divided(frequencies, &factors)?;
     }
-    let rows = tensors.shape("model.embed_tokens.weight").and_then(|shape| shape.first().copied()).unwrap_or(0);
+    let rows = tensors
+        .shape("model.embed_tokens.weight")
+        .and_then(|shape| shape.first().copied())
+        .unwrap_or(0);
     Ok(Shape {
         architecture,
         layers: needed("block_count")?,
@@ -150,8 +173,12 @@ fn shape(metadata: &Metadata, architecture: &'static str, tensors: &Tensors) -> 
         kv_heads: metadata.integer(&key("attention.head_count_kv"))?.unwrap_or(heads),
         head_dim,
         vocab: u32::try_from(rows).unwrap_or(u32::MAX),
-        max_positions: needed("context_length")?
-            .min(metadata.integer(&key("attention.sliding_window"))?.filter(|w| *w > 0).unwrap_or(u32::MAX)),
+        max_positions: needed("context_length")?.min(
+            metadata
+                .integer(&key("attention.sliding_window"))?
+                .filter(|w| *w > 0)
+                .unwrap_or(u32::MAX),
+        ),
         eps: metadata.float(&key("attention.layer_norm_rms_epsilon")).unwrap_or(1e-5),
         frequencies,
         tied: !tensors.has("lm_head.weight"),
@@ -166,16 +193,23 @@ fn tensors(
     metadata: &Metadata,
     architecture: &str,
 ) -> Result<Tensors, ImportError> {
-    let heads = metadata.integer(&format!("{architecture}.attention.head_count"))?.unwrap_or(0) as usize;
-    let kv_heads = metadata.integer(&format!("{architecture}.attention.head_count_kv"))?.map_or(heads, |h| h as usize);
+    let heads =
+        metadata.integer(&format!("{architecture}.attention.head_count"))?.unwrap_or(0) as usize;
+    let kv_heads = metadata
+        .integer(&format!("{architecture}.attention.head_count_kv"))?
+        .map_or(heads, |h| h as usize);
     let end_of_file = file.size_bytes();
     let mut tensors = Tensors::new(vec![file]);
     let mut ranges = Vec::with_capacity(listed.len());
     for tensor in listed {
         let problem = |problem: &str| tensor_error(&tensor.name, problem);
         let element = element(tensor.kind).map_err(|what| problem(&what))?;
-        let shape: Vec<usize> =
-            tensor.sizes.iter().rev().map(|size| usize::try_from(*size).unwrap_or(usize::MAX)).collect();
+        let shape: Vec<usize> = tensor
+            .sizes
+            .iter()
+            .rev()
+            .map(|size| usize::try_from(*size).unwrap_or(usize::MAX))
+            .collect();
         let name = hugging_face_name(&tensor.name);
         let interleaved = match name.rsplit_once(".self_attn.") {
             Some((_, "q_proj.weight")) if architecture == "llama" => Some(heads),
@@ -183,17 +217,23 @@ fn tensors(
             _ => None,
         };
         let rows = shape.first().copied().unwrap_or(0);
-        if interleaved.is_some_and(|heads| heads == 0 || rows == 0 || !rows.is_multiple_of(2 * heads)) {
+        if interleaved
+            .is_some_and(|heads| heads == 0 || rows == 0 || !rows.is_multiple_of(2 * heads))
+        {
             return Err(problem(&format!("{rows} rows are no whole heads")));
         }
-        let offset = data.checked_add(tensor.offset).filter(|_| tensor.offset.is_multiple_of(alignment));
         let offset =
-            offset.ok_or_else(|| problem(&format!("starts at {}, not at a multiple of {alignment}", tensor.offset)))?;
+            data.checked_add(tensor.offset).filter(|_| tensor.offset.is_multiple_of(alignment));
+        let offset = offset.ok_or_else(|| {
+            problem(&format!("starts at {}, not at a multiple of {alignment}", tensor.offset))
+        })?;
         let stored = Stored { file: 0, offset, shape, element, interleaved_heads: interleaved };
-        let size = stored.size_bytes().ok_or_else(|| problem("has a shape that no file can hold"))?;
+        let size =
+            stored.size_bytes().ok_or_else(|| problem("has a shape that no file can hold"))?;
         let end = offset.checked_add(size).filter(|end| *end <= end_of_file);
-        let end =
-            end.ok_or_else(|| problem(&format!("{size} bytes at {offset} are wanted, the file has {end_of_file}")))?;
+        let end = end.ok_or_else(|| {
+            problem(&format!("{size} bytes at {offset} are wanted, the file has {end_of_file}"))
+        })?;
         ranges.push((offset, end, &tensor.name));
         tensors.add(name, stored)?;
     }
@@ -213,7 +253,9 @@ fn element(kind: u32) -> Result<Element, String> {
         12 => Ok(Element::Q4_K),
         14 => Ok(Element::Q6_K),
         30 => Ok(Element::BF16),
-        other => Err(format!("ggml type {other} is not supported; supported: F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q6_K")),
+        other => Err(format!(
+            "ggml type {other} is not supported; supported: F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q6_K"
+        )),
     }
 }
 
@@ -229,7 +271,9 @@ fn hugging_face_name(name: &str) -> String {
         return whole.to_owned();
     }
     let parts = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
-    let Some((layer, (part, kind))) = parts.and_then(|(layer, rest)| Some((layer, rest.rsplit_once('.')?))) else {
+    let Some((layer, (part, kind))) =
+        parts.and_then(|(layer, rest)| Some((layer, rest.rsplit_once('.')?)))
+    else {
         return name.to_owned();
     };
     let part = match part {
@@ -254,7 +298,9 @@ impl Metadata {
     pub(super) fn integer(&self, key: &str) -> Result<Option<u32>, ImportError> {
         match self.0.get(key) {
             None => Ok(None),
-            Some(Value::Integer(value)) if u32::try_from(*value).is_ok() => Ok(u32::try_from(*value).ok()),
+            Some(Value::Integer(value)) if u32::try_from(*value).is_ok() => {
+                Ok(u32::try_from(*value).ok())
+            }
             Some(_) => Err(ImportError::Weights(format!("{key} is not a count"))),
         }
     }
@@ -308,7 +354,9 @@ fn header(file: &WeightsFile) -> Result<(Metadata, Vec<Listed>, u64), ImportErro
     let (tensors, entries) = (bytes.u64()?, bytes.u64()?);
     if tensors > MAX_TENSORS as u64 || entries > MAX_ENTRIES {
         let limits = format!("at most {MAX_TENSORS} and {MAX_ENTRIES} are read");
-        return Err(file.broken(&format!("{tensors} tensors and {entries} entries of metadata, {limits}")));
+        return Err(
+            file.broken(&format!("{tensors} tensors and {entries} entries of metadata, {limits}"))
+        );
     }
     let mut metadata = Metadata::default();
     for _ in 0..entries {
@@ -324,7 +372,10 @@ fn header(file: &WeightsFile) -> Result<(Metadata, Vec<Listed>, u64), ImportErro
         let name = bytes.text(MAX_NAME_BYTES as u64)?;
         let dimensions = bytes.u32()?;
         if dimensions as usize > MAX_DIMENSIONS {
-            return Err(tensor_error(&name, &format!("{dimensions} dimensions, at most {MAX_DIMENSIONS} are read")));
+            return Err(tensor_error(
+                &name,
+                &format!("{dimensions} dimensions, at most {MAX_DIMENSIONS} are read"),
+            ));
         }
         let sizes = (0..dimensions).map(|_| bytes.u64()).collect::<Result<Vec<_>, _>>()?;
         listed.push(Listed { name, sizes, kind: bytes.u32()?, offset: bytes.u64()? });
@@ -346,12 +397,16 @@ impl Bytes<'_> {
         let end = self.at.saturating_add(length);
         if end > self.file.size_bytes() || end > MAX_HEADER_BYTES {
             let (at, size) = (self.at, self.file.size_bytes());
-            let limit = format!("the file has {size}, and a header of at most {MAX_HEADER_BYTES} is read");
-            return Err(self.file.broken(&format!("the header wants {length} bytes at {at}; {limit}")));
+            let limit =
+                format!("the file has {size}, and a header of at most {MAX_HEADER_BYTES} is read");
+            return Err(self
+                .file
+                .broken(&format!("the header wants {length} bytes at {at}; {limit}")));
         }
         if end > self.start + self.buffer.len() as u64 {
             let length = length.max(READ_AHEAD).min(self.file.size_bytes() - self.at);
-            self.buffer = self.file.read_at(self.at, usize::try_from(length).unwrap_or(usize::MAX))?;
+            self.buffer =
+                self.file.read_at(self.at, usize::try_from(length).unwrap_or(usize::MAX))?;
             self.start = self.at;
         }
         let from = usize::try_from(self.at - self.start).unwrap_or(usize::MAX);
@@ -377,11 +432,14 @@ impl Bytes<'_> {
     fn text(&mut self, limit: u64) -> Result<String, ImportError> {
         let length = self.u64()?;
         if length > limit {
-            return Err(self.file.broken(&format!("a text of {length} bytes, at most {limit} are read")));
+            return Err(self
+                .file
+                .broken(&format!("a text of {length} bytes, at most {limit} are read")));
         }
         let at = self.at;
         let bytes = self.take(length)?.to_vec();
-        String::from_utf8(bytes).map_err(|_| self.file.broken(&format!("the text at {at} is not UTF-8")))
+        String::from_utf8(bytes)
+            .map_err(|_| self.file.broken(&format!("the text at {at} is not UTF-8")))
     }
 
     fn value(&mut self, kind: u32) -> Result<Value, ImportError> {
@@ -419,7 +477,9 @@ impl Bytes<'_> {
             10 => Value::Integer(i64::try_from(self.u64()?).unwrap_or(i64::MAX)),
             11 => Value::Integer(i64::from_le_bytes(self.array()?)),
             12 => Value::Float(f64::from_le_bytes(self.array()?)),
-            other => return Err(self.file.broken(&format!("metadata of the unknown kind {other}"))),
+            other => {
+                return Err(self.file.broken(&format!("metadata of the unknown kind {other}")));
+            }
         })
     }
 }

@@ -1,8 +1,9 @@
 //! The vocabulary inside a GGUF file, as the `tokenizer.json` it was made from.
 //!
-//! Two families: `gpt2`, byte-level BPE with merges, cut up by a pattern that the file names (`tokenizer.ggml.pre`); and `llama`, a
-//! `SentencePiece` vocabulary with scores, whose merges follow from the scores: of all pairs of tokens that make a token, the one with the
-//! highest score is merged first.
+//! Two families: `gpt2`, byte-level BPE with merges, cut up by a pattern that the file names
+//! (`tokenizer.ggml.pre`); and `llama`, a `SentencePiece` vocabulary with scores, whose merges
+//! follow from the scores: of all pairs of tokens that make a token, the one with the highest score
+//! is merged first.
 
 use std::collections::HashMap;
 
@@ -20,8 +21,7 @@ const SPACE: &str = "\u{2581}";
 /// How Llama 3 cuts text up.
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// Qwen 2: digits one by one.
-const QWEN2: &str =
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// A vocabulary as the file has it.
 #[derive(Debug, Default)]
@@ -39,7 +39,9 @@ impl Vocabulary {
     pub(super) fn read(metadata: &Metadata) -> Result<Self, ImportError> {
         let tokens = metadata.texts("tokenizer.ggml.tokens").unwrap_or_default().to_vec();
         if tokens.is_empty() {
-            return Err(ImportError::Weights("the file has no vocabulary (tokenizer.ggml.tokens)".to_owned()));
+            return Err(ImportError::Weights(
+                "the file has no vocabulary (tokenizer.ggml.tokens)".to_owned(),
+            ));
         }
         let numbers = |key: &str| metadata.numbers(key).unwrap_or_default().to_vec();
         #[expect(
@@ -47,11 +49,15 @@ impl Vocabulary {
             clippy::cast_sign_loss,
             reason = "kinds are 1 to 6; a float saturates"
         )]
-        let kinds: Vec<u32> = numbers("tokenizer.ggml.token_type").iter().map(|kind| *kind as u32).collect();
+        let kinds: Vec<u32> =
+            numbers("tokenizer.ggml.token_type").iter().map(|kind| *kind as u32).collect();
         let scores = numbers("tokenizer.ggml.scores");
         for (key, length) in [("token_type", kinds.len()), ("scores", scores.len())] {
             if length != 0 && length != tokens.len() {
-                let words = format!("tokenizer.ggml.{key} has {length} entries for {} tokens", tokens.len());
+                let words = format!(
+                    "tokenizer.ggml.{key} has {length} entries for {} tokens",
+                    tokens.len()
+                );
                 return Err(ImportError::Weights(words));
             }
         }
@@ -79,7 +85,8 @@ pub(super) fn to_json(vocabulary: &Vocabulary) -> Result<Vec<u8>, ImportError> {
         "llama" => sentence_piece(vocabulary),
         other => return Err(unsupported("tokenizer model", other, "gpt2, llama")),
     };
-    serde_json::to_vec(&json).map_err(|source| ImportError::Json { path: "tokenizer.json".into(), source })
+    serde_json::to_vec(&json)
+        .map_err(|source| ImportError::Json { path: "tokenizer.json".into(), source })
 }
 
 fn byte_level(vocabulary: &Vocabulary) -> Result<Value, ImportError> {
@@ -96,7 +103,13 @@ fn byte_level(vocabulary: &Vocabulary) -> Result<Value, ImportError> {
             let digits = json!({"type": "Digits", "individual_digits": true});
             (Value::Null, json!({"type": "Sequence", "pretokenizers": [digits, bytes(true)]}))
         }
-        other => return Err(unsupported("tokenizer", other, "default, gpt-2, llama-bpe, qwen2, smollm")),
+        other => {
+            return Err(unsupported(
+                "tokenizer",
+                other,
+                "default, gpt-2, llama-bpe, qwen2, smollm",
+            ));
+        }
     };
     let ignore_merges = matches!(vocabulary.pre.as_str(), "llama-bpe" | "llama3" | "llama-v3");
     let model = json!({
@@ -121,14 +134,24 @@ fn sentence_piece(vocabulary: &Vocabulary) -> Value {
     if vocabulary.add_space_prefix {
         decoders.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
     }
-    let unknown = vocabulary.kinds.iter().position(|kind| *kind == UNKNOWN).and_then(|id| vocabulary.tokens.get(id));
+    let unknown = vocabulary
+        .kinds
+        .iter()
+        .position(|kind| *kind == UNKNOWN)
+        .and_then(|id| vocabulary.tokens.get(id));
     let model = json!({
         "type": "BPE", "dropout": null, "unk_token": unknown, "continuing_subword_prefix": null, "end_of_word_suffix": null,
         "fuse_unk": true, "byte_fallback": true, "ignore_merges": false,
         "vocab": ids(vocabulary), "merges": merges_of_scores(vocabulary),
     });
     let normalizer = json!({"type": "Sequence", "normalizers": normalizers});
-    whole(vocabulary, normalizer, Value::Null, json!({"type": "Sequence", "decoders": decoders}), model)
+    whole(
+        vocabulary,
+        normalizer,
+        Value::Null,
+        json!({"type": "Sequence", "decoders": decoders}),
+        model,
+    )
 }
 
 /// Pairs `a b` whose joining is a token, the token of the highest score first.
@@ -157,7 +180,13 @@ fn ids(vocabulary: &Vocabulary) -> Map<String, Value> {
     vocabulary.tokens.iter().enumerate().map(|(id, text)| (text.clone(), json!(id))).collect()
 }
 
-fn whole(vocabulary: &Vocabulary, normalizer: Value, pre_tokenizer: Value, decoder: Value, model: Value) -> Value {
+fn whole(
+    vocabulary: &Vocabulary,
+    normalizer: Value,
+    pre_tokenizer: Value,
+    decoder: Value,
+    model: Value,
+) -> Value {
     let added: Vec<Value> = vocabulary
         .tokens
         .iter()
@@ -186,7 +215,15 @@ mod tests {
 
     #[test]
     fn merges_follow_from_scores() {
-        let scored = [("a", -1.0), ("b", -2.0), ("c", -3.0), ("ab", -5.0), ("bc", -4.0), ("abc", -6.0), ("d e", 0.0)];
+        let scored = [
+            ("a", -1.0),
+            ("b", -2.0),
+            ("c", -3.0),
+            ("ab", -5.0),
+            ("bc", -4.0),
+            ("abc", -6.0),
+            ("d e", 0.0),
+        ];
         let vocabulary = Vocabulary {
             tokens: scored.iter().map(|(text, _)| (*text).to_owned()).collect(),
             scores: scored.iter().map(|(_, score)| *score).collect(),
@@ -200,9 +237,14 @@ mod tests {
     fn a_sentence_piece_vocabulary_reads_and_speaks() {
         let kinds = [("<unk>", UNKNOWN), ("<s>", CONTROL), ("</s>", CONTROL)];
         let bytes = (0..=255_u32).map(|byte| (format!("<0x{byte:02X}>"), 6));
-        let pieces = ["\u{2581}", "h", "i", "\u{2581}h", "hi", "\u{2581}hi"].map(|text| (text.to_owned(), 1));
-        let all: Vec<(String, u32)> =
-            kinds.map(|(text, kind)| (text.to_owned(), kind)).into_iter().chain(bytes).chain(pieces).collect();
+        let pieces = ["\u{2581}", "h", "i", "\u{2581}h", "hi", "\u{2581}hi"]
+            .map(|text| (text.to_owned(), 1));
+        let all: Vec<(String, u32)> = kinds
+            .map(|(text, kind)| (text.to_owned(), kind))
+            .into_iter()
+            .chain(bytes)
+            .chain(pieces)
+            .collect();
         let vocabulary = Vocabulary {
             model: "llama".to_owned(),
             scores: (0..all.len()).map(|id| -(id as f64)).collect(),
@@ -220,8 +262,14 @@ mod tests {
 
     #[test]
     fn an_unknown_tokenizer_is_named() {
-        for (model, pre, named) in [("bert", "", "tokenizer model \"bert\""), ("gpt2", "new", "tokenizer \"new\"")] {
-            let vocabulary = Vocabulary { model: model.to_owned(), pre: pre.to_owned(), ..Vocabulary::default() };
+        for (model, pre, named) in
+            [("bert", "", "tokenizer model \"bert\""), ("gpt2", "new", "tokenizer \"new\"")]
+        {
+            let vocabulary = Vocabulary {
+                model: model.to_owned(),
+                pre: pre.to_owned(),
+                ..Vocabulary::default()
+            };
             let words = to_json(&vocabulary).unwrap_err().to_string();
             assert!(words.contains(named) && words.contains("supported: "), "{words}");
         }

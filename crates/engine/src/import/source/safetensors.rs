@@ -1,8 +1,9 @@
 //! `model.safetensors`, whole or in shards that `model.safetensors.index.json` lists.
 //!
-//! A file is eight bytes with the header's length, the header in JSON, and the data. The header is parsed and checked by the
-//! `safetensors` crate (offsets follow each other without holes or overlaps, lengths are what shapes need); what it cannot know without the
-//! whole file, that the data is all there, is checked here. Only the header is held in memory.
+//! A file is eight bytes with the header's length, the header in JSON, and the data. The header is
+//! parsed and checked by the `safetensors` crate (offsets follow each other without holes or
+//! overlaps, lengths are what shapes need); what it cannot know without the whole file, that the
+//! data is all there, is checked here. Only the header is held in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -42,12 +43,16 @@ pub(in super::super) fn open(folder: &Path) -> Result<Tensors, ImportError> {
     let Index { weight_map } = json(&index)?;
     let shards: BTreeSet<&String> = weight_map.values().collect();
     if shards.is_empty() || shards.len() > MAX_SHARDS {
-        return Err(ImportError::Weights(format!("{INDEX}: {} shards, 1 to {MAX_SHARDS} are read", shards.len())));
+        return Err(ImportError::Weights(format!(
+            "{INDEX}: {} shards, 1 to {MAX_SHARDS} are read",
+            shards.len()
+        )));
     }
     let mut files = Vec::new();
     for shard in &shards {
         // A name with a folder in it could point outside of this one.
-        let plain = shard.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+        let plain =
+            shard.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
         if !plain || !shard.ends_with(".safetensors") {
             let shard: String = shard.chars().take(MAX_NAME_BYTES).collect();
             return Err(ImportError::Weights(format!("{INDEX}: {shard:?} is not a shard's name")));
@@ -70,7 +75,8 @@ pub(super) fn read(files: Vec<WeightsFile>) -> Result<Tensors, ImportError> {
         for (name, info) in metadata.tensors() {
             if name.len() > MAX_NAME_BYTES || info.shape.len() > MAX_DIMENSIONS {
                 let (bytes, dimensions) = (name.len(), info.shape.len());
-                let problem = format!("a tensor with a name of {bytes} bytes and {dimensions} dimensions");
+                let problem =
+                    format!("a tensor with a name of {bytes} bytes and {dimensions} dimensions");
                 return Err(ImportError::Weights(problem));
             }
             let element = match info.dtype {
@@ -81,7 +87,13 @@ pub(super) fn read(files: Vec<WeightsFile>) -> Result<Tensors, ImportError> {
                 _ => continue,
             };
             let offset = start + info.data_offsets.0 as u64;
-            let stored = Stored { file, offset, shape: info.shape.clone(), element, interleaved_heads: None };
+            let stored = Stored {
+                file,
+                offset,
+                shape: info.shape.clone(),
+                element,
+                interleaved_heads: None,
+            };
             tensors.add(name, stored)?;
         }
     }
@@ -93,11 +105,13 @@ fn header(file: &WeightsFile) -> Result<(u64, Metadata), ImportError> {
     let length = file.read_at(0, LENGTH_BYTES)?;
     let length = length.try_into().map(u64::from_le_bytes).unwrap_or(u64::MAX);
     if length > MAX_HEADER_BYTES {
-        return Err(file.broken(&format!("a header of {length} bytes, at most {MAX_HEADER_BYTES} are read")));
+        return Err(file
+            .broken(&format!("a header of {length} bytes, at most {MAX_HEADER_BYTES} are read")));
     }
     let start = LENGTH_BYTES as u64 + length;
     let bytes = file.read_at(LENGTH_BYTES as u64, usize::try_from(length).unwrap_or(usize::MAX))?;
-    let metadata: Metadata = serde_json::from_slice(&bytes).map_err(|error| file.broken(&error.to_string()))?;
+    let metadata: Metadata =
+        serde_json::from_slice(&bytes).map_err(|error| file.broken(&error.to_string()))?;
     let expected = start.checked_add(metadata.data_len() as u64);
     if expected != Some(file.size_bytes()) {
         let (expected, got) = (expected.unwrap_or(u64::MAX), file.size_bytes());

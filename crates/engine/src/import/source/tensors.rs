@@ -1,7 +1,7 @@
 //! Where every tensor lies, by its Hugging Face name, and its rows as `f32`.
 //!
-//! Both readers fill this table once, with every length, offset and product checked, so that what is asked for later can only be
-//! missing, of another shape, or hold numbers that are none.
+//! Both readers fill this table once, with every length, offset and product checked, so that what
+//! is asked for later can only be missing, of another shape, or hold numbers that are none.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -37,14 +37,16 @@ pub(super) struct Stored {
     pub(super) shape: Vec<usize>,
     /// How its numbers are stored.
     pub(super) element: Element,
-    /// Heads whose rows alternate between the two halves, as llama.cpp stores them for its kind of rotation.
+    /// Heads whose rows alternate between the two halves, as llama.cpp stores them for its kind of
+    /// rotation.
     pub(super) interleaved_heads: Option<usize>,
 }
 
 impl Stored {
     /// Its length; none if it is too long to say, or its rows are no whole blocks.
     pub(super) fn size_bytes(&self) -> Option<u64> {
-        let values = self.shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size))?;
+        let values =
+            self.shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size))?;
         let in_row = self.shape.last().copied().unwrap_or(1);
         if !in_row.is_multiple_of(self.element.block()) {
             return None;
@@ -89,10 +91,18 @@ impl Tensors {
     }
 
     /// Rows of a tensor, row-major; a row is all but the outermost dimension.
-    pub(super) fn rows(&self, name: &str, shape: &[usize], rows: Range<usize>) -> Result<Vec<f32>, ImportError> {
+    pub(super) fn rows(
+        &self,
+        name: &str,
+        shape: &[usize],
+        rows: Range<usize>,
+    ) -> Result<Vec<f32>, ImportError> {
         let stored = self.stored.get(name).ok_or_else(|| tensor_error(name, "missing"))?;
         if stored.shape != shape {
-            return Err(tensor_error(name, &format!("shape {:?}, expected {shape:?}", stored.shape)));
+            return Err(tensor_error(
+                name,
+                &format!("shape {:?}, expected {shape:?}", stored.shape),
+            ));
         }
         let all = shape.first().copied().unwrap_or(1);
         if rows.start > rows.end || rows.end > all {
@@ -101,7 +111,8 @@ impl Tensors {
         let Some(heads) = stored.interleaved_heads else { return self.read(name, stored, &rows) };
         // Whole heads are read, put in order, and cut to what was asked for.
         let in_head = all / heads;
-        let (first, last) = (rows.start / in_head * in_head, rows.end.next_multiple_of(in_head).min(all));
+        let (first, last) =
+            (rows.start / in_head * in_head, rows.end.next_multiple_of(in_head).min(all));
         let interleaved = self.read(name, stored, &(first..last))?;
         let columns = interleaved.len() / (last - first).max(1);
         let mut values = Vec::with_capacity(rows.len() * columns);
@@ -112,10 +123,17 @@ impl Tensors {
         Ok(values)
     }
 
-    /// A tensor, or as many of its first rows as `shape` has: models are not obliged to use all that their files hold.
-    pub(in super::super) fn first_rows(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ImportError> {
+    /// A tensor, or as many of its first rows as `shape` has: models are not obliged to use all
+    /// that their files hold.
+    pub(in super::super) fn first_rows(
+        &self,
+        name: &str,
+        shape: &[usize],
+    ) -> Result<Vec<f32>, ImportError> {
         let mut stored = self.shape(name).unwrap_or_default().to_vec();
-        if let (Some(all), Some(wanted), true) = (stored.first_mut(), shape.first(), shape.len() > 1) {
+        if let (Some(all), Some(wanted), true) =
+            (stored.first_mut(), shape.first(), shape.len() > 1)
+        {
             *all = (*all).min(*wanted);
         }
         if stored != shape {
@@ -138,7 +156,12 @@ impl Tensors {
         Ok(())
     }
 
-    fn read(&self, name: &str, stored: &Stored, rows: &Range<usize>) -> Result<Vec<f32>, ImportError> {
+    fn read(
+        &self,
+        name: &str,
+        stored: &Stored,
+        rows: &Range<usize>,
+    ) -> Result<Vec<f32>, ImportError> {
         let all: usize = stored.shape.iter().product();
         let columns = all / stored.shape.first().copied().unwrap_or(1).max(1);
         let bytes_of = |values| {
@@ -156,7 +179,8 @@ impl Tensors {
     }
 }
 
-/// Where llama.cpp stores row `row` of a head: its converter reshapes `[heads, 2, half]` to `[heads, half, 2]`.
+/// Where llama.cpp stores row `row` of a head: its converter reshapes `[heads, 2, half]` to
+/// `[heads, half, 2]`.
 fn interleaved_row(row: usize, in_head: usize) -> usize {
     let half = in_head / 2;
     row % half * 2 + row / half
@@ -170,12 +194,19 @@ pub(super) fn tensor_error(name: &str, problem: &str) -> ImportError {
 mod tests {
     use super::*;
 
-    /// `[8, 2]`, two heads of four rows; row `r` holds `r, r + 0.5`, stored in the order of `order`.
+    /// `[8, 2]`, two heads of four rows; row `r` holds `r, r + 0.5`, stored in the order of
+    /// `order`.
     fn tensors(order: [usize; 8], interleaved_heads: Option<usize>) -> Tensors {
         let values = order.iter().flat_map(|row| [*row as f32, *row as f32 + 0.5]);
         let bytes = values.flat_map(f32::to_le_bytes).collect();
         let mut tensors = Tensors::new(vec![WeightsFile::from_bytes("weights", bytes)]);
-        let stored = Stored { file: 0, offset: 0, shape: vec![8, 2], element: Element::F32, interleaved_heads };
+        let stored = Stored {
+            file: 0,
+            offset: 0,
+            shape: vec![8, 2],
+            element: Element::F32,
+            interleaved_heads,
+        };
         tensors.add("q".to_owned(), stored).unwrap();
         tensors
     }

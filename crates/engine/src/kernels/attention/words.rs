@@ -1,8 +1,10 @@
-//! Attention in 32-bit words, as `docs/numerics.md` cuts its sums: equal to [`super::reference()`], faster on every processor.
+//! Attention in 32-bit words, as `docs/numerics.md` cuts its sums: equal to [`super::reference()`],
+//! faster on every processor.
 //!
-//! A score is `Σ hi·k + ((Σ lo·k) >> 7)` with `q = 128·hi + lo`, products of `i16` that are added in `i32`; a sum of weighted values is
-//! kept as `Σ (p·v >> 16)` and `Σ (p·v & 0xffff)`. There are no intrinsics here: the loops are plain enough for a compiler to see. Values
-//! are summed up a few places of the head at a time, whose sums stay in registers while all positions pass.
+//! A score is `Σ hi·k + ((Σ lo·k) >> 7)` with `q = 128·hi + lo`, products of `i16` that are added
+//! in `i32`; a sum of weighted values is kept as `Σ (p·v >> 16)` and `Σ (p·v & 0xffff)`. There are
+//! no intrinsics here: the loops are plain enough for a compiler to see. Values are summed up a few
+//! places of the head at a time, whose sums stay in registers while all positions pass.
 
 use crate::kernels::block::{exp2_neg, rescale};
 use crate::kernels::rope::Heads;
@@ -20,7 +22,8 @@ pub fn in_words(
     cache: &LayerCache,
     positions: usize,
 ) -> (Vec<i32>, i32) {
-    let heads = (0..config.heads as usize).map(|head| head_in_words(config, tables, queries, cache, positions, head));
+    let heads = (0..config.heads as usize)
+        .map(|head| head_in_words(config, tables, queries, cache, positions, head));
     let (rows, exponents): (Vec<_>, Vec<_>) = heads.unzip();
     join(rows.concat(), &exponents, config.head_dim as usize)
 }
@@ -28,7 +31,8 @@ pub fn in_words(
 /// Places of a head whose sums are kept together: one cache line of values.
 const PLACES: usize = 32;
 
-/// One head of [`in_words`], `[head_dim]` and its exponent, before [`join`] makes the heads one block.
+/// One head of [`in_words`], `[head_dim]` and its exponent, before [`join`] makes the heads one
+/// block.
 #[must_use]
 #[inline(always)]
 pub fn head_in_words(
@@ -43,7 +47,8 @@ pub fn head_in_words(
     let kv_head = head / (config.heads / config.kv_heads) as usize;
     let places = || (0..positions).map(|position| position * kv_heads + kv_head);
     let query = &queries.mantissas[head * width..][..width];
-    let (high, low): (Vec<i16>, Vec<i16>) = query.iter().map(|q| (narrow(q >> 7), narrow(q & 127))).unzip();
+    let (high, low): (Vec<i16>, Vec<i16>) =
+        query.iter().map(|q| (narrow(q >> 7), narrow(q & 127))).unzip();
     let scores: Vec<i32> = places()
         .map(|at| {
             let key = &cache.keys[at * width..][..width];
@@ -93,7 +98,8 @@ fn dot(a: &[i16], b: &[i16]) -> i32 {
     a.iter().zip(b).fold(0, |sum, (a, b)| sum.wrapping_add(i32::from(*a) * i32::from(*b)))
 }
 
-/// `Σ weight * rescale(value, -shift)` of `N` neighbouring places, in two words until the end; products have 30 bits.
+/// `Σ weight * rescale(value, -shift)` of `N` neighbouring places, in two words until the end;
+/// products have 30 bits.
 #[inline(always)]
 fn sum<const N: usize>(weighted: &[Weighted], values: &[i16], place: usize) -> [i64; N] {
     let (mut high, mut low) = ([0_i32; N], [0_u32; N]);
@@ -117,7 +123,10 @@ fn sum<const N: usize>(weighted: &[Weighted], values: &[i16], place: usize) -> [
     core::array::from_fn(|at| (i64::from(high[at]) << 16) + i64::from(low[at]))
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "halves of a block's mantissa, which has 15 bits")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "halves of a block's mantissa, which has 15 bits"
+)]
 fn narrow(value: i32) -> i16 {
     value as i16
 }

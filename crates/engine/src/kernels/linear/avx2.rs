@@ -1,14 +1,16 @@
-//! The matrix kernel on AVX2: two weights of each of 8 rows, as `i16`, multiplied and paired by `vpmaddwd`.
+//! The matrix kernel on AVX2: two weights of each of 8 rows, as `i16`, multiplied and paired by
+//! `vpmaddwd`.
 //!
-//! The same instruction applies the scale to both parts of a group's sum (`super`'s doc), where a 32-bit multiplication would take two. A block is two
-//! registers of rows, so that one broadcast of two activations serves both.
+//! The same instruction applies the scale to both parts of a group's sum (`super`'s doc), where a
+//! 32-bit multiplication would take two. A block is two registers of rows, so that one broadcast of
+//! two activations serves both.
 
 use core::marker::PhantomData;
 use std::arch::x86_64::{
-    __m128i, __m256i, _MM_HINT_T0, _mm_cvtsi32_si128, _mm_loadl_epi64, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi32,
-    _mm256_and_si256, _mm256_cvtepi8_epi16, _mm256_cvtepu8_epi32, _mm256_loadu_si256, _mm256_madd_epi16,
-    _mm256_set1_epi32, _mm256_setzero_si256, _mm256_slli_epi32, _mm256_sra_epi32, _mm256_srl_epi32,
-    _mm256_storeu_si256,
+    __m128i, __m256i, _MM_HINT_T0, _mm_cvtsi32_si128, _mm_loadl_epi64, _mm_loadu_si128,
+    _mm_prefetch, _mm256_add_epi32, _mm256_and_si256, _mm256_cvtepi8_epi16, _mm256_cvtepu8_epi32,
+    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_set1_epi32, _mm256_setzero_si256,
+    _mm256_slli_epi32, _mm256_sra_epi32, _mm256_srl_epi32, _mm256_storeu_si256,
 };
 
 use super::finish;
@@ -89,7 +91,10 @@ impl<W: Load> Kernel for Avx2<W> {
         core::array::from_fn(|at| (a[2 * at] & 0xffff) | (a[2 * at + 1] << 16))
     }
 
-    #[expect(unsafe_code, reason = "calls a function that is compiled for AVX2, on a path that was checked")]
+    #[expect(
+        unsafe_code,
+        reason = "calls a function that is compiled for AVX2, on a path that was checked"
+    )]
     fn tile<const TOKENS: usize>(block: Block<'_, W::Weight>, tokens: &[Group], y: &mut [i32]) {
         // SAFETY: nothing is packed for this kernel unless AVX2 was found.
         unsafe { tile::<TOKENS, W>(block, tokens, y.as_chunks_mut().0) }
@@ -98,11 +103,17 @@ impl<W: Load> Kernel for Avx2<W> {
 
 /// The `y` of a block for `TOKENS` tokens, `[TOKENS, groups]`.
 #[target_feature(enable = "avx2")]
-fn tile<const TOKENS: usize, W: Load>(block: Block<'_, W::Weight>, tokens: &[Group], y: &mut [[i32; LANES]]) {
-    let (weights, scales) = (block.weights.as_chunks::<GROUP_WEIGHTS>().0, block.scales.as_chunks::<LANES>().0);
+fn tile<const TOKENS: usize, W: Load>(
+    block: Block<'_, W::Weight>,
+    tokens: &[Group],
+    y: &mut [[i32; LANES]],
+) {
+    let (weights, scales) =
+        (block.weights.as_chunks::<GROUP_WEIGHTS>().0, block.scales.as_chunks::<LANES>().0);
     let groups = weights.len();
     let tokens: [&[Group]; TOKENS] = core::array::from_fn(|t| &tokens[t * groups..][..groups]);
-    let (mask, split, cut_by) = (_mm256_set1_epi32((1 << W::SPLIT) - 1), count(W::SPLIT), count(W::CUT));
+    let (mask, split, cut_by) =
+        (_mm256_set1_epi32((1 << W::SPLIT) - 1), count(W::SPLIT), count(W::CUT));
     let mut whole = [[_mm256_setzero_si256(); 2]; TOKENS];
     let mut cut = [[_mm256_setzero_si256(); 2]; TOKENS];
     for (group, (weights, scales)) in weights.iter().zip(scales).enumerate() {
@@ -123,7 +134,8 @@ fn tile<const TOKENS: usize, W: Load>(block: Block<'_, W::Weight>, tokens: &[Gro
         for (half, scales) in scales.as_chunks::<8>().0.iter().enumerate() {
             let scales = widen_scales(scales);
             for t in 0..TOKENS {
-                let (high, low) = (_mm256_sra_epi32(sums[t][half], split), _mm256_and_si256(sums[t][half], mask));
+                let (high, low) =
+                    (_mm256_sra_epi32(sums[t][half], split), _mm256_and_si256(sums[t][half], mask));
                 whole[t][half] = _mm256_add_epi32(whole[t][half], _mm256_madd_epi16(high, scales));
                 cut[t][half] = _mm256_add_epi32(cut[t][half], _mm256_madd_epi16(low, scales));
             }
@@ -131,7 +143,8 @@ fn tile<const TOKENS: usize, W: Load>(block: Block<'_, W::Weight>, tokens: &[Gro
     }
     for (t, y) in y.iter_mut().enumerate() {
         for (half, acc) in y.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            let (whole, cut) = (_mm256_slli_epi32::<4>(whole[t][half]), _mm256_srl_epi32(cut[t][half], cut_by));
+            let (whole, cut) =
+                (_mm256_slli_epi32::<4>(whole[t][half]), _mm256_srl_epi32(cut[t][half], cut_by));
             store(acc, _mm256_add_epi32(whole, cut));
         }
         finish(y, block.multipliers);
@@ -162,5 +175,7 @@ fn store(acc: &mut [i32; 8], value: __m256i) {
 #[expect(unsafe_code, reason = "a prefetch, which reads nothing")]
 fn prefetch<W>(weights: &[W; 32]) {
     // SAFETY: a prefetch has no effect but on caches, whatever the address.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(weights.as_ptr().wrapping_byte_add(PREFETCH_BYTES).cast()) }
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T0>(weights.as_ptr().wrapping_byte_add(PREFETCH_BYTES).cast())
+    }
 }

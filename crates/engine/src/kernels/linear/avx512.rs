@@ -1,18 +1,22 @@
-//! The matrix kernel on AVX-512: four weights of each of 16 rows in a register, multiplied and added up by `vpdpbusd`.
+//! The matrix kernel on AVX-512: four weights of each of 16 rows in a register, multiplied and
+//! added up by `vpdpbusd`.
 //!
-//! That instruction takes unsigned times signed bytes. Weights are stored as `w + 128`; activations are two planes, `a = 128·hi + lo`, so a
-//! group's sum is `S = 128 · Σ (w + 128)·hi + Σ (w + 128)·lo - 128 · Σ a`, whose last term does not depend on the row and comes with
-//! the activations. `vpdpwssd` applies the scale to both parts of `S` (`super`'s doc), one instruction each. It also multiplies weights of
-//! twelve bits, two of each row at a time, which is as many instructions as two planes take.
+//! That instruction takes unsigned times signed bytes. Weights are stored as `w + 128`; activations
+//! are two planes, `a = 128·hi + lo`, so a group's sum is
+//! `S = 128 · Σ (w + 128)·hi + Σ (w + 128)·lo - 128 · Σ a`, whose last term does not depend on the
+//! row and comes with the activations. `vpdpwssd` applies the scale to both parts of `S` (`super`'s
+//! doc), one instruction each. It also multiplies weights of twelve bits, two of each row at a
+//! time, which is as many instructions as two planes take.
 //!
-//! Decode is bound by reading weights: asking for them 4 KiB ahead gave 15.2 for 13.3 GMAC/s on one thread of a Xeon with them in its
-//! third-level cache.
+//! Decode is bound by reading weights: asking for them 4 KiB ahead gave 15.2 for 13.3 GMAC/s on one
+//! thread of a Xeon with them in its third-level cache.
 
 use core::marker::PhantomData;
 use std::arch::x86_64::{
-    __m512i, _MM_HINT_T0, _mm_cvtsi32_si128, _mm_loadu_si128, _mm_prefetch, _mm512_add_epi32, _mm512_and_si512,
-    _mm512_cvtepu8_epi32, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_loadu_si512, _mm512_set1_epi32,
-    _mm512_setzero_si512, _mm512_slli_epi32, _mm512_sra_epi32, _mm512_srl_epi32, _mm512_storeu_si512,
+    __m512i, _MM_HINT_T0, _mm_cvtsi32_si128, _mm_loadu_si128, _mm_prefetch, _mm512_add_epi32,
+    _mm512_and_si512, _mm512_cvtepu8_epi32, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32,
+    _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_slli_epi32,
+    _mm512_sra_epi32, _mm512_srl_epi32, _mm512_storeu_si512,
 };
 
 use super::finish;
@@ -75,7 +79,10 @@ impl Kernel for Avx512<Eight> {
         }
     }
 
-    #[expect(unsafe_code, reason = "calls a function that is compiled for AVX-512, on a path that was checked")]
+    #[expect(
+        unsafe_code,
+        reason = "calls a function that is compiled for AVX-512, on a path that was checked"
+    )]
     fn tile<const TOKENS: usize>(block: Block<'_, u8>, tokens: &[Planes], y: &mut [i32]) {
         // SAFETY: nothing is packed for this kernel unless AVX-512 was found.
         unsafe { tile::<TOKENS>(block, tokens, y.as_chunks_mut().0) }
@@ -98,7 +105,10 @@ impl Kernel for Avx512<Twelve> {
         core::array::from_fn(|at| (a[2 * at] & 0xffff) | (a[2 * at + 1] << 16))
     }
 
-    #[expect(unsafe_code, reason = "calls a function that is compiled for AVX-512, on a path that was checked")]
+    #[expect(
+        unsafe_code,
+        reason = "calls a function that is compiled for AVX-512, on a path that was checked"
+    )]
     fn tile<const TOKENS: usize>(block: Block<'_, i16>, tokens: &[Pairs], y: &mut [i32]) {
         // SAFETY: nothing is packed for this kernel unless AVX-512 was found.
         unsafe { tile_of_twelve::<TOKENS>(block, tokens, y.as_chunks_mut().0) }
@@ -108,7 +118,8 @@ impl Kernel for Avx512<Twelve> {
 /// The `y` of a block for `TOKENS` tokens, `[TOKENS, groups]`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn tile<const TOKENS: usize>(block: Block<'_, u8>, tokens: &[Planes], y: &mut [[i32; LANES]]) {
-    let (weights, scales) = (block.weights.as_chunks::<GROUP_WEIGHTS>().0, block.scales.as_chunks::<LANES>().0);
+    let (weights, scales) =
+        (block.weights.as_chunks::<GROUP_WEIGHTS>().0, block.scales.as_chunks::<LANES>().0);
     let groups = weights.len();
     let tokens: [&[Planes]; TOKENS] = core::array::from_fn(|t| &tokens[t * groups..][..groups]);
     let mut sums = Sums::<TOKENS, Eight>::new();
@@ -126,15 +137,23 @@ fn tile<const TOKENS: usize>(block: Block<'_, u8>, tokens: &[Planes], y: &mut [[
                 low[t] = _mm512_dpbusd_epi32(low[t], w, _mm512_set1_epi32(a[t].low[at]));
             }
         }
-        sums.add(scales, core::array::from_fn(|t| _mm512_add_epi32(_mm512_slli_epi32::<7>(high[t]), low[t])));
+        sums.add(
+            scales,
+            core::array::from_fn(|t| _mm512_add_epi32(_mm512_slli_epi32::<7>(high[t]), low[t])),
+        );
     }
     sums.finish(block.multipliers, y);
 }
 
 /// The `y` of a block of twelve-bit weights for `TOKENS` tokens, `[TOKENS, groups]`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn tile_of_twelve<const TOKENS: usize>(block: Block<'_, i16>, tokens: &[Pairs], y: &mut [[i32; LANES]]) {
-    let (weights, scales) = (block.weights.as_chunks::<GROUP_WEIGHTS>().0, block.scales.as_chunks::<LANES>().0);
+fn tile_of_twelve<const TOKENS: usize>(
+    block: Block<'_, i16>,
+    tokens: &[Pairs],
+    y: &mut [[i32; LANES]],
+) {
+    let (weights, scales) =
+        (block.weights.as_chunks::<GROUP_WEIGHTS>().0, block.scales.as_chunks::<LANES>().0);
     let groups = weights.len();
     let tokens: [&[Pairs]; TOKENS] = core::array::from_fn(|t| &tokens[t * groups..][..groups]);
     let mut sums = Sums::<TOKENS, Twelve>::new();

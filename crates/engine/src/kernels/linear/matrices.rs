@@ -1,4 +1,5 @@
-//! Matrices that take the same input, in the form that a path reads: query, key and value are one walk over memory, as are gate and up.
+//! Matrices that take the same input, in the form that a path reads: query, key and value are one
+//! walk over memory, as are gate and up.
 
 use crate::package::Linear;
 
@@ -39,8 +40,9 @@ pub(super) trait Multiply: Send + Sync {
 /// The specification's form: as they are.
 impl Multiply for Vec<Linear> {
     fn multiply(&self, a: &[i32]) -> Vec<Vec<i32>> {
-        let tokens =
-            |matrix: &Linear| a.chunks_exact(matrix.columns).flat_map(|token| reference(matrix, token)).collect();
+        let tokens = |matrix: &Linear| {
+            a.chunks_exact(matrix.columns).flat_map(|token| reference(matrix, token)).collect()
+        };
         self.iter().map(tokens).collect()
     }
 }
@@ -56,7 +58,8 @@ impl Matrices {
     /// Repacks matrices of eight bits (or four), all of the same width, for a path.
     ///
     /// # Panics
-    /// If `path` is not one of this processor's, there is no matrix or they differ so, which are bugs of the caller.
+    /// If `path` is not one of this processor's, there is no matrix or they differ so, which are
+    /// bugs of the caller.
     #[must_use]
     pub fn new(path: CpuPath, matrices: Vec<Linear>) -> Self {
         Self::checked(path, 0, &matrices).packed(match path {
@@ -72,7 +75,8 @@ impl Matrices {
         })
     }
 
-    /// The same for matrices of twelve bits. Apart, so that a program without encoders does not carry their kernels.
+    /// The same for matrices of twelve bits. Apart, so that a program without encoders does not
+    /// carry their kernels.
     ///
     /// # Panics
     /// As [`Self::new`].
@@ -93,13 +97,22 @@ impl Matrices {
 
     fn checked(path: CpuPath, extra_bits: u32, matrices: &[Linear]) -> Shape {
         let columns = matrices[0].columns;
-        let alike = |matrix: &Linear| matrix.columns == columns && matrix.extra_bits() == extra_bits;
+        let alike =
+            |matrix: &Linear| matrix.columns == columns && matrix.extra_bits() == extra_bits;
         assert!(matrices.iter().all(alike), "matrices that take the same input, of as many bits");
-        assert!(CpuPath::available().contains(&path), "{} is not a path of this processor", path.name());
-        Shape { columns, exponents: matrices.iter().map(|matrix| output_exponent(matrix, 0)).collect() }
+        assert!(
+            CpuPath::available().contains(&path),
+            "{} is not a path of this processor",
+            path.name()
+        );
+        Shape {
+            columns,
+            exponents: matrices.iter().map(|matrix| output_exponent(matrix, 0)).collect(),
+        }
     }
 
-    /// Multiplies every token of `a`, `[tokens, in]`, with every matrix: a `[tokens, out]` for each.
+    /// Multiplies every token of `a`, `[tokens, in]`, with every matrix: a `[tokens, out]` for
+    /// each.
     ///
     /// # Panics
     /// If `a` is not made of whole tokens, which is a bug of the caller.

@@ -1,12 +1,14 @@
-//! The matrix kernel on NEON: a weight of each of 8 rows, as `i16`, multiplied by one activation with `smlal`.
+//! The matrix kernel on NEON: a weight of each of 8 rows, as `i16`, multiplied by one activation
+//! with `smlal`.
 //!
-//! Every 64-bit ARM processor has these instructions. The scale is applied by the 32-bit `mla`, to both parts of a group's sum
-//! (`super`'s doc).
+//! Every 64-bit ARM processor has these instructions. The scale is applied by the 32-bit `mla`, to
+//! both parts of a group's sum (`super`'s doc).
 
 use core::arch::aarch64::{
-    int16x8_t, int32x4_t, vaddq_s32, vandq_s32, vdupq_n_s32, vget_high_s16, vget_high_u16, vget_low_s16, vget_low_u16,
-    vld1_s8, vld1_u8, vld1q_s16, vmlal_n_s16, vmlaq_s32, vmovl_s8, vmovl_u8, vmovl_u16, vreinterpretq_s32_u32,
-    vreinterpretq_u32_s32, vshlq_n_s32, vshlq_s32, vshlq_u32, vst1q_s32,
+    int16x8_t, int32x4_t, vaddq_s32, vandq_s32, vdupq_n_s32, vget_high_s16, vget_high_u16,
+    vget_low_s16, vget_low_u16, vld1_s8, vld1_u8, vld1q_s16, vmlal_n_s16, vmlaq_s32, vmovl_s8,
+    vmovl_u8, vmovl_u16, vreinterpretq_s32_u32, vreinterpretq_u32_s32, vshlq_n_s32, vshlq_s32,
+    vshlq_u32, vst1q_s32,
 };
 use core::marker::PhantomData;
 
@@ -88,15 +90,21 @@ impl<W: Load> Kernel for Neon<W> {
 
 /// The `y` of a block for `TOKENS` tokens, `[TOKENS, groups]`.
 #[expect(unsafe_code, reason = "NEON's intrinsics, and loads and stores of arrays of their size")]
-fn tile<const TOKENS: usize, W: Load>(block: Block<'_, W::Weight>, tokens: &[Group], y: &mut [[i32; LANES]]) {
-    let (weights, scales) = (block.weights.as_chunks::<GROUP_WEIGHTS>().0, block.scales.as_chunks::<LANES>().0);
+fn tile<const TOKENS: usize, W: Load>(
+    block: Block<'_, W::Weight>,
+    tokens: &[Group],
+    y: &mut [[i32; LANES]],
+) {
+    let (weights, scales) =
+        (block.weights.as_chunks::<GROUP_WEIGHTS>().0, block.scales.as_chunks::<LANES>().0);
     let groups = weights.len();
     let tokens: [&[Group]; TOKENS] = core::array::from_fn(|t| &tokens[t * groups..][..groups]);
     // SAFETY: every 64-bit ARM processor has NEON; what is read and written are arrays of exactly the size of each access.
     unsafe {
         let mask = vdupq_n_s32((1 << W::SPLIT) - 1);
         // NEON shifts right by shifting left by less than nothing.
-        let (split, cut_by) = (vdupq_n_s32(-W::SPLIT.cast_signed()), vdupq_n_s32(-W::CUT.cast_signed()));
+        let (split, cut_by) =
+            (vdupq_n_s32(-W::SPLIT.cast_signed()), vdupq_n_s32(-W::CUT.cast_signed()));
         let zero: [int32x4_t; 2] = [vdupq_n_s32(0); 2];
         let mut whole = [zero; TOKENS];
         let mut cut = [zero; TOKENS];
@@ -115,7 +123,8 @@ fn tile<const TOKENS: usize, W: Load>(block: Block<'_, W::Weight>, tokens: &[Gro
             for t in 0..TOKENS {
                 for half in 0..2 {
                     let scales = vreinterpretq_s32_u32(scales[half]);
-                    whole[t][half] = vmlaq_s32(whole[t][half], vshlq_s32(sums[t][half], split), scales);
+                    whole[t][half] =
+                        vmlaq_s32(whole[t][half], vshlq_s32(sums[t][half], split), scales);
                     cut[t][half] = vmlaq_s32(cut[t][half], vandq_s32(sums[t][half], mask), scales);
                 }
             }

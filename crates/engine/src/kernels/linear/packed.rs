@@ -1,8 +1,10 @@
-//! The packed form: blocks of rows, interleaved as a [`Kernel`] reads them, and the walk over blocks and tokens.
+//! The packed form: blocks of rows, interleaved as a [`Kernel`] reads them, and the walk over
+//! blocks and tokens.
 //!
-//! A block is [`Kernel::LANES`] rows. Its weights, each in one byte or two, lie as `[groups, 32 / DEPTH, LANES, DEPTH]`, so that one load gives
-//! every row its next `DEPTH` columns; its scales as `[groups, LANES]`. Rows that a matrix lacks are zeros. All blocks of all matrices form one list, which
-//! threads share where there are threads.
+//! A block is [`Kernel::LANES`] rows. Its weights, each in one byte or two, lie as
+//! `[groups, 32 / DEPTH, LANES, DEPTH]`, so that one load gives every row its next `DEPTH` columns;
+//! its scales as `[groups, LANES]`. Rows that a matrix lacks are zeros. All blocks of all matrices
+//! form one list, which threads share where there are threads.
 
 use core::marker::PhantomData;
 
@@ -45,7 +47,8 @@ pub(super) trait Kernel: Send + Sync {
     const LANES: usize;
     /// Columns of a row that lie together.
     const DEPTH: usize;
-    /// Tokens that go through a block at once, so that each weight is loaded once for all of them: what registers allow, 3 or 4.
+    /// Tokens that go through a block at once, so that each weight is loaded once for all of them:
+    /// what registers allow, 3 or 4.
     const TOGETHER: usize;
     /// A weight.
     type Weight: Copy + Send + Sync;
@@ -59,7 +62,11 @@ pub(super) trait Kernel: Send + Sync {
     fn group(a: &[i32]) -> Self::Group;
 
     /// Computes `y`, `[TOKENS, LANES]`, of a block for `tokens`, `[TOKENS, groups]`.
-    fn tile<const TOKENS: usize>(block: Block<'_, Self::Weight>, tokens: &[Self::Group], y: &mut [i32]);
+    fn tile<const TOKENS: usize>(
+        block: Block<'_, Self::Weight>,
+        tokens: &[Self::Group],
+        y: &mut [i32],
+    );
 }
 
 /// A block's part of every plane.
@@ -87,7 +94,8 @@ pub(super) struct Packed<K: Kernel> {
     kernel: PhantomData<K>,
 }
 
-/// Bytes of activations that go through a block together: they stay in a second-level cache while all blocks pass.
+/// Bytes of activations that go through a block together: they stay in a second-level cache while
+/// all blocks pass.
 const BYTES_OF_TOKENS: usize = 512 << 10;
 
 impl<K: Kernel> Packed<K> {
@@ -121,10 +129,12 @@ impl<K: Kernel> Packed<K> {
                     self.weights.extend((at..at + K::DEPTH).map(|at| K::weight(weight(at))));
                 }
             }
-            let scale = |row: usize| matrix.group_scales.get(row * groups + group).copied().unwrap_or(1);
+            let scale =
+                |row: usize| matrix.group_scales.get(row * groups + group).copied().unwrap_or(1);
             self.scales.extend(rows.clone().map(scale));
         }
-        self.multipliers.extend(rows.map(|row| matrix.row_multipliers.get(row).copied().unwrap_or(1)));
+        self.multipliers
+            .extend(rows.map(|row| matrix.row_multipliers.get(row).copied().unwrap_or(1)));
     }
 
     /// Appends the products of a few tokens, `[tokens, groups]`.
@@ -132,14 +142,19 @@ impl<K: Kernel> Packed<K> {
         // `[blocks, tokens, LANES]`: every block writes its own part.
         let mut products = vec![0; self.multipliers.len() * tokens];
         let (weights, scales) = (K::LANES * self.columns, K::LANES * self.columns / GROUP);
-        threads::for_each_chunk(&mut products, tokens * K::LANES, tokens * weights, |index, products| {
-            let block = Block {
-                weights: &self.weights[index * weights..][..weights],
-                scales: &self.scales[index * scales..][..scales],
-                multipliers: &self.multipliers[index * K::LANES..][..K::LANES],
-            };
-            multiply_block::<K>(block, a, products);
-        });
+        threads::for_each_chunk(
+            &mut products,
+            tokens * K::LANES,
+            tokens * weights,
+            |index, products| {
+                let block = Block {
+                    weights: &self.weights[index * weights..][..weights],
+                    scales: &self.scales[index * scales..][..scales],
+                    multipliers: &self.multipliers[index * K::LANES..][..K::LANES],
+                };
+                multiply_block::<K>(block, a, products);
+            },
+        );
         let mut rest = &products[..];
         for (rows, output) in self.rows.iter().zip(outputs) {
             let (blocks, others) = rest.split_at(rows.next_multiple_of(K::LANES) * tokens);
@@ -160,7 +175,8 @@ impl<K: Kernel> Multiply for Packed<K> {
         let tokens = a.len() / self.columns;
         let groups = self.columns / GROUP;
         let together = (BYTES_OF_TOKENS / (groups * size_of::<K::Group>())).max(1);
-        let mut outputs: Vec<Vec<i32>> = self.rows.iter().map(|rows| Vec::with_capacity(tokens * rows)).collect();
+        let mut outputs: Vec<Vec<i32>> =
+            self.rows.iter().map(|rows| Vec::with_capacity(tokens * rows)).collect();
         for chunk in a.chunks(together * self.columns) {
             let converted: Vec<K::Group> = chunk.chunks_exact(GROUP).map(K::group).collect();
             self.multiply_chunk(&converted, chunk.len() / self.columns, &mut outputs);
@@ -183,7 +199,9 @@ fn multiply_block<K: Kernel>(block: Block<'_, K::Weight>, tokens: &[K::Group], y
         }
         rest = others;
     }
-    for (token, y) in rest.chunks_exact(groups).zip(tiles.into_remainder().chunks_exact_mut(K::LANES)) {
+    for (token, y) in
+        rest.chunks_exact(groups).zip(tiles.into_remainder().chunks_exact_mut(K::LANES))
+    {
         K::tile::<1>(block, token, y);
     }
 }

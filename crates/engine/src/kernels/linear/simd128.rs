@@ -1,12 +1,15 @@
-//! The matrix kernel on wasm `simd128`: two weights of each of 4 rows, as `i16`, multiplied and paired by `i32x4.dot_i16x8_s`.
+//! The matrix kernel on wasm `simd128`: two weights of each of 4 rows, as `i16`, multiplied and
+//! paired by `i32x4.dot_i16x8_s`.
 //!
-//! The same instruction applies the scale to both parts of a group's sum (`super`'s doc). A block is two registers of rows, so that one splat of
-//! two activations serves both. In V8 on a Xeon, writing out the steps of a group took decoding from 4.0 to 6.3 GMAC/s, and three tokens at
-//! once gave 17.5 GMAC/s where four gave 17.0.
+//! The same instruction applies the scale to both parts of a group's sum (`super`'s doc). A block
+//! is two registers of rows, so that one splat of two activations serves both. In V8 on a Xeon,
+//! writing out the steps of a group took decoding from 4.0 to 6.3 GMAC/s, and three tokens at once
+//! gave 17.5 GMAC/s where four gave 17.0.
 
 use core::arch::wasm32::{
-    i16x8_load_extend_i8x8, i16x8_load_extend_u8x8, i32x4_add, i32x4_dot_i16x8, i32x4_extend_high_u16x8,
-    i32x4_extend_low_u16x8, i32x4_shl, i32x4_shr, i32x4_splat, u32x4_shr, v128, v128_and, v128_load, v128_store,
+    i16x8_load_extend_i8x8, i16x8_load_extend_u8x8, i32x4_add, i32x4_dot_i16x8,
+    i32x4_extend_high_u16x8, i32x4_extend_low_u16x8, i32x4_shl, i32x4_shr, i32x4_splat, u32x4_shr,
+    v128, v128_and, v128_load, v128_store,
 };
 use core::marker::PhantomData;
 
@@ -87,8 +90,13 @@ impl<W: Load> Kernel for Simd128<W> {
 }
 
 /// The `y` of a block for `TOKENS` tokens, `[TOKENS, groups]`.
-fn tile<const TOKENS: usize, W: Load>(block: Block<'_, W::Weight>, tokens: &[Group], y: &mut [[i32; LANES]]) {
-    let (weights, scales) = (block.weights.as_chunks::<GROUP_WEIGHTS>().0, block.scales.as_chunks::<LANES>().0);
+fn tile<const TOKENS: usize, W: Load>(
+    block: Block<'_, W::Weight>,
+    tokens: &[Group],
+    y: &mut [[i32; LANES]],
+) {
+    let (weights, scales) =
+        (block.weights.as_chunks::<GROUP_WEIGHTS>().0, block.scales.as_chunks::<LANES>().0);
     let groups = weights.len();
     let tokens: [&[Group]; TOKENS] = core::array::from_fn(|t| &tokens[t * groups..][..groups]);
     let mask = i32x4_splat((1 << W::SPLIT) - 1);
@@ -105,7 +113,8 @@ fn tile<const TOKENS: usize, W: Load>(block: Block<'_, W::Weight>, tokens: &[Gro
                 sums[t][1] = i32x4_add(sums[t][1], i32x4_dot_i16x8(w[1], a));
             }
         };
-        // Several in a row, because an engine checks its stack at every turn of a loop; few, or registers run out.
+        // Several in a row, because an engine checks its stack at every turn of a loop; few, or
+        // registers run out.
         for at in (0..GROUP / 2).step_by(if TOKENS == 1 { 4 } else { 2 }) {
             step(at);
             step(at + 1);
@@ -116,7 +125,8 @@ fn tile<const TOKENS: usize, W: Load>(block: Block<'_, W::Weight>, tokens: &[Gro
         }
         for (half, scales) in widen_scales(scales).into_iter().enumerate() {
             for t in 0..TOKENS {
-                let (high, low) = (i32x4_shr(sums[t][half], W::SPLIT), v128_and(sums[t][half], mask));
+                let (high, low) =
+                    (i32x4_shr(sums[t][half], W::SPLIT), v128_and(sums[t][half], mask));
                 whole[t][half] = i32x4_add(whole[t][half], i32x4_dot_i16x8(high, scales));
                 cut[t][half] = i32x4_add(cut[t][half], i32x4_dot_i16x8(low, scales));
             }
