@@ -253,14 +253,14 @@ async fn take(
                 .try_send(FromServer::ReceiptResult { receipt, verdict })
                 .map_err(|_| End::Gone);
         }
-        ToServer::Lend(offer) => {
-            if let Err(error) = app.store.save_kind(node, offer.kind).await {
+        ToServer::Register(capabilities) => {
+            if let Err(error) = app.store.save_kind(node, capabilities.kind).await {
                 tracing::warn!(%error, "could not keep a node's kind");
             }
-            Event::Lend(offer)
+            Event::Register(capabilities)
         }
-        ToServer::StopLending => Event::StopLending,
-        ToServer::Holding { model, layers } => Event::Holding { model, layers },
+        ToServer::Deregister => Event::Deregister,
+        ToServer::LayersReady { model, layers } => Event::LayersReady { model, layers },
         ToServer::Ask { request, model, avoid } => Event::Ask { request, model, avoid },
         ToServer::Cancel { request } => Event::Cancel { request },
         ToServer::EndSession { session, reason, culprit } => {

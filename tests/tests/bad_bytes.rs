@@ -24,7 +24,7 @@ async fn bad_bytes() -> anyhow::Result<()> {
     let question = Question::new("What is 2 plus 3?", 1).at_most(24);
     let answer = swarm.ask(&question).await?;
 
-    let out_of_order = encode(&ToServer::StopLending);
+    let out_of_order = encode(&ToServer::Deregister);
     let cut_short = &out_of_order[..out_of_order.len() - 1];
     for (what, message) in [
         ("noise", Message::binary(vec![0xff; 64])),

@@ -33,13 +33,13 @@ pub(super) fn LendCard(props: &LendCardProps) -> Html {
             if lending {
                 <LendingStatus volunteer={volunteer.clone()} node={props.node} dispatch={props.dispatch.clone()} />
             } else {
-                { offer(props) }
+                { capabilities(props) }
             }
         </section>
     }
 }
 
-fn offer(props: &LendCardProps) -> Html {
+fn capabilities(props: &LendCardProps) -> Html {
     let volunteer = &props.volunteer;
     let lend = props.dispatch.reform(|_| Action::Lend);
     let model = match &props.model {

@@ -92,15 +92,17 @@ pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
 pub fn decode_to_server(bytes: &[u8]) -> Result<ToServer, DecodeError> {
     let message: ToServer = decode(bytes, MAX_SERVER_MESSAGE_BYTES)?;
     match &message {
-        ToServer::Lend(offer) => at_most("backend name", offer.backend.len(), MAX_BACKEND_BYTES)?,
-        ToServer::Holding { layers, .. } => check_layers(*layers)?,
+        ToServer::Register(capabilities) => {
+            at_most("backend name", capabilities.backend.len(), MAX_BACKEND_BYTES)?
+        }
+        ToServer::LayersReady { layers, .. } => check_layers(*layers)?,
         ToServer::Ask { avoid, .. } => at_most("nodes to avoid", avoid.len(), MAX_AVOIDED)?,
         ToServer::EndSession { reason, .. } => at_most("reason", reason.len(), MAX_REASON_BYTES)?,
         ToServer::Signal { signal, .. } => check_signal(&signal.signal)?,
         ToServer::Receipt(signed) => check_receipt(&signed.receipt)?,
         ToServer::Hello { .. }
         | ToServer::Prove { .. }
-        | ToServer::StopLending
+        | ToServer::Deregister
         | ToServer::Cancel { .. }
         | ToServer::Report(_) => {}
     }
@@ -162,7 +164,7 @@ pub fn decode_peer_frame(bytes: &[u8]) -> Result<PeerFrame, DecodeError> {
         PeerFrame::Token { position, .. } => {
             at_most("position", *position as usize, MAX_POSITIONS as usize)?
         }
-        PeerFrame::ReceiptOffer { receipt, .. } => check_receipt(receipt)?,
+        PeerFrame::ReceiptProposal { receipt, .. } => check_receipt(receipt)?,
         PeerFrame::ReceiptSigned { .. }
         | PeerFrame::End { .. }
         | PeerFrame::Ping { .. }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! requester --Step--> first stage --Hidden--> … --Hidden--> last stage --Token--> requester
-//!      <------------------- ReceiptOffer / ReceiptSigned / End / Failed ------------------->
+//!      <------------------- ReceiptProposal / ReceiptSigned / End / Failed ----------------->
 //! ```
 //! `Step`, `Hidden` and `Token` travel on [`Channel::Activations`]; the rest on
 //! [`Channel::Control`], so that a long prompt never delays a word about its own failure.
@@ -82,7 +82,7 @@ pub enum PeerFrame {
         token: u32,
     },
     /// Stage to requester: sign this if it is so.
-    ReceiptOffer {
+    ReceiptProposal {
         /// What the stage did.
         receipt: Receipt,
         /// The stage's signature.
@@ -128,7 +128,7 @@ impl PeerFrame {
     pub const fn channel(&self) -> Channel {
         match self {
             Self::Step { .. } | Self::Hidden { .. } | Self::Token { .. } => Channel::Activations,
-            Self::ReceiptOffer { .. }
+            Self::ReceiptProposal { .. }
             | Self::ReceiptSigned { .. }
             | Self::End { .. }
             | Self::Ping { .. }

@@ -7,7 +7,7 @@
 //!  | Prove{signature over nonce}           |
 //!  |          Welcome{ice servers, models} |   … or Refused, and the connection ends
 //!  |---------------------------------------|
-//!  | Lend -> Assign -> (fetch) -> Holding  |   a volunteer
+//!  | Register -> Assign -> LayersReady    |   a volunteer
 //!  | Ask -> Waiting* -> Route              |   a requester; every stage gets Serve
 //!  | Signal <-> Signal                     |   passed on between peers of one session, signed end to end
 //!  | Receipt -> ReceiptResult              |
@@ -38,11 +38,11 @@ pub enum ToServer {
         signature: Signature,
     },
     /// The person behind this node said yes: it may be given layers.
-    Lend(Offer),
+    Register(Capabilities),
     /// The person stopped lending: nothing more will be computed here.
-    StopLending,
+    Deregister,
     /// Weights are loaded and verified; routes may use them. Replaces what was said before.
-    Holding {
+    LayersReady {
         /// The model.
         model: ModelId,
         /// The layers.
@@ -160,7 +160,7 @@ pub enum FromServer {
 
 /// What a volunteer brings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Offer {
+pub struct Capabilities {
     /// A page or a program.
     pub kind: NodeKind,
     /// What computes: `avx2`, `simd128`, `webgpu`, …
@@ -259,7 +259,7 @@ pub struct Report {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Signal {
     /// A session description that opens a connection.
-    Offer {
+    Capabilities {
         /// SDP text.
         sdp: String,
     },

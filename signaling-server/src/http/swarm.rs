@@ -50,14 +50,14 @@ fn describe(app: &App, node: &NodeView) -> Value {
     json!({
         "id": node.node,
         "name": node.node.name(),
-        "kind": node.offer.kind,
-        "backend": node.offer.backend,
+        "kind": node.capabilities.kind,
+        "backend": node.capabilities.backend,
         "model": node.model.and_then(|model| app.models.get(model)).map(|model| &model.name),
         "layers": node.layers.map(inclusive),
         "state": state,
         "tokens": node.report.tokens,
         "ms_per_token_p50": (node.report.us_per_token_p50 > 0).then_some(ms),
-        "memory_bytes": node.offer.memory_bytes,
+        "memory_bytes": node.capabilities.memory_bytes,
         "sessions": node.sessions,
         "connected_s": node.connected.as_secs(),
     })

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use potluck_protocol::codec::clip_reason;
 use potluck_protocol::id::{LayerRange, ModelId, NodeId, RequestId, SessionId};
-use potluck_protocol::server::{FromServer, Offer, Report, Session, Stage};
+use potluck_protocol::server::{Capabilities, FromServer, Report, Session, Stage};
 
 use crate::models::{ModelInfo, Models};
 use placement::Candidate;
@@ -33,11 +33,11 @@ pub enum Event {
     /// Its connection is gone.
     Left,
     /// It offers this machine.
-    Lend(Offer),
+    Register(Capabilities),
     /// It does not any more.
-    StopLending,
+    Deregister,
     /// It holds these layers ready.
-    Holding {
+    LayersReady {
         /// The model.
         model: ModelId,
         /// The layers.
@@ -123,7 +123,7 @@ struct NodeState {
 
 #[derive(Debug)]
 struct Lender {
-    offer: Offer,
+    capabilities: Capabilities,
     /// Order of offering: those who came first keep their place.
     order: u64,
     model: Option<ModelId>,
@@ -158,7 +158,7 @@ pub struct NodeView {
     /// Its key.
     pub node: NodeId,
     /// What it brings.
-    pub offer: Offer,
+    pub capabilities: Capabilities,
     /// The model it was given layers of.
     pub model: Option<ModelId>,
     /// The layers.
@@ -223,11 +223,13 @@ impl Scheduler {
                 self.nodes.insert(node, NodeState { since: now, connection, lender: None });
             }
             Event::Left => self.leave(node, now, &mut actions),
-            Event::Lend(offer) => self.lend(node, offer, now),
-            Event::StopLending => {
+            Event::Register(capabilities) => self.lend(node, capabilities, now),
+            Event::Deregister => {
                 self.stop(node, "stopped lending", now, &mut actions);
             }
-            Event::Holding { model, layers } => self.holding(node, model, layers, &mut actions)?,
+            Event::LayersReady { model, layers } => {
+                self.holding(node, model, layers, &mut actions)?
+            }
             Event::Ask { request, model, avoid } => {
                 self.ask(node, request, model, avoid, &mut actions)?
             }
@@ -281,7 +283,7 @@ impl Scheduler {
             let lender = state.lender.as_ref()?;
             Some(NodeView {
                 node: *node,
-                offer: lender.offer.clone(),
+                capabilities: lender.capabilities.clone(),
                 model: lender.model,
                 layers: lender.assigned,
                 serving: lender.assigned.is_some() && lender.holding == lender.assigned,
@@ -309,15 +311,15 @@ impl Scheduler {
             .count()
     }
 
-    fn lend(&mut self, node: NodeId, offer: Offer, now: Duration) {
+    fn lend(&mut self, node: NodeId, capabilities: Capabilities, now: Duration) {
         self.joined += 1;
         let order = self.joined;
         let Some(state) = self.nodes.get_mut(&node) else { return };
         match &mut state.lender {
-            Some(lender) => lender.offer = offer,
+            Some(lender) => lender.capabilities = capabilities,
             None => {
                 state.lender = Some(Lender {
-                    offer,
+                    capabilities,
                     order,
                     model: None,
                     assigned: None,
@@ -463,7 +465,8 @@ impl Scheduler {
             .filter_map(|(node, state)| {
                 let lender = state.lender.as_ref()?;
                 let current = lender.assigned.filter(|_| lender.model == Some(model.id));
-                let (memory_bytes, speed) = (lender.offer.memory_bytes, lender.offer.macs_per_ms);
+                let (memory_bytes, speed) =
+                    (lender.capabilities.memory_bytes, lender.capabilities.macs_per_ms);
                 Some((*node, Candidate { memory_bytes, speed, order: lender.order, current }))
             })
             .collect();
@@ -552,7 +555,7 @@ impl Scheduler {
     fn holders(&self, model: ModelId) -> Vec<Holder> {
         let holder = |(node, state): (&NodeId, &NodeState)| {
             let lender = state.lender.as_ref().filter(|lender| lender.model == Some(model))?;
-            let speed = lender.offer.macs_per_ms;
+            let speed = lender.capabilities.macs_per_ms;
             Some(Holder {
                 node: *node,
                 layers: lender.holding?,

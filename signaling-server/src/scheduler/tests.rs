@@ -36,7 +36,7 @@ impl World {
         let backend = "avx2".to_owned();
         self.say(
             node,
-            Event::Lend(Offer {
+            Event::Register(Capabilities {
                 kind: NodeKind::Native,
                 backend,
                 memory_bytes,
@@ -51,7 +51,7 @@ impl World {
         let mut actions = self.scheduler.tick(self.now);
         for action in actions.clone() {
             if let Action::Send(node, FromServer::Assign { model, layers: Some(layers) }) = action {
-                let event = Event::Holding { model, layers };
+                let event = Event::LayersReady { model, layers };
                 actions.extend(self.scheduler.handle(node, event, self.now).unwrap());
             }
         }
@@ -142,9 +142,14 @@ fn nothing_moves_when_nothing_needs_to() {
     let backend = "avx2".to_owned();
     world.say(
         2,
-        Event::Lend(Offer { kind: NodeKind::Native, backend, memory_bytes: GIB, macs_per_ms: 90 }),
+        Event::Register(Capabilities {
+            kind: NodeKind::Native,
+            backend,
+            memory_bytes: GIB,
+            macs_per_ms: 90,
+        }),
     );
-    world.say(2, Event::Holding { model: world.model, layers: range(3, 6) });
+    world.say(2, Event::LayersReady { model: world.model, layers: range(3, 6) });
     world.now += SETTLE;
     assert_eq!(world.scheduler.tick(world.now), vec![]);
 }
@@ -154,7 +159,7 @@ fn a_restarted_server_takes_nodes_back_as_they_are() {
     let mut world = World::new(6);
     for (node, layers) in [(1, range(4, 6)), (2, range(0, 2)), (3, range(2, 4))] {
         world.lend(node, 100, GIB);
-        world.say(node, Event::Holding { model: world.model, layers });
+        world.say(node, Event::LayersReady { model: world.model, layers });
     }
     world.now += SETTLE;
     assert_eq!(world.scheduler.tick(world.now), vec![]);
@@ -330,9 +335,9 @@ proptest! {
             let actions = match step {
                 Step::Lend(n, speed, memory) => { world.lend(n, speed, memory); Vec::new() }
                 Step::Leave(n) => world.say(n, Event::Left),
-                Step::Stop(n) => world.say(n, Event::StopLending),
+                Step::Stop(n) => world.say(n, Event::Deregister),
                 Step::Hold(n, first, len) => {
-                    let event = Event::Holding { model: world.model, layers: range(first, first + len) };
+                    let event = Event::LayersReady { model: world.model, layers: range(first, first + len) };
                     world.scheduler.handle(node(n), event, world.now).unwrap_or_default()
                 }
                 Step::Ask(n) => { world.say(n, Event::Joined); world.ask(n) }

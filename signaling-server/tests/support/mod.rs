@@ -13,7 +13,7 @@ use potluck_protocol::codec::{decode_from_server, encode};
 use potluck_protocol::id::{LayerRange, ModelId, NodeId, RequestId};
 use potluck_protocol::identity::{Identity, Purpose};
 use potluck_protocol::server::{
-    FromServer, ModelSummary, NodeKind, Offer, Session, ToServer, challenge_bytes,
+    Capabilities, FromServer, ModelSummary, NodeKind, Session, ToServer, challenge_bytes,
 };
 use potluck_protocol::{NUMERICS_VERSION, PROTOCOL_VERSION};
 use potluck_server::config::Arguments;
@@ -111,13 +111,13 @@ impl Member {
 
     /// Lends, and holds what it is told to hold until nothing new comes for the whole model.
     pub(crate) async fn lend(&mut self) -> LayerRange {
-        let offer = Offer {
+        let capabilities = Capabilities {
             kind: NodeKind::Native,
             backend: "avx2".to_owned(),
             memory_bytes: 1 << 30,
             macs_per_ms: 1_000_000,
         };
-        self.say(&ToServer::Lend(offer)).await;
+        self.say(&ToServer::Register(capabilities)).await;
         self.hold().await
     }
 
@@ -125,7 +125,7 @@ impl Member {
     pub(crate) async fn hold(&mut self) -> LayerRange {
         loop {
             if let FromServer::Assign { model, layers: Some(layers) } = self.hear().await {
-                self.say(&ToServer::Holding { model, layers }).await;
+                self.say(&ToServer::LayersReady { model, layers }).await;
                 return layers;
             }
         }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use potluck_engine::package::{BlobRef, BlobRole, Manifest};
 use potluck_protocol::id::{LayerRange, ModelId};
 use potluck_protocol::page::{BackendPreference, Lending, LendingPhase, Notice};
-use potluck_protocol::server::{Offer, Report, ToServer};
+use potluck_protocol::server::{Capabilities, Report, ToServer};
 
 use super::statistics::Statistics;
 use super::{Action, EngineDescription, Node};
@@ -101,7 +101,7 @@ impl Node {
         }
         self.lending.engine = Some(engine);
         self.lending.phase = LendingPhase::Waiting;
-        self.offer();
+        self.register();
         self.tell_lending();
     }
 
@@ -120,17 +120,17 @@ impl Node {
     }
 
     /// Tells the server what this machine brings and, after a reconnection, what it still holds.
-    pub(super) fn offer(&mut self) {
+    pub(super) fn register(&mut self) {
         let Some(engine) = &self.lending.engine else { return };
-        let offer = Offer {
+        let capabilities = Capabilities {
             kind: self.kind,
             backend: engine.backend.clone(),
             memory_bytes: self.lending.memory_bytes,
             macs_per_ms: engine.macs_per_ms,
         };
-        self.say_to_server(&ToServer::Lend(offer));
+        self.say_to_server(&ToServer::Register(capabilities));
         if let Some((model, layers)) = self.lending.holding() {
-            self.say_to_server(&ToServer::Holding { model, layers });
+            self.say_to_server(&ToServer::LayersReady { model, layers });
         }
         self.lending.reported = None;
     }
@@ -140,7 +140,7 @@ impl Node {
             return;
         }
         self.end_all_serving("the volunteer stopped lending", now);
-        self.say_to_server(&ToServer::StopLending);
+        self.say_to_server(&ToServer::Deregister);
         self.actions.push(Action::StopEngine);
         self.lending = State::default();
         self.tell_lending();
@@ -225,7 +225,7 @@ impl Node {
                 assignment.holding = true;
                 self.lending.phase = LendingPhase::Serving;
                 let layers = assignment.layers;
-                self.say_to_server(&ToServer::Holding { model, layers });
+                self.say_to_server(&ToServer::LayersReady { model, layers });
                 self.unload_unused();
             }
         } else {

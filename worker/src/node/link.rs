@@ -95,7 +95,7 @@ impl Node {
                 self.link.state = LinkState::Open;
                 self.link.attempts = 0;
                 self.notice(Notice::Link(page::Link::Open));
-                self.offer();
+                self.register();
                 self.asking_link_open(now);
                 self.resend_receipts();
             }

@@ -364,8 +364,8 @@ impl Node {
             PeerFrame::Token { session, position, token } => {
                 self.token(from, session, position, token, now)
             }
-            PeerFrame::ReceiptOffer { receipt, signature } => {
-                self.receipt_offered(from, &receipt, &signature)
+            PeerFrame::ReceiptProposal { receipt, signature } => {
+                self.receipt_proposed(from, &receipt, &signature)
             }
             PeerFrame::ReceiptSigned { receipt, signature } => {
                 self.receipt_signed(from, receipt, signature)

@@ -144,11 +144,11 @@ impl Node {
         }
         let offered = Offered { receipt: receipt.clone(), signature, until: now + SIGN_TIMEOUT };
         self.receipts.offered.insert(receipt.id(), offered);
-        self.send_peer(requester, PeerFrame::ReceiptOffer { receipt, signature });
+        self.send_peer(requester, PeerFrame::ReceiptProposal { receipt, signature });
     }
 
     /// As requester: sign what is so.
-    pub(super) fn receipt_offered(
+    pub(super) fn receipt_proposed(
         &mut self,
         from: NodeId,
         receipt: &Receipt,

@@ -395,14 +395,14 @@ impl Swarm {
                     vec![ModelSummary { id: model, name: "potluck-tiny".to_owned(), layers: 6 }];
                 self.server_says(from, FromServer::Welcome { ice_servers: Vec::new(), models });
             }
-            ToServer::Lend(_) => {
+            ToServer::Register(_) => {
                 let layers = self.assignments.get(&from).copied();
                 self.server_says(from, FromServer::Assign { model, layers });
             }
-            ToServer::StopLending => {
+            ToServer::Deregister => {
                 self.holding.remove(&from);
             }
-            ToServer::Holding { layers, .. } => {
+            ToServer::LayersReady { layers, .. } => {
                 self.holding.insert(from, layers);
                 self.route();
             }

@@ -36,8 +36,8 @@ pub(super) struct Peer {
 
 /// Something that takes time.
 enum Step {
-    Offer,
-    Answer { offer: String },
+    Capabilities,
+    Answer { capabilities: String },
     Accept { answer: String },
     AddCandidate(Candidate),
 }
@@ -120,13 +120,13 @@ impl Peer {
 
     fn perform(&self, action: Action) -> Result<(), String> {
         let step = match action {
-            Action::Offer => Step::Offer,
-            Action::Answer { offer, fresh } => {
+            Action::Capabilities => Step::Capabilities,
+            Action::Answer { capabilities, fresh } => {
                 if fresh {
                     self.generation.set(self.generation.get() + 1);
                     drop(self.current.take());
                 }
-                Step::Answer { offer }
+                Step::Answer { capabilities }
             }
             Action::Accept { answer } => Step::Accept { answer },
             Action::AddCandidate(candidate) => Step::AddCandidate(candidate),
@@ -180,13 +180,13 @@ fn negotiation(peer: &Rc<Peer>, generation: u64) -> Result<Option<Negotiation>, 
 
 async fn carry_out(peer: &Peer, negotiation: &Negotiation, step: Step) -> Result<(), String> {
     match step {
-        Step::Offer => {
-            let sdp = negotiation.offer().await?;
+        Step::Capabilities => {
+            let sdp = negotiation.capabilities().await?;
             peer.tell_signal(Signal::Offer { sdp: sdp.clone() });
-            negotiation.gather(RtcSdpType::Offer, &sdp).await
+            negotiation.gather(RtcSdpType::Capabilities, &sdp).await
         }
-        Step::Answer { offer } => {
-            let sdp = negotiation.answer(&offer).await?;
+        Step::Answer { capabilities } => {
+            let sdp = negotiation.answer(&capabilities).await?;
             peer.tell_signal(Signal::Answer { sdp: sdp.clone() });
             negotiation.gather(RtcSdpType::Answer, &sdp).await
         }
