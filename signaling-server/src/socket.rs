@@ -261,10 +261,10 @@ async fn take(
         }
         ToServer::Deregister => Event::Deregister,
         ToServer::LayersReady { model, layers } => Event::LayersReady { model, layers },
-        ToServer::Ask { request, model, avoid } => Event::Ask { request, model, avoid },
+        ToServer::Ask { request, model, exclude } => Event::Ask { request, model, exclude },
         ToServer::Cancel { request } => Event::Cancel { request },
-        ToServer::EndSession { session, reason, culprit } => {
-            Event::EndSession { session, reason, culprit }
+        ToServer::EndSession { session, reason, failed_node } => {
+            Event::EndSession { session, reason, failed_node }
         }
         ToServer::Report(report) => Event::Report(report),
     };

@@ -32,7 +32,7 @@ async fn only_peers_of_a_session_are_introduced() -> anyhow::Result<()> {
         .say(&ToServer::Ask {
             request: potluck_protocol::id::RequestId(9),
             model,
-            avoid: Vec::new(),
+            exclude: Vec::new(),
         })
         .await;
     while !matches!(stranger.hear().await, FromServer::Route { .. }) {}

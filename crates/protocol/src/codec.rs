@@ -17,7 +17,7 @@ pub const MAX_SERVER_MESSAGE_BYTES: usize = 64 * 1024;
 /// prompts are sent in several.
 pub const MAX_ROWS: usize = 128;
 /// Nodes that a requester wants left out of a route: those that one answer broke off at lately.
-pub const MAX_AVOIDED: usize = 8;
+pub const MAX_EXCLUDED: usize = 8;
 /// Width of the residual stream at most, values a row: four times the widest model in reach of a
 /// swarm.
 pub const MAX_D_MODEL: usize = 16_384;
@@ -96,7 +96,7 @@ pub fn decode_to_server(bytes: &[u8]) -> Result<ToServer, DecodeError> {
             at_most("backend name", capabilities.backend.len(), MAX_BACKEND_BYTES)?
         }
         ToServer::LayersReady { layers, .. } => check_layers(*layers)?,
-        ToServer::Ask { avoid, .. } => at_most("nodes to avoid", avoid.len(), MAX_AVOIDED)?,
+        ToServer::Ask { exclude, .. } => at_most("nodes to exclude", exclude.len(), MAX_EXCLUDED)?,
         ToServer::EndSession { reason, .. } => at_most("reason", reason.len(), MAX_REASON_BYTES)?,
         ToServer::Signal { signal, .. } => check_signal(&signal.signal)?,
         ToServer::Receipt(signed) => check_receipt(&signed.receipt)?,

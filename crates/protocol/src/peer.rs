@@ -118,7 +118,7 @@ pub enum PeerFrame {
         /// What went wrong, for people; shown as text.
         reason: String,
         /// The node without which it could go on, if one is at fault.
-        culprit: Option<NodeId>,
+        failed_node: Option<NodeId>,
     },
 }
 

@@ -55,9 +55,9 @@ pub enum ToServer {
         request: RequestId,
         /// The model.
         model: ModelId,
-        /// Nodes that the answer broke off at, at most [`MAX_AVOIDED`](crate::codec::MAX_AVOIDED):
-        /// not again, if it can be helped.
-        avoid: Vec<NodeId>,
+        /// Nodes that the answer broke off at, at most
+        /// [`MAX_EXCLUDED`](crate::codec::MAX_EXCLUDED): not again, if it can be helped.
+        exclude: Vec<NodeId>,
     },
     /// Does not want it any more.
     Cancel {
@@ -71,7 +71,7 @@ pub enum ToServer {
         /// Why, for people.
         reason: String,
         /// The node without which it could go on, if one is at fault.
-        culprit: Option<NodeId>,
+        failed_node: Option<NodeId>,
     },
     /// To be passed on to `to`.
     Signal {
@@ -135,7 +135,7 @@ pub enum FromServer {
         /// Why, for people.
         reason: String,
         /// As in [`ToServer::EndSession`].
-        culprit: Option<NodeId>,
+        failed_node: Option<NodeId>,
     },
     /// Passed on from `from`.
     Signal {

@@ -50,7 +50,7 @@ pub enum Event {
         /// The model.
         model: ModelId,
         /// Nodes it would rather not have in it.
-        avoid: Vec<NodeId>,
+        exclude: Vec<NodeId>,
     },
     /// It does not any more.
     Cancel {
@@ -64,7 +64,7 @@ pub enum Event {
         /// Why.
         reason: String,
         /// Who is at fault, if it says so.
-        culprit: Option<NodeId>,
+        failed_node: Option<NodeId>,
     },
     /// Its counters.
     Report(Report),
@@ -109,7 +109,7 @@ pub struct Scheduler {
     sessions: HashMap<SessionId, Session>,
     plan_at: Option<Duration>,
     /// Stages that sessions broke off at, and until when others are asked before them.
-    suspects: BTreeMap<NodeId, Duration>,
+    quarantined: BTreeMap<NodeId, Duration>,
     now: Duration,
 }
 
@@ -138,7 +138,7 @@ struct Question {
     asker: NodeId,
     request: RequestId,
     model: ModelId,
-    avoid: Vec<NodeId>,
+    exclude: Vec<NodeId>,
     told: Option<Vec<LayerRange>>,
 }
 
@@ -146,9 +146,9 @@ struct Question {
 const MAX_ASKS: usize = 8;
 /// How long a stage that a session broke off at is asked last: as long as a tab that sleeps or a
 /// lid that is closed takes to be noticed otherwise.
-const SUSPECT: Duration = Duration::from_secs(60);
+const QUARANTINE: Duration = Duration::from_secs(60);
 /// Of them at most.
-const MAX_SUSPECTS: usize = 10_000;
+const MAX_QUARANTINED: usize = 10_000;
 /// Questions of all nodes that wait for a route; a few megabytes.
 const MAX_WAITING: usize = 10_000;
 
@@ -200,7 +200,7 @@ impl Scheduler {
             waiting: Vec::new(),
             sessions: HashMap::new(),
             plan_at: None,
-            suspects: BTreeMap::new(),
+            quarantined: BTreeMap::new(),
             now: Duration::ZERO,
         }
     }
@@ -230,15 +230,15 @@ impl Scheduler {
             Event::LayersReady { model, layers } => {
                 self.holding(node, model, layers, &mut actions)?
             }
-            Event::Ask { request, model, avoid } => {
-                self.ask(node, request, model, avoid, &mut actions)?
+            Event::Ask { request, model, exclude } => {
+                self.ask(node, request, model, exclude, &mut actions)?
             }
             Event::Cancel { request } => {
                 self.waiting.retain(|q| (q.asker, q.request) != (node, request))
             }
-            Event::EndSession { session, reason, culprit } => {
-                self.suspect(node, session, culprit, now);
-                self.end(node, session, &reason, culprit, &mut actions);
+            Event::EndSession { session, reason, failed_node } => {
+                self.quarantine(node, session, failed_node, now);
+                self.end(node, session, &reason, failed_node, &mut actions);
             }
             Event::Report(report) => {
                 if let Some(lender) = self.lender(node) {
@@ -365,7 +365,7 @@ impl Scheduler {
         node: NodeId,
         request: RequestId,
         model: ModelId,
-        avoid: Vec<NodeId>,
+        exclude: Vec<NodeId>,
         actions: &mut Vec<Action>,
     ) -> Result<(), Fault> {
         if self.models.get(model).is_none() {
@@ -378,7 +378,7 @@ impl Scheduler {
         if self.waiting.len() >= MAX_WAITING {
             return Err(Fault::ServerBusy);
         }
-        self.waiting.push(Question { asker: node, request, model, avoid, told: None });
+        self.waiting.push(Question { asker: node, request, model, exclude, told: None });
         self.route_waiting(actions);
         Ok(())
     }
@@ -421,12 +421,23 @@ impl Scheduler {
 
     /// Takes note of what a session's own people say it broke off at. One word of it costs a node
     /// little: it is asked again as soon as nobody else holds its layers, or a minute later.
-    fn suspect(&mut self, by: NodeId, id: SessionId, culprit: Option<NodeId>, now: Duration) {
-        self.suspects.retain(|_, until| now < *until);
-        let (Some(culprit), Some(session)) = (culprit, self.sessions.get(&id)) else { return };
+    fn quarantine(
+        &mut self,
+        by: NodeId,
+        id: SessionId,
+        failed_node: Option<NodeId>,
+        now: Duration,
+    ) {
+        self.quarantined.retain(|_, until| now < *until);
+        let (Some(failed_node), Some(session)) = (failed_node, self.sessions.get(&id)) else {
+            return;
+        };
         let knows = session.requester == by || session.stage_of(by).is_some();
-        if knows && session.stage_of(culprit).is_some() && self.suspects.len() < MAX_SUSPECTS {
-            self.suspects.insert(culprit, now + SUSPECT);
+        if knows
+            && session.stage_of(failed_node).is_some()
+            && self.quarantined.len() < MAX_QUARANTINED
+        {
+            self.quarantined.insert(failed_node, now + QUARANTINE);
         }
     }
 
@@ -435,7 +446,7 @@ impl Scheduler {
         by: NodeId,
         id: SessionId,
         reason: &str,
-        culprit: Option<NodeId>,
+        failed_node: Option<NodeId>,
         actions: &mut Vec<Action>,
     ) {
         let Some(session) = self.sessions.get(&id) else { return };
@@ -450,7 +461,7 @@ impl Scheduler {
         others.dedup();
         for other in others.into_iter().filter(|other| *other != by) {
             let message =
-                FromServer::SessionEnded { session: id, reason: clip_reason(reason), culprit };
+                FromServer::SessionEnded { session: id, reason: clip_reason(reason), failed_node };
             actions.push(Action::Send(other, message));
         }
     }
@@ -491,7 +502,7 @@ impl Scheduler {
     /// Opens a session for every question that has a route now; tells the others what is missing.
     fn route_waiting(&mut self, actions: &mut Vec<Action>) {
         for question in std::mem::take(&mut self.waiting) {
-            match self.route(question.model, &question.avoid) {
+            match self.route(question.model, &question.exclude) {
                 Some(stages) => {
                     let id = SessionId(self.draw());
                     let number =
@@ -535,9 +546,9 @@ impl Scheduler {
         self.waiting = waiting;
     }
 
-    /// Over others than `avoid` and those that sessions broke off at lately, as long as these hold
-    /// every layer.
-    fn route(&self, model: ModelId, avoid: &[NodeId]) -> Option<Vec<Stage>> {
+    /// Over others than `exclude` and those that sessions broke off at lately, as long as these
+    /// hold every layer.
+    fn route(&self, model: ModelId, exclude: &[NodeId]) -> Option<Vec<Stage>> {
         let info: &ModelInfo = self.models.get(model)?;
         let all = self.holders(model);
         let without = |spared: &dyn Fn(NodeId) -> bool| {
@@ -546,9 +557,9 @@ impl Scheduler {
             routing::route(info.layers, &holders)
         };
         let suspected =
-            |node: NodeId| self.suspects.get(&node).is_some_and(|until| self.now < *until);
-        without(&|node| avoid.contains(&node) || suspected(node))
-            .or_else(|| without(&|node| avoid.contains(&node)))
+            |node: NodeId| self.quarantined.get(&node).is_some_and(|until| self.now < *until);
+        without(&|node| exclude.contains(&node) || quarantined(node))
+            .or_else(|| without(&|node| exclude.contains(&node)))
             .or_else(|| without(&|_| false))
     }
 

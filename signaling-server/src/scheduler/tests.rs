@@ -64,7 +64,7 @@ impl World {
     }
 
     fn ask(&mut self, node: u8) -> Vec<Action> {
-        self.say(node, Event::Ask { request: RequestId(1), model: self.model, avoid: Vec::new() })
+        self.say(node, Event::Ask { request: RequestId(1), model: self.model, exclude: Vec::new() })
     }
 }
 
@@ -223,8 +223,9 @@ fn whom_an_answer_broke_off_at_is_left_out_if_others_hold_its_layers() {
     }
     world.settle();
     world.say(9, Event::Joined);
-    let again = |world: &mut World, avoid: Vec<NodeId>| {
-        let actions = world.say(9, Event::Ask { request: RequestId(1), model: world.model, avoid });
+    let again = |world: &mut World, exclude: Vec<NodeId>| {
+        let actions =
+            world.say(9, Event::Ask { request: RequestId(1), model: world.model, exclude });
         route(&actions).unwrap().stages.into_iter().map(|stage| stage.node).collect::<Vec<_>>()
     };
     let first = again(&mut world, Vec::new());
@@ -244,23 +245,23 @@ fn whom_others_broke_off_at_is_asked_last_for_a_minute() {
     world.say(8, Event::Joined);
     world.say(9, Event::Joined);
     let first = route(&world.ask(9)).unwrap();
-    let culprit = first.stages[0].node;
-    let ended = |by: u8, world: &mut World, session, culprit| {
+    let failed_node = first.stages[0].node;
+    let ended = |by: u8, world: &mut World, session, failed_node| {
         let reason = "it does not answer".to_owned();
-        world.say(by, Event::EndSession { session, reason, culprit: Some(culprit) });
+        world.say(by, Event::EndSession { session, reason, failed_node: Some(failed_node) });
     };
-    ended(9, &mut world, first.id, culprit);
+    ended(9, &mut world, first.id, failed_node);
     for _ in 0..3 {
         let session = route(&world.ask(8)).unwrap();
-        assert_ne!(session.stages[0].node, culprit);
+        assert_ne!(session.stages[0].node, failed_node);
     }
     world.now += Duration::from_secs(61);
     let session = route(&world.ask(8)).unwrap();
-    assert_eq!(session.stages[0].node, culprit, "it has the fewest sessions");
+    assert_eq!(session.stages[0].node, failed_node, "it has the fewest sessions");
     // Who is in no session with it is not believed.
-    ended(9, &mut world, session.id, culprit);
+    ended(9, &mut world, session.id, failed_node);
     ended(8, &mut world, session.id, NodeId([77; 32]));
-    assert_eq!(route(&world.ask(8)).unwrap().stages[0].node, culprit);
+    assert_eq!(route(&world.ask(8)).unwrap().stages[0].node, failed_node);
 }
 
 #[test]
@@ -272,7 +273,7 @@ fn nobody_ends_a_session_that_is_not_theirs() {
     world.say(9, Event::Joined);
     let session = route(&world.ask(9)).unwrap().id;
     assert_eq!(
-        world.say(8, Event::EndSession { session, reason: "mine".to_owned(), culprit: None }),
+        world.say(8, Event::EndSession { session, reason: "mine".to_owned(), failed_node: None }),
         vec![]
     );
     assert!(world.scheduler.share_session(NodeId([1; 32]), NodeId([9; 32])));
@@ -285,13 +286,13 @@ fn questions_have_a_bound() {
     for request in 0..8 {
         world.say(
             9,
-            Event::Ask { request: RequestId(request), model: world.model, avoid: Vec::new() },
+            Event::Ask { request: RequestId(request), model: world.model, exclude: Vec::new() },
         );
     }
-    let more = Event::Ask { request: RequestId(8), model: world.model, avoid: Vec::new() };
+    let more = Event::Ask { request: RequestId(8), model: world.model, exclude: Vec::new() };
     assert_eq!(world.scheduler.handle(NodeId([9; 32]), more, world.now), Err(Fault::TooManyAsks));
     let unknown =
-        Event::Ask { request: RequestId(9), model: ModelId([0xee; 32]), avoid: Vec::new() };
+        Event::Ask { request: RequestId(9), model: ModelId([0xee; 32]), exclude: Vec::new() };
     assert_eq!(
         world.scheduler.handle(NodeId([9; 32]), unknown, world.now),
         Err(Fault::UnknownModel)

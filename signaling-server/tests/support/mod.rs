@@ -134,7 +134,7 @@ impl Member {
     /// Asks and waits for the route.
     pub(crate) async fn ask(&mut self) -> Session {
         let model = self.model();
-        self.say(&ToServer::Ask { request: RequestId(1), model, avoid: Vec::new() }).await;
+        self.say(&ToServer::Ask { request: RequestId(1), model, exclude: Vec::new() }).await;
         loop {
             if let FromServer::Route { session, .. } = self.hear().await {
                 return session;

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use potluck_engine::tokenizer::TextStream;
-use potluck_protocol::codec::{MAX_AVOIDED, MAX_POSITIONS, MAX_ROWS, clip_reason};
+use potluck_protocol::codec::{MAX_EXCLUDED, MAX_POSITIONS, MAX_ROWS, clip_reason};
 use potluck_protocol::id::{LayerRange, ModelId, NodeId, RequestId, SessionId};
 use potluck_protocol::page::{AnswerEnd, AnswerEvent, Ask, Notice, StageView};
 use potluck_protocol::peer::PeerFrame;
@@ -42,9 +42,9 @@ struct Asking {
     /// Once there was a route; what outlives it.
     progress: Option<Box<Progress>>,
     /// Whom the answer broke off at, the latest last.
-    avoid: Vec<NodeId>,
+    exclude: Vec<NodeId>,
     /// Routes since the last token that led to none.
-    vain: u32,
+    failed_attempts: u32,
 }
 
 #[derive(Debug)]
@@ -63,9 +63,9 @@ struct Running {
     /// No token by then: the answer breaks off.
     deadline: Duration,
     /// Once there was a token in this session, how long to wait for the next without a word.
-    suspicious: Option<Duration>,
+    probe_at: Option<Duration>,
     /// Stages that were asked whether they are there and have not said so, and until when they may.
-    silent: Option<(Vec<NodeId>, Duration)>,
+    unanswered: Option<(Vec<NodeId>, Duration)>,
 }
 
 /// How far an answer has come.
@@ -108,7 +108,7 @@ struct Ended {
 /// How a session ends.
 struct SessionEnd<'a> {
     reason: &'a str,
-    culprit: Option<NodeId>,
+    failed_node: Option<NodeId>,
     is_whole: bool,
 }
 
@@ -121,12 +121,12 @@ const MAX_PROMPT_BYTES: usize = 64 * 1024;
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 /// So long after a token the stages are asked whether they are there: a step of one row takes the
 /// slowest of them less.
-const SUSPICION: Duration = Duration::from_secs(2);
+const PROBE_AFTER: Duration = Duration::from_secs(2);
 /// So long they may take to say so: they do between two batches. Whoever is frozen (a laptop's lid
 /// closed, a network gone without a word) does not.
 const PONG_TIMEOUT: Duration = Duration::from_secs(4);
 /// Routes in a row that bring no token: then the swarm, or the question, is at fault.
-const MAX_VAIN: u32 = 5;
+const MAX_FAILED_ATTEMPTS: u32 = 5;
 /// How long the last receipts of an answer may take to come.
 const RECEIPTS_GRACE: Duration = Duration::from_secs(20);
 /// The same of a session that broke off, where nobody knows how many are still to come.
@@ -175,9 +175,9 @@ impl State {
         for asking in self.asks.values_mut() {
             if let Phase::Running(running) = &mut asking.phase
                 && running.session.id == id
-                && let Some((silent, _)) = &mut running.silent
+                && let Some((unanswered, _)) = &mut running.unanswered
             {
-                silent.retain(|stage| *stage != from);
+                unanswered.retain(|stage| *stage != from);
             }
         }
     }
@@ -240,8 +240,13 @@ impl Node {
             self.notice(Notice::Answer { ask: number, event: AnswerEvent::Failed { reason } });
             return;
         }
-        let asking =
-            Asking { ask, phase: Phase::Preparing, progress: None, avoid: Vec::new(), vain: 0 };
+        let asking = Asking {
+            ask,
+            phase: Phase::Preparing,
+            progress: None,
+            exclude: Vec::new(),
+            failed_attempts: 0,
+        };
         self.asking.asks.insert(number, asking);
         self.prepare(number, now);
     }
@@ -280,8 +285,8 @@ impl Node {
         }
         let Some(asking) = self.asking.asks.get_mut(&number) else { return };
         asking.phase = Phase::Waiting { model };
-        let avoid = asking.avoid.clone();
-        self.say_to_server(&ToServer::Ask { request: RequestId(number), model, avoid });
+        let exclude = asking.exclude.clone();
+        self.say_to_server(&ToServer::Ask { request: RequestId(number), model, exclude });
     }
 
     fn prompt_tokens(&self, number: u32, model: ModelId) -> Result<Vec<u32>, String> {
@@ -379,7 +384,7 @@ impl Node {
             self.say_to_server(&ToServer::EndSession {
                 session: session.id,
                 reason,
-                culprit: None,
+                failed_node: None,
             });
             return;
         }
@@ -389,7 +394,7 @@ impl Node {
                 self.say_to_server(&ToServer::EndSession {
                     session: session.id,
                     reason: clip_reason(&reason),
-                    culprit: None,
+                    failed_node: None,
                 });
                 return self.fail_ask(number, &reason, now);
             }
@@ -410,8 +415,8 @@ impl Node {
         let running = Running {
             session: session.clone(),
             deadline: now + STEP_TIMEOUT,
-            suspicious: None,
-            silent: None,
+            probe_at: None,
+            unanswered: None,
         };
         asking.phase = Phase::Running(Box::new(running));
         self.notice(Notice::Answer { ask: number, event });
@@ -517,10 +522,10 @@ impl Node {
             }
             return;
         }
-        asking.vain = 0;
+        asking.failed_attempts = 0;
         running.deadline = now + STEP_TIMEOUT;
-        running.suspicious = Some(now + SUSPICION);
-        running.silent = None;
+        running.probe_at = Some(now + PROBE_AFTER);
+        running.unanswered = None;
         progress.received += 1;
         progress.first_token.get_or_insert(now);
         if progress.end_tokens.contains(&token) {
@@ -598,26 +603,26 @@ impl Node {
         }
     }
 
-    /// A session of ours cannot go on: its answer does in another, without the culprit, if one is
-    /// known and can be spared.
+    /// A session of ours cannot go on: its answer does in another, without the failed node, if one
+    /// is known and can be spared.
     pub(super) fn resume_ask_of(
         &mut self,
         id: SessionId,
         reason: &str,
-        culprit: Option<NodeId>,
+        failed_node: Option<NodeId>,
         now: Duration,
     ) {
         let Some(number) = self.asking.ask_of(id) else { return };
         let Some(asking) = self.asking.asks.get_mut(&number) else { return };
-        asking.vain += 1;
-        if asking.vain > MAX_VAIN {
+        asking.failed_attempts += 1;
+        if asking.failed_attempts > MAX_FAILED_ATTEMPTS {
             return self.fail_ask_of(id, reason, now);
         }
-        if let Some(culprit) = culprit.filter(|culprit| *culprit != self.me) {
-            asking.avoid.retain(|avoided| *avoided != culprit);
-            asking.avoid.push(culprit);
-            if asking.avoid.len() > MAX_AVOIDED {
-                asking.avoid.remove(0);
+        if let Some(failed_node) = failed_node.filter(|failed_node| *failed_node != self.me) {
+            asking.exclude.retain(|excluded| *excluded != failed_node);
+            asking.exclude.push(failed_node);
+            if asking.exclude.len() > MAX_EXCLUDED {
+                asking.exclude.remove(0);
             }
         }
         let Phase::Running(running) = std::mem::replace(&mut asking.phase, Phase::Preparing) else {
@@ -627,7 +632,7 @@ impl Node {
         tracing::info!(session = %id, reason, "an answer goes on elsewhere");
         let event = AnswerEvent::Resuming { reason: reason.to_owned() };
         self.notice(Notice::Answer { ask: number, event });
-        let end = SessionEnd { reason, culprit, is_whole: false };
+        let end = SessionEnd { reason, failed_node, is_whole: false };
         self.close_session(running.session, known.unwrap_or_default(), end, now);
         self.prepare(number, now);
     }
@@ -642,7 +647,7 @@ impl Node {
     fn close_ask(&mut self, asking: Asking, reason: &str, is_whole: bool, now: Duration) {
         let known = asking.progress.as_ref().map(|progress| (progress.prompt, progress.fed()));
         if let Phase::Running(running) = asking.phase {
-            let end = SessionEnd { reason, culprit: None, is_whole };
+            let end = SessionEnd { reason, failed_node: None, is_whole };
             self.close_session(running.session, known.unwrap_or_default(), end, now);
         }
     }
@@ -656,14 +661,14 @@ impl Node {
         end: SessionEnd<'_>,
         now: Duration,
     ) {
-        let SessionEnd { reason, culprit, is_whole } = end;
+        let SessionEnd { reason, failed_node, is_whole } = end;
         let (prompt, fed) = known;
         let id = session.id;
         for stage in &session.stages {
             self.send_peer(stage.node, PeerFrame::End { session: id });
         }
         let reason = clip_reason(reason);
-        self.say_to_server(&ToServer::EndSession { session: id, reason, culprit });
+        self.say_to_server(&ToServer::EndSession { session: id, reason, failed_node });
         let settled = now + if is_whole { RECEIPTS_GRACE } else { BROKEN_GRACE };
         let ended =
             Ended { session, prompt, fed, settled, is_settling: true, until: now + RECEIPTS_GRACE };
@@ -677,18 +682,18 @@ impl Node {
         for asking in self.asking.asks.values_mut() {
             let Phase::Running(running) = &mut asking.phase else { continue };
             let id = running.session.id;
-            match &running.silent {
-                Some((silent, until)) if now >= *until => {
-                    gone.extend(silent.first().map(|stage| (id, *stage)));
+            match &running.unanswered {
+                Some((unanswered, until)) if now >= *until => {
+                    gone.extend(unanswered.first().map(|stage| (id, *stage)));
                     // Of several that are gone the server may know, or the next look finds out. If
                     // all are there, they are slow.
-                    (running.silent, running.suspicious) = (None, Some(now + SUSPICION));
+                    (running.unanswered, running.probe_at) = (None, Some(now + PROBE_AFTER));
                 }
-                None if running.suspicious.is_some_and(|at| now >= at) => {
+                None if running.probe_at.is_some_and(|at| now >= at) => {
                     let others = running.session.stages.iter().map(|stage| stage.node);
                     let stages: Vec<NodeId> = others.filter(|stage| *stage != self.me).collect();
                     pings.extend(stages.iter().map(|stage| (id, *stage)));
-                    running.silent = Some((stages, now + PONG_TIMEOUT));
+                    running.unanswered = Some((stages, now + PONG_TIMEOUT));
                 }
                 _ => {}
             }

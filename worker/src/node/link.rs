@@ -109,9 +109,9 @@ impl Node {
             FromServer::Waiting { request, missing } => self.waiting(request, missing),
             FromServer::Route { request, session } => self.routed(request, session, now),
             FromServer::Serve { session } => self.serve(session, now),
-            FromServer::SessionEnded { session, reason, culprit } => {
+            FromServer::SessionEnded { session, reason, failed_node } => {
                 self.end_serving(session, Some(&reason), now);
-                self.resume_ask_of(session, &reason, culprit, now);
+                self.resume_ask_of(session, &reason, failed_node, now);
             }
             FromServer::Signal { from, signal } => self.signal_in(from, signal),
             FromServer::ReceiptResult { receipt, verdict } => {

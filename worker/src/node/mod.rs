@@ -373,8 +373,8 @@ impl Node {
             PeerFrame::End { session } => self.serving_end(from, session, now),
             PeerFrame::Ping { session } => self.pinged(from, session),
             PeerFrame::Pong { session } => self.asking.heard_from(session, from),
-            PeerFrame::Failed { session, reason, culprit } => {
-                self.session_failed(from, session, &reason, culprit, now)
+            PeerFrame::Failed { session, reason, failed_node } => {
+                self.session_failed(from, session, &reason, failed_node, now)
             }
         }
     }
@@ -384,14 +384,14 @@ impl Node {
         from: NodeId,
         session: SessionId,
         reason: &str,
-        culprit: Option<NodeId>,
+        failed_node: Option<NodeId>,
         now: Duration,
     ) {
         if self.serving.is_in(session, from) {
             self.end_serving(session, Some(reason), now);
         }
         if self.asking.is_in(session, from) {
-            self.resume_ask_of(session, reason, culprit, now);
+            self.resume_ask_of(session, reason, failed_node, now);
         }
     }
 

@@ -129,7 +129,7 @@ impl Node {
             self.say_to_server(&ToServer::EndSession {
                 session: id,
                 reason,
-                culprit: Some(self.me),
+                failed_node: Some(self.me),
             });
             return;
         }
@@ -287,17 +287,21 @@ impl Node {
         &mut self,
         id: SessionId,
         reason: &str,
-        culprit: Option<NodeId>,
+        failed_node: Option<NodeId>,
         now: Duration,
     ) {
         let Some(serving) = self.serving.sessions.get(&id) else { return };
         let (requester, next) = (serving.session.requester, serving.next());
         let reason = clip_reason(reason);
-        self.say_to_server(&ToServer::EndSession { session: id, reason: reason.clone(), culprit });
+        self.say_to_server(&ToServer::EndSession {
+            session: id,
+            reason: reason.clone(),
+            failed_node,
+        });
         for peer in [requester, next] {
             self.send_peer(
                 peer,
-                PeerFrame::Failed { session: id, reason: reason.clone(), culprit },
+                PeerFrame::Failed { session: id, reason: reason.clone(), failed_node },
             );
             if requester == next {
                 break;

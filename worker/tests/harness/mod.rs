@@ -223,7 +223,7 @@ impl Swarm {
                 let reason = format!("{} left", id.name());
                 self.server_says(
                     other,
-                    FromServer::SessionEnded { session: session.id, reason, culprit: Some(id) },
+                    FromServer::SessionEnded { session: session.id, reason, failed_node: Some(id) },
                 );
             }
         }
@@ -406,19 +406,19 @@ impl Swarm {
                 self.holding.insert(from, layers);
                 self.route();
             }
-            ToServer::Ask { request, avoid, .. } => {
-                self.asks.push((from, request, avoid));
+            ToServer::Ask { request, exclude, .. } => {
+                self.asks.push((from, request, exclude));
                 self.route();
             }
             ToServer::Cancel { request } => {
                 self.asks.retain(|ask| (ask.0, ask.1) != (from, request))
             }
-            ToServer::EndSession { session, reason, culprit } => {
+            ToServer::EndSession { session, reason, failed_node } => {
                 let Some(known) = self.sessions.get(&session).cloned() else { return };
                 let others = known.stages.iter().map(|stage| stage.node).chain([known.requester]);
                 for other in others.filter(|other| *other != from) {
                     let ended =
-                        FromServer::SessionEnded { session, reason: reason.clone(), culprit };
+                        FromServer::SessionEnded { session, reason: reason.clone(), failed_node };
                     self.server_says(other, ended);
                 }
             }
@@ -439,11 +439,11 @@ impl Swarm {
     }
 
     /// Routes every waiting question if all layers are held: at each layer on to whoever reaches
-    /// farthest, without those to avoid if possible.
+    /// farthest, without those to exclude if possible.
     fn route(&mut self) {
         let model = package().model;
-        for (requester, request, avoid) in std::mem::take(&mut self.asks) {
-            match self.stages(&avoid).or_else(|_| self.stages(&[])) {
+        for (requester, request, exclude) in std::mem::take(&mut self.asks) {
+            match self.stages(&exclude).or_else(|_| self.stages(&[])) {
                 Ok(stages) => {
                     let id = SessionId([self.next_session; 16]);
                     self.next_session += 1;
@@ -459,7 +459,7 @@ impl Swarm {
                     self.server_says(requester, FromServer::Route { request, session });
                 }
                 Err(missing) => {
-                    self.asks.push((requester, request, avoid));
+                    self.asks.push((requester, request, exclude));
                     self.server_says(requester, FromServer::Waiting { request, missing });
                 }
             }
@@ -467,10 +467,10 @@ impl Swarm {
     }
 
     /// A way through all layers, or those that nobody holds.
-    fn stages(&self, avoid: &[NodeId]) -> Result<Vec<Stage>, Vec<LayerRange>> {
+    fn stages(&self, exclude: &[NodeId]) -> Result<Vec<Stage>, Vec<LayerRange>> {
         let (mut stages, mut missing, mut next) = (Vec::new(), Vec::new(), 0);
         while next < 6 {
-            let holders = self.holding.iter().filter(|(node, _)| !avoid.contains(node));
+            let holders = self.holding.iter().filter(|(node, _)| !exclude.contains(node));
             let reaching = holders.clone().filter(|(_, layers)| layers.indices().contains(&next));
             if let Some((node, layers)) = reaching.max_by_key(|(node, layers)| (layers.end, **node))
             {
