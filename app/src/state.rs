@@ -190,8 +190,8 @@ impl State {
                 Vec::new()
             }
             Notice::Lending(lending) => self.lending(lending),
-            Notice::Answer { ask, event } => {
-                let mut effects = self.asking.answer(ask, event);
+            Notice::Answer { request, event } => {
+                let mut effects = self.asking.answer(request, event);
                 effects.extend(self.leave_if_nothing_is_left());
                 effects
             }

@@ -33,7 +33,7 @@ use crate::store::Credit;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How often a connection is asked whether it is still there.
 const PING_EVERY: Duration = Duration::from_secs(2);
-/// Silence after which it is not: an asker must learn within 5 s that a node is gone.
+/// Silence after which it is not: an requester must learn within 5 s that a node is gone.
 const SILENCE: Duration = Duration::from_millis(4_500);
 /// How long one message may take to leave; slower readers are let go.
 const SEND: Duration = Duration::from_secs(5);

@@ -39,7 +39,7 @@ pub enum StoreError {
 /// What became of a receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credit {
-    /// It is credited, now or before; the worker's balance, multiply-accumulates.
+    /// It is credited, now or before; the stage's balance, multiply-accumulates.
     Credited(u64),
     /// It never will be.
     Refused(String),
@@ -154,13 +154,13 @@ impl Store {
     ) -> Result<Credit, StoreError> {
         let receipt = &signed.receipt;
         let id = receipt.id();
-        // IMMEDIATE: two receipts of one worker must not both see the same progress.
+        // IMMEDIATE: two receipts of one stage must not both see the same progress.
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let known = sqlx::query("SELECT 1 FROM receipts WHERE id = ?")
             .bind(&id.0[..])
             .fetch_optional(&mut *transaction);
         if known.await?.is_some() {
-            return Ok(Credit::Credited(balance(&mut transaction, receipt.worker).await?));
+            return Ok(Credit::Credited(balance(&mut transaction, receipt.stage).await?));
         }
         let Some(session) = session(&mut transaction, receipt.session).await? else {
             return Ok(Credit::Refused("this server opened no such session".to_owned()));
@@ -177,17 +177,17 @@ impl Store {
             return Ok(Credit::Refused(explain(refusal)));
         }
         let macs = model.work.macs(receipt);
-        sqlx::query("INSERT INTO receipts (id, session, worker, sequence, to_position, macs, body) VALUES (?, ?, ?, ?, ?, ?, ?)")
+        sqlx::query("INSERT INTO receipts (id, session, stage, sequence, to_position, macs, body) VALUES (?, ?, ?, ?, ?, ?, ?)")
             .bind(&id.0[..])
             .bind(&receipt.session.0[..])
-            .bind(&receipt.worker.0[..])
+            .bind(&receipt.stage.0[..])
             .bind(receipt.sequence)
             .bind(receipt.to_position)
             .bind(signed_macs(macs))
             .bind(codec::encode(signed))
             .execute(&mut *transaction)
             .await?;
-        let transfer = Transfer::for_work(receipt.worker, receipt.requester, macs);
+        let transfer = Transfer::for_work(receipt.stage, receipt.requester, macs);
         for (account, sign) in [(transfer.from, -1), (transfer.to, 1)] {
             let (name, node) = account_name(account);
             sqlx::query("INSERT INTO postings (receipt, account, node, macs) VALUES (?, ?, ?, ?)")
@@ -198,7 +198,7 @@ impl Store {
                 .execute(&mut *transaction)
                 .await?;
         }
-        let balance = balance(&mut transaction, receipt.worker).await?;
+        let balance = balance(&mut transaction, receipt.stage).await?;
         transaction.commit().await?;
         Ok(Credit::Credited(balance))
     }
@@ -260,10 +260,10 @@ async fn progress(
     receipt: &Receipt,
 ) -> Result<Progress, StoreError> {
     let row = sqlx::query(
-        "SELECT sequence, to_position FROM receipts WHERE session = ? AND worker = ? ORDER BY sequence DESC LIMIT 1",
+        "SELECT sequence, to_position FROM receipts WHERE session = ? AND stage = ? ORDER BY sequence DESC LIMIT 1",
     )
     .bind(&receipt.session.0[..])
-    .bind(&receipt.worker.0[..])
+    .bind(&receipt.stage.0[..])
     .fetch_optional(&mut **transaction)
     .await?;
     let Some(row) = row else { return Ok(Progress::default()) };
@@ -315,7 +315,7 @@ fn explain(refusal: Refusal) -> String {
 
 #[cfg(test)]
 mod tests {
-    use potluck_protocol::id::LayerRange;
+    use potluck_protocol::id::{Epoch, LayerRange};
     use potluck_protocol::identity::Identity;
     use potluck_protocol::server::Stage;
 
@@ -323,33 +323,33 @@ mod tests {
     use crate::models::tests::model;
 
     struct Case {
-        worker: Identity,
+        stage: Identity,
         requester: Identity,
         session: Session,
         models: Models,
     }
 
     fn case() -> Case {
-        let (worker, requester) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
+        let (stage, requester) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
         let model = model(6);
-        let stages = vec![Stage { node: worker.node(), layers: LayerRange { first: 0, end: 6 } }];
+        let stages = vec![Stage { node: stage.node(), layers: LayerRange { first: 0, end: 6 } }];
         let session = Session {
             id: SessionId([7; 16]),
             model: model.id,
             requester: requester.node(),
             stages,
-            connections: vec![1, 2],
+            epochs: vec![Epoch(1), Epoch(2)],
         };
         let mut models = Models::default();
         models.add(model);
-        Case { worker, requester, session, models }
+        Case { stage, requester, session, models }
     }
 
     fn signed(case: &Case, sequence: u32, from_position: u32, to_position: u32) -> SignedReceipt {
         let receipt = Receipt {
             session: case.session.id,
             model: case.session.model,
-            worker: case.worker.node(),
+            stage: case.stage.node(),
             requester: case.requester.node(),
             layers: LayerRange { first: 0, end: 6 },
             sequence,
@@ -359,7 +359,7 @@ mod tests {
             output_hash: [0; 32],
         };
         SignedReceipt {
-            worker_signature: receipt.sign(&case.worker),
+            stage_signature: receipt.sign(&case.stage),
             requester_signature: receipt.sign(&case.requester),
             receipt,
         }
@@ -369,11 +369,11 @@ mod tests {
     async fn credit_survives_reopening_and_a_repeat_adds_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let case = case();
-        let worker = case.worker.node();
+        let stage = case.stage.node();
         let store = Store::open(folder.path()).await.unwrap();
         store.save_session(&case.session).await.unwrap();
         let first = signed(&case, 0, 0, 64);
-        let Credit::Credited(balance) = store.credit(&first, worker, &case.models).await.unwrap()
+        let Credit::Credited(balance) = store.credit(&first, stage, &case.models).await.unwrap()
         else {
             panic!()
         };
@@ -382,13 +382,13 @@ mod tests {
 
         let store = Store::open(folder.path()).await.unwrap();
         assert_eq!(
-            store.credit(&first, worker, &case.models).await.unwrap(),
+            store.credit(&first, stage, &case.models).await.unwrap(),
             Credit::Credited(balance)
         );
         assert_eq!(store.contributors(10).await.unwrap()[0].macs, balance);
         assert_eq!(store.sum_of_postings().await.unwrap(), 0);
         let second = signed(&case, 1, 64, 70);
-        let Credit::Credited(more) = store.credit(&second, worker, &case.models).await.unwrap()
+        let Credit::Credited(more) = store.credit(&second, stage, &case.models).await.unwrap()
         else {
             panic!()
         };
@@ -402,7 +402,7 @@ mod tests {
         let case = case();
         let store = Store::open(folder.path()).await.unwrap();
         store.save_session(&case.session).await.unwrap();
-        let worker = case.worker.node();
+        let stage = case.stage.node();
         let inflated = signed(&case, 0, 0, 65);
         let skipped = signed(&case, 1, 64, 70);
         let mut forged = signed(&case, 0, 0, 10);
@@ -412,7 +412,7 @@ mod tests {
         for bad in [inflated, skipped, forged, unknown] {
             assert!(
                 matches!(
-                    store.credit(&bad, worker, &case.models).await.unwrap(),
+                    store.credit(&bad, stage, &case.models).await.unwrap(),
                     Credit::Refused(_)
                 ),
                 "{bad:?}"

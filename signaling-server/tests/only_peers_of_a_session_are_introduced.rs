@@ -12,10 +12,10 @@ async fn only_peers_of_a_session_are_introduced() -> anyhow::Result<()> {
     let mut volunteer = Member::join(&server, 1).await?;
     volunteer.lend().await;
     let mut stranger = Member::join(&server, 2).await?;
-    let mut asker = Member::join(&server, 3).await?;
-    let session = asker.ask().await;
+    let mut requester = Member::join(&server, 3).await?;
+    let session = requester.ask().await;
     assert_eq!(volunteer.serve().await, session);
-    assert_eq!(session.requester, asker.node());
+    assert_eq!(session.requester, requester.node());
     assert_eq!(session.stages[0].node, volunteer.node());
 
     let signal = |from: &Member, to: &Member, sdp: &str| {
@@ -23,7 +23,7 @@ async fn only_peers_of_a_session_are_introduced() -> anyhow::Result<()> {
             SignedSignal::new(&from.identity, to.node(), Signal::Offer { sdp: sdp.to_owned() });
         ToServer::Signal { to: to.node(), signal }
     };
-    // The stranger's comes first, and is not passed on; the asker's is.
+    // The stranger's comes first, and is not passed on; the requester's is.
     stranger.say(&signal(&stranger, &volunteer, "stranger")).await;
     // Its next message is taken after the signal, so the answer to it says that the signal has been
     // dealt with.
@@ -38,16 +38,16 @@ async fn only_peers_of_a_session_are_introduced() -> anyhow::Result<()> {
     while !matches!(stranger.hear().await, FromServer::Route { .. }) {}
     let other = volunteer.serve().await;
     assert_eq!(other.requester, stranger.node());
-    asker.say(&signal(&asker, &volunteer, "asker")).await;
+    requester.say(&signal(&requester, &volunteer, "requester")).await;
     let FromServer::Signal { from, signal } = volunteer.hear().await else {
-        panic!("not the asker's signal")
+        panic!("not the requester's signal")
     };
-    assert_eq!(from, asker.node());
-    assert!(signal.is_from(asker.node(), volunteer.node()));
+    assert_eq!(from, requester.node());
+    assert!(signal.is_from(requester.node(), volunteer.node()));
 
     volunteer.vanish();
     loop {
-        if let FromServer::SessionEnded { session: ended, reason, .. } = asker.hear().await {
+        if let FromServer::SessionEnded { session: ended, reason, .. } = requester.hear().await {
             assert_eq!(ended, session.id);
             assert!(!reason.is_empty());
             break;

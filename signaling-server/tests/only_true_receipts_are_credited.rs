@@ -12,13 +12,13 @@ use support::{Member, Running};
 #[tokio::test]
 async fn only_true_receipts_are_credited() -> anyhow::Result<()> {
     let server = Running::start().await?;
-    let mut worker = Member::join(&server, 1).await?;
-    worker.lend().await;
-    let mut asker = Member::join(&server, 2).await?;
-    let session = asker.ask().await;
-    assert_eq!(worker.serve().await, session);
+    let mut stage = Member::join(&server, 1).await?;
+    stage.lend().await;
+    let mut requester = Member::join(&server, 2).await?;
+    let session = requester.ask().await;
+    assert_eq!(stage.serve().await, session);
 
-    let honest = receipt(&session, worker.node());
+    let honest = receipt(&session, stage.node());
     let (alone, asking) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
     let sign = |receipt: &Receipt| signed(receipt, &alone, &asking);
     let with = |change: fn(&mut Receipt)| {
@@ -27,7 +27,7 @@ async fn only_true_receipts_are_credited() -> anyhow::Result<()> {
         changed
     };
     let lies = [
-        ("the worker signs for the asker too", signed(&honest, &alone, &alone)),
+        ("the stage signs for the requester too", signed(&honest, &alone, &alone)),
         (
             "changed after both signed",
             SignedReceipt { receipt: with(|r| r.to_position += 1), ..sign(&honest) },
@@ -53,47 +53,47 @@ async fn only_true_receipts_are_credited() -> anyhow::Result<()> {
     ];
     let honest = sign(&honest);
     for (what, lie) in lies {
-        let verdict = hand_in(&mut worker, lie).await;
+        let verdict = hand_in(&mut stage, lie).await;
         assert!(matches!(verdict, Verdict::Refused { .. }), "{what}: {verdict:?}");
     }
     for (what, lie) in impossible {
-        worker.say(&ToServer::Receipt(Box::new(lie))).await;
-        let reason = worker.refusal().await;
+        stage.say(&ToServer::Receipt(Box::new(lie))).await;
+        let reason = stage.refusal().await;
         assert!(reason.contains("receipt"), "{what}: {reason}");
-        worker = Member::join(&server, 1).await?;
+        stage = Member::join(&server, 1).await?;
     }
 
-    // Somebody else hands in the worker's.
-    let verdict = hand_in(&mut asker, honest.clone()).await;
+    // Somebody else hands in the stage's.
+    let verdict = hand_in(&mut requester, honest.clone()).await;
     assert!(matches!(verdict, Verdict::Refused { .. }), "{verdict:?}");
 
-    let Verdict::Credited { balance_macs } = hand_in(&mut worker, honest.clone()).await else {
+    let Verdict::Credited { balance_macs } = hand_in(&mut stage, honest.clone()).await else {
         panic!("not credited")
     };
     assert!(balance_macs > 0);
     // Again: recognised, and not credited twice. Under the next number: the positions are spent.
-    assert_eq!(hand_in(&mut worker, honest.clone()).await, Verdict::Credited { balance_macs });
+    assert_eq!(hand_in(&mut stage, honest.clone()).await, Verdict::Credited { balance_macs });
     let mut again = honest.receipt.clone();
     again.sequence = 1;
-    let again = signed(&again, &worker.identity, &asker.identity);
-    assert!(matches!(hand_in(&mut worker, again).await, Verdict::Refused { .. }));
+    let again = signed(&again, &stage.identity, &requester.identity);
+    assert!(matches!(hand_in(&mut stage, again).await, Verdict::Refused { .. }));
     // The rest of the work is credited as before.
     let mut next = honest.receipt;
     (next.sequence, next.from_position, next.to_position) =
         (1, next.to_position, 2 * next.to_position);
-    let next = signed(&next, &worker.identity, &asker.identity);
-    let Verdict::Credited { balance_macs: more } = hand_in(&mut worker, next).await else {
+    let next = signed(&next, &stage.identity, &requester.identity);
+    let Verdict::Credited { balance_macs: more } = hand_in(&mut stage, next).await else {
         panic!("not credited")
     };
     assert!(more > balance_macs);
     Ok(())
 }
 
-fn receipt(session: &Session, worker: NodeId) -> Receipt {
+fn receipt(session: &Session, stage: NodeId) -> Receipt {
     Receipt {
         session: session.id,
         model: session.model,
-        worker,
+        stage,
         requester: session.requester,
         layers: session.stages[0].layers,
         sequence: 0,
@@ -104,9 +104,9 @@ fn receipt(session: &Session, worker: NodeId) -> Receipt {
     }
 }
 
-fn signed(receipt: &Receipt, worker: &Identity, requester: &Identity) -> SignedReceipt {
+fn signed(receipt: &Receipt, stage: &Identity, requester: &Identity) -> SignedReceipt {
     SignedReceipt {
-        worker_signature: receipt.sign(worker),
+        stage_signature: receipt.sign(stage),
         requester_signature: receipt.sign(requester),
         receipt: receipt.clone(),
     }

@@ -152,9 +152,9 @@ impl Asking {
     /// If it says nothing for as long as anything may take.
     pub async fn next_words(&mut self) -> anyhow::Result<Option<String>> {
         let mut bytes = [0; 4096];
-        let count = timeout(PATIENCE, self.told.read(&mut bytes))
-            .await
-            .with_context(|| format!("the asker said nothing for {} s", PATIENCE.as_secs()))??;
+        let count = timeout(PATIENCE, self.told.read(&mut bytes)).await.with_context(|| {
+            format!("the requester said nothing for {} s", PATIENCE.as_secs())
+        })??;
         Ok((count > 0).then(|| String::from_utf8_lossy(&bytes[..count]).into_owned()))
     }
 
@@ -179,7 +179,7 @@ impl Asking {
         while !enough(&heard) {
             match self.next_words().await? {
                 Some(more) => heard.push_str(&more),
-                None => bail!("expected the asker {what}, it ended after {heard:?}"),
+                None => bail!("expected the requester {what}, it ended after {heard:?}"),
             }
         }
         Ok(())
@@ -207,10 +207,10 @@ impl Asking {
         }
         let printed = timeout(PATIENCE, self.printed)
             .await
-            .context("the asker closed stderr but not stdout")??;
+            .context("the requester closed stderr but not stdout")??;
         if timeout(PATIENCE, self.process.wait())
             .await
-            .context("the asker closed its output but does not end")??
+            .context("the requester closed its output but does not end")??
         {
             let printed = String::from_utf8_lossy(&printed);
             Ok(Ok(serde_json::from_str(&printed)

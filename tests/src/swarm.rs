@@ -141,7 +141,7 @@ impl Swarm {
     /// # Errors
     /// If the program is not built or cannot be started.
     pub fn start_asking(&self, question: &Question) -> anyhow::Result<Asking> {
-        question.start(&self.url(), &self.folder.path().join("asker"))
+        question.start(&self.url(), &self.folder.path().join("requester"))
     }
 
     /// The same as somebody of this name: several can ask at once.

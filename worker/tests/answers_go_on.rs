@@ -7,15 +7,15 @@ use potluck_protocol::id::NodeId;
 
 const PROMPT: &str = "Tell me a story about a fox and a lantern.";
 const TOKENS: u32 = 40;
-/// Everything is held twice; the asker comes last.
+/// Everything is held twice; the requester comes last.
 const RANGES: [(u32, u32); 6] = [(0, 2), (2, 4), (4, 6), (0, 2), (2, 4), (4, 6)];
 
 /// Asks, and lets `happen` before the delivery of that number. The answer, how many deliveries it
 /// took, and how often it broke off.
 fn answer(at: Option<usize>, happen: impl Fn(&mut Swarm, &[NodeId])) -> (Vec<u32>, usize, usize) {
     let (mut swarm, ids) = Swarm::new(7, &RANGES);
-    let asker = ids[6];
-    swarm.ask(asker, PROMPT, 1, TOKENS);
+    let requester = ids[6];
+    swarm.ask(requester, PROMPT, 1, TOKENS);
     let mut deliveries = 0;
     swarm.settle_with(|swarm, _, _| {
         deliveries += 1;
@@ -24,8 +24,8 @@ fn answer(at: Option<usize>, happen: impl Fn(&mut Swarm, &[NodeId])) -> (Vec<u32
         }
         true
     });
-    assert_eq!(swarm.failure(asker), None, "at delivery {at:?}");
-    (swarm.tokens(asker), deliveries, swarm.breaks(asker).len())
+    assert_eq!(swarm.failure(requester), None, "at delivery {at:?}");
+    (swarm.tokens(requester), deliveries, swarm.breaks(requester).len())
 }
 
 /// Moments from the question to the last token.

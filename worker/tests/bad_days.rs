@@ -1,5 +1,5 @@
-//! Layers nobody holds, nodes that vanish, a server that restarts: what the asker reads, and that
-//! nothing hangs.
+//! Layers nobody holds, nodes that vanish, a server that restarts: what the requester reads, and
+//! that nothing hangs.
 
 mod harness;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use harness::{Delivery, Swarm};
 use potluck_net as net;
-use potluck_protocol::id::{LayerRange, NodeId};
+use potluck_protocol::id::{LayerRange, NodeId, RequestId};
 use potluck_protocol::page::{AnswerEnd, AnswerEvent, BackendPreference, Command};
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::server::Verdict;
@@ -21,11 +21,12 @@ fn whole_answer(tokens: u32) -> Vec<u32> {
     swarm.tokens(ids[1])
 }
 
-/// Lets `happen` when the asker is about to get so many tokens.
-fn at_token(swarm: &mut Swarm, asker: NodeId, at: u32, happen: impl Fn(&mut Swarm)) {
+/// Lets `happen` when the requester is about to get so many tokens.
+fn at_token(swarm: &mut Swarm, requester: NodeId, at: u32, happen: impl Fn(&mut Swarm)) {
     let mut tokens = 0;
     swarm.settle_with(|swarm, to, delivery| {
-        if matches!(delivery, Delivery::Peer { frame: PeerFrame::Token { .. }, .. }) && to == asker
+        if matches!(delivery, Delivery::Peer { frame: PeerFrame::Token { .. }, .. })
+            && to == requester
         {
             tokens += 1;
             if tokens == at {
@@ -62,7 +63,7 @@ fn a_waiting_question_can_be_cancelled() {
     let (mut swarm, ids) = Swarm::new(2, &[(0, 2)]);
     swarm.ask(ids[1], PROMPT, 1, 10);
     swarm.settle();
-    swarm.command(ids[1], Command::Cancel { ask: 7 });
+    swarm.command(ids[1], Command::Cancel { request: RequestId(7) });
     swarm.settle();
     let events = swarm.answer_events(ids[1]);
     assert!(
@@ -75,13 +76,14 @@ fn a_waiting_question_can_be_cancelled() {
 fn a_running_answer_can_be_cancelled_and_its_work_is_still_credited() {
     let (mut swarm, ids) = Swarm::new(3, &[(0, 3), (3, 6)]);
     swarm.ask(ids[2], PROMPT, 1, 200);
-    let (asker, mut tokens) = (ids[2], 0);
+    let (requester, mut tokens) = (ids[2], 0);
     swarm.settle_with(|swarm, to, delivery| {
-        if matches!(delivery, Delivery::Peer { frame: PeerFrame::Token { .. }, .. }) && to == asker
+        if matches!(delivery, Delivery::Peer { frame: PeerFrame::Token { .. }, .. })
+            && to == requester
         {
             tokens += 1;
             if tokens == 20 {
-                swarm.command(asker, Command::Cancel { ask: 7 });
+                swarm.command(requester, Command::Cancel { request: RequestId(7) });
             }
         }
         true
@@ -91,8 +93,8 @@ fn a_running_answer_can_be_cancelled_and_its_work_is_still_credited() {
         matches!(events.last(), Some(AnswerEvent::Done { end: AnswerEnd::Cancelled, .. })),
         "{events:?}"
     );
-    assert!(swarm.receipts.iter().any(|signed| signed.receipt.worker == ids[0]));
-    assert!(swarm.receipts.iter().any(|signed| signed.receipt.worker == ids[1]));
+    assert!(swarm.receipts.iter().any(|signed| signed.receipt.stage == ids[0]));
+    assert!(swarm.receipts.iter().any(|signed| signed.receipt.stage == ids[1]));
 }
 
 #[test]
@@ -100,17 +102,17 @@ fn a_stage_that_vanishes_is_named_and_the_answer_goes_on_when_its_layers_are_bac
     let (mut swarm, ids) = Swarm::new(5, &[(0, 2), (2, 4), (4, 6)]);
     let expected = whole_answer(200);
     swarm.ask(ids[4], PROMPT, 1, 200);
-    let (asker, victim) = (ids[4], ids[1]);
-    at_token(&mut swarm, asker, 5, |swarm| swarm.kill(victim));
-    let breaks = swarm.breaks(asker);
+    let (requester, victim) = (ids[4], ids[1]);
+    at_token(&mut swarm, requester, 5, |swarm| swarm.kill(victim));
+    let breaks = swarm.breaks(requester);
     assert!(breaks.len() == 1 && breaks[0].contains(&victim.name()), "{breaks:?}");
-    let events = swarm.answer_events(asker);
+    let events = swarm.answer_events(requester);
     let Some(AnswerEvent::Waiting { missing, .. }) = events.last() else { panic!("{events:?}") };
     assert_eq!(missing[..], [LayerRange { first: 2, end: 4 }]);
     swarm.assignments.insert(ids[3], LayerRange { first: 2, end: 4 });
     swarm.command(ids[3], Command::Lend { backend: BackendPreference::Cpu, memory_bytes: 1 << 30 });
     swarm.settle();
-    assert_eq!(swarm.tokens(asker), expected);
+    assert_eq!(swarm.tokens(requester), expected);
 }
 
 #[test]
@@ -135,19 +137,19 @@ fn a_stage_that_falls_silent_is_given_up() {
 fn a_stage_that_freezes_is_found_out_and_replaced() {
     for place in 0..3 {
         let (mut swarm, ids) = Swarm::new(7, &[(0, 2), (2, 4), (4, 6), (0, 2), (2, 4), (4, 6)]);
-        let asker = ids[6];
-        swarm.ask(asker, PROMPT, 1, 60);
-        at_token(&mut swarm, asker, 9, |swarm| {
+        let requester = ids[6];
+        swarm.ask(requester, PROMPT, 1, 60);
+        at_token(&mut swarm, requester, 9, |swarm| {
             let frozen = swarm.session().stages[place].node;
             swarm.freeze(frozen);
         });
-        assert_eq!(swarm.breaks(asker).len(), 0);
+        assert_eq!(swarm.breaks(requester).len(), 0);
         for _ in 0..14 {
             swarm.pass(Duration::from_millis(500));
         }
-        let breaks = swarm.breaks(asker);
+        let breaks = swarm.breaks(requester);
         assert!(breaks.len() == 1 && breaks[0].contains("does not answer any more"), "{breaks:?}");
-        assert_eq!(swarm.tokens(asker), whole_answer(60), "stage {place} froze");
+        assert_eq!(swarm.tokens(requester), whole_answer(60), "stage {place} froze");
     }
 }
 
@@ -201,9 +203,10 @@ fn a_swarm_that_brings_no_token_is_given_up_with_a_sentence() {
 fn a_volunteer_who_stops_ends_its_sessions_at_once_and_others_go_on() {
     let (mut swarm, ids) = Swarm::new(4, &[(0, 3), (3, 6), (0, 3)]);
     swarm.ask(ids[3], PROMPT, 1, 200);
-    let (asker, mut tokens, mut stopped) = (ids[3], 0, None);
+    let (requester, mut tokens, mut stopped) = (ids[3], 0, None);
     swarm.settle_with(|swarm, to, delivery| {
-        if matches!(delivery, Delivery::Peer { frame: PeerFrame::Token { .. }, .. }) && to == asker
+        if matches!(delivery, Delivery::Peer { frame: PeerFrame::Token { .. }, .. })
+            && to == requester
         {
             tokens += 1;
             if tokens == 5 {
@@ -214,12 +217,12 @@ fn a_volunteer_who_stops_ends_its_sessions_at_once_and_others_go_on() {
         }
         true
     });
-    assert!(swarm.breaks(asker)[0].contains("stopped lending"));
+    assert!(swarm.breaks(requester)[0].contains("stopped lending"));
     assert!(
-        swarm.receipts.iter().any(|signed| Some(signed.receipt.worker) == stopped),
+        swarm.receipts.iter().any(|signed| Some(signed.receipt.stage) == stopped),
         "what it did is still credited"
     );
-    assert_eq!(swarm.tokens(asker), whole_answer(200));
+    assert_eq!(swarm.tokens(requester), whole_answer(200));
 }
 
 #[test]
@@ -236,18 +239,19 @@ fn receipts_wait_for_a_server_that_is_away() {
     swarm.settle();
     swarm.verdict = None;
     swarm.pass(Duration::from_secs(2));
-    let workers: Vec<_> = swarm.receipts.iter().map(|signed| signed.receipt.worker).collect();
-    assert!(workers.contains(&ids[0]) && workers.contains(&ids[1]), "{workers:?}");
+    let stages: Vec<_> = swarm.receipts.iter().map(|signed| signed.receipt.stage).collect();
+    assert!(stages.contains(&ids[0]) && stages.contains(&ids[1]), "{stages:?}");
 }
 
 #[test]
 fn an_answer_survives_a_server_that_goes_away() {
     let (mut swarm, ids) = Swarm::new(3, &[(0, 3), (3, 6)]);
     swarm.ask(ids[2], PROMPT, 1, 60);
-    let (asker, mut tokens) = (ids[2], 0);
+    let (requester, mut tokens) = (ids[2], 0);
     let everyone = ids.clone();
     swarm.settle_with(|swarm, to, delivery| {
-        if matches!(delivery, Delivery::Peer { frame: PeerFrame::Token { .. }, .. }) && to == asker
+        if matches!(delivery, Delivery::Peer { frame: PeerFrame::Token { .. }, .. })
+            && to == requester
         {
             tokens += 1;
             if tokens == 5 {
@@ -259,8 +263,8 @@ fn an_answer_survives_a_server_that_goes_away() {
         }
         true
     });
-    assert_eq!(swarm.tokens(asker).len(), 60);
-    assert_eq!(swarm.failure(asker), None);
+    assert_eq!(swarm.tokens(requester).len(), 60);
+    assert_eq!(swarm.failure(requester), None);
 }
 
 #[test]

@@ -41,17 +41,17 @@ fn with_forged_frame(
 fn assert_refused(
     swarm: &Swarm,
     closer: potluck_protocol::id::NodeId,
-    asker: potluck_protocol::id::NodeId,
+    requester: potluck_protocol::id::NodeId,
 ) {
     assert!(
         swarm.closed.iter().any(|(by, _)| *by == closer),
         "the connection was closed by who got the bad frame"
     );
-    assert_eq!(swarm.breaks(asker).len(), 1, "the asker hears of it");
+    assert_eq!(swarm.breaks(requester).len(), 1, "the requester hears of it");
     let (mut undisturbed, ids) = Swarm::new(2, &[(0, 6)]);
     undisturbed.ask(ids[1], PROMPT, 11, 40);
     undisturbed.settle();
-    assert_eq!(swarm.tokens(asker), undisturbed.tokens(ids[1]), "and the answer goes on");
+    assert_eq!(swarm.tokens(requester), undisturbed.tokens(ids[1]), "and the answer goes on");
 }
 
 #[test]

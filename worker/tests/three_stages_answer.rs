@@ -45,7 +45,7 @@ fn the_answer_is_the_single_process_answer_and_all_work_is_credited() {
             .receipts
             .iter()
             .map(|signed| &signed.receipt)
-            .filter(|r| r.worker == stage.node)
+            .filter(|r| r.stage == stage.node)
             .collect();
         receipts.sort_by_key(|receipt| receipt.sequence);
         let mut next = 0;

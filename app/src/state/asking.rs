@@ -1,6 +1,6 @@
 //! Asking the swarm: one question at a time, each on its own; the model does not see earlier ones.
 
-use potluck_protocol::id::LayerRange;
+use potluck_protocol::id::{LayerRange, RequestId};
 use potluck_protocol::page::{AnswerEnd, AnswerEvent, Ask, Command, SamplingChoice, StageView};
 use potluck_protocol::sampling::{MAX_TEMPERATURE_MILLI, MIN_TEMPERATURE_MILLI, Sampling};
 use serde::{Deserialize, Serialize};
@@ -31,8 +31,8 @@ pub struct Asking {
 /// A question and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
-    /// The page's number for it.
-    pub ask: u32,
+    /// The page's name for it.
+    pub request: RequestId,
     /// What the person wrote.
     pub prompt: String,
     /// The seed of the draws: whoever asks the same with it gets the same answer.
@@ -113,11 +113,11 @@ impl Exchange {
         !matches!(self.phase, Phase::Done { .. } | Phase::Failed { .. } | Phase::Kept)
     }
 
-    fn new(ask: u32, kept: Kept, phase: Phase) -> Self {
+    fn new(request: RequestId, kept: Kept, phase: Phase) -> Self {
         let Kept { prompt, seed, temperature_milli, text, drawn } = kept;
         let tokens = u32::try_from(drawn.len()).unwrap_or(u32::MAX);
         Self {
-            ask,
+            request,
             prompt,
             seed,
             temperature_milli,
@@ -147,7 +147,7 @@ impl Asking {
     #[must_use]
     pub fn new(seed: Option<u64>, kept: Option<Kept>) -> Self {
         let exchanges: Vec<Exchange> =
-            kept.map(|kept| Exchange::new(0, kept, Phase::Kept)).into_iter().collect();
+            kept.map(|kept| Exchange::new(RequestId(0), kept, Phase::Kept)).into_iter().collect();
         let seed = seed.map(|seed| seed.to_string()).unwrap_or_default();
         Self { seed, next_ask: u32::from(!exchanges.is_empty()), exchanges, ..Self::default() }
     }
@@ -167,7 +167,7 @@ impl Asking {
     pub(super) fn cancel(&self) -> Vec<Effect> {
         self.latest()
             .filter(|exchange| exchange.is_open())
-            .map(|exchange| Effect::Send(Command::Cancel { ask: exchange.ask }))
+            .map(|exchange| Effect::Send(Command::Cancel { request: exchange.request }))
             .into_iter()
             .collect()
     }
@@ -178,8 +178,8 @@ impl Asking {
         }
     }
 
-    pub(super) fn answer(&mut self, ask: u32, event: AnswerEvent) -> Vec<Effect> {
-        let open = |one: &&mut Exchange| one.ask == ask && one.is_open();
+    pub(super) fn answer(&mut self, request: RequestId, event: AnswerEvent) -> Vec<Effect> {
+        let open = |one: &&mut Exchange| one.request == request && one.is_open();
         let Some(exchange) = self.exchanges.iter_mut().find(open) else { return Vec::new() };
         let (is_token, is_whole) =
             (matches!(event, AnswerEvent::Token { .. }), matches!(event, AnswerEvent::Done { .. }));
@@ -234,8 +234,8 @@ impl State {
         }
         let begun =
             Kept { prompt, seed, temperature_milli, text: String::new(), drawn: Vec::new() };
-        asking.exchanges.push(Exchange::new(ask, begun.clone(), Phase::Sent));
-        self.send(ask, begun)
+        asking.exchanges.push(Exchange::new(RequestId(ask), begun.clone(), Phase::Sent));
+        self.send(RequestId(ask), begun)
     }
 
     /// On with an answer that a reload broke off.
@@ -251,16 +251,16 @@ impl State {
         let drawn = std::mem::take(&mut exchange.drawn);
         (exchange.phase, exchange.tokens) = (Phase::Sent, 0);
         let text = std::mem::take(&mut exchange.text);
-        let ask = exchange.ask;
-        self.send(ask, Kept { prompt, seed, temperature_milli, text, drawn })
+        let request = exchange.request;
+        self.send(request, Kept { prompt, seed, temperature_milli, text, drawn })
     }
 
-    fn send(&mut self, ask: u32, begun: Kept) -> Vec<Effect> {
+    fn send(&mut self, request: RequestId, begun: Kept) -> Vec<Effect> {
         self.problem = None;
         let Kept { prompt, seed, temperature_milli, drawn, .. } = begun;
         let sampling = SamplingChoice { temperature_milli, seed, ..SamplingChoice::default() };
         let mut effects = self.connected();
-        let ask = Ask { ask, model: None, prompt, sampling, max_tokens: None, drawn };
+        let ask = Ask { request, model: None, prompt, sampling, max_tokens: None, drawn };
         effects.push(Effect::Send(Command::Ask(ask)));
         effects
     }

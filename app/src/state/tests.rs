@@ -1,6 +1,6 @@
 //! What a visitor does, step by step, and what the page must do about it.
 
-use potluck_protocol::id::{LayerRange, NodeId};
+use potluck_protocol::id::{LayerRange, NodeId, RequestId};
 use potluck_protocol::page::{
     AnswerEnd, AnswerEvent, BackendPreference, Command, Lending, LendingPhase, Link, Notice,
     StageView,
@@ -40,8 +40,8 @@ fn lending(phase: LendingPhase) -> Action {
     Action::Notice(Notice::Lending(Lending { phase, ..Lending::default() }))
 }
 
-fn answer(ask: u32, event: AnswerEvent) -> Action {
-    Action::Notice(Notice::Answer { ask, event })
+fn answer(request: RequestId, event: AnswerEvent) -> Action {
+    Action::Notice(Notice::Answer { request, event })
 }
 
 fn done() -> AnswerEvent {
@@ -57,8 +57,8 @@ fn an_answer_outlives_a_reload_and_goes_on_when_the_visitor_says_so() {
     let mut state = page();
     type_and_ask(&mut state, "hello");
     let token = |token, text: &str| AnswerEvent::Token { token, text: text.to_owned() };
-    state.reduce(answer(0, token(5, "one ")));
-    let effects = state.reduce(answer(0, token(6, "two")));
+    state.reduce(answer(RequestId(0), token(5, "one ")));
+    let effects = state.reduce(answer(RequestId(0), token(6, "two")));
     let [Effect::Keep(Some(kept))] = &effects[..] else { panic!("{effects:?}") };
     assert_eq!((kept.text.as_str(), &kept.drawn[..]), ("one two", &[5, 6][..]));
 
@@ -70,13 +70,13 @@ fn an_answer_outlives_a_reload_and_goes_on_when_the_visitor_says_so() {
     assert_eq!((ask.prompt.as_str(), ask.sampling.seed, &ask.drawn[..]), ("hello", 7, &[5, 6][..]));
     assert!(effects.contains(&Effect::StartWorker) && state.reduce(Action::GoOn).is_empty());
     // The node tells it all again, and more.
-    let ask = ask.ask;
+    let request = ask.request;
     for (number, text) in [(5, "one "), (6, "two"), (7, " three")] {
-        state.reduce(answer(ask, token(number, text)));
+        state.reduce(answer(request, token(number, text)));
     }
     let latest = state.asking.latest().unwrap();
     assert_eq!((latest.text.as_str(), latest.tokens), ("one two three", 3));
-    let effects = state.reduce(answer(ask, done()));
+    let effects = state.reduce(answer(request, done()));
     assert!(effects.contains(&Effect::Keep(None)), "nothing stays once it is whole: {effects:?}");
 }
 
@@ -149,10 +149,11 @@ fn stop_during_an_answer_lets_the_answer_end_and_then_ends_the_worker() {
         [Effect::Send(Command::StopLending), Effect::ReleaseLock]
     );
     assert!(!state.volunteer.is_lending());
-    assert!(!ended(
-        &state.reduce(answer(0, AnswerEvent::Token { token: 1, text: "Because".to_owned() }))
-    ));
-    assert!(ended(&state.reduce(answer(0, done()))));
+    assert!(!ended(&state.reduce(answer(
+        RequestId(0),
+        AnswerEvent::Token { token: 1, text: "Because".to_owned() }
+    ))));
+    assert!(ended(&state.reduce(answer(RequestId(0), done()))));
     assert_eq!(state.asking.latest().unwrap().text, "Because");
 }
 
@@ -167,7 +168,7 @@ fn lending_again_during_that_answer_keeps_the_worker() {
         !effects.contains(&Effect::StartWorker)
             && matches!(effects[..], [Effect::Send(Command::Lend { .. })])
     );
-    assert!(!ended(&state.reduce(answer(0, done()))));
+    assert!(!ended(&state.reduce(answer(RequestId(0), done()))));
 }
 
 #[test]
@@ -183,7 +184,10 @@ fn asking_starts_a_worker_once_and_lends_nothing() {
     assert!(!state.volunteer.is_lending());
     assert_eq!(state.asking.prompt, "", "the form is ready for the next question");
     assert_eq!(type_and_ask(&mut state, "and?"), [], "one question at a time");
-    assert!(!ended(&state.reduce(answer(0, done()))), "the link stays for the next question");
+    assert!(
+        !ended(&state.reduce(answer(RequestId(0), done()))),
+        "the link stays for the next question"
+    );
     assert!(matches!(type_and_ask(&mut state, "and?")[..], [Effect::Send(Command::Ask(_))]));
 }
 
@@ -193,7 +197,7 @@ fn an_answer_is_put_together_from_its_events() {
     type_and_ask(&mut state, "why?");
     let missing = vec![LayerRange { first: 2, end: 4 }];
     state.reduce(answer(
-        0,
+        RequestId(0),
         AnswerEvent::Waiting { model: "m".to_owned(), missing: missing.clone() },
     ));
     assert_eq!(
@@ -207,15 +211,17 @@ fn an_answer_is_put_together_from_its_events() {
         sampling: SAMPLING,
         prompt_tokens: 9,
     };
-    state.reduce(answer(0, route));
+    state.reduce(answer(RequestId(0), route));
     for text in ["Be", "", "cause"] {
-        state.reduce(answer(0, AnswerEvent::Token { token: 1, text: text.to_owned() }));
+        state.reduce(answer(RequestId(0), AnswerEvent::Token { token: 1, text: text.to_owned() }));
     }
-    state.reduce(answer(9, AnswerEvent::Token { token: 1, text: "not ours".to_owned() }));
+    state
+        .reduce(answer(RequestId(9), AnswerEvent::Token { token: 1, text: "not ours".to_owned() }));
     let exchange = state.asking.latest().unwrap();
     assert_eq!((exchange.text.as_str(), exchange.tokens, exchange.stages.len()), ("Because", 3, 1));
-    state.reduce(answer(0, done()));
-    state.reduce(answer(0, AnswerEvent::Token { token: 1, text: "too late".to_owned() }));
+    state.reduce(answer(RequestId(0), done()));
+    state
+        .reduce(answer(RequestId(0), AnswerEvent::Token { token: 1, text: "too late".to_owned() }));
     assert_eq!(state.asking.latest().unwrap().text, "Because");
 }
 
@@ -224,8 +230,11 @@ fn cancel_is_told_to_the_worker_only_while_an_answer_may_come() {
     let mut state = page();
     assert_eq!(state.reduce(Action::Cancel), []);
     type_and_ask(&mut state, "why?");
-    assert_eq!(state.reduce(Action::Cancel), [Effect::Send(Command::Cancel { ask: 0 })]);
-    state.reduce(answer(0, done()));
+    assert_eq!(
+        state.reduce(Action::Cancel),
+        [Effect::Send(Command::Cancel { request: RequestId(0) })]
+    );
+    state.reduce(answer(RequestId(0), done()));
     assert_eq!(state.reduce(Action::Cancel), []);
 }
 
@@ -281,7 +290,7 @@ fn old_questions_make_room() {
     let mut state = page();
     for number in 0..=MAX_EXCHANGES {
         type_and_ask(&mut state, &format!("question {number}"));
-        state.reduce(answer(u32::try_from(number).unwrap(), done()));
+        state.reduce(answer(RequestId(u32::try_from(number).unwrap()), done()));
     }
     assert_eq!(state.asking.exchanges.len(), MAX_EXCHANGES);
     assert_eq!(state.asking.exchanges[0].prompt, "question 1");

@@ -132,7 +132,7 @@ fn earlier(asking: &Asking) -> Html {
     }
     let one = |exchange: &Exchange| {
         html! {
-            <li key={exchange.ask}>
+            <li key={exchange.request.0}>
                 <p class="question">{ exchange.prompt.clone() }</p>
                 <p class="answer">{ exchange.text.clone() }</p>
                 <p class="soft">{ format!("{} Seed {}.", status(exchange, None), exchange.seed) }</p>

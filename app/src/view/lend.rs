@@ -33,13 +33,13 @@ pub(super) fn LendCard(props: &LendCardProps) -> Html {
             if lending {
                 <LendingStatus volunteer={volunteer.clone()} node={props.node} dispatch={props.dispatch.clone()} />
             } else {
-                { capabilities(props) }
+                { offer(props) }
             }
         </section>
     }
 }
 
-fn capabilities(props: &LendCardProps) -> Html {
+fn offer(props: &LendCardProps) -> Html {
     let volunteer = &props.volunteer;
     let lend = props.dispatch.reform(|_| Action::Lend);
     let model = match &props.model {

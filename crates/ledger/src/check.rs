@@ -1,13 +1,13 @@
 //! Is a receipt true to its session, signed by both parties, and new?
 //!
-//! What cannot be seen from a receipt (did the worker really compute?) is for audits: another node
+//! What cannot be seen from a receipt (did the stage really compute?) is for audits: another node
 //! re-runs the work and compares.
 
 use potluck_protocol::id::NodeId;
 use potluck_protocol::receipt::{RECEIPT_POSITIONS, SignedReceipt};
 use potluck_protocol::server::Session;
 
-/// How far a worker's credit in a session has come.
+/// How far a stage's credit in a session has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Sequence number of the next receipt.
@@ -22,22 +22,22 @@ pub enum Refusal {
     /// One of the two signatures does not hold.
     #[error("a signature does not hold")]
     Signature,
-    /// It was handed in by somebody else than its worker.
-    #[error("only its worker can hand in a receipt")]
-    NotTheWorker,
+    /// It was handed in by somebody else than its stage.
+    #[error("only its stage can hand in a receipt")]
+    NotTheStage,
     /// It names another session, model or requester than the server opened.
     #[error("the session was opened otherwise")]
     OtherSession,
-    /// The worker had no such layers in this session.
-    #[error("the worker does not hold these layers in the session")]
-    NotItsStage,
+    /// The stage had no such layers in this session.
+    #[error("the stage does not hold these layers in the session")]
+    NotItsLayers,
     /// Positions out of the model's context, none, or too many.
     #[error("the positions are out of range")]
     Positions,
     /// More draws than positions, or draws by a stage without the head.
     #[error("it claims draws that its stage did not make")]
     Draws,
-    /// It is not the next one of its worker in the session: replayed under another number, or one
+    /// It is not the next one of its stage in the session: replayed under another number, or one
     /// is missing before it.
     #[error("it is not the next receipt: expected number {expected}")]
     OutOfOrder {
@@ -60,8 +60,8 @@ pub fn check(
     progress: Progress,
 ) -> Result<(), Refusal> {
     let receipt = &signed.receipt;
-    if receipt.worker != from {
-        return Err(Refusal::NotTheWorker);
+    if receipt.stage != from {
+        return Err(Refusal::NotTheStage);
     }
     if receipt.session != session.id
         || receipt.model != session.model
@@ -72,9 +72,9 @@ pub fn check(
     if !session
         .stages
         .iter()
-        .any(|stage| stage.node == receipt.worker && stage.layers == receipt.layers)
+        .any(|stage| stage.node == receipt.stage && stage.layers == receipt.layers)
     {
-        return Err(Refusal::NotItsStage);
+        return Err(Refusal::NotItsLayers);
     }
     let positions = receipt.positions();
     if positions == 0 || positions > RECEIPT_POSITIONS || receipt.to_position > max_positions {
@@ -94,7 +94,7 @@ pub fn check(
 
 #[cfg(test)]
 mod tests {
-    use potluck_protocol::id::{LayerRange, ModelId, SessionId};
+    use potluck_protocol::id::{Epoch, LayerRange, ModelId, SessionId};
     use potluck_protocol::identity::Identity;
     use potluck_protocol::receipt::Receipt;
     use potluck_protocol::server::Stage;
@@ -105,7 +105,7 @@ mod tests {
     const POSITIONS: u32 = 512;
 
     struct Case {
-        worker: Identity,
+        stage: Identity,
         requester: Identity,
         session: Session,
         receipt: Receipt,
@@ -113,24 +113,23 @@ mod tests {
 
     impl Case {
         fn new() -> Self {
-            let (worker, requester) =
-                (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
+            let (stage, requester) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
             let layers = LayerRange { first: 4, end: LAYERS };
             let stages = vec![
                 Stage { node: NodeId([9; 32]), layers: LayerRange { first: 0, end: 4 } },
-                Stage { node: worker.node(), layers },
+                Stage { node: stage.node(), layers },
             ];
             let session = Session {
                 id: SessionId([3; 16]),
                 model: ModelId([4; 32]),
                 requester: requester.node(),
                 stages,
-                connections: vec![1, 2, 3],
+                epochs: vec![Epoch(1), Epoch(2), Epoch(3)],
             };
             let receipt = Receipt {
                 session: session.id,
                 model: session.model,
-                worker: worker.node(),
+                stage: stage.node(),
                 requester: requester.node(),
                 layers,
                 sequence: 0,
@@ -139,16 +138,16 @@ mod tests {
                 sampled: 10,
                 output_hash: [0; 32],
             };
-            Self { worker, requester, session, receipt }
+            Self { stage, requester, session, receipt }
         }
 
         fn verdict(&self, receipt: Receipt, progress: Progress) -> Result<(), Refusal> {
             let signed = SignedReceipt {
-                worker_signature: receipt.sign(&self.worker),
+                stage_signature: receipt.sign(&self.stage),
                 requester_signature: receipt.sign(&self.requester),
                 receipt,
             };
-            check(&signed, self.worker.node(), &self.session, LAYERS, POSITIONS, progress)
+            check(&signed, self.stage.node(), &self.session, LAYERS, POSITIONS, progress)
         }
     }
 
@@ -166,7 +165,7 @@ mod tests {
             (|r| r.session.0[0] ^= 1, Refusal::OtherSession),
             (|r| r.model.0[0] ^= 1, Refusal::OtherSession),
             (|r| r.requester.0[0] ^= 1, Refusal::OtherSession),
-            (|r| r.layers.first = 0, Refusal::NotItsStage),
+            (|r| r.layers.first = 0, Refusal::NotItsLayers),
             (|r| r.to_position = 65, Refusal::Positions),
             (|r| r.to_position = 0, Refusal::Positions),
             (|r| r.sampled = 65, Refusal::Draws),
@@ -216,13 +215,13 @@ mod tests {
     fn one_signature_is_not_enough() {
         let case = Case::new();
         let forged = SignedReceipt {
-            worker_signature: case.receipt.sign(&case.worker),
-            requester_signature: case.receipt.sign(&case.worker),
+            stage_signature: case.receipt.sign(&case.stage),
+            requester_signature: case.receipt.sign(&case.stage),
             receipt: case.receipt.clone(),
         };
         let verdict = check(
             &forged,
-            case.worker.node(),
+            case.stage.node(),
             &case.session,
             LAYERS,
             POSITIONS,
@@ -235,7 +234,7 @@ mod tests {
     fn nobody_hands_in_anothers_receipt() {
         let case = Case::new();
         let signed = SignedReceipt {
-            worker_signature: case.receipt.sign(&case.worker),
+            stage_signature: case.receipt.sign(&case.stage),
             requester_signature: case.receipt.sign(&case.requester),
             receipt: case.receipt.clone(),
         };
@@ -247,6 +246,6 @@ mod tests {
             POSITIONS,
             Progress::default(),
         );
-        assert_eq!(verdict, Err(Refusal::NotTheWorker));
+        assert_eq!(verdict, Err(Refusal::NotTheStage));
     }
 }

@@ -1,7 +1,7 @@
 //! Double entry: credit is never made, only moved, so the books always sum to zero.
 //!
-//! For a credited receipt the requester's usage goes down by what the worker's balance goes up:
-//! `Used(requester)` is a node's total consumption as a negative number, `Earned(worker)` its
+//! For a credited receipt the requester's usage goes down by what the stage's balance goes up:
+//! `Used(requester)` is a node's total consumption as a negative number, `Earned(stage)` its
 //! contribution as a positive one.
 
 use std::collections::BTreeMap;
@@ -31,8 +31,8 @@ pub struct Transfer {
 impl Transfer {
     /// What a credited receipt moves.
     #[must_use]
-    pub fn for_work(worker: NodeId, requester: NodeId, macs: u64) -> Self {
-        Self { from: Account::Used(requester), to: Account::Earned(worker), macs }
+    pub fn for_work(stage: NodeId, requester: NodeId, macs: u64) -> Self {
+        Self { from: Account::Used(requester), to: Account::Earned(stage), macs }
     }
 }
 
@@ -73,8 +73,8 @@ mod tests {
         fn the_books_always_sum_to_zero(work in proptest::collection::vec((0_u8..5, 0_u8..5, any::<u64>()), 0..50)) {
             let mut books = Books::default();
             let mut earned = 0_i128;
-            for (worker, requester, macs) in work {
-                books.apply(&Transfer::for_work(NodeId([worker; 32]), NodeId([requester; 32]), macs));
+            for (stage, requester, macs) in work {
+                books.apply(&Transfer::for_work(NodeId([stage; 32]), NodeId([requester; 32]), macs));
                 earned += i128::from(macs);
                 prop_assert_eq!(books.sum(), 0);
             }

@@ -58,7 +58,7 @@ mod tests {
         Receipt {
             session: SessionId([0; 16]),
             model: ModelId([0; 32]),
-            worker: NodeId([0; 32]),
+            stage: NodeId([0; 32]),
             requester: NodeId([0; 32]),
             layers: LayerRange { first: 0, end: layers },
             sequence: 0,

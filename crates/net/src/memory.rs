@@ -161,9 +161,7 @@ mod tests {
     fn connect(a: &mut MemoryTransport, b: &mut MemoryTransport) {
         a.send(Command::OpenPeer { peer: B, role: Role::Offers, ice_servers: Vec::new() });
         b.send(Command::OpenPeer { peer: A, role: Role::Answers, ice_servers: Vec::new() });
-        let Event::Signal { signal, .. } = block_on(a.next_event()) else {
-            panic!("no capabilities")
-        };
+        let Event::Signal { signal, .. } = block_on(a.next_event()) else { panic!("no offer") };
         b.send(Command::Signal { peer: A, signal });
         let Event::Signal { signal, .. } = block_on(b.next_event()) else { panic!("no answer") };
         a.send(Command::Signal { peer: B, signal });

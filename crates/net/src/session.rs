@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   offers                                   answers
-//!   Start → Capabilities ─── signal ──────────────→ Remote(offer) → Answer
+//!   Start → Offer ─── signal ──────────────→ Remote(offer) → Answer
 //!   Remote(answer) → Accept ←─── signal ──── (its answer)
 //!   Remote(candidate) → AddCandidate  ←──→   the same; kept until the description is there
 //!   ChannelOpen → Transmit(hello) ←──→       the same, on each of two channels

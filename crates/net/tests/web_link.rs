@@ -26,8 +26,8 @@ const WORKER: &str = "data:text/javascript,
             const peer = '02'.repeat(32);
             postMessage({ meta: { Net: { OpenPeer: { peer, role: 'Offers', ice_servers: [] } } } });
             postMessage({ meta: { Net: { SendPeer: { peer, channel: 'Control', frame: [] } } }, bytes: new Uint8Array([1]) });
-        } else if (meta.Net.Signal.signal.Capabilities) {
-            say(0, meta.Net.Signal.signal.Capabilities.sdp.slice(0, 3));
+        } else if (meta.Net.Signal.signal.Offer) {
+            say(0, meta.Net.Signal.signal.Offer.sdp.slice(0, 3));
         }
     };
     setTimeout(() => postMessage({ meta: { Page: 'Ready' } }), 100);";

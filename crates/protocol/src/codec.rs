@@ -247,8 +247,8 @@ fn check_signal(signal: &Signal) -> Result<(), DecodeError> {
 
 fn check_session(session: &Session) -> Result<(), DecodeError> {
     at_most("stages", session.stages.len(), MAX_STAGES)?;
-    if session.connections.len() != session.stages.len() + 1 {
-        return Err(DecodeError::Inconsistent { what: "connections of a route" });
+    if session.epochs.len() != session.stages.len() + 1 {
+        return Err(DecodeError::Inconsistent { what: "epochs of a route" });
     }
     let mut next = 0;
     for stage in &session.stages {

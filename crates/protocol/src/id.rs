@@ -22,6 +22,11 @@ pub struct ModelId(pub [u8; 32]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RequestId(pub u32);
 
+/// One stay of a node with a server, from its welcome until that connection ends; drawn at random
+/// by the server. A node that comes back under the same key has another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Epoch(pub u64);
+
 /// A contiguous, non-empty range of layers: `first` is in it, `end` is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LayerRange {

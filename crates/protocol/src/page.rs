@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{LayerRange, NodeId};
+use crate::id::{LayerRange, NodeId, RequestId};
 use crate::sampling::Sampling;
 
 /// What a person wants of the node.
@@ -27,16 +27,16 @@ pub enum Command {
     Ask(Ask),
     /// Give up on a question.
     Cancel {
-        /// Its number.
-        ask: u32,
+        /// Which one.
+        request: RequestId,
     },
 }
 
 /// A question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ask {
-    /// The asker's own number for it.
-    pub ask: u32,
+    /// The requester's own name for it.
+    pub request: RequestId,
     /// The model's name; `None` is the swarm's first.
     pub model: Option<String>,
     /// What the person wrote.
@@ -92,8 +92,8 @@ pub enum Notice {
     Lending(Lending),
     /// Something happened to a question.
     Answer {
-        /// Its number.
-        ask: u32,
+        /// Which one.
+        request: RequestId,
         /// What happened.
         event: AnswerEvent,
     },

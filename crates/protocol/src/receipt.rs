@@ -1,4 +1,4 @@
-//! Receipts: what a worker says it computed for a requester, signed by both.
+//! Receipts: what a stage says it computed for a requester, signed by both.
 //!
 //! A receipt states *where* work was done (session, layers, positions), never how much: the server
 //! computes the multiply-accumulates from the model's manifest.
@@ -16,12 +16,12 @@ pub struct Receipt {
     /// The model computed.
     pub model: ModelId,
     /// Who computed.
-    pub worker: NodeId,
+    pub stage: NodeId,
     /// Who asked.
     pub requester: NodeId,
-    /// The worker's layers in this session.
+    /// The stage's layers in this session.
     pub layers: LayerRange,
-    /// 0 for the session's first receipt of this worker and layers, then 1, 2, …
+    /// 0 for the session's first receipt of this stage and layers, then 1, 2, …
     pub sequence: u32,
     /// First position of the work.
     pub from_position: u32,
@@ -43,13 +43,13 @@ pub struct ReceiptId(pub [u8; 32]);
 pub struct SignedReceipt {
     /// What both say.
     pub receipt: Receipt,
-    /// The worker's signature over [`Receipt::signed_bytes`].
-    pub worker_signature: Signature,
+    /// The stage's signature over [`Receipt::signed_bytes`].
+    pub stage_signature: Signature,
     /// The requester's signature over the same bytes.
     pub requester_signature: Signature,
 }
 
-/// Positions a receipt covers at most; a worker offers one each time it has this many, and one at
+/// Positions a receipt covers at most; a stage offers one each time it has this many, and one at
 /// the end.
 ///
 /// 64 keeps what a crash can lose small (a few seconds of work) and signatures rare (one in 64
@@ -69,7 +69,7 @@ impl Receipt {
         ReceiptId(*blake3::hash(&self.signed_bytes()).as_bytes())
     }
 
-    /// Signs as worker or as requester.
+    /// Signs as stage or as requester.
     #[must_use]
     pub fn sign(&self, identity: &Identity) -> Signature {
         identity.sign(Purpose::Receipt, &self.signed_bytes())
@@ -87,7 +87,7 @@ impl SignedReceipt {
     #[must_use]
     pub fn is_signed_by_both(&self) -> bool {
         let bytes = self.receipt.signed_bytes();
-        verify(self.receipt.worker, Purpose::Receipt, &bytes, &self.worker_signature)
+        verify(self.receipt.stage, Purpose::Receipt, &bytes, &self.stage_signature)
             && verify(self.receipt.requester, Purpose::Receipt, &bytes, &self.requester_signature)
     }
 }
@@ -98,11 +98,11 @@ mod tests {
 
     #[test]
     fn any_changed_field_breaks_the_signatures() {
-        let (worker, requester) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
+        let (stage, requester) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
         let receipt = Receipt {
             session: SessionId([3; 16]),
             model: ModelId([4; 32]),
-            worker: worker.node(),
+            stage: stage.node(),
             requester: requester.node(),
             layers: LayerRange { first: 0, end: 2 },
             sequence: 0,
@@ -112,7 +112,7 @@ mod tests {
             output_hash: [5; 32],
         };
         let signed = SignedReceipt {
-            worker_signature: receipt.sign(&worker),
+            stage_signature: receipt.sign(&stage),
             requester_signature: receipt.sign(&requester),
             receipt,
         };

@@ -16,7 +16,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{LayerRange, ModelId, NodeId, RequestId, SessionId};
+use crate::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, SessionId};
 use crate::identity::{Identity, Purpose, Signature, verify};
 use crate::receipt::{ReceiptId, SignedReceipt};
 
@@ -214,10 +214,9 @@ pub struct Session {
     pub requester: NodeId,
     /// In order; together they cover every layer once.
     pub stages: Vec<Stage>,
-    /// A number for each stage's connection to the server, in their order, then one for the
-    /// requester's. A peer whose number is not what it was has begun anew, and whatever connection
-    /// there was to it is dead.
-    pub connections: Vec<u64>,
+    /// Every stage's epoch, in their order, then the requester's. A peer whose epoch is not what it
+    /// was has begun anew, and whatever connection there was to it is dead.
+    pub epochs: Vec<Epoch>,
 }
 
 /// One node's part in a route.
@@ -234,7 +233,7 @@ pub struct Stage {
 pub enum Verdict {
     /// Credited and on disk, now or before.
     Credited {
-        /// The worker's whole balance, multiply-accumulates.
+        /// The node's whole balance, multiply-accumulates.
         balance_macs: u64,
     },
     /// Not credited, and never will be.
@@ -259,7 +258,7 @@ pub struct Report {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Signal {
     /// A session description that opens a connection.
-    Capabilities {
+    Offer {
         /// SDP text.
         sdp: String,
     },
@@ -316,13 +315,13 @@ impl Session {
         self.stages.iter().position(|stage| stage.node == node)
     }
 
-    /// The number of a participant's connection to the server.
+    /// The epoch of a participant.
     #[must_use]
-    pub fn connection_of(&self, node: NodeId) -> Option<u64> {
+    pub fn epoch_of(&self, node: NodeId) -> Option<Epoch> {
         let place = self
             .stage_of(node)
             .or_else(|| (self.requester == node).then_some(self.stages.len()))?;
-        self.connections.get(place).copied()
+        self.epochs.get(place).copied()
     }
 }
 

@@ -3,11 +3,11 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `placement` | layers to lenders: contiguous ranges by speed, within memory |
+//! | `placement` | layers to nodes: contiguous ranges by speed, within memory |
 //! | `routing` | a chain of stages over what is held |
 //! | here | nodes, questions and sessions: `handle(event, now) -> Vec<Action>` |
 //!
-//! A lender's *assignment* is what it should hold; its *holding* is what it says is loaded, cut to
+//! A node's *assignment* is what it should hold; its *holding* is what it says is loaded, cut to
 //! what it was assigned last, so that no route counts on layers that are about to go.
 
 mod placement;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use potluck_protocol::codec::clip_reason;
-use potluck_protocol::id::{LayerRange, ModelId, NodeId, RequestId, SessionId};
+use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, SessionId};
 use potluck_protocol::server::{Capabilities, FromServer, Report, Session, Stage};
 
 use crate::models::{ModelInfo, Models};
@@ -89,8 +89,8 @@ pub enum Fault {
     #[error("the model has no {0}")]
     NoSuchLayers(LayerRange),
     /// Too many questions at once.
-    #[error("{MAX_ASKS} questions wait already; cancel one first")]
-    TooManyAsks,
+    #[error("{MAX_REQUESTS} questions wait already; cancel one first")]
+    TooManyRequests,
     /// The server's own bound.
     #[error("too many questions wait on this server; try again later")]
     ServerBusy,
@@ -117,12 +117,12 @@ pub struct Scheduler {
 struct NodeState {
     since: Duration,
     /// Tells its peers whether it is still the same process.
-    connection: u64,
-    lender: Option<Lender>,
+    epoch: Epoch,
+    registration: Option<Registration>,
 }
 
 #[derive(Debug)]
-struct Lender {
+struct Registration {
     capabilities: Capabilities,
     /// Order of offering: those who came first keep their place.
     order: u64,
@@ -135,7 +135,7 @@ struct Lender {
 
 #[derive(Debug)]
 struct Question {
-    asker: NodeId,
+    requester: NodeId,
     request: RequestId,
     model: ModelId,
     exclude: Vec<NodeId>,
@@ -143,7 +143,7 @@ struct Question {
 }
 
 /// Questions of one node that wait for a route.
-const MAX_ASKS: usize = 8;
+const MAX_REQUESTS: usize = 8;
 /// How long a stage that a session broke off at is asked last: as long as a tab that sleeps or a
 /// lid that is closed takes to be noticed otherwise.
 const QUARANTINE: Duration = Duration::from_secs(60);
@@ -152,7 +152,7 @@ const MAX_QUARANTINED: usize = 10_000;
 /// Questions of all nodes that wait for a route; a few megabytes.
 const MAX_WAITING: usize = 10_000;
 
-/// A lender as others see it.
+/// A node as others see it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeView {
     /// Its key.
@@ -178,7 +178,7 @@ pub struct NodeView {
 pub struct SwarmView {
     /// Lenders.
     pub nodes: Vec<NodeView>,
-    /// Connections, lenders or not.
+    /// Nodes, registered or not.
     pub connected: usize,
     /// Answers being computed.
     pub sessions: usize,
@@ -219,8 +219,8 @@ impl Scheduler {
         self.now = now;
         match event {
             Event::Joined => {
-                let connection = u64::from_le_bytes(self.draw());
-                self.nodes.insert(node, NodeState { since: now, connection, lender: None });
+                let epoch = Epoch(u64::from_le_bytes(self.draw()));
+                self.nodes.insert(node, NodeState { since: now, epoch, registration: None });
             }
             Event::Left => self.leave(node, now, &mut actions),
             Event::Register(capabilities) => self.lend(node, capabilities, now),
@@ -234,15 +234,15 @@ impl Scheduler {
                 self.ask(node, request, model, exclude, &mut actions)?
             }
             Event::Cancel { request } => {
-                self.waiting.retain(|q| (q.asker, q.request) != (node, request))
+                self.waiting.retain(|q| (q.requester, q.request) != (node, request))
             }
             Event::EndSession { session, reason, failed_node } => {
                 self.quarantine(node, session, failed_node, now);
                 self.end(node, session, &reason, failed_node, &mut actions);
             }
             Event::Report(report) => {
-                if let Some(lender) = self.lender(node) {
-                    lender.report = report;
+                if let Some(registration) = self.registration(node) {
+                    registration.report = report;
                 }
             }
         }
@@ -280,14 +280,15 @@ impl Scheduler {
     #[must_use]
     pub fn view(&self, now: Duration) -> SwarmView {
         let view = |(node, state): (&NodeId, &NodeState)| {
-            let lender = state.lender.as_ref()?;
+            let registration = state.registration.as_ref()?;
             Some(NodeView {
                 node: *node,
-                capabilities: lender.capabilities.clone(),
-                model: lender.model,
-                layers: lender.assigned,
-                serving: lender.assigned.is_some() && lender.holding == lender.assigned,
-                report: lender.report,
+                capabilities: registration.capabilities.clone(),
+                model: registration.model,
+                layers: registration.assigned,
+                serving: registration.assigned.is_some()
+                    && registration.holding == registration.assigned,
+                report: registration.report,
                 connected: now.saturating_sub(state.since),
                 sessions: self.sessions_of(*node),
             })
@@ -300,8 +301,8 @@ impl Scheduler {
         }
     }
 
-    fn lender(&mut self, node: NodeId) -> Option<&mut Lender> {
-        self.nodes.get_mut(&node).and_then(|state| state.lender.as_mut())
+    fn registration(&mut self, node: NodeId) -> Option<&mut Registration> {
+        self.nodes.get_mut(&node).and_then(|state| state.registration.as_mut())
     }
 
     fn sessions_of(&self, node: NodeId) -> usize {
@@ -315,10 +316,10 @@ impl Scheduler {
         self.joined += 1;
         let order = self.joined;
         let Some(state) = self.nodes.get_mut(&node) else { return };
-        match &mut state.lender {
-            Some(lender) => lender.capabilities = capabilities,
+        match &mut state.registration {
+            Some(registration) => registration.capabilities = capabilities,
             None => {
-                state.lender = Some(Lender {
+                state.registration = Some(Registration {
                     capabilities,
                     order,
                     model: None,
@@ -344,15 +345,15 @@ impl Scheduler {
         if layers.end > info.layers {
             return Err(Fault::NoSuchLayers(layers));
         }
-        let Some(lender) = self.lender(node) else { return Ok(()) };
-        match (lender.model, lender.assigned) {
+        let Some(registration) = self.registration(node) else { return Ok(()) };
+        match (registration.model, registration.assigned) {
             (Some(assigned_model), Some(assigned)) if assigned_model == model => {
-                lender.holding = intersection(layers, assigned);
+                registration.holding = intersection(layers, assigned);
             }
             (None, None) => {
-                lender.model = Some(model);
-                lender.assigned = Some(layers);
-                lender.holding = Some(layers);
+                registration.model = Some(model);
+                registration.assigned = Some(layers);
+                registration.holding = Some(layers);
             }
             _ => {} // word of an assignment that is already taken back
         }
@@ -371,14 +372,15 @@ impl Scheduler {
         if self.models.get(model).is_none() {
             return Err(Fault::UnknownModel);
         }
-        self.waiting.retain(|question| (question.asker, question.request) != (node, request));
-        if self.waiting.iter().filter(|question| question.asker == node).count() >= MAX_ASKS {
-            return Err(Fault::TooManyAsks);
+        self.waiting.retain(|question| (question.requester, question.request) != (node, request));
+        if self.waiting.iter().filter(|question| question.requester == node).count() >= MAX_REQUESTS
+        {
+            return Err(Fault::TooManyRequests);
         }
         if self.waiting.len() >= MAX_WAITING {
             return Err(Fault::ServerBusy);
         }
-        self.waiting.push(Question { asker: node, request, model, exclude, told: None });
+        self.waiting.push(Question { requester: node, request, model, exclude, told: None });
         self.route_waiting(actions);
         Ok(())
     }
@@ -386,7 +388,7 @@ impl Scheduler {
     fn leave(&mut self, node: NodeId, now: Duration, actions: &mut Vec<Action>) {
         self.stop(node, "left", now, actions);
         self.nodes.remove(&node);
-        self.waiting.retain(|question| question.asker != node);
+        self.waiting.retain(|question| question.requester != node);
         let asked: Vec<SessionId> = self
             .sessions
             .values()
@@ -398,10 +400,10 @@ impl Scheduler {
         }
     }
 
-    /// A lender goes: its sessions end, with its name and layers in the reason.
+    /// A registered node goes: its sessions end, with its name and layers in the reason.
     fn stop(&mut self, node: NodeId, what: &str, now: Duration, actions: &mut Vec<Action>) {
         let Some(state) = self.nodes.get_mut(&node) else { return };
-        if state.lender.take().is_none() {
+        if state.registration.take().is_none() {
             return;
         }
         let lost: Vec<(SessionId, LayerRange)> = self
@@ -474,22 +476,23 @@ impl Scheduler {
             .nodes
             .iter()
             .filter_map(|(node, state)| {
-                let lender = state.lender.as_ref()?;
-                let current = lender.assigned.filter(|_| lender.model == Some(model.id));
+                let registration = state.registration.as_ref()?;
+                let current =
+                    registration.assigned.filter(|_| registration.model == Some(model.id));
                 let (memory_bytes, speed) =
-                    (lender.capabilities.memory_bytes, lender.capabilities.macs_per_ms);
-                Some((*node, Candidate { memory_bytes, speed, order: lender.order, current }))
+                    (registration.capabilities.memory_bytes, registration.capabilities.macs_per_ms);
+                Some((*node, Candidate { memory_bytes, speed, order: registration.order, current }))
             })
             .collect();
         candidates.sort_by_key(|(_, candidate)| candidate.order);
         let plan =
             placement::plan(&model, &candidates.iter().map(|(_, c)| c.clone()).collect::<Vec<_>>());
         for ((node, candidate), layers) in candidates.iter().zip(plan) {
-            let Some(lender) = self.lender(*node) else { continue };
-            let unchanged = candidate.current == layers && lender.model == Some(model.id);
-            lender.model = Some(model.id);
-            lender.assigned = layers;
-            lender.holding = match (lender.holding, layers) {
+            let Some(registration) = self.registration(*node) else { continue };
+            let unchanged = candidate.current == layers && registration.model == Some(model.id);
+            registration.model = Some(model.id);
+            registration.assigned = layers;
+            registration.holding = match (registration.holding, layers) {
                 (Some(held), Some(layers)) => intersection(held, layers),
                 _ => None,
             };
@@ -505,13 +508,13 @@ impl Scheduler {
             match self.route(question.model, &question.exclude) {
                 Some(stages) => {
                     let id = SessionId(self.draw());
-                    let number =
-                        |node: NodeId| self.nodes.get(&node).map_or(0, |state| state.connection);
-                    let mut connections: Vec<u64> =
-                        stages.iter().map(|stage| number(stage.node)).collect();
-                    connections.push(number(question.asker));
-                    let (model, requester) = (question.model, question.asker);
-                    let session = Session { id, model, requester, stages, connections };
+                    let epoch =
+                        |node: NodeId| self.nodes.get(&node).map_or(Epoch(0), |state| state.epoch);
+                    let mut epochs: Vec<Epoch> =
+                        stages.iter().map(|stage| epoch(stage.node)).collect();
+                    epochs.push(epoch(question.requester));
+                    let (model, requester) = (question.model, question.requester);
+                    let session = Session { id, model, requester, stages, epochs };
                     actions.push(Action::Open(session.clone()));
                     // Stages first: they should know of the session before its first frame reaches
                     // them.
@@ -523,7 +526,7 @@ impl Scheduler {
                     }
                     let route =
                         FromServer::Route { request: question.request, session: session.clone() };
-                    actions.push(Action::Send(question.asker, route));
+                    actions.push(Action::Send(question.requester, route));
                     self.sessions.insert(id, session);
                 }
                 None => self.waiting.push(question),
@@ -540,7 +543,7 @@ impl Scheduler {
             if question.told.as_ref() != Some(&missing) {
                 question.told = Some(missing.clone());
                 let message = FromServer::Waiting { request: question.request, missing };
-                actions.push(Action::Send(question.asker, message));
+                actions.push(Action::Send(question.requester, message));
             }
         }
         self.waiting = waiting;
@@ -556,7 +559,7 @@ impl Scheduler {
                 all.iter().filter(|holder| !spared(holder.node)).copied().collect();
             routing::route(info.layers, &holders)
         };
-        let suspected =
+        let quarantined =
             |node: NodeId| self.quarantined.get(&node).is_some_and(|until| self.now < *until);
         without(&|node| exclude.contains(&node) || quarantined(node))
             .or_else(|| without(&|node| exclude.contains(&node)))
@@ -565,11 +568,14 @@ impl Scheduler {
 
     fn holders(&self, model: ModelId) -> Vec<Holder> {
         let holder = |(node, state): (&NodeId, &NodeState)| {
-            let lender = state.lender.as_ref().filter(|lender| lender.model == Some(model))?;
-            let speed = lender.capabilities.macs_per_ms;
+            let registration = state
+                .registration
+                .as_ref()
+                .filter(|registration| registration.model == Some(model))?;
+            let speed = registration.capabilities.macs_per_ms;
             Some(Holder {
                 node: *node,
-                layers: lender.holding?,
+                layers: registration.holding?,
                 sessions: self.sessions_of(*node),
                 speed,
             })

@@ -1,6 +1,6 @@
-//! Layers to lenders: contiguous ranges, longer ones for the faster, within everybody's memory.
+//! Layers to nodes: contiguous ranges, longer ones for the faster, within everybody's memory.
 //!
-//! As many lenders as there are layers stand in one pipeline; further ones repeat the ranges that
+//! As many nodes as there are layers stand in one pipeline; further ones repeat the ranges that
 //! have the fewest copies. Who is in place stays there as far as the sizes allow, so that a
 //! newcomer moves few weights.
 
@@ -8,7 +8,7 @@ use potluck_protocol::id::LayerRange;
 
 use crate::models::ModelInfo;
 
-/// A lender, as far as placing goes.
+/// A node, as far as placing goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
     /// Memory for weights, bytes.
@@ -89,7 +89,7 @@ fn is_settled(model: &ModelInfo, candidates: &[Candidate]) -> bool {
         }
         next = range.end;
     }
-    // Fewer ranges than the lenders could stand in would leave the model less spread than it can
+    // Fewer ranges than the nodes could stand in would leave the model less spread than it can
     // be.
     next == model.layers && ranges.len() == candidates.len().min(model.layers as usize)
 }
@@ -119,7 +119,7 @@ fn sizes(model: &ModelInfo, candidates: &[&Candidate]) -> Vec<u32> {
 const SCALE: u64 = 1 << 40;
 
 /// True if `layers` layers fit; the embedding and the head are counted wherever, as either end may
-/// come to this lender.
+/// come to this node.
 fn room(model: &ModelInfo, candidate: &Candidate, layers: u32) -> bool {
     let largest = model.layer_bytes.iter().copied().max().unwrap_or(0);
     let ends = model.embedding_bytes + model.head_bytes + model.tables_bytes;

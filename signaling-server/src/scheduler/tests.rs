@@ -290,7 +290,10 @@ fn questions_have_a_bound() {
         );
     }
     let more = Event::Ask { request: RequestId(8), model: world.model, exclude: Vec::new() };
-    assert_eq!(world.scheduler.handle(NodeId([9; 32]), more, world.now), Err(Fault::TooManyAsks));
+    assert_eq!(
+        world.scheduler.handle(NodeId([9; 32]), more, world.now),
+        Err(Fault::TooManyRequests)
+    );
     let unknown =
         Event::Ask { request: RequestId(9), model: ModelId([0xee; 32]), exclude: Vec::new() };
     assert_eq!(
@@ -351,7 +354,7 @@ proptest! {
                     prop_assert_eq!(stage.layers.first, next);
                     prop_assert!(!stage.layers.is_empty());
                     next = stage.layers.end;
-                    let held = world.scheduler.nodes.get(&stage.node).and_then(|n| n.lender.as_ref()).and_then(|l| l.holding);
+                    let held = world.scheduler.nodes.get(&stage.node).and_then(|n| n.registration.as_ref()).and_then(|l| l.holding);
                     prop_assert!(held.is_some_and(|held| held.first <= stage.layers.first && stage.layers.end <= held.end));
                 }
                 prop_assert_eq!(next, world.layers);
@@ -362,19 +365,19 @@ proptest! {
     #[test]
     fn enough_memory_means_every_layer_has_a_place(
         layers in 1_u32..40,
-        lenders in proptest::collection::vec((0_u64..10_000, 0_u64..50), 1..30),
+        nodes in proptest::collection::vec((0_u64..10_000, 0_u64..50), 1..30),
     ) {
         let info = model(layers);
         let mut world = World::new(layers);
-        for (node, (speed, mib)) in lenders.iter().enumerate() {
+        for (node, (speed, mib)) in nodes.iter().enumerate() {
             world.lend(u8::try_from(node).unwrap(), *speed, *mib << 20);
         }
         world.settle();
         let held = world.assigned();
         let room = |mib: &u64| ((*mib << 20).saturating_sub(info.embedding_bytes + info.head_bytes + info.tables_bytes)) >> 20;
-        let capacity: u64 = lenders.iter().take(layers as usize).map(|(_, mib)| room(mib)).sum();
+        let capacity: u64 = nodes.iter().take(layers as usize).map(|(_, mib)| room(mib)).sum();
         for (node, layers) in &held {
-            prop_assert!(placement::bytes(&info, *layers) <= lenders[usize::from(*node)].1 << 20);
+            prop_assert!(placement::bytes(&info, *layers) <= nodes[usize::from(*node)].1 << 20);
         }
         if capacity >= u64::from(layers) {
             for layer in 0..layers {

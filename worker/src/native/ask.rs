@@ -8,6 +8,7 @@ use anyhow::bail;
 use futures::StreamExt as _;
 use futures::channel::mpsc;
 use potluck_net::platform::{NativeTransport, NetConfig};
+use potluck_protocol::id::RequestId;
 use potluck_protocol::page::{AnswerEvent, Ask, Command, Link, Notice};
 use potluck_protocol::server::NodeKind;
 use potluck_worker::node::Node;
@@ -30,7 +31,7 @@ pub(super) async fn ask(options: AskOptions) -> anyhow::Result<ExitCode> {
     commands.try_send(Command::Connect { server: options.server.clone() })?;
     commands.try_send(Command::Ask(Ask {
         drawn: Vec::new(),
-        ask: 0,
+        request: RequestId(0),
         model: options.model.clone(),
         prompt: options.prompt.clone(),
         sampling: options.sampling.choice()?,

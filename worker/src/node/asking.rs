@@ -28,10 +28,10 @@ use super::{Action, Node};
 /// The requester.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    asks: BTreeMap<u32, Asking>,
+    asks: BTreeMap<RequestId, Asking>,
     /// Sessions that are over, kept a while to sign the last receipts.
     ended: HashMap<SessionId, Ended>,
-    /// Per session and worker: the position up to which receipts are signed.
+    /// Per session and stage: the position up to which receipts are signed.
     signed_to: HashMap<(SessionId, NodeId), u32>,
 }
 
@@ -113,7 +113,7 @@ struct SessionEnd<'a> {
 }
 
 /// Questions of one node at once.
-const MAX_ASKS: usize = 8;
+const MAX_REQUESTS: usize = 8;
 /// Bytes of a prompt: more than any context here holds, little enough to tokenise at once.
 const MAX_PROMPT_BYTES: usize = 64 * 1024;
 /// The longest a single step may take, connecting included: a slow swarm is slow, but a silent one
@@ -131,7 +131,7 @@ const MAX_FAILED_ATTEMPTS: u32 = 5;
 const RECEIPTS_GRACE: Duration = Duration::from_secs(20);
 /// The same of a session that broke off, where nobody knows how many are still to come.
 const BROKEN_GRACE: Duration = Duration::from_secs(1);
-/// Seeds fit a JavaScript number.
+/// Seeds fit a JavaScript request.
 const MAX_SEED: u64 = (1 << 53) - 1;
 
 impl State {
@@ -182,9 +182,9 @@ impl State {
         }
     }
 
-    /// True, once, for the receipt that continues where the last one signed for this worker ended.
+    /// True, once, for the receipt that continues where the last one signed for this stage ended.
     pub(super) fn not_yet_signed(&mut self, receipt: &Receipt) -> bool {
-        let signed_to = self.signed_to.entry((receipt.session, receipt.worker)).or_insert(0);
+        let signed_to = self.signed_to.entry((receipt.session, receipt.stage)).or_insert(0);
         if *signed_to != receipt.from_position {
             return false;
         }
@@ -199,9 +199,9 @@ impl State {
         })
     }
 
-    fn ask_of(&self, session: SessionId) -> Option<u32> {
-        self.asks.iter().find_map(|(number, asking)| match &asking.phase {
-            Phase::Running(running) if running.session.id == session => Some(*number),
+    fn ask_of(&self, session: SessionId) -> Option<RequestId> {
+        self.asks.iter().find_map(|(request, asking)| match &asking.phase {
+            Phase::Running(running) if running.session.id == session => Some(*request),
             _ => None,
         })
     }
@@ -213,12 +213,12 @@ fn includes(session: &Session, node: NodeId) -> bool {
 
 impl Node {
     pub(super) fn ask(&mut self, ask: Ask, now: Duration) {
-        let number = ask.ask;
-        let fault = if self.asking.asks.len() >= MAX_ASKS {
+        let request = ask.request;
+        let fault = if self.asking.asks.len() >= MAX_REQUESTS {
             Some(format!(
-                "{MAX_ASKS} questions are being answered already; wait for one, or cancel it"
+                "{MAX_REQUESTS} questions are being answered already; wait for one, or cancel it"
             ))
-        } else if self.asking.asks.contains_key(&number) {
+        } else if self.asking.asks.contains_key(&request) {
             Some("this question is being answered already".to_owned())
         } else if ask.prompt.trim().is_empty() {
             Some("the question is empty; write something first".to_owned())
@@ -237,7 +237,7 @@ impl Node {
             sampling_fault(&ask)
         };
         if let Some(reason) = fault {
-            self.notice(Notice::Answer { ask: number, event: AnswerEvent::Failed { reason } });
+            self.notice(Notice::Answer { request, event: AnswerEvent::Failed { reason } });
             return;
         }
         let asking = Asking {
@@ -247,13 +247,13 @@ impl Node {
             exclude: Vec::new(),
             failed_attempts: 0,
         };
-        self.asking.asks.insert(number, asking);
-        self.prepare(number, now);
+        self.asking.asks.insert(request, asking);
+        self.prepare(request, now);
     }
 
     /// Takes a question one step further: model, manifest, tokenizer, then to the server.
-    fn prepare(&mut self, number: u32, now: Duration) {
-        let Some(asking) = self.asking.asks.get_mut(&number) else { return };
+    fn prepare(&mut self, request: RequestId, now: Duration) {
+        let Some(asking) = self.asking.asks.get_mut(&request) else { return };
         if !self.link.is_open() || !matches!(asking.phase, Phase::Preparing) {
             return;
         }
@@ -268,7 +268,7 @@ impl Node {
                 }
                 None => "this swarm has no model yet".to_owned(),
             };
-            self.fail_ask(number, &reason, now);
+            self.fail_ask(request, &reason, now);
             return;
         };
         let model = model.id;
@@ -280,18 +280,18 @@ impl Node {
             self.actions.push(Action::FetchTokenizer { model, blob: manifest.tokenizer });
             return;
         }
-        if let Err(reason) = self.prompt_tokens(number, model) {
-            return self.fail_ask(number, &reason, now);
+        if let Err(reason) = self.prompt_tokens(request, model) {
+            return self.fail_ask(request, &reason, now);
         }
-        let Some(asking) = self.asking.asks.get_mut(&number) else { return };
+        let Some(asking) = self.asking.asks.get_mut(&request) else { return };
         asking.phase = Phase::Waiting { model };
         let exclude = asking.exclude.clone();
-        self.say_to_server(&ToServer::Ask { request: RequestId(number), model, exclude });
+        self.say_to_server(&ToServer::Ask { request, model, exclude });
     }
 
-    fn prompt_tokens(&self, number: u32, model: ModelId) -> Result<Vec<u32>, String> {
+    fn prompt_tokens(&self, request: RequestId, model: ModelId) -> Result<Vec<u32>, String> {
         let (Some(asking), Some(manifest), Some(tokenizer)) = (
-            self.asking.asks.get(&number),
+            self.asking.asks.get(&request),
             self.manifests.get(&model),
             self.tokenizers.get(&model),
         ) else {
@@ -332,16 +332,16 @@ impl Node {
 
     fn continue_preparing(&mut self, failure: Option<&str>, now: Duration) {
         let preparing = |asking: &Asking| matches!(asking.phase, Phase::Preparing);
-        let numbers: Vec<u32> =
+        let requests: Vec<RequestId> =
             self.asking.asks.iter().filter(|(_, a)| preparing(a)).map(|(n, _)| *n).collect();
-        for number in numbers {
+        for request in requests {
             match failure {
                 Some(reason) => self.fail_ask(
-                    number,
+                    request,
                     &format!("could not get the model's description: {reason}"),
                     now,
                 ),
-                None => self.prepare(number, now),
+                None => self.prepare(request, now),
             }
         }
     }
@@ -361,22 +361,18 @@ impl Node {
     }
 
     pub(super) fn waiting(&mut self, request: RequestId, missing: Vec<LayerRange>) {
-        let Some(Asking { phase: Phase::Waiting { model }, .. }) = self.asking.asks.get(&request.0)
+        let Some(Asking { phase: Phase::Waiting { model }, .. }) = self.asking.asks.get(&request)
         else {
             return;
         };
         let model =
             self.manifests.get(model).map_or_else(String::new, |manifest| manifest.name.clone());
-        self.notice(Notice::Answer {
-            ask: request.0,
-            event: AnswerEvent::Waiting { model, missing },
-        });
+        self.notice(Notice::Answer { request, event: AnswerEvent::Waiting { model, missing } });
     }
 
     pub(super) fn routed(&mut self, request: RequestId, session: Session, now: Duration) {
-        let number = request.0;
         let waiting = matches!(
-            self.asking.asks.get(&number),
+            self.asking.asks.get(&request),
             Some(Asking { phase: Phase::Waiting { model }, .. }) if *model == session.model
         );
         if !waiting || session.requester != self.me {
@@ -388,7 +384,7 @@ impl Node {
             });
             return;
         }
-        let drawn = match self.begin(number, session.model, now) {
+        let drawn = match self.begin(request, session.model, now) {
             Ok(drawn) => drawn,
             Err(reason) => {
                 self.say_to_server(&ToServer::EndSession {
@@ -396,10 +392,10 @@ impl Node {
                     reason: clip_reason(&reason),
                     failed_node: None,
                 });
-                return self.fail_ask(number, &reason, now);
+                return self.fail_ask(request, &reason, now);
             }
         };
-        let Some(asking) = self.asking.asks.get_mut(&number) else { return };
+        let Some(asking) = self.asking.asks.get_mut(&request) else { return };
         let Some(progress) = &asking.progress else { return };
         let event = AnswerEvent::Route {
             session: session.id.to_string(),
@@ -419,9 +415,9 @@ impl Node {
             unanswered: None,
         };
         asking.phase = Phase::Running(Box::new(running));
-        self.notice(Notice::Answer { ask: number, event });
+        self.notice(Notice::Answer { request, event });
         for event in drawn {
-            self.notice(Notice::Answer { ask: number, event });
+            self.notice(Notice::Answer { request, event });
         }
         for stage in &session.stages {
             self.open_peer(stage.node, &session);
@@ -445,15 +441,15 @@ impl Node {
     /// told again.
     fn begin(
         &mut self,
-        number: u32,
+        request: RequestId,
         model: ModelId,
         now: Duration,
     ) -> Result<Vec<AnswerEvent>, String> {
-        let tokens = self.prompt_tokens(number, model)?;
+        let tokens = self.prompt_tokens(request, model)?;
         let (Some(manifest), Some(tokenizer), Some(asking)) = (
             self.manifests.get(&model),
             self.tokenizers.get(&model),
-            self.asking.asks.get_mut(&number),
+            self.asking.asks.get_mut(&request),
         ) else {
             return Err("the model is not ready".to_owned());
         };
@@ -506,8 +502,8 @@ impl Node {
         token: u32,
         now: Duration,
     ) {
-        let Some(number) = self.asking.ask_of(id) else { return };
-        let Some(asking) = self.asking.asks.get_mut(&number) else { return };
+        let Some(request) = self.asking.ask_of(id) else { return };
+        let Some(asking) = self.asking.asks.get_mut(&request) else { return };
         let (Phase::Running(running), Some(progress)) = (&mut asking.phase, &mut asking.progress)
         else {
             return;
@@ -530,8 +526,8 @@ impl Node {
         progress.first_token.get_or_insert(now);
         if progress.end_tokens.contains(&token) {
             let text = progress.stream.finish();
-            self.notice(Notice::Answer { ask: number, event: AnswerEvent::Token { token, text } });
-            self.finish_ask(number, AnswerEnd::Stop, now);
+            self.notice(Notice::Answer { request, event: AnswerEvent::Token { token, text } });
+            self.finish_ask(request, AnswerEnd::Stop, now);
             return;
         }
         let mut text = progress.stream.push(token);
@@ -547,25 +543,25 @@ impl Node {
                 PeerFrame::Step { session: id, position, tokens: vec![token], sampling },
             );
         }
-        self.notice(Notice::Answer { ask: number, event: AnswerEvent::Token { token, text } });
+        self.notice(Notice::Answer { request, event: AnswerEvent::Token { token, text } });
         if full {
-            self.finish_ask(number, AnswerEnd::Length, now);
+            self.finish_ask(request, AnswerEnd::Length, now);
         }
     }
 
-    pub(super) fn cancel(&mut self, number: u32, now: Duration) {
-        match self.asking.asks.get(&number).map(|asking| &asking.phase) {
+    pub(super) fn cancel(&mut self, request: RequestId, now: Duration) {
+        match self.asking.asks.get(&request).map(|asking| &asking.phase) {
             Some(Phase::Waiting { .. }) => {
-                self.say_to_server(&ToServer::Cancel { request: RequestId(number) });
-                self.finish_ask(number, AnswerEnd::Cancelled, now);
+                self.say_to_server(&ToServer::Cancel { request });
+                self.finish_ask(request, AnswerEnd::Cancelled, now);
             }
-            Some(_) => self.finish_ask(number, AnswerEnd::Cancelled, now),
+            Some(_) => self.finish_ask(request, AnswerEnd::Cancelled, now),
             None => {}
         }
     }
 
-    fn finish_ask(&mut self, number: u32, end: AnswerEnd, now: Duration) {
-        let Some(asking) = self.asking.asks.remove(&number) else { return };
+    fn finish_ask(&mut self, request: RequestId, end: AnswerEnd, now: Duration) {
+        let Some(asking) = self.asking.asks.remove(&request) else { return };
         let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
         let event = match &asking.progress {
             Some(progress) => {
@@ -579,15 +575,15 @@ impl Node {
             }
             None => AnswerEvent::Done { end, first_token_ms: 0, decode_ms: 0, tokens: 0 },
         };
-        self.notice(Notice::Answer { ask: number, event });
+        self.notice(Notice::Answer { request, event });
         self.close_ask(asking, "the answer is whole", end != AnswerEnd::Cancelled, now);
     }
 
-    fn fail_ask(&mut self, number: u32, reason: &str, now: Duration) {
-        let Some(asking) = self.asking.asks.remove(&number) else { return };
+    fn fail_ask(&mut self, request: RequestId, reason: &str, now: Duration) {
+        let Some(asking) = self.asking.asks.remove(&request) else { return };
         let reason = reason.to_owned();
         self.notice(Notice::Answer {
-            ask: number,
+            request,
             event: AnswerEvent::Failed { reason: reason.clone() },
         });
         self.close_ask(asking, &reason, false, now);
@@ -595,11 +591,11 @@ impl Node {
 
     /// For good: whoever is at fault is here.
     fn fail_ask_of(&mut self, session: SessionId, reason: &str, now: Duration) {
-        if let Some(number) = self.asking.ask_of(session) {
+        if let Some(request) = self.asking.ask_of(session) {
             let reason = format!(
                 "the answer stopped: {reason}. The text so far is kept; ask again to get a whole one"
             );
-            self.fail_ask(number, &reason, now);
+            self.fail_ask(request, &reason, now);
         }
     }
 
@@ -612,8 +608,8 @@ impl Node {
         failed_node: Option<NodeId>,
         now: Duration,
     ) {
-        let Some(number) = self.asking.ask_of(id) else { return };
-        let Some(asking) = self.asking.asks.get_mut(&number) else { return };
+        let Some(request) = self.asking.ask_of(id) else { return };
+        let Some(asking) = self.asking.asks.get_mut(&request) else { return };
         asking.failed_attempts += 1;
         if asking.failed_attempts > MAX_FAILED_ATTEMPTS {
             return self.fail_ask_of(id, reason, now);
@@ -631,16 +627,16 @@ impl Node {
         let known = asking.progress.as_ref().map(|progress| (progress.prompt, progress.fed()));
         tracing::info!(session = %id, reason, "an answer goes on elsewhere");
         let event = AnswerEvent::Resuming { reason: reason.to_owned() };
-        self.notice(Notice::Answer { ask: number, event });
+        self.notice(Notice::Answer { request, event });
         let end = SessionEnd { reason, failed_node, is_whole: false };
         self.close_session(running.session, known.unwrap_or_default(), end, now);
-        self.prepare(number, now);
+        self.prepare(request, now);
     }
 
     pub(super) fn fail_all_asks(&mut self, reason: &str, now: Duration) {
-        let numbers: Vec<u32> = self.asking.asks.keys().copied().collect();
-        for number in numbers {
-            self.fail_ask(number, reason, now);
+        let requests: Vec<RequestId> = self.asking.asks.keys().copied().collect();
+        for request in requests {
+            self.fail_ask(request, reason, now);
         }
     }
 

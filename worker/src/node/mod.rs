@@ -297,7 +297,7 @@ impl Node {
             Command::Lend { backend, memory_bytes } => self.lend(backend, memory_bytes),
             Command::StopLending => self.stop_lending(now),
             Command::Ask(ask) => self.ask(ask, now),
-            Command::Cancel { ask } => self.cancel(ask, now),
+            Command::Cancel { request } => self.cancel(request, now),
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use potluck_net as net;
 use potluck_protocol::codec;
-use potluck_protocol::id::NodeId;
+use potluck_protocol::id::{Epoch, NodeId};
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::server::{Session, Signal, SignedSignal, ToServer};
 
@@ -28,8 +28,8 @@ struct Peer {
     queue: Vec<PeerFrame>,
     /// Since when no session uses it.
     idle_since: Option<Duration>,
-    /// The server's numbers of our and the peer's connection to it when this was opened.
-    numbers: (Option<u64>, Option<u64>),
+    /// Ours and the peer's when this was opened.
+    epochs: (Option<Epoch>, Option<Epoch>),
 }
 
 /// Frames kept for a connection that is still opening: a whole long prompt in steps, and some.
@@ -43,14 +43,14 @@ impl Node {
     ///
     /// One from an earlier session is used again only if neither side has begun anew since: a
     /// program that left without a word, and came back under the same key, knows nothing of it.
-    /// Both sides see the same numbers, so both decide alike.
+    /// Both sides see the same epochs, so both decide alike.
     pub(super) fn open_peer(&mut self, peer: NodeId, session: &Session) {
         if peer == self.me {
             return;
         }
-        let numbers = (session.connection_of(self.me), session.connection_of(peer));
+        let epochs = (session.epoch_of(self.me), session.epoch_of(peer));
         match self.peers.known.get_mut(&peer) {
-            Some(known) if known.numbers == numbers => {
+            Some(known) if known.epochs == epochs => {
                 known.idle_since = None;
                 return;
             }
@@ -59,7 +59,7 @@ impl Node {
         }
         self.peers
             .known
-            .insert(peer, Peer { open: false, queue: Vec::new(), idle_since: None, numbers });
+            .insert(peer, Peer { open: false, queue: Vec::new(), idle_since: None, epochs });
         self.actions.push(Action::Transport(net::Command::OpenPeer {
             peer,
             role: net::Role::of(self.me, peer),

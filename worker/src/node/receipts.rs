@@ -22,7 +22,7 @@ pub(super) struct WorkLog {
 /// Receipts on their way.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// Offered by this node as a worker, not signed by the requester yet.
+    /// Offered by this node as a stage, not signed by the requester yet.
     offered: HashMap<ReceiptId, Offered>,
     /// Signed by both, not settled by the server yet.
     unsettled: HashMap<ReceiptId, SignedReceipt>,
@@ -47,11 +47,11 @@ const SIGN_TIMEOUT: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_secs(3);
 
 impl WorkLog {
-    pub(super) fn new(session: &Session, worker: NodeId, layers: LayerRange) -> Self {
+    pub(super) fn new(session: &Session, stage: NodeId, layers: LayerRange) -> Self {
         let template = Receipt {
             session: session.id,
             model: session.model,
-            worker,
+            stage,
             requester: session.requester,
             layers,
             sequence: 0,
@@ -121,12 +121,12 @@ pub(super) struct Known<'a> {
 /// route computed *rightly* is another matter (audits).
 fn is_plausible(receipt: &Receipt, from: NodeId, me: NodeId, known: Known<'_>) -> bool {
     let session = known.session;
-    let is_last = session.stages.last().is_some_and(|stage| stage.node == receipt.worker);
+    let is_last = session.stages.last().is_some_and(|stage| stage.node == receipt.stage);
     let first_draw = known.prompt.saturating_sub(1).max(receipt.from_position);
     let draws = if is_last { receipt.to_position.saturating_sub(first_draw) } else { 0 };
     receipt.session == session.id
         && receipt.model == session.model
-        && receipt.worker == from
+        && receipt.stage == from
         && receipt.requester == me
         && session.stages.iter().any(|stage| stage.node == from && stage.layers == receipt.layers)
         && (1..=RECEIPT_POSITIONS).contains(&receipt.positions())
@@ -158,8 +158,7 @@ impl Node {
             tracing::debug!("receipt for an unknown session");
             return;
         };
-        let signed =
-            || verify(receipt.worker, Purpose::Receipt, &receipt.signed_bytes(), signature);
+        let signed = || verify(receipt.stage, Purpose::Receipt, &receipt.signed_bytes(), signature);
         if !is_plausible(receipt, from, self.me, known)
             || !signed()
             || !self.asking.not_yet_signed(receipt)
@@ -174,7 +173,7 @@ impl Node {
         self.send_peer(from, frame);
     }
 
-    /// As worker: the requester signed; off to the server.
+    /// As stage: the requester signed; off to the server.
     pub(super) fn receipt_signed(
         &mut self,
         from: NodeId,
@@ -184,7 +183,7 @@ impl Node {
         let Some(offered) = self.receipts.offered.remove(&id) else { return };
         let signed = SignedReceipt {
             receipt: offered.receipt,
-            worker_signature: offered.signature,
+            stage_signature: offered.signature,
             requester_signature,
         };
         if from != signed.receipt.requester || !signed.is_signed_by_both() {
@@ -234,29 +233,29 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
-    use potluck_protocol::id::{ModelId, SessionId};
+    use potluck_protocol::id::{Epoch, ModelId, SessionId};
     use potluck_protocol::identity::Identity;
     use potluck_protocol::server::Stage;
 
     use super::*;
 
-    fn session(worker: NodeId, requester: NodeId) -> Session {
-        let stages = vec![Stage { node: worker, layers: LayerRange { first: 0, end: 6 } }];
+    fn session(stage: NodeId, requester: NodeId) -> Session {
+        let stages = vec![Stage { node: stage, layers: LayerRange { first: 0, end: 6 } }];
         Session {
             id: SessionId([1; 16]),
             model: ModelId([2; 32]),
             requester,
             stages,
-            connections: vec![1, 2],
+            epochs: vec![Epoch(1), Epoch(2)],
         }
     }
 
     #[test]
     fn a_log_cuts_its_work_every_64_positions() {
-        let (worker, requester) =
+        let (stage, requester) =
             (Identity::from_seed(&[1; 32]).node(), Identity::from_seed(&[2; 32]).node());
-        let session = session(worker, requester);
-        let mut log = WorkLog::new(&session, worker, session.stages[0].layers);
+        let session = session(stage, requester);
+        let mut log = WorkLog::new(&session, stage, session.stages[0].layers);
         assert!(log.record(50, &Computed::Nothing).is_empty());
         let receipts = log.record(50, &Computed::Token(7));
         assert_eq!(receipts.len(), 1);
@@ -274,12 +273,12 @@ mod tests {
 
     #[test]
     fn the_hash_does_not_depend_on_how_rows_were_grouped() {
-        let (worker, requester) = (NodeId([1; 32]), NodeId([2; 32]));
-        let session = session(worker, requester);
+        let (stage, requester) = (NodeId([1; 32]), NodeId([2; 32]));
+        let session = session(stage, requester);
         let rows: Vec<i32> = (0..8).collect();
-        let mut at_once = WorkLog::new(&session, worker, session.stages[0].layers);
+        let mut at_once = WorkLog::new(&session, stage, session.stages[0].layers);
         at_once.record(4, &Computed::Hidden(rows.clone()));
-        let mut one_by_one = WorkLog::new(&session, worker, session.stages[0].layers);
+        let mut one_by_one = WorkLog::new(&session, stage, session.stages[0].layers);
         for row in rows.chunks(2) {
             one_by_one.record(1, &Computed::Hidden(row.to_vec()));
         }
@@ -288,17 +287,17 @@ mod tests {
 
     #[test]
     fn a_requester_signs_only_what_it_saw() {
-        let (worker, requester) = (NodeId([1; 32]), NodeId([2; 32]));
-        let session = session(worker, requester);
-        let mut log = WorkLog::new(&session, worker, session.stages[0].layers);
+        let (stage, requester) = (NodeId([1; 32]), NodeId([2; 32]));
+        let session = session(stage, requester);
+        let mut log = WorkLog::new(&session, stage, session.stages[0].layers);
         log.record(10, &Computed::Token(3));
         let receipt = log.finish().unwrap();
         let known = Known { session: &session, fed: 10, prompt: 10 };
-        assert!(is_plausible(&receipt, worker, requester, known));
-        assert!(!is_plausible(&receipt, worker, requester, Known { fed: 9, ..known }));
-        assert!(!is_plausible(&receipt, worker, requester, Known { prompt: 11, ..known }));
+        assert!(is_plausible(&receipt, stage, requester, known));
+        assert!(!is_plausible(&receipt, stage, requester, Known { fed: 9, ..known }));
+        assert!(!is_plausible(&receipt, stage, requester, Known { prompt: 11, ..known }));
         assert!(!is_plausible(&receipt, requester, requester, known));
         let other = Receipt { layers: LayerRange { first: 0, end: 5 }, ..receipt };
-        assert!(!is_plausible(&other, worker, requester, known));
+        assert!(!is_plausible(&other, stage, requester, known));
     }
 }

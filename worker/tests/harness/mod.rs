@@ -26,7 +26,7 @@ use potluck_engine::sampler;
 use potluck_engine::tokenizer::Tokenizer;
 use potluck_net as net;
 use potluck_protocol::codec;
-use potluck_protocol::id::{LayerRange, ModelId, NodeId, RequestId, SessionId};
+use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, SessionId};
 use potluck_protocol::identity::{Identity, Purpose, verify};
 use potluck_protocol::page::{
     AnswerEvent, Ask, BackendPreference, Command, Notice, SamplingChoice,
@@ -164,7 +164,7 @@ impl Swarm {
     ) {
         let sampling = SamplingChoice { seed, ..SamplingChoice::default() };
         let ask = Ask {
-            ask: 7,
+            request: RequestId(7),
             model: None,
             prompt: prompt.to_owned(),
             sampling,
@@ -268,34 +268,34 @@ impl Swarm {
         self.sessions.values().max_by_key(|session| session.id).unwrap().clone()
     }
 
-    /// Everything said about the question of `asker`.
-    pub fn answer_events(&self, asker: NodeId) -> Vec<AnswerEvent> {
+    /// Everything said about the question of `requester`.
+    pub fn answer_events(&self, requester: NodeId) -> Vec<AnswerEvent> {
         let of = |(node, notice): &(NodeId, Notice)| match notice {
-            Notice::Answer { event, .. } if *node == asker => Some(event.clone()),
+            Notice::Answer { event, .. } if *node == requester => Some(event.clone()),
             _ => None,
         };
         self.notices.iter().filter_map(of).collect()
     }
 
-    pub fn tokens(&self, asker: NodeId) -> Vec<u32> {
+    pub fn tokens(&self, requester: NodeId) -> Vec<u32> {
         let token = |event: AnswerEvent| match event {
             AnswerEvent::Token { token, .. } => Some(token),
             _ => None,
         };
-        self.answer_events(asker).into_iter().filter_map(token).collect()
+        self.answer_events(requester).into_iter().filter_map(token).collect()
     }
 
     /// Why the answer broke off, each time that it did.
-    pub fn breaks(&self, asker: NodeId) -> Vec<String> {
+    pub fn breaks(&self, requester: NodeId) -> Vec<String> {
         let broke = |event: AnswerEvent| match event {
             AnswerEvent::Resuming { reason } => Some(reason),
             _ => None,
         };
-        self.answer_events(asker).into_iter().filter_map(broke).collect()
+        self.answer_events(requester).into_iter().filter_map(broke).collect()
     }
 
-    pub fn failure(&self, asker: NodeId) -> Option<String> {
-        self.answer_events(asker).into_iter().find_map(|event| match event {
+    pub fn failure(&self, requester: NodeId) -> Option<String> {
+        self.answer_events(requester).into_iter().find_map(|event| match event {
             AnswerEvent::Failed { reason } => Some(reason),
             _ => None,
         })
@@ -447,8 +447,8 @@ impl Swarm {
                 Ok(stages) => {
                     let id = SessionId([self.next_session; 16]);
                     self.next_session += 1;
-                    let connections = vec![1; stages.len() + 1];
-                    let session = Session { id, model, requester, stages, connections };
+                    let epochs = vec![Epoch(1); stages.len() + 1];
+                    let session = Session { id, model, requester, stages, epochs };
                     self.sessions.insert(id, session.clone());
                     for stage in &session.stages {
                         self.server_says(

@@ -103,16 +103,14 @@ impl Connection {
     }
 
     /// Our offer's SDP text.
-    pub(super) async fn capabilities(&mut self) -> Result<String, Error> {
-        let capabilities = self.stack.create_offer(None).await?;
-        self.describe(capabilities)
+    pub(super) async fn offer(&mut self) -> Result<String, Error> {
+        let offer = self.stack.create_offer(None).await?;
+        self.describe(offer)
     }
 
     /// Takes the peer's offer; our answer's SDP text.
-    pub(super) async fn answer(&mut self, capabilities: String) -> Result<String, Error> {
-        self.stack
-            .set_remote_description(RTCSessionDescription::capabilities(capabilities)?)
-            .await?;
+    pub(super) async fn answer(&mut self, offer: String) -> Result<String, Error> {
+        self.stack.set_remote_description(RTCSessionDescription::offer(offer)?).await?;
         let answer = self.stack.create_answer(None).await?;
         self.describe(answer)
     }

@@ -47,8 +47,8 @@ pub(super) struct Writers {
 /// Something that takes time.
 #[derive(Debug)]
 enum Step {
-    Capabilities,
-    Answer { capabilities: String },
+    Offer,
+    Answer { offer: String },
     Accept { answer: String },
     AddCandidate(Candidate),
 }
@@ -139,12 +139,12 @@ impl Peer {
 
     fn perform(&self, action: Action) {
         let step = match action {
-            Action::Capabilities => Step::Capabilities,
-            Action::Answer { capabilities, fresh } => {
+            Action::Offer => Step::Offer,
+            Action::Answer { offer, fresh } => {
                 if fresh {
                     self.generation.fetch_add(1, Ordering::AcqRel);
                 }
-                Step::Answer { capabilities }
+                Step::Answer { offer }
             }
             Action::Accept { answer } => Step::Accept { answer },
             Action::AddCandidate(candidate) => Step::AddCandidate(candidate),
@@ -219,13 +219,13 @@ async fn carry_out(
     }
     let Some(connection) = current else { return Ok(()) };
     match step {
-        Step::Capabilities => {
-            let sdp = connection.capabilities().await?;
+        Step::Offer => {
+            let sdp = connection.offer().await?;
             peer.tell(Event::Signal { peer: peer.id, signal: Signal::Offer { sdp } });
             connection.gather().await
         }
-        Step::Answer { capabilities } => {
-            let sdp = connection.answer(capabilities).await?;
+        Step::Answer { offer } => {
+            let sdp = connection.answer(offer).await?;
             peer.tell(Event::Signal { peer: peer.id, signal: Signal::Answer { sdp } });
             connection.gather().await
         }

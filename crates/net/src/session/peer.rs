@@ -45,11 +45,11 @@ pub enum Input<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
     /// Make an offer, set it as the local description and tell it as a signal.
-    Capabilities,
+    Offer,
     /// Set this offer, make an answer, set it and tell it as a signal.
     Answer {
         /// The offer's SDP text.
-        capabilities: String,
+        offer: String,
         /// The peer began anew: throw the connection away and make another one first.
         fresh: bool,
     },
@@ -176,7 +176,7 @@ impl PeerSession {
             Input::Start => {
                 self.phase = Phase::Opening { since: Some(now) };
                 if self.role == Role::Offers {
-                    actions.push(Action::Capabilities);
+                    actions.push(Action::Offer);
                 }
             }
             Input::Remote(signal) => self.remote(signal, now, &mut actions),
@@ -216,7 +216,7 @@ impl PeerSession {
                     self.restart(now);
                 }
                 self.remote = Some(sdp.clone());
-                actions.push(Action::Answer { capabilities: sdp, fresh });
+                actions.push(Action::Answer { offer: sdp, fresh });
                 self.add_waiting(actions);
             }
             (Signal::Answer { sdp }, Role::Offers) if self.remote.is_none() => {

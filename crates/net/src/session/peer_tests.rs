@@ -9,7 +9,7 @@ const NOW: Duration = Duration::from_secs(100);
 fn session(role: Role) -> PeerSession {
     let mut session = PeerSession::new(PEER, role, Limits::default());
     let begun = session.handle(Input::Start, NOW);
-    assert_eq!(begun, if role == Role::Offers { vec![Action::Capabilities] } else { vec![] });
+    assert_eq!(begun, if role == Role::Offers { vec![Action::Offer] } else { vec![] });
     session
 }
 
@@ -39,7 +39,7 @@ fn heard(session: &mut PeerSession) -> Vec<Action> {
     actions
 }
 
-fn capabilities(sdp: &str) -> Input<'static> {
+fn offer(sdp: &str) -> Input<'static> {
     Input::Remote(Signal::Offer { sdp: sdp.to_owned() })
 }
 
@@ -81,8 +81,8 @@ fn transmitted(actions: &[Action]) -> usize {
 fn candidates_wait_for_the_description() {
     let mut answers = session(Role::Answers);
     assert_eq!(answers.handle(candidate("a"), NOW), []);
-    let expected = [Action::Answer { capabilities: "o".to_owned(), fresh: false }, added("a")];
-    assert_eq!(answers.handle(capabilities("o"), NOW), expected);
+    let expected = [Action::Answer { offer: "o".to_owned(), fresh: false }, added("a")];
+    assert_eq!(answers.handle(offer("o"), NOW), expected);
     assert_eq!(answers.handle(candidate("b"), NOW), [added("b")]);
 
     let mut offers = session(Role::Offers);
@@ -99,31 +99,31 @@ fn candidates_are_bounded() {
     for _ in 0..10 * MAX_CANDIDATES {
         session.handle(candidate("a"), NOW);
     }
-    assert_eq!(session.handle(capabilities("o"), NOW).len(), 1 + MAX_CANDIDATES);
+    assert_eq!(session.handle(offer("o"), NOW).len(), 1 + MAX_CANDIDATES);
     assert_eq!(session.handle(candidate("a"), NOW), []);
 }
 
 #[test]
 fn descriptions_out_of_place_change_nothing() {
     let mut offers = session(Role::Offers);
-    assert_eq!(offers.handle(capabilities("o"), NOW), []);
+    assert_eq!(offers.handle(offer("o"), NOW), []);
     offers.handle(answer("s"), NOW);
     assert_eq!(offers.handle(answer("t"), NOW), []);
     let mut answers = session(Role::Answers);
     assert_eq!(answers.handle(answer("s"), NOW), []);
-    answers.handle(capabilities("o"), NOW);
-    assert_eq!(answers.handle(capabilities("o"), NOW), [], "the same capabilities twice");
+    answers.handle(offer("o"), NOW);
+    assert_eq!(answers.handle(offer("o"), NOW), [], "the same offer twice");
 }
 
 #[test]
 fn a_peer_that_offers_anew_gets_a_new_connection_and_what_was_queued() {
     let mut session = open(Role::Answers);
-    session.handle(capabilities("o"), NOW);
+    session.handle(offer("o"), NOW);
     session.handle(Input::Buffered(Channel::Control, HIGH_WATER_BYTES), NOW);
     assert_eq!(session.handle(Input::Send(Channel::Control, vec![1]), NOW), []);
     assert_eq!(
-        session.handle(capabilities("p"), NOW),
-        [Action::Answer { capabilities: "p".to_owned(), fresh: true }]
+        session.handle(offer("p"), NOW),
+        [Action::Answer { offer: "p".to_owned(), fresh: true }]
     );
     session.handle(Input::ChannelOpen(Channel::Control), NOW);
     session.handle(Input::ChannelOpen(Channel::Activations), NOW);

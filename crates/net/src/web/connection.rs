@@ -103,13 +103,13 @@ pub(super) struct Negotiation(RtcPeerConnection);
 
 impl Negotiation {
     /// Our offer's SDP text, before it is set.
-    pub(super) async fn capabilities(&self) -> Result<String, String> {
+    pub(super) async fn offer(&self) -> Result<String, String> {
         text(JsFuture::from(self.0.create_offer()).await)
     }
 
     /// Takes the peer's offer; our answer's SDP text, before it is set.
-    pub(super) async fn answer(&self, capabilities: &str) -> Result<String, String> {
-        self.set_remote(RtcSdpType::Capabilities, capabilities).await?;
+    pub(super) async fn answer(&self, offer: &str) -> Result<String, String> {
+        self.set_remote(RtcSdpType::Offer, offer).await?;
         text(JsFuture::from(self.0.create_answer()).await)
     }
 

@@ -36,8 +36,8 @@ pub(super) struct Peer {
 
 /// Something that takes time.
 enum Step {
-    Capabilities,
-    Answer { capabilities: String },
+    Offer,
+    Answer { offer: String },
     Accept { answer: String },
     AddCandidate(Candidate),
 }
@@ -120,13 +120,13 @@ impl Peer {
 
     fn perform(&self, action: Action) -> Result<(), String> {
         let step = match action {
-            Action::Capabilities => Step::Capabilities,
-            Action::Answer { capabilities, fresh } => {
+            Action::Offer => Step::Offer,
+            Action::Answer { offer, fresh } => {
                 if fresh {
                     self.generation.set(self.generation.get() + 1);
                     drop(self.current.take());
                 }
-                Step::Answer { capabilities }
+                Step::Answer { offer }
             }
             Action::Accept { answer } => Step::Accept { answer },
             Action::AddCandidate(candidate) => Step::AddCandidate(candidate),
@@ -180,13 +180,13 @@ fn negotiation(peer: &Rc<Peer>, generation: u64) -> Result<Option<Negotiation>, 
 
 async fn carry_out(peer: &Peer, negotiation: &Negotiation, step: Step) -> Result<(), String> {
     match step {
-        Step::Capabilities => {
-            let sdp = negotiation.capabilities().await?;
+        Step::Offer => {
+            let sdp = negotiation.offer().await?;
             peer.tell_signal(Signal::Offer { sdp: sdp.clone() });
-            negotiation.gather(RtcSdpType::Capabilities, &sdp).await
+            negotiation.gather(RtcSdpType::Offer, &sdp).await
         }
-        Step::Answer { capabilities } => {
-            let sdp = negotiation.answer(&capabilities).await?;
+        Step::Answer { offer } => {
+            let sdp = negotiation.answer(&offer).await?;
             peer.tell_signal(Signal::Answer { sdp: sdp.clone() });
             negotiation.gather(RtcSdpType::Answer, &sdp).await
         }

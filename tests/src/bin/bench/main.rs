@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: how fast the swarm on this machine answers, how soon a visitor serves, what
-//! a hop costs, what the page weighs; `bench swarm`: how it bears many askers and volunteers who
-//! die.
+//! a hop costs, what the page weighs; `bench swarm`: how it bears many requesters and volunteers
+//! who die.
 //!
 //! Everything is measured from outside on the programs as built, medians over several runs; nothing
 //! is asserted. The yardstick of every rate is the same answer computed by the same kernels in one
@@ -37,7 +37,7 @@ struct Options {
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum What {
-    /// Many askers at once, and volunteers who die.
+    /// Many requesters at once, and volunteers who die.
     Swarm,
 }
 

@@ -1,4 +1,4 @@
-//! How the swarm bears many askers and volunteers who die.
+//! How the swarm bears many requesters and volunteers who die.
 
 use std::time::{Duration, Instant};
 
@@ -37,8 +37,8 @@ pub(crate) async fn everything(
 
 /// Askers, one and many, beside one process without any network.
 async fn together(runs: u32, max_tokens: u32, measured: &mut Vec<Measured>) -> anyhow::Result<()> {
-    eprintln!("{ASKERS} askers of {STAGES} natives");
-    let mut swarm = Swarm::start("bench-askers").await?;
+    eprintln!("{ASKERS} requesters of {STAGES} natives");
+    let mut swarm = Swarm::start("bench-requesters").await?;
     for _ in 0..STAGES {
         swarm.add_native(&["--backend", "cpu"])?;
     }
@@ -49,17 +49,19 @@ async fn together(runs: u32, max_tokens: u32, measured: &mut Vec<Measured>) -> a
     for _ in 0..runs {
         alone.push(question(1).local(swarm.server.data(), "cpu").await?.tokens_per_second());
         one.push(swarm.ask(&question(1)).await?.tokens_per_second());
-        let asked = (0..ASKERS).map(|asker| {
-            let asking =
-                swarm.start_asking_as(&format!("asker-{asker}"), &question(u64::from(asker)));
+        let asked = (0..ASKERS).map(|requester| {
+            let asking = swarm.start_asking_as(
+                &format!("requester-{requester}"),
+                &question(u64::from(requester)),
+            );
             async { asking?.answer().await }
         });
         let answers = try_join_all(asked).await?;
         many.push(answers.iter().map(e2e::question::Answer::tokens_per_second).sum());
     }
-    let name = format!("{STAGES} natives, one asker; peer: one process, no network");
+    let name = format!("{STAGES} natives, one requester; peer: one process, no network");
     measured.push(Measured::in_turns(&name, &one, &alone, "tokens/s").aiming_at_ratio(STAGES_AIM));
-    let name = format!("{STAGES} natives, {ASKERS} askers at once; peer: one asker");
+    let name = format!("{STAGES} natives, {ASKERS} requesters at once; peer: one requester");
     measured.push(Measured::in_turns(&name, &many, &one, "tokens/s").aiming_at_ratio(ASKERS_AIM));
     Ok(())
 }

@@ -84,7 +84,7 @@ async fn start(options: &Options) -> anyhow::Result<Swarm> {
     Ok(swarm)
 }
 
-/// Asks, and passes on what the asker says as it comes: who computes, then the text.
+/// Asks, and passes on what the requester says as it comes: who computes, then the text.
 async fn ask(options: &Options, swarm: &Swarm) -> anyhow::Result<Answer> {
     let mut asking = swarm.start_asking(&options.question())?;
     while let Some(words) = asking.next_words().await? {
