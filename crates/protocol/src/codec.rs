@@ -1,47 +1,17 @@
-//! The one encoding (postcard), and every limit on what comes from outside.
+//! Reads what comes from outside, and refuses whatever is over a [limit](crate::limits).
 //!
 //! A decoder checks the whole length first, then parses, then checks every count and range, so that
 //! whoever gets a message need not. What it does not know (is this session mine? is the position
 //! next?) is checked where that is known.
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 
+pub use crate::encoding::encode;
 use crate::id::LayerRange;
+pub use crate::limits::*;
 use crate::peer::PeerFrame;
 use crate::receipt::{RECEIPT_POSITIONS, Receipt};
 use crate::server::{FromServer, Session, Signal, ToServer};
-
-/// Bytes of a message between node and server: a session description is the largest thing in one.
-pub const MAX_SERVER_MESSAGE_BYTES: usize = 64 * 1024;
-/// Rows in one step. Bounds a stage's working memory and the time a step holds a GPU; longer
-/// prompts are sent in several.
-pub const MAX_ROWS: usize = 128;
-/// Nodes that a requester wants left out of a route: those that one answer broke off at lately.
-pub const MAX_EXCLUDED: usize = 8;
-/// Width of the residual stream at most, values a row: four times the widest model in reach of a
-/// swarm.
-pub const MAX_D_MODEL: usize = 16_384;
-/// Bytes of a frame between nodes: [`MAX_ROWS`] rows of [`MAX_D_MODEL`] values at five bytes (the
-/// longest variable-length `i32`), and a header.
-pub const MAX_PEER_FRAME_BYTES: usize = MAX_ROWS * MAX_D_MODEL * 5 + 1024;
-/// Layers a model may have: twice the deepest in use.
-pub const MAX_LAYERS: u32 = 256;
-/// Positions a session may have: the longest context any numerics version is defined for.
-pub const MAX_POSITIONS: u32 = 32_768;
-/// Stages of a route, and so entries in several lists: one a layer.
-pub const MAX_STAGES: usize = MAX_LAYERS as usize;
-/// Bytes of a sentence meant for people.
-pub const MAX_REASON_BYTES: usize = 512;
-/// Bytes of a session description; ours are under 1 KiB.
-pub const MAX_SDP_BYTES: usize = 16 * 1024;
-/// Bytes of an ICE candidate line.
-pub const MAX_CANDIDATE_BYTES: usize = 512;
-/// Bytes of a backend's name.
-pub const MAX_BACKEND_BYTES: usize = 32;
-/// Models a server announces.
-pub const MAX_MODELS: usize = 64;
-/// ICE servers a server announces.
-pub const MAX_ICE_SERVERS: usize = 8;
 
 /// A message from outside was refused. Nothing of it was used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,16 +43,6 @@ pub enum DecodeError {
         /// What does not fit together.
         what: &'static str,
     },
-}
-
-/// Encodes a message of this crate.
-///
-/// # Panics
-/// Never: these types hold no map, no float and nothing of unknown length, so encoding into memory
-/// cannot fail.
-#[must_use]
-pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
-    postcard::to_allocvec(message).expect("the protocol's types always encode into memory")
 }
 
 /// Reads a message to the server.

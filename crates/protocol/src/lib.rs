@@ -11,8 +11,10 @@
 //! anyone else sees the message. There is no I/O here, no clock and no randomness.
 
 pub mod codec;
+pub mod encoding;
 pub mod id;
 pub mod identity;
+pub mod limits;
 pub mod page;
 pub mod peer;
 pub mod receipt;

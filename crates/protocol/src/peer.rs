@@ -53,7 +53,7 @@ pub enum PeerFrame {
         session: SessionId,
         /// Position of the first token.
         position: u32,
-        /// Token ids, 1 to [`MAX_ROWS`](crate::codec::MAX_ROWS).
+        /// Token ids, 1 to [`MAX_ROWS`](crate::limits::MAX_ROWS).
         tokens: Vec<u32>,
         /// If set, the last stage draws the token that follows the last of these.
         sampling: Option<Sampling>,
@@ -64,7 +64,7 @@ pub enum PeerFrame {
         session: SessionId,
         /// Position of the first row.
         position: u32,
-        /// How many rows, 1 to [`MAX_ROWS`](crate::codec::MAX_ROWS).
+        /// How many rows, 1 to [`MAX_ROWS`](crate::limits::MAX_ROWS).
         rows: u32,
         /// `[rows, d_model]`, row-major; the encoding is a variable-length integer each, exact and
         /// compact.

@@ -60,7 +60,7 @@ impl Receipt {
     /// The bytes that are signed: the receipt in the crate's one encoding.
     #[must_use]
     pub fn signed_bytes(&self) -> Vec<u8> {
-        crate::codec::encode(self)
+        crate::encoding::encode(self)
     }
 
     /// The name the ledger files it under.

@@ -56,7 +56,7 @@ pub enum ToServer {
         /// The model.
         model: ModelId,
         /// Nodes that the answer broke off at, at most
-        /// [`MAX_EXCLUDED`](crate::codec::MAX_EXCLUDED): not again, if it can be helped.
+        /// [`MAX_EXCLUDED`](crate::limits::MAX_EXCLUDED): not again, if it can be helped.
         exclude: Vec<NodeId>,
     },
     /// Does not want it any more.
@@ -304,7 +304,7 @@ impl SignedSignal {
     }
 
     fn signed_bytes(from: NodeId, to: NodeId, signal: &Signal) -> Vec<u8> {
-        crate::codec::encode(&(from, to, signal))
+        crate::encoding::encode(&(from, to, signal))
     }
 }
 

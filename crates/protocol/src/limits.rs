@@ -1,0 +1,36 @@
+//! Every limit on what comes from outside, in bytes, entries or values.
+//!
+//! [`codec`](crate::codec) refuses what is over them. They bound memory and time, not behaviour:
+//! whether a position is the next one or a session known is checked where that is known.
+
+/// Bytes of a message between node and server: a session description is the largest thing in one.
+pub const MAX_SERVER_MESSAGE_BYTES: usize = 64 * 1024;
+/// Rows in one step. Bounds a stage's working memory and the time a step holds a GPU; longer
+/// prompts are sent in several.
+pub const MAX_ROWS: usize = 128;
+/// Nodes that a requester excludes from a route: those that its answer broke off at lately.
+pub const MAX_EXCLUDED: usize = 8;
+/// Values in a row of the residual stream: four times the width of the widest model in reach of a
+/// swarm.
+pub const MAX_D_MODEL: usize = 16_384;
+/// Bytes of a frame between nodes: [`MAX_ROWS`] rows of [`MAX_D_MODEL`] values at five bytes (the
+/// longest variable-length `i32`), and a header.
+pub const MAX_PEER_FRAME_BYTES: usize = MAX_ROWS * MAX_D_MODEL * 5 + 1024;
+/// Layers a model may have: twice the deepest in use.
+pub const MAX_LAYERS: u32 = 256;
+/// Positions a session may have: the longest context any numerics version is defined for.
+pub const MAX_POSITIONS: u32 = 32_768;
+/// Stages of a route, and ranges of missing layers: at most one for each layer.
+pub const MAX_STAGES: usize = MAX_LAYERS as usize;
+/// Bytes of a sentence meant for people.
+pub const MAX_REASON_BYTES: usize = 512;
+/// Bytes of a session description; ours are under 1 KiB.
+pub const MAX_SDP_BYTES: usize = 16 * 1024;
+/// Bytes of an ICE candidate line.
+pub const MAX_CANDIDATE_BYTES: usize = 512;
+/// Bytes of a backend's name.
+pub const MAX_BACKEND_BYTES: usize = 32;
+/// Models a server announces.
+pub const MAX_MODELS: usize = 64;
+/// ICE servers a server announces.
+pub const MAX_ICE_SERVERS: usize = 8;
