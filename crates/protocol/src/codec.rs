@@ -92,7 +92,9 @@ pub fn decode_from_server(bytes: &[u8]) -> Result<FromServer, DecodeError> {
         FromServer::Route { session, .. } | FromServer::Serve { session } => {
             check_session(session)?
         }
-        FromServer::SessionEnded { reason, .. } | FromServer::Refused { reason } => {
+        FromServer::SessionEnded { reason, .. }
+        | FromServer::Refused { reason }
+        | FromServer::RequestRefused { reason, .. } => {
             at_most("reason", reason.len(), MAX_REASON_BYTES)?;
         }
         FromServer::Signal { signal, .. } => check_signal(&signal.signal)?,

@@ -22,7 +22,7 @@ pub mod sampling;
 pub mod server;
 
 /// Version of the messages in this crate. A server refuses nodes that speak another one.
-pub const PROTOCOL_VERSION: u16 = 4;
+pub const PROTOCOL_VERSION: u16 = 5;
 
 /// Version of the arithmetic (`docs/numerics.md`). Nodes of different versions never share a
 /// session.

@@ -156,6 +156,13 @@ pub enum FromServer {
         /// What was wrong and what to do.
         reason: String,
     },
+    /// A question gets no route, now or later; the connection goes on.
+    RequestRefused {
+        /// The question.
+        request: RequestId,
+        /// Why, and what to do; for people.
+        reason: String,
+    },
 }
 
 /// What a volunteer brings.

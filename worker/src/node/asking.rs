@@ -579,7 +579,7 @@ impl Node {
         self.close_ask(asking, "the answer is whole", end != AnswerEnd::Cancelled, now);
     }
 
-    fn fail_ask(&mut self, request: RequestId, reason: &str, now: Duration) {
+    pub(super) fn fail_ask(&mut self, request: RequestId, reason: &str, now: Duration) {
         let Some(asking) = self.asking.asks.remove(&request) else { return };
         let reason = reason.to_owned();
         self.notice(Notice::Answer {

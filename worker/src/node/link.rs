@@ -105,6 +105,7 @@ impl Node {
                 self.fail_all_asks(&format!("the server refused this node: {reason}"), now);
                 self.notice(Notice::Link(page::Link::Refused { reason }));
             }
+            FromServer::RequestRefused { request, reason } => self.fail_ask(request, &reason, now),
             FromServer::Assign { model, layers } => self.assigned(model, layers, now),
             FromServer::Waiting { request, missing } => self.waiting(request, missing),
             FromServer::Route { request, session } => self.routed(request, session, now),
