@@ -1,0 +1,275 @@
+//! Any valid message, for the codec's property tests: every variant, every field over its whole
+//! range, lists up to their limits.
+
+use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, SessionId};
+use potluck_protocol::identity::Signature;
+use potluck_protocol::limits::{
+    MAX_BACKEND_BYTES, MAX_CANDIDATE_BYTES, MAX_D_MODEL, MAX_EXCLUDED, MAX_ICE_SERVERS, MAX_LAYERS,
+    MAX_MODELS, MAX_POSITIONS, MAX_REASON_BYTES, MAX_ROWS, MAX_SDP_BYTES, MAX_STAGES,
+};
+use potluck_protocol::peer::PeerFrame;
+use potluck_protocol::receipt::{RECEIPT_POSITIONS, Receipt, ReceiptId, SignedReceipt};
+use potluck_protocol::sampling::{MAX_TEMPERATURE_MILLI, MIN_TEMPERATURE_MILLI, Sampling};
+use potluck_protocol::server::{
+    Capabilities, FromServer, IceServer, ModelSummary, NodeKind, Report, Session, Signal,
+    SignedSignal, Stage, ToServer, Verdict,
+};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+/// Values of a `Hidden` frame beyond which the tests would only get slower.
+const MAX_VALUES: usize = 4096;
+
+pub(crate) fn to_server() -> impl Strategy<Value = ToServer> {
+    prop_oneof![
+        (any::<u16>(), any::<u16>(), node())
+            .prop_map(|(protocol, numerics, node)| ToServer::Hello { protocol, numerics, node }),
+        signature().prop_map(|signature| ToServer::Prove { signature }),
+        (kind(), text(MAX_BACKEND_BYTES), any::<u64>(), any::<u64>()).prop_map(
+            |(kind, backend, memory_bytes, macs_per_ms)| {
+                ToServer::Register(Capabilities { kind, backend, memory_bytes, macs_per_ms })
+            }
+        ),
+        Just(ToServer::Deregister),
+        (model(), layers()).prop_map(|(model, layers)| ToServer::LayersReady { model, layers }),
+        (request(), model(), vec(node(), 0..=MAX_EXCLUDED))
+            .prop_map(|(request, model, exclude)| ToServer::Ask { request, model, exclude }),
+        request().prop_map(|request| ToServer::Cancel { request }),
+        (session_id(), text(MAX_REASON_BYTES), option::of(node())).prop_map(
+            |(session, reason, failed_node)| ToServer::EndSession { session, reason, failed_node }
+        ),
+        (node(), signed_signal()).prop_map(|(to, signal)| ToServer::Signal { to, signal }),
+        (receipt(), signature(), signature()).prop_map(
+            |(receipt, stage_signature, requester_signature)| {
+                let signed = SignedReceipt { receipt, stage_signature, requester_signature };
+                ToServer::Receipt(Box::new(signed))
+            }
+        ),
+        (any::<u64>(), any::<u32>()).prop_map(|(tokens, us_per_token_p50)| {
+            ToServer::Report(Report { tokens, us_per_token_p50 })
+        }),
+    ]
+}
+
+pub(crate) fn from_server() -> impl Strategy<Value = FromServer> {
+    prop_oneof![
+        any::<[u8; 32]>().prop_map(|nonce| FromServer::Challenge { nonce }),
+        (vec(ice_server(), 0..=MAX_ICE_SERVERS), vec(model_summary(), 0..=MAX_MODELS))
+            .prop_map(|(ice_servers, models)| FromServer::Welcome { ice_servers, models }),
+        (model(), option::of(layers()))
+            .prop_map(|(model, layers)| FromServer::Assign { model, layers }),
+        (request(), vec(layers(), 0..=MAX_STAGES))
+            .prop_map(|(request, missing)| FromServer::Waiting { request, missing }),
+        (request(), session())
+            .prop_map(|(request, session)| FromServer::Route { request, session }),
+        session().prop_map(|session| FromServer::Serve { session }),
+        (session_id(), text(MAX_REASON_BYTES), option::of(node())).prop_map(
+            |(session, reason, failed_node)| FromServer::SessionEnded {
+                session,
+                reason,
+                failed_node
+            }
+        ),
+        (node(), signed_signal()).prop_map(|(from, signal)| FromServer::Signal { from, signal }),
+        (receipt_id(), verdict())
+            .prop_map(|(receipt, verdict)| FromServer::ReceiptResult { receipt, verdict }),
+        text(MAX_REASON_BYTES).prop_map(|reason| FromServer::Refused { reason }),
+        (request(), text(MAX_REASON_BYTES))
+            .prop_map(|(request, reason)| FromServer::RequestRefused { request, reason }),
+    ]
+}
+
+pub(crate) fn peer_frame() -> impl Strategy<Value = PeerFrame> {
+    prop_oneof![
+        (session_id(), vec(any::<u32>(), 1..=MAX_ROWS), option::of(sampling()))
+            .prop_flat_map(|(session, tokens, sampling)| {
+                let position = 0..=MAX_POSITIONS - count(tokens.len());
+                (Just(session), position, Just(tokens), Just(sampling))
+            })
+            .prop_map(|(session, position, tokens, sampling)| PeerFrame::Step {
+                session,
+                position,
+                tokens,
+                sampling
+            }),
+        (session_id(), 1..=MAX_ROWS, option::of(sampling()))
+            .prop_flat_map(|(session, rows, sampling)| {
+                let width = 1..=(MAX_VALUES / rows).min(MAX_D_MODEL);
+                let values = width.prop_flat_map(move |width| vec(any::<i32>(), rows * width));
+                let rows = count(rows);
+                (Just(session), 0..=MAX_POSITIONS - rows, Just(rows), values, Just(sampling))
+            })
+            .prop_map(|(session, position, rows, values, sampling)| PeerFrame::Hidden {
+                session,
+                position,
+                rows,
+                values,
+                sampling
+            }),
+        (session_id(), 0..=MAX_POSITIONS, any::<u32>())
+            .prop_map(|(session, position, token)| PeerFrame::Token { session, position, token }),
+        (receipt(), signature())
+            .prop_map(|(receipt, signature)| PeerFrame::ReceiptProposal { receipt, signature }),
+        (receipt_id(), signature())
+            .prop_map(|(receipt, signature)| PeerFrame::ReceiptSigned { receipt, signature }),
+        session_id().prop_map(|session| PeerFrame::End { session }),
+        session_id().prop_map(|session| PeerFrame::Ping { session }),
+        session_id().prop_map(|session| PeerFrame::Pong { session }),
+        (session_id(), text(MAX_REASON_BYTES), option::of(node())).prop_map(
+            |(session, reason, failed_node)| PeerFrame::Failed { session, reason, failed_node }
+        ),
+    ]
+}
+
+/// A route over contiguous layers from 0.
+pub(crate) fn session() -> impl Strategy<Value = Session> {
+    let ends = proptest::collection::btree_set(1..=MAX_LAYERS, 1..=MAX_STAGES.min(40));
+    (session_id(), model(), node(), ends)
+        .prop_flat_map(|(id, model, requester, ends)| {
+            let starts = std::iter::once(0).chain(ends.iter().copied());
+            let ranges: Vec<LayerRange> =
+                starts.zip(&ends).map(|(first, end)| LayerRange { first, end: *end }).collect();
+            let count = ranges.len();
+            let nodes = vec(node(), count);
+            (Just((id, model, requester, ranges)), nodes, vec(any::<u64>(), count + 1))
+        })
+        .prop_map(|((id, model, requester, ranges), nodes, epochs)| Session {
+            id,
+            model,
+            requester,
+            stages: nodes
+                .into_iter()
+                .zip(ranges)
+                .map(|(node, layers)| Stage { node, layers })
+                .collect(),
+            epochs: epochs.into_iter().map(Epoch).collect(),
+        })
+}
+
+fn receipt() -> impl Strategy<Value = Receipt> {
+    let positions = (1..=RECEIPT_POSITIONS).prop_flat_map(|count| {
+        (0..=MAX_POSITIONS - count, 0..=count)
+            .prop_map(move |(from, sampled)| (from, from + count, sampled))
+    });
+    let names = (session_id(), model(), node(), node());
+    (names, layers(), any::<u32>(), positions, any::<[u8; 32]>()).prop_map(
+        |((session, model, stage, requester), layers, sequence, positions, output_hash)| {
+            let (from_position, to_position, sampled) = positions;
+            Receipt {
+                session,
+                model,
+                stage,
+                requester,
+                layers,
+                sequence,
+                from_position,
+                to_position,
+                sampled,
+                output_hash,
+            }
+        },
+    )
+}
+
+fn signed_signal() -> impl Strategy<Value = SignedSignal> {
+    (signal(), signature()).prop_map(|(signal, signature)| SignedSignal { signal, signature })
+}
+
+fn signal() -> impl Strategy<Value = Signal> {
+    prop_oneof![
+        text(MAX_SDP_BYTES).prop_map(|sdp| Signal::Offer { sdp }),
+        text(MAX_SDP_BYTES).prop_map(|sdp| Signal::Answer { sdp }),
+        (
+            text(MAX_CANDIDATE_BYTES),
+            option::of(text(MAX_CANDIDATE_BYTES)),
+            option::of(any::<u16>())
+        )
+            .prop_map(|(candidate, sdp_mid, sdp_m_line_index)| Signal::Candidate {
+                candidate,
+                sdp_mid,
+                sdp_m_line_index
+            }),
+    ]
+}
+
+fn sampling() -> impl Strategy<Value = Sampling> {
+    let temperature = prop_oneof![Just(0), MIN_TEMPERATURE_MILLI..=MAX_TEMPERATURE_MILLI];
+    (temperature, any::<u32>(), 1..=1000_u32, any::<u64>()).prop_map(
+        |(temperature_milli, top_k, top_p_milli, seed)| Sampling {
+            temperature_milli,
+            top_k,
+            top_p_milli,
+            seed,
+        },
+    )
+}
+
+fn ice_server() -> impl Strategy<Value = IceServer> {
+    (vec(text(100), 0..4), option::of(text(100)), option::of(text(100)))
+        .prop_map(|(urls, username, credential)| IceServer { urls, username, credential })
+}
+
+fn model_summary() -> impl Strategy<Value = ModelSummary> {
+    (model(), text(MAX_REASON_BYTES), 0..=MAX_LAYERS).prop_map(|(id, name, layers)| ModelSummary {
+        id,
+        name,
+        layers,
+    })
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    prop_oneof![
+        any::<u64>().prop_map(|balance_macs| Verdict::Credited { balance_macs }),
+        text(MAX_REASON_BYTES).prop_map(|reason| Verdict::Refused { reason }),
+        Just(Verdict::TryAgain),
+    ]
+}
+
+fn kind() -> impl Strategy<Value = NodeKind> {
+    prop_oneof![Just(NodeKind::Browser), Just(NodeKind::Native)]
+}
+
+fn layers() -> impl Strategy<Value = LayerRange> {
+    (0..MAX_LAYERS).prop_flat_map(|first| {
+        (first + 1..=MAX_LAYERS).prop_map(move |end| LayerRange { first, end })
+    })
+}
+
+fn node() -> impl Strategy<Value = NodeId> {
+    any::<[u8; 32]>().prop_map(NodeId)
+}
+
+fn model() -> impl Strategy<Value = ModelId> {
+    any::<[u8; 32]>().prop_map(ModelId)
+}
+
+fn session_id() -> impl Strategy<Value = SessionId> {
+    any::<[u8; 16]>().prop_map(SessionId)
+}
+
+fn receipt_id() -> impl Strategy<Value = ReceiptId> {
+    any::<[u8; 32]>().prop_map(ReceiptId)
+}
+
+fn request() -> impl Strategy<Value = RequestId> {
+    any::<u32>().prop_map(RequestId)
+}
+
+fn signature() -> impl Strategy<Value = Signature> {
+    any::<[[u8; 32]; 2]>().prop_map(|halves| {
+        let mut bytes = [0; 64];
+        bytes.copy_from_slice(halves.as_flattened());
+        Signature(bytes)
+    })
+}
+
+fn count(rows: usize) -> u32 {
+    u32::try_from(rows).expect("a step has at most MAX_ROWS rows")
+}
+
+/// Text of at most `limit` bytes, with the limit itself among it.
+fn text(limit: usize) -> impl Strategy<Value = String> {
+    let short = vec(any::<char>(), 0..=(limit / 4).min(24)).prop_map(String::from_iter);
+    prop_oneof![9 => short, 1 => Just("x".repeat(limit))]
+}
