@@ -7,6 +7,7 @@ use std::rc::Rc;
 use gloo::events::EventListener;
 use gloo::timers::callback::Interval;
 use gloo::utils::{document, window};
+use potluck_protocol::api::{ModelView, SwarmView, TallyRow};
 use serde::de::DeserializeOwned;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
@@ -14,7 +15,6 @@ use web_sys::{Response, VisibilityState};
 use yew::Callback;
 
 use crate::state::Action;
-use crate::state::swarm::{ModelView, SwarmView, TallyRow};
 
 /// Time between two looks at the swarm, milliseconds: a seat taken is seen soon, and a page costs
 /// the server less than one request a second.

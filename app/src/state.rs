@@ -10,13 +10,14 @@ pub mod numbers;
 pub mod options;
 pub mod swarm;
 
+use potluck_protocol::api::{ModelView, SwarmView, TallyRow};
 use potluck_protocol::id::NodeId;
 use potluck_protocol::page::{BackendPreference, Command, Link, Notice};
 
 use asking::{Asking, Kept};
 use lending::Volunteer;
 use options::Options;
-use swarm::{ModelView, Polled, SwarmView, TallyRow};
+use swarm::{Polled, Swarm};
 
 /// What the page knows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,7 +35,7 @@ pub struct State {
     /// Asking the swarm.
     pub asking: Asking,
     /// Who sits at the table.
-    pub swarm: Polled<SwarmView>,
+    pub swarm: Polled<Swarm>,
     /// Who was credited with what.
     pub tally: Polled<Vec<TallyRow>>,
     /// The models of this swarm.
@@ -139,9 +140,10 @@ impl State {
             Action::Notice(notice) => return self.notice(notice),
             Action::WorkerFailed { reason } => return self.worker_failed(&reason),
             Action::Swarm(answer) => {
-                self.swarm.take(answer.map(|view| view.after(self.swarm.value.as_ref())))
+                let before = self.swarm.value.as_ref();
+                self.swarm.handle(answer.map(|view| Swarm::new(view, before)));
             }
-            Action::Tally(answer) => self.tally.take(answer),
+            Action::Tally(answer) => self.tally.handle(answer),
             Action::Models(models) => self.models = models,
             Action::DismissProblem => self.problem = None,
         }

@@ -8,6 +8,8 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use potluck_protocol::api::InclusiveLayers;
+use potluck_protocol::id::NodeId;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::ChildStderr;
@@ -54,10 +56,10 @@ pub struct Answer {
 /// One node's part.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Stage {
-    /// The node's key in hexadecimal.
-    pub node: String,
-    /// First and last layer.
-    pub layers: [u32; 2],
+    /// The node.
+    pub node: NodeId,
+    /// Its layers in this session.
+    pub layers: InclusiveLayers,
 }
 
 impl Answer {

@@ -5,7 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::api::{self, SwarmView};
+use potluck_protocol::api::SwarmView;
+
+use crate::api;
 use crate::browser::{Browser, Graphics};
 use crate::node::Node;
 use crate::process::Folder;

@@ -6,6 +6,7 @@ use e2e::api;
 use e2e::browser::{Browser, Graphics, Scheme, is_available};
 use e2e::swarm::Swarm;
 use e2e::wait::until;
+use potluck_protocol::server::NodeKind;
 
 /// What may be fetched before a yes, beyond the page itself, bytes.
 const BEFORE_YES_BYTES: u64 = 4096;
@@ -36,7 +37,7 @@ async fn page_join_chat_stop() -> anyhow::Result<()> {
     browser.click("lend").await?;
     browser.wait_for_text("phase", |text| text.contains("Serving")).await?;
     let view = swarm.serving(1).await?;
-    assert_eq!(view.nodes[0].kind, "browser");
+    assert_eq!(view.nodes[0].kind, NodeKind::Browser);
     browser.wait_for_text("layers", |text| text.contains('0') && text.contains('5')).await?;
 
     // A prompt that tries to be a part of the page stays what it is: text.

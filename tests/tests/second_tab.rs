@@ -14,7 +14,7 @@ async fn second_tab() -> anyhow::Result<()> {
     let mut swarm = Swarm::start_with_page("second_tab").await?;
     let url = swarm.url();
     swarm.add_lending_browser(Graphics::Machine, "?backend=cpu").await?;
-    let first = swarm.serving(1).await?.nodes[0].id.clone();
+    let first = swarm.serving(1).await?.nodes[0].id;
 
     let browser = &swarm.browsers[0];
     browser.open_tab().await?;

@@ -7,6 +7,8 @@ use e2e::api;
 use e2e::question::Question;
 use e2e::swarm::Swarm;
 use e2e::wait::until;
+use potluck_protocol::api::NodeView;
+use potluck_protocol::id::NodeId;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn server_killed_between_receipts() -> anyhow::Result<()> {
@@ -41,8 +43,8 @@ async fn server_killed_between_receipts() -> anyhow::Result<()> {
     }
 
     let again = swarm.serving(2).await?;
-    let ids = |nodes: &[api::NodeView]| {
-        let mut ids: Vec<_> = nodes.iter().map(|node| node.id.clone()).collect();
+    let ids = |nodes: &[NodeView]| {
+        let mut ids: Vec<_> = nodes.iter().map(|node| node.id).collect();
         ids.sort();
         ids
     };
@@ -58,10 +60,7 @@ async fn server_killed_between_receipts() -> anyhow::Result<()> {
 }
 
 /// Credit and receipts of every node that has any.
-async fn credited(url: &str) -> anyhow::Result<BTreeMap<String, (u128, u64)>> {
-    api::tally(url)
-        .await?
-        .into_iter()
-        .map(|row| Ok((row.node.clone(), (row.macs()?, row.receipts))))
-        .collect()
+async fn credited(url: &str) -> anyhow::Result<BTreeMap<NodeId, (u64, u64)>> {
+    let tally = api::tally(url).await?;
+    Ok(tally.into_iter().map(|row| (row.node, (row.credit_macs, row.receipts))).collect())
 }

@@ -4,6 +4,7 @@
 use e2e::browser::{Graphics, is_available};
 use e2e::question::Question;
 use e2e::swarm::Swarm;
+use potluck_protocol::server::NodeKind;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_browsers_and_a_native_answer() -> anyhow::Result<()> {
@@ -20,12 +21,12 @@ async fn two_browsers_and_a_native_answer() -> anyhow::Result<()> {
     let backends: Vec<_> = view
         .nodes
         .iter()
-        .filter(|node| node.kind == "browser")
+        .filter(|node| node.kind == NodeKind::Browser)
         .map(|node| node.backend.clone())
         .collect();
     assert_eq!(backends.len(), 2, "{view:?}");
-    assert!(backends.iter().any(|backend| backend.as_deref() == Some("webgpu")), "{backends:?}");
-    assert!(backends.iter().any(|backend| backend.as_deref() == Some("simd128")), "{backends:?}");
+    assert!(backends.iter().any(|backend| *backend == "webgpu"), "{backends:?}");
+    assert!(backends.iter().any(|backend| *backend == "simd128"), "{backends:?}");
 
     let question = Question::new("Tell me a story about a fox and a lantern.", 11).at_most(64);
     let yardstick = swarm.yardstick(&question).await?;

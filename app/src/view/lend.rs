@@ -1,6 +1,7 @@
 //! The card of a volunteer: one button, what it does said before it is pressed, and **Stop**
 //! afterwards.
 
+use potluck_protocol::api::ModelView;
 use potluck_protocol::id::NodeId;
 use potluck_protocol::page::LendingPhase;
 use yew::{Callback, Html, Properties, function_component, html};
@@ -10,7 +11,6 @@ use super::lending::LendingStatus;
 use crate::state::Action;
 use crate::state::lending::Volunteer;
 use crate::state::numbers;
-use crate::state::swarm::ModelView;
 
 /// What [`LendCard`] takes.
 #[derive(Clone, Debug, PartialEq, Properties)]

@@ -2,13 +2,14 @@
 
 use std::rc::Rc;
 
+use potluck_protocol::api::{ModelView, NodeView};
 use potluck_protocol::id::NodeId;
 use potluck_protocol::server::NodeKind;
 use yew::{Html, Properties, function_component, html};
 
 use super::seats::short_range;
 use crate::state::numbers;
-use crate::state::swarm::{ModelView, NodeView, SwarmView};
+use crate::state::swarm::Swarm;
 
 /// Rows shown at most; a longer table is slow to draw and nobody reads it.
 const MAX_ROWS: usize = 200;
@@ -16,7 +17,7 @@ const MAX_ROWS: usize = 200;
 /// What [`People`] takes.
 #[derive(Clone, Debug, PartialEq, Properties)]
 pub(super) struct PeopleProps {
-    pub(super) swarm: Rc<SwarmView>,
+    pub(super) swarm: Rc<Swarm>,
     /// True once the server has answered.
     pub(super) known: bool,
     /// Why it did not answer just now.
@@ -69,12 +70,11 @@ pub(super) fn People(props: &PeopleProps) -> Html {
 
 fn row(node: &NodeView, you: Option<NodeId>) -> Html {
     let you = if Some(node.id) == you { " (you)" } else { "" };
-    let mut details = vec![kind(node.kind).to_owned()];
-    details.extend(node.backend.clone().filter(|backend| !backend.is_empty()));
-    if !node.state.is_empty() {
-        details.push(node.state.clone());
+    let mut details = vec![node.kind.to_string()];
+    if !node.backend.is_empty() {
+        details.push(node.backend.clone());
     }
-    details.push(node.id.short());
+    details.extend([node.state.to_string(), node.id.short()]);
     html! {
         <tr key={node.id.to_string()}>
             <th scope="row">
@@ -94,8 +94,8 @@ fn about(model: &ModelView) -> String {
     if model.bytes > 0 {
         parts.push(numbers::bytes(model.bytes));
     }
-    if let Some(license) = &model.license {
-        parts.push(format!("licence {license}"));
+    if !model.license.is_empty() {
+        parts.push(format!("licence {}", model.license));
     }
     format!("{}.", parts.join(", "))
 }
@@ -105,13 +105,5 @@ pub(super) fn shape(kind: NodeKind) -> &'static str {
     match kind {
         NodeKind::Browser => "○",
         NodeKind::Native => "□",
-    }
-}
-
-/// In one word.
-pub(super) fn kind(kind: NodeKind) -> &'static str {
-    match kind {
-        NodeKind::Browser => "browser",
-        NodeKind::Native => "native",
     }
 }

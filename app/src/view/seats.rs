@@ -10,7 +10,7 @@ use core::f64::consts::{FRAC_PI_2, TAU};
 use potluck_protocol::id::{LayerRange, NodeId};
 use potluck_protocol::server::NodeKind;
 
-use crate::state::swarm::SwarmView;
+use crate::state::swarm::Swarm;
 
 /// Width and height of the drawing: about what a telephone has, so that text is not shrunk there.
 pub const SIZE: f64 = 400.0;
@@ -87,7 +87,7 @@ pub struct Dish {
 /// Seats everyone. `layers`: of the model; 0 if unknown. Without a gap there is still one chair for
 /// a visitor who does not sit yet. Also says how many found no room in the drawing.
 #[must_use]
-pub fn arrange(swarm: &SwarmView, layers: u32, you: Option<NodeId>) -> (Vec<Seat>, usize) {
+pub fn arrange(swarm: &Swarm, layers: u32, you: Option<NodeId>) -> (Vec<Seat>, usize) {
     let mut chairs: Vec<(Option<LayerRange>, Option<Sitter>)> = swarm
         .nodes
         .iter()
@@ -213,23 +213,8 @@ fn name_at(seat: Point) -> (Point, Point) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
-    use crate::state::swarm::NodeView;
-
-    fn swarm(ranges: &[Option<(u32, u32)>]) -> SwarmView {
-        let node = |(layers, byte): (&Option<(u32, u32)>, u8)| NodeView {
-            id: NodeId([byte; 32]),
-            kind: NodeKind::Browser,
-            backend: None,
-            layers: *layers,
-            state: "serving".to_owned(),
-            tokens: 0,
-            ms_per_token_p50: None,
-        };
-        SwarmView { nodes: ranges.iter().zip(1..).map(node).collect(), working: BTreeSet::new() }
-    }
+    use crate::state::swarm::swarm_of;
 
     fn layers_round_the_table(seats: &[Seat]) -> Vec<Option<LayerRange>> {
         seats.iter().map(|seat| seat.layers).collect()
@@ -237,7 +222,7 @@ mod tests {
 
     #[test]
     fn seats_go_round_in_the_order_of_layers_with_gaps_between() {
-        let (seats, left_out) = arrange(&swarm(&[None, Some((4, 5)), Some((0, 1))]), 6, None);
+        let (seats, left_out) = arrange(&swarm_of(&[None, Some([4, 5]), Some([0, 1])]), 6, None);
         let range = |first, end| Some(LayerRange { first, end });
         assert_eq!(layers_round_the_table(&seats), [range(0, 2), range(2, 4), range(4, 6), None]);
         assert_eq!(
@@ -253,23 +238,23 @@ mod tests {
 
     #[test]
     fn a_full_table_keeps_a_chair_for_a_visitor_only() {
-        let full = swarm(&[Some((0, 5))]);
+        let full = swarm_of(&[Some([0, 5])]);
         assert_eq!(arrange(&full, 6, None).0.len(), 2);
         assert_eq!(arrange(&full, 6, Some(NodeId([1; 32]))).0.len(), 1);
     }
 
     #[test]
     fn an_empty_table_is_one_chair_with_every_layer() {
-        let (seats, _) = arrange(&SwarmView::default(), 6, None);
+        let (seats, _) = arrange(&Swarm::default(), 6, None);
         assert_eq!(layers_round_the_table(&seats), [Some(LayerRange { first: 0, end: 6 })]);
-        assert_eq!(arrange(&SwarmView::default(), 0, None).0.len(), 1);
+        assert_eq!(arrange(&Swarm::default(), 0, None).0.len(), 1);
     }
 
     #[test]
     fn everything_stays_inside_the_drawing_and_nothing_overlaps() {
         for count in 1..=40_u32 {
-            let ranges: Vec<_> = (0..count).map(|layer| Some((layer, layer))).collect();
-            let (seats, left_out) = arrange(&swarm(&ranges), count, Some(NodeId([1; 32])));
+            let ranges: Vec<_> = (0..count).map(|layer| Some([layer, layer])).collect();
+            let (seats, left_out) = arrange(&swarm_of(&ranges), count, Some(NodeId([1; 32])));
             assert_eq!(seats.len() + left_out, count as usize);
             let (top, bottom) = extent(&seats);
             assert!(
@@ -292,8 +277,8 @@ mod tests {
 
     #[test]
     fn you_always_find_room() {
-        let ranges: Vec<_> = (0..30).map(|layer| Some((layer, layer))).collect();
-        let (seats, left_out) = arrange(&swarm(&ranges), 30, Some(NodeId([30; 32])));
+        let ranges: Vec<_> = (0..30).map(|layer| Some([layer, layer])).collect();
+        let (seats, left_out) = arrange(&swarm_of(&ranges), 30, Some(NodeId([30; 32])));
         assert_eq!((seats.len(), left_out), (MAX_SEATS, 30 - MAX_SEATS));
         assert!(seats.iter().any(|seat| seat.sitter.is_some_and(|one| one.is_you)));
     }
@@ -302,14 +287,16 @@ mod tests {
     fn dishes_merge_where_they_would_not_fit() {
         let labels =
             |seat: &Seat| seat.dishes.iter().map(|dish| dish.label.clone()).collect::<Vec<_>>();
-        let (seats, _) = arrange(&swarm(&[Some((0, 2)), Some((3, 34))]), 35, Some(NodeId([1; 32])));
+        let (seats, _) =
+            arrange(&swarm_of(&[Some([0, 2]), Some([3, 34])]), 35, Some(NodeId([1; 32])));
         assert_eq!(labels(&seats[0]), ["0", "1", "2"]);
         assert_eq!(labels(&seats[1]), ["3–34"]);
     }
 
     #[test]
     fn the_way_goes_round_in_the_order_of_the_route_and_ends_in_the_middle() {
-        let (seats, _) = arrange(&swarm(&[Some((0, 2)), Some((3, 5))]), 6, Some(NodeId([1; 32])));
+        let (seats, _) =
+            arrange(&swarm_of(&[Some([0, 2]), Some([3, 5])]), 6, Some(NodeId([1; 32])));
         let path = way(&seats, [NodeId([1; 32]), NodeId([2; 32])]).unwrap();
         assert!(path.starts_with("M200.0 94.0 Q") && path.ends_with(" L200.0 200.0"), "{path}");
         assert_eq!(way(&seats, [NodeId([9; 32])]), None);

@@ -11,13 +11,13 @@ use super::light::Light;
 use super::seats::{
     self, DISH_RADIUS, Dish, MARGIN, MIDDLE, SEAT_RADIUS, SIZE, Seat, TABLE_RADIUS,
 };
-use crate::state::swarm::SwarmView;
+use crate::state::swarm::Swarm;
 
 /// What [`Table`] takes.
 #[derive(Clone, Debug, PartialEq, Properties)]
 pub(super) struct TableProps {
     /// Who is connected.
-    pub(super) swarm: Rc<SwarmView>,
+    pub(super) swarm: Rc<Swarm>,
     /// Layers of the model; 0 if unknown.
     pub(super) layers: u32,
     /// This tab.

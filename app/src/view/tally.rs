@@ -1,17 +1,18 @@
 //! The tally: everyone who was ever credited, with what.
 
+use potluck_protocol::api::TallyRow;
 use potluck_protocol::id::NodeId;
 use yew::{Html, Properties, function_component, html};
 
-use super::people::{kind, shape};
+use super::people::shape;
 use crate::state::numbers;
-use crate::state::swarm::{Polled, TallyRow};
+use crate::state::swarm::Polled;
 
 /// Rows shown at most, the most credited first.
 const MAX_ROWS: usize = 200;
 
 /// What [`Tally`] takes.
-#[derive(Clone, Debug, PartialEq, Eq, Properties)]
+#[derive(Clone, Debug, PartialEq, Properties)]
 pub(super) struct TallyProps {
     pub(super) tally: Polled<Vec<TallyRow>>,
     /// This tab.
@@ -65,10 +66,10 @@ fn row(row: &TallyRow, you: Option<NodeId>) -> Html {
                 }
                 { format!("{}{you}", row.node.name()) }
                 <span class="soft block">
-                    { row.kind.map(|one| format!("{}, ", kind(one))).unwrap_or_default() }{ row.node.short() }
+                    { row.kind.map(|one| format!("{one}, ")).unwrap_or_default() }{ row.node.short() }
                 </span>
             </th>
-            <td class="number">{ numbers::gmac(row.macs()) }</td>
+            <td class="number">{ numbers::gmac(row.credit_macs) }</td>
             <td class="number">{ row.receipts }</td>
         </tr>
     }

@@ -5,11 +5,13 @@
 //! | node ↔ server | [`server::ToServer`], [`server::FromServer`] | WebSocket, one binary message each |
 //! | node ↔ node | [`peer::PeerFrame`] | WebRTC data channels, cut into chunks by `net` |
 //! | page ↔ worker | [`page::Command`], [`page::Notice`] | `postMessage` |
+//! | server → page, anyone | [`api`], JSON | HTTP |
 //! | stage, requester → ledger | [`receipt::SignedReceipt`] | inside the first two |
 //!
 //! Bytes from outside are parsed once, by [`codec`], which checks every length and count before
 //! anyone else sees the message. There is no I/O here, no clock and no randomness.
 
+pub mod api;
 pub mod codec;
 pub mod encoding;
 pub mod id;

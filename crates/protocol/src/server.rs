@@ -188,6 +188,15 @@ pub enum NodeKind {
     Native,
 }
 
+impl core::fmt::Display for NodeKind {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Browser => "browser",
+            Self::Native => "native",
+        })
+    }
+}
+
 /// A STUN or TURN server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IceServer {

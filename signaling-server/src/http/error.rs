@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use potluck_protocol::api::ErrorBody;
 
 /// An error, as the caller reads it. Details of ours are logged, never sent.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,6 @@ impl IntoResponse for HttpError {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };
-        (status, Json(json!({ "error": self.to_string() }))).into_response()
+        (status, Json(ErrorBody { error: self.to_string() })).into_response()
     }
 }

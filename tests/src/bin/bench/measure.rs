@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use e2e::api::{self, SwarmView};
+use e2e::api;
 use e2e::browser::{Graphics, is_available};
 use e2e::measured::Measured;
 use e2e::median::median;
@@ -10,6 +10,7 @@ use e2e::programs::page;
 use e2e::question::{Answer, Question};
 use e2e::sizes;
 use e2e::swarm::Swarm;
+use potluck_protocol::api::SwarmView;
 
 /// What everyone is asked; long enough an answer that its rate is steady.
 const PROMPT: &str = "Tell me a story about a fox and a lantern.";

@@ -40,8 +40,9 @@ async fn demo(options: &Options) -> anyhow::Result<()> {
     let swarm = start(options).await?;
     let before = swarm.serving(options.natives + options.browsers()?).await?;
     for node in before.serving() {
-        let layers = node.layers.unwrap_or_default();
-        eprintln!("{} ({}) serves layers {} to {}", node.name, node.kind, layers[0], layers[1]);
+        if let Some(layers) = node.range() {
+            eprintln!("{} ({}) serves {layers}", node.name, node.kind);
+        }
     }
     eprintln!("\nasking, with seed {}: {}\n", options.seed, options.prompt);
     let answer = ask(options, &swarm).await?;

@@ -2,11 +2,12 @@
 //! with the tally.
 
 use anyhow::Context as _;
-use e2e::api::{self, NodeView, SwarmView, TallyRow};
+use e2e::api;
 use e2e::question::{Answer, Stage};
 use e2e::swarm::Swarm;
 use e2e::table::layout;
 use e2e::wait::until;
+use potluck_protocol::api::{NodeView, SwarmView, TallyRow};
 use serde_json::{Value, json};
 
 use crate::options::Options;
@@ -77,12 +78,13 @@ impl Report {
                     .iter()
                     .find(|row| row.node == stage.node)
                     .map_or(0.0, |row| row.credit_gmac);
+                let [first, last] = stage.layers.into();
                 vec![
                     (index + 1).to_string(),
                     node.name.clone(),
-                    node.kind.clone(),
-                    node.backend.clone().unwrap_or_default(),
-                    format!("{} to {}", stage.layers[0], stage.layers[1]),
+                    node.kind.to_string(),
+                    node.backend.clone(),
+                    format!("{first} to {last}"),
                     node.tokens.to_string(),
                     node.ms_per_token_p50.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.3}")),
                     format!("{credit:.6}"),
