@@ -11,10 +11,10 @@ use std::process::Command;
 use crate::command::{Failure, Outcome, cargo, clean, root, run};
 use xtask::programs::on_path;
 
-/// The targets, one for every kind of file.
-const TARGETS: [&str; 3] = ["gguf", "safetensors", "package"];
+/// The targets, one for every kind of file and one for messages.
+const TARGETS: [&str; 4] = ["gguf", "safetensors", "package", "codec"];
 /// A minute in all.
-const SECONDS_A_TARGET: u32 = 20;
+const SECONDS_A_TARGET: u32 = 15;
 /// Memory that bytes of a few kilobytes account for, and far less than a length that they invent.
 const MEMORY_MB: u32 = 1024;
 /// What makes a program tell the fuzzer where it has been.
