@@ -16,13 +16,13 @@ use yew::Callback;
 
 use crate::state::Action;
 
-/// Time between two looks at the swarm, milliseconds: a seat taken is seen soon, and a page costs
-/// the server less than one request a second.
+/// Time between two polls of the swarm, milliseconds: a new node is seen soon, and a page costs the
+/// server less than one request a second.
 const POLL_MS: u32 = 2_500;
-/// The models are looked at every so many polls: they change when the host changes them.
+/// The models are fetched every so many polls: they change when the host changes them.
 const POLLS_PER_MODELS: u32 = 12;
 
-/// Looks at the swarm as long as it lives and the page is visible. A page in the background costs
+/// Polls the swarm as long as it lives and the page is visible. A page in the background costs
 /// nobody anything.
 pub struct Polling {
     _interval: Interval,
@@ -36,30 +36,30 @@ impl core::fmt::Debug for Polling {
 }
 
 impl Polling {
-    /// Starts looking, at once and then again and again.
+    /// Starts polling: at once, and then again and again.
     #[must_use]
     pub fn start(dispatch: Callback<Action>) -> Self {
-        let turn = Rc::new(Turn { dispatch, busy: Cell::new(false), count: Cell::new(0) });
-        turn.clone().take();
-        let on_interval = turn.clone();
+        let poll = Rc::new(Poll { dispatch, busy: Cell::new(false), count: Cell::new(0) });
+        poll.clone().start();
+        let on_interval = poll.clone();
         Self {
-            _interval: Interval::new(POLL_MS, move || on_interval.clone().take()),
+            _interval: Interval::new(POLL_MS, move || on_interval.clone().start()),
             _on_visibility: EventListener::new(&document(), "visibilitychange", move |_| {
-                turn.clone().take()
+                poll.clone().start()
             }),
         }
     }
 }
 
-/// One look after another: never two at once, so that a slow server is not asked more.
-struct Turn {
+/// One poll after another: never two at once, so that a slow server is not asked more.
+struct Poll {
     dispatch: Callback<Action>,
     busy: Cell<bool>,
     count: Cell<u32>,
 }
 
-impl Turn {
-    fn take(self: Rc<Self>) {
+impl Poll {
+    fn start(self: Rc<Self>) {
         if self.busy.get() || document().visibility_state() != VisibilityState::Visible {
             return;
         }
@@ -69,7 +69,7 @@ impl Turn {
             if count.is_multiple_of(POLLS_PER_MODELS) {
                 match fetch::<Vec<ModelView>>("/api/v1/models").await {
                     Ok(models) => self.dispatch.emit(Action::Models(models)),
-                    // The next look asks again; the swarm's own failure is shown below.
+                    // The next poll asks again; the swarm's own failure is shown below.
                     Err(_) => self.count.set(0),
                 }
             }

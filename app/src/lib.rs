@@ -1,8 +1,8 @@
 //! The page: what a visitor sees, what they can do, and what the page then does outside itself.
 //!
 //! ```text
-//!  click, notice, poll ──▶ Action ──▶ State::reduce ──▶ Effect ──▶ store ──▶ worker (link), server (api), browser
-//!                                         │
+//!  click, notice, poll ──▶ Action ──▶ State::reduce ──▶ Effect ──▶ store ──▶ worker (link),
+//!                                         │                                 browser
 //!                                         ▼
 //!                                       view
 //! ```

@@ -49,7 +49,7 @@ pub struct State {
 pub enum Action {
     /// **Lend a hand** was pressed.
     Lend,
-    /// The browser said whether this tab is its only one that lends.
+    /// The browser answered whether this tab is its only one that lends.
     LockAnswered {
         /// True if it is.
         granted: bool,
@@ -75,18 +75,18 @@ pub enum Action {
     GoOn,
     /// **Cancel** was pressed.
     Cancel,
-    /// The worker says something.
+    /// The worker reported something.
     Notice(Notice),
     /// The worker could not be started, or broke.
     WorkerFailed {
         /// What happened.
         reason: String,
     },
-    /// The server told who sits at the table, or did not answer.
+    /// The server sent who is connected, or did not answer.
     Swarm(Result<SwarmView, String>),
-    /// The server told the tally, or did not answer.
+    /// The server sent the tally, or did not answer.
     Tally(Result<Vec<TallyRow>, String>),
-    /// The server told its models.
+    /// The server sent its models.
     Models(Vec<ModelView>),
     /// The message about a problem was read.
     DismissProblem,
@@ -103,7 +103,7 @@ pub enum Effect {
     StartWorker,
     /// End the worker at once, and with it all its connections.
     EndWorker,
-    /// Tell the worker.
+    /// Send this to the worker.
     Send(Command),
     /// Keep this in the tab, over a reload, instead of what is kept now.
     Keep(Option<Kept>),
@@ -121,7 +121,7 @@ impl State {
         }
     }
 
-    /// Takes in what happened; returns what has to be done outside.
+    /// Handles what happened; returns what has to be done outside.
     pub fn reduce(&mut self, action: Action) -> Vec<Effect> {
         match action {
             Action::Lend => return self.lend(),

@@ -1,4 +1,4 @@
-//! Joins the state with the world: takes actions in, does what [`State::reduce`] asks for, and has
+//! Joins the state with the world: handles actions, does what [`State::reduce`] asks for, and has
 //! the page drawn again.
 //!
 //! It decides nothing. The worker is behind [`Worker`], because only the browser half of `net` can
@@ -16,7 +16,7 @@ use crate::state::{Action, Effect, State};
 
 /// A running worker.
 pub trait Worker {
-    /// Tells it something; kept until it is ready.
+    /// Sends it a command; kept until it is ready.
     fn command(&self, command: Command);
 
     /// Ends it at once, in the middle of whatever it computes, with all its connections.
@@ -25,12 +25,12 @@ pub trait Worker {
 
 type Start = dyn Fn(Callback<Action>) -> Result<Box<dyn Worker>, String>;
 
-/// Starts workers; what they say comes to the callback as actions.
+/// Starts workers; what they report comes to the callback as actions.
 #[derive(Clone)]
 pub struct WorkerStarter(Rc<Start>);
 
 impl WorkerStarter {
-    /// Starts them with `start`, which says why if it cannot.
+    /// Starts them with `start`, which returns the reason if it cannot.
     pub fn new(
         start: impl Fn(Callback<Action>) -> Result<Box<dyn Worker>, String> + 'static,
     ) -> Self {
@@ -88,7 +88,7 @@ impl Store {
         self.state.borrow().clone()
     }
 
-    /// Takes an action in and does what follows from it.
+    /// Handles an action and does what follows from it.
     pub fn dispatch(self: &Rc<Self>, action: Action) {
         // The borrow ends before any effect: an effect may dispatch again.
         let effects = Rc::make_mut(&mut *self.state.borrow_mut()).reduce(action);

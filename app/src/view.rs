@@ -41,7 +41,7 @@ use problem::Problem;
 use table::Table;
 use tally::Tally;
 
-/// What [`App`] takes.
+/// Properties of [`App`].
 #[derive(Clone, Debug, PartialEq, Properties)]
 pub struct AppProps {
     /// Starts this tab's worker when a click needs it.

@@ -215,7 +215,7 @@ impl Browser {
     pub async fn show_scheme(&self, scheme: Scheme) -> anyhow::Result<()> {
         let value = if scheme == Scheme::Dark { "dark" } else { "light" };
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": value }] });
-        self.tell("Emulation.setEmulatedMedia", features).await
+        self.send_command("Emulation.setEmulatedMedia", features).await
     }
 
     /// Shows pages as in a window of this size, CSS pixels; `phone` also has touch and a phone's
@@ -226,7 +226,7 @@ impl Browser {
     pub async fn show_size(&self, width: u32, height: u32, phone: bool) -> anyhow::Result<()> {
         let metrics =
             json!({ "width": width, "height": height, "deviceScaleFactor": 2, "mobile": phone });
-        self.tell("Emulation.setDeviceMetricsOverride", metrics).await
+        self.send_command("Emulation.setDeviceMetricsOverride", metrics).await
     }
 
     /// Writes a picture of the page as it is shown to a PNG file.
@@ -242,14 +242,14 @@ impl Browser {
         Ok(self.client.find(Locator::Css(&format!("[data-testid=\"{hook}\"]"))).await?)
     }
 
-    async fn tell(&self, method: &'static str, parameters: Value) -> anyhow::Result<()> {
+    async fn send_command(&self, method: &'static str, parameters: Value) -> anyhow::Result<()> {
         self.client.issue_cmd(DevTools { method, parameters }).await?;
         Ok(())
     }
 }
 
-/// Chromedriver cannot take a port of its own choice everywhere and say which. Between the look and
-/// its start another program might take this one; then chromedriver ends and says so.
+/// A port that is free now: not every chromedriver can choose one itself and report it. Another
+/// program might open this one first; then chromedriver ends with an error.
 fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

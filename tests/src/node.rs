@@ -34,7 +34,7 @@ impl Node {
     /// Ends it without warning, as a crash or a closed lid would.
     ///
     /// # Errors
-    /// If the system cannot tell that it ended.
+    /// If the system does not report that it ended.
     pub async fn kill(mut self) -> anyhow::Result<()> {
         self.process.kill().await
     }
@@ -42,7 +42,7 @@ impl Node {
     /// Asks it to end, and waits.
     ///
     /// # Errors
-    /// If the system cannot tell that it ended.
+    /// If the system does not report that it ended.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         self.process.stop().await
     }

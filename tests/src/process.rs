@@ -91,10 +91,10 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Waits until it ends by itself; true if it says that all went well.
+    /// Waits until it ends by itself; true if its exit status is success.
     ///
     /// # Errors
-    /// If the system cannot tell.
+    /// If the system does not report its end.
     pub async fn wait(&mut self) -> anyhow::Result<bool> {
         let status = self.child.wait().await?;
         self.ended = true;
@@ -105,7 +105,7 @@ impl Process {
     /// ports are free again.
     ///
     /// # Errors
-    /// If the system cannot tell that it ended.
+    /// If the system does not report that it ended.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         if !self.ended {
             signal(self.group, Signal::KILL);
@@ -117,7 +117,7 @@ impl Process {
     /// Asks it to end, and insists after a while.
     ///
     /// # Errors
-    /// If the system cannot tell that it ended.
+    /// If the system does not report that it ended.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         if !self.ended {
             signal(self.group, Signal::TERM);

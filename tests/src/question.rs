@@ -1,7 +1,7 @@
 //! A question put to the swarm (`potluck-node ask`) or to this machine alone
 //! (`potluck-node local`), and the answer.
 //!
-//! The answer of `local` with the scalar backend is the yardstick: whatever a swarm answers must
+//! The answer of `local` with the scalar backend is the reference: whatever a swarm answers must
 //! equal it, token for token.
 
 use std::ffi::OsString;
@@ -20,14 +20,14 @@ use crate::process::{Output, Process};
 use crate::programs;
 use crate::wait::PATIENCE;
 
-/// What to ask, and how tokens are drawn.
+/// What to ask, and how tokens are sampled.
 #[derive(Clone, Debug)]
 pub struct Question {
     /// What a person would write.
     pub prompt: String,
-    /// Seed of the draws.
+    /// Seed of the sampling.
     pub seed: u64,
-    /// Tokens to draw at most; `None` is the model's own limit.
+    /// Tokens that the answer may have; `None` is the model's own limit.
     pub max_tokens: Option<u32>,
     /// As a decimal, such as `0.7`; `None` is the model's own.
     pub temperature: Option<String>,
@@ -38,9 +38,9 @@ pub struct Question {
 pub struct Answer {
     /// The text.
     pub text: String,
-    /// The tokens drawn, the one that ends the answer included.
+    /// The sampled tokens, the one that ends the answer included.
     pub token_ids: Vec<u32>,
-    /// Seed of the draws.
+    /// Seed of the sampling.
     pub seed: u64,
     /// Who computed it, in order; empty for `local`.
     #[serde(default)]
@@ -88,7 +88,7 @@ impl Question {
     /// Asks the swarm and waits for the answer.
     ///
     /// # Errors
-    /// If there is no whole answer; the message holds what the program said.
+    /// If there is no whole answer; the message holds what the program wrote.
     pub async fn ask(&self, server: &str, home: &Path) -> anyhow::Result<Answer> {
         self.start(server, home)?.answer().await
     }
@@ -107,7 +107,7 @@ impl Question {
     /// `scalar`, `cpu` or `gpu`.
     ///
     /// # Errors
-    /// If it cannot be computed; the message holds what the program said.
+    /// If it cannot be computed; the message holds what the program wrote.
     pub async fn local(&self, models: &Path, backend: &str) -> anyhow::Result<Answer> {
         let mut arguments: Vec<OsString> =
             vec!["local".into(), models.into(), (&self.prompt).into()];
@@ -131,8 +131,8 @@ impl Question {
 #[derive(Debug)]
 pub struct Asking {
     process: Process,
-    told: ChildStderr,
-    printed: JoinHandle<Vec<u8>>,
+    stderr: ChildStderr,
+    stdout: JoinHandle<Vec<u8>>,
 }
 
 impl Asking {
@@ -141,47 +141,52 @@ impl Asking {
         let arguments: Vec<_> = arguments.iter().map(OsString::as_os_str).collect();
         let mut process =
             Process::start(&programs::native("potluck-node")?, &arguments, Output::Piped)?;
-        let told = process.stderr().context("stderr is piped")?;
+        let stderr = process.stderr().context("stderr is piped")?;
         // Read all along: a full pipe would stop the program.
-        let printed = tokio::spawn(read_all(process.stdout().context("stdout is piped")?));
-        Ok(Self { process, told, printed })
+        let stdout = tokio::spawn(read_all(process.stdout().context("stdout is piped")?));
+        Ok(Self { process, stderr, stdout })
     }
 
-    /// What it says next to the person who asked, notes and text as they come; `None` when it has
-    /// ended.
+    /// What it writes next for the person who asked, notes and text as they come; `None` when it
+    /// has ended.
     ///
     /// # Errors
-    /// If it says nothing for as long as anything may take.
+    /// If it writes nothing for as long as anything may take.
     pub async fn next_words(&mut self) -> anyhow::Result<Option<String>> {
         let mut bytes = [0; 4096];
-        let count = timeout(PATIENCE, self.told.read(&mut bytes)).await.with_context(|| {
-            format!("the requester said nothing for {} s", PATIENCE.as_secs())
-        })??;
+        let count =
+            timeout(PATIENCE, self.stderr.read(&mut bytes)).await.with_context(|| {
+                format!("the requester wrote nothing for {} s", PATIENCE.as_secs())
+            })??;
         Ok((count > 0).then(|| String::from_utf8_lossy(&bytes[..count]).into_owned()))
     }
 
-    /// Listens until these words were said.
+    /// Reads until these words were written.
     ///
     /// # Errors
     /// If it ends before that.
     pub async fn wait_for_words(&mut self, words: &str) -> anyhow::Result<()> {
-        self.listen(&format!("to say {words:?}"), |heard| heard.contains(words)).await
+        self.read_until(&format!("to write {words:?}"), |text| text.contains(words)).await
     }
 
-    /// Listens until so many stages were named and the first words of the answer are there.
+    /// Reads until so many stages were named and the first words of the answer are there.
     ///
     /// # Errors
     /// If it ends before that.
     pub async fn wait_for_first_token(&mut self, stages: usize) -> anyhow::Result<()> {
-        self.listen("to begin the answer", |heard| has_begun(heard, stages)).await
+        self.read_until("to begin the answer", |text| has_begun(text, stages)).await
     }
 
-    async fn listen(&mut self, what: &str, enough: impl Fn(&str) -> bool) -> anyhow::Result<()> {
-        let mut heard = String::new();
-        while !enough(&heard) {
+    async fn read_until(
+        &mut self,
+        what: &str,
+        is_enough: impl Fn(&str) -> bool,
+    ) -> anyhow::Result<()> {
+        let mut text = String::new();
+        while !is_enough(&text) {
             match self.next_words().await? {
-                Some(more) => heard.push_str(&more),
-                None => bail!("expected the requester {what}, it ended after {heard:?}"),
+                Some(more) => text.push_str(&more),
+                None => bail!("expected the requester {what}, it ended after {text:?}"),
             }
         }
         Ok(())
@@ -190,42 +195,42 @@ impl Asking {
     /// Waits for the whole answer.
     ///
     /// # Errors
-    /// If there is none; the message is what the program said.
+    /// If there is none; the message is what the program wrote.
     pub async fn answer(self) -> anyhow::Result<Answer> {
         match self.outcome().await? {
             Ok(answer) => Ok(answer),
-            Err(said) => bail!("no answer: {}", said.trim()),
+            Err(text) => bail!("no answer: {}", text.trim()),
         }
     }
 
-    /// Waits for the end: the answer, or what the program said where it failed.
+    /// Waits for the end: the answer, or what the program wrote where it failed.
     ///
     /// # Errors
     /// If it hangs, or claims success without an answer.
     pub async fn outcome(mut self) -> anyhow::Result<Result<Answer, String>> {
-        let mut said = String::new();
+        let mut text = String::new();
         while let Some(more) = self.next_words().await? {
-            said.push_str(&more);
+            text.push_str(&more);
         }
-        let printed = timeout(PATIENCE, self.printed)
+        let stdout = timeout(PATIENCE, self.stdout)
             .await
             .context("the requester closed stderr but not stdout")??;
         if timeout(PATIENCE, self.process.wait())
             .await
             .context("the requester closed its output but does not end")??
         {
-            let printed = String::from_utf8_lossy(&printed);
-            Ok(Ok(serde_json::from_str(&printed)
-                .with_context(|| format!("not one JSON object: {printed:?}"))?))
+            let stdout = String::from_utf8_lossy(&stdout);
+            Ok(Ok(serde_json::from_str(&stdout)
+                .with_context(|| format!("not one JSON object: {stdout:?}"))?))
         } else {
-            Ok(Err(said))
+            Ok(Err(text))
         }
     }
 }
 
 /// One line a stage, "… computes layers 0 to 2", then the text.
-fn has_begun(heard: &str, stages: usize) -> bool {
-    let mut lines = heard
+fn has_begun(text: &str, stages: usize) -> bool {
+    let mut lines = text
         .split_inclusive('\n')
         .filter(|line| !line.ends_with('\n') || line.contains(" computes "));
     lines.by_ref().take(stages).filter(|line| line.ends_with('\n')).count() == stages
@@ -245,7 +250,8 @@ mod tests {
 
     #[test]
     fn an_answer_begins_after_the_stages() {
-        let notes = "layer 0 of potluck-tiny has no volunteer yet\nAmber Oat computes layers 0 to 2\nCalm Fig computes layers 3 to 5\n";
+        let notes = "layer 0 of potluck-tiny has no volunteer yet\n\
+                     Amber Oat computes layers 0 to 2\nCalm Fig computes layers 3 to 5\n";
         assert!(!has_begun(notes, 2));
         assert!(!has_begun(&notes[..notes.len() - 3], 2));
         assert!(has_begun(&format!("{notes}Once"), 2));

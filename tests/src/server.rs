@@ -102,7 +102,7 @@ impl Server {
     /// Asks it to end, and waits.
     ///
     /// # Errors
-    /// If the system cannot tell that it ended.
+    /// If the system does not report that it ended.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         self.process.stop().await
     }

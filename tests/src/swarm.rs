@@ -85,7 +85,7 @@ impl Swarm {
     /// # Errors
     /// As [`Node::start`].
     pub fn add_native(&mut self, options: &[&str]) -> anyhow::Result<()> {
-        let (home, log) = self.place("native");
+        let (home, log) = self.folder_and_log("native");
         self.natives.push(Node::start(&self.url(), &home, &log, options)?);
         Ok(())
     }
@@ -95,7 +95,7 @@ impl Swarm {
     /// # Errors
     /// As [`Browser::start`].
     pub async fn add_browser(&mut self, graphics: Graphics) -> anyhow::Result<&Browser> {
-        let (profile, log) = self.place("browser");
+        let (profile, log) = self.folder_and_log("browser");
         self.browsers.push(Browser::start(&profile, &log, graphics).await?);
         Ok(&self.browsers[self.browsers.len() - 1])
     }
@@ -154,11 +154,11 @@ impl Swarm {
         question.start(&self.url(), &self.folder.path().join(name))
     }
 
-    /// What the scalar specification answers on this machine alone: the yardstick.
+    /// What the scalar specification answers on this machine alone; every answer must equal it.
     ///
     /// # Errors
     /// If it cannot be computed.
-    pub async fn yardstick(&self, question: &Question) -> anyhow::Result<Answer> {
+    pub async fn reference_answer(&self, question: &Question) -> anyhow::Result<Answer> {
         question.local(self.server.data(), "scalar").await
     }
 
@@ -173,7 +173,7 @@ impl Swarm {
     /// Asks everyone to leave and the server to end, and waits.
     ///
     /// # Errors
-    /// If the system cannot tell that a process ended.
+    /// If the system does not report that a process ended.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         self.browsers.clear();
         for native in &mut self.natives {
@@ -183,7 +183,7 @@ impl Swarm {
     }
 
     /// A folder and a log of its own for the next volunteer.
-    fn place(&mut self, kind: &str) -> (PathBuf, PathBuf) {
+    fn folder_and_log(&mut self, kind: &str) -> (PathBuf, PathBuf) {
         self.started += 1;
         let name = format!("{kind}-{}", self.started);
         (self.folder.path().join(&name), self.logs.join(format!("{name}.log")))

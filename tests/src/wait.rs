@@ -13,21 +13,21 @@ use tokio::time::{Instant, sleep};
 /// on two busy cores.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Between two looks. Short, because the demo and the benchmarks wait with it too.
+/// Time between two checks. Short, because the demo and the benchmarks wait with it too.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// Looks again and again until `look` returns `Ok(Ok(value))`; `Ok(Err(seen))` is "not yet", and
-/// `seen` is told if time runs out.
+/// Calls `check` again and again until it returns `Ok(Ok(value))`; `Ok(Err(seen))` is "not yet",
+/// and the error holds the last `seen` if time runs out.
 ///
 /// # Errors
-/// If `look` fails, or [`PATIENCE`] runs out.
+/// If `check` fails, or [`PATIENCE`] runs out.
 pub async fn until<T, S: Debug>(
     what: &str,
-    mut look: impl AsyncFnMut() -> anyhow::Result<Result<T, S>>,
+    mut check: impl AsyncFnMut() -> anyhow::Result<Result<T, S>>,
 ) -> anyhow::Result<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match look().await? {
+        match check().await? {
             Ok(value) => return Ok(value),
             Err(seen) if Instant::now() >= deadline => {
                 bail!("waited {} s for {what}; last seen: {seen:?}", PATIENCE.as_secs());

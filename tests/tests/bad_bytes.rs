@@ -49,7 +49,7 @@ async fn bad_bytes() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sends one message and waits for the end of the connection; what is said before it must be a
+/// Sends one message and waits for the end of the connection; what comes before it must be a
 /// challenge or the reason.
 async fn closes_after(swarm: &Swarm, what: &str, message: Message) -> anyhow::Result<()> {
     let address = format!("ws://127.0.0.1:{}/api/v1/socket", swarm.server.port());
@@ -59,11 +59,11 @@ async fn closes_after(swarm: &Swarm, what: &str, message: Message) -> anyhow::Re
     let end = timeout(PATIENCE, async {
         while let Some(Ok(message)) = socket.next().await {
             if let Message::Binary(bytes) = message {
-                let said =
+                let reply =
                     decode_from_server(&bytes).expect("the server itself speaks the protocol");
                 assert!(
-                    matches!(said, FromServer::Refused { .. } | FromServer::Challenge { .. }),
-                    "{what}: {said:?}"
+                    matches!(reply, FromServer::Refused { .. } | FromServer::Challenge { .. }),
+                    "{what}: {reply:?}"
                 );
             }
         }

@@ -12,7 +12,7 @@ async fn layers_without_volunteer() -> anyhow::Result<()> {
     asking.wait_for_words("layers 0 to 5 of potluck-tiny have no volunteer yet").await?;
     swarm.add_native(&["--backend", "cpu"])?;
     let answer = asking.answer().await?;
-    assert_eq!(answer.token_ids, swarm.yardstick(&question).await?.token_ids);
+    assert_eq!(answer.token_ids, swarm.reference_answer(&question).await?.token_ids);
     assert_eq!(answer.stages.len(), 1);
     Ok(())
 }

@@ -18,12 +18,12 @@ async fn node_leaves_mid_answer() -> anyhow::Result<()> {
     swarm.natives.remove(1).kill().await?;
     // The two that stay share its layers, and the answer goes on where it was.
     let answer =
-        asking.outcome().await?.map_err(|told| anyhow::anyhow!("the answer stopped: {told}"))?;
-    assert_eq!(answer.token_ids, swarm.yardstick(&question).await?.token_ids);
+        asking.outcome().await?.map_err(|text| anyhow::anyhow!("the answer stopped: {text}"))?;
+    assert_eq!(answer.token_ids, swarm.reference_answer(&question).await?.token_ids);
     let after = swarm.serving(2).await?;
     assert!(before.nodes.len() == 3 && after.nodes.len() == 2, "{before:?}, then {after:?}");
 
     let answer = swarm.ask(&question).await?;
-    assert_eq!(answer.token_ids, swarm.yardstick(&question).await?.token_ids);
+    assert_eq!(answer.token_ids, swarm.reference_answer(&question).await?.token_ids);
     Ok(())
 }

@@ -22,7 +22,7 @@ async fn reloaded_page_goes_on() -> anyhow::Result<()> {
         swarm.add_native(&["--backend", "cpu"])?;
     }
     swarm.serving(2).await?;
-    let whole = swarm.yardstick(&Question::new(PROMPT, SEED)).await?;
+    let whole = swarm.reference_answer(&Question::new(PROMPT, SEED)).await?;
     swarm.add_browser(Graphics::Machine).await?;
     let browser = &swarm.browsers[0];
     browser.show_size(1280, 900, false).await?;

@@ -16,11 +16,11 @@ async fn three_natives_answer() -> anyhow::Result<()> {
     let nodes = swarm.serving(3).await?.nodes;
 
     let question = Question::new("Tell me a story about a fox and a lantern.", 7).at_most(100);
-    let yardstick = swarm.yardstick(&question).await?;
+    let reference = swarm.reference_answer(&question).await?;
     let answer = swarm.ask(&question).await?;
     assert!(!answer.text.trim().is_empty());
-    assert_eq!(answer.text, yardstick.text);
-    assert_eq!(answer.token_ids, yardstick.token_ids);
+    assert_eq!(answer.text, reference.text);
+    assert_eq!(answer.token_ids, reference.token_ids);
     assert_eq!(answer.stages.len(), 3, "all three take part: {:?}", answer.stages);
 
     let again = swarm.ask(&question).await?;

@@ -29,10 +29,10 @@ async fn two_browsers_and_a_native_answer() -> anyhow::Result<()> {
     assert!(backends.iter().any(|backend| *backend == "simd128"), "{backends:?}");
 
     let question = Question::new("Tell me a story about a fox and a lantern.", 11).at_most(64);
-    let yardstick = swarm.yardstick(&question).await?;
+    let reference = swarm.reference_answer(&question).await?;
     let answer = swarm.ask(&question).await?;
-    assert_eq!(answer.text, yardstick.text);
-    assert_eq!(answer.token_ids, yardstick.token_ids);
+    assert_eq!(answer.text, reference.text);
+    assert_eq!(answer.token_ids, reference.token_ids);
     assert_eq!(answer.stages.len(), 3, "all three take part: {:?}", answer.stages);
     Ok(())
 }

@@ -28,26 +28,26 @@ pub struct Asking {
     next_ask: u32,
 }
 
-/// A question and what became of it.
+/// A question and its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
-    /// The page's name for it.
+    /// What the page and its node call it.
     pub request: RequestId,
     /// What the person wrote.
     pub prompt: String,
-    /// The seed of the draws: whoever asks the same with it gets the same answer.
+    /// The seed of the sampling: whoever asks the same with it gets the same answer.
     pub seed: u64,
     /// What the model wrote so far.
     pub text: String,
-    /// Tokens drawn so far.
+    /// How many tokens the answer has so far.
     pub tokens: u32,
-    /// Which.
+    /// The ids of these tokens: with them the answer can go on after a reload.
     pub drawn: Vec<u32>,
     /// The temperature as chosen, thousandths.
     pub temperature_milli: Option<u32>,
     /// Who computes it, in order; empty before a route is found.
     pub stages: Vec<StageView>,
-    /// How it is drawn, once known.
+    /// The sampling in force, once the route is known.
     pub sampling: Option<Sampling>,
     /// Where it stands.
     pub phase: Phase,
@@ -59,13 +59,13 @@ pub struct Exchange {
 pub struct Kept {
     /// What the person wrote.
     pub prompt: String,
-    /// The seed of the draws.
+    /// The seed of the sampling.
     pub seed: u64,
     /// The temperature that was chosen, thousandths.
     pub temperature_milli: Option<u32>,
     /// What the model wrote so far.
     pub text: String,
-    /// Its tokens.
+    /// The ids of the tokens of this text.
     pub drawn: Vec<u32>,
 }
 
@@ -238,14 +238,14 @@ impl State {
         self.send(RequestId(ask), begun)
     }
 
-    /// On with an answer that a reload broke off.
+    /// Goes on with an answer that a reload broke off.
     pub(super) fn go_on(&mut self) -> Vec<Effect> {
         let Some(exchange) =
             self.asking.exchanges.last_mut().filter(|one| one.phase == Phase::Kept)
         else {
             return Vec::new();
         };
-        // What was drawn is told again, with its text.
+        // The node reports the tokens it is given again, with their text.
         let (prompt, seed, temperature_milli) =
             (exchange.prompt.clone(), exchange.seed, exchange.temperature_milli);
         let drawn = std::mem::take(&mut exchange.drawn);

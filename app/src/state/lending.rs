@@ -4,14 +4,14 @@
 //!  No ──Lend──▶ Checking ──lock granted──▶ Yes ──Stop, failure──▶ No
 //!                   └──another tab lends──▶ No
 //! ```
-//! What the node does meanwhile is the worker's to say ([`Lending`]); here is only what the person
-//! wants.
+//! What the node does meanwhile is the worker's to report ([`Lending`]); here is only what the
+//! person wants.
 
 use potluck_protocol::page::{BackendPreference, Command, Lending, LendingPhase};
 
 use super::{Effect, State, options};
 
-/// Said when another tab of this browser holds the lock.
+/// Shown when another tab of this browser holds the lock.
 pub const OTHER_TAB: &str =
     "Another tab of this browser is already lending. One is enough: this one has started nothing.";
 
@@ -36,7 +36,7 @@ pub struct Volunteer {
     pub backend: BackendPreference,
     /// Memory that may be used, MiB.
     pub memory_mib: u64,
-    /// What the node last said.
+    /// What the node reported last.
     pub lending: Lending,
     /// Lending was stopped while an answer was being written; the worker ends with it.
     pub leaves_after_answer: bool,
@@ -121,7 +121,7 @@ impl State {
 
     pub(super) fn lending(&mut self, lending: Lending) -> Vec<Effect> {
         if self.volunteer.intent != Intent::Yes {
-            // The last words of a node that was told to stop.
+            // It was reported before the node stopped.
             return Vec::new();
         }
         let failed = matches!(lending.phase, LendingPhase::Failed { .. });

@@ -8,7 +8,7 @@ use crate::state::Action;
 use crate::state::asking::{Asking, Exchange, Phase};
 use crate::state::numbers;
 
-/// What [`Answer`] takes.
+/// Properties of [`Answer`].
 #[derive(Clone, Debug, PartialEq, Properties)]
 pub(super) struct AnswerProps {
     pub(super) asking: Asking,

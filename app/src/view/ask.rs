@@ -13,7 +13,7 @@ use crate::state::Action;
 use crate::state::asking::Asking;
 use crate::state::numbers;
 
-/// What [`AskForm`] takes.
+/// Properties of [`AskForm`].
 #[derive(Clone, Debug, PartialEq, Properties)]
 pub(super) struct AskFormProps {
     pub(super) asking: Asking,

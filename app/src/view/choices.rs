@@ -17,7 +17,7 @@ const BACKENDS: [(BackendPreference, &str, &str); 3] = [
     (BackendPreference::Cpu, "cpu", "The CPU"),
 ];
 
-/// What [`Choices`] takes.
+/// Properties of [`Choices`].
 #[derive(Clone, Debug, PartialEq, Properties)]
 pub(super) struct ChoicesProps {
     pub(super) backend: BackendPreference,

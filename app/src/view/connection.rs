@@ -3,7 +3,7 @@
 use potluck_protocol::page::Link;
 use yew::{Html, Properties, function_component, html};
 
-/// What [`Connection`] takes.
+/// Properties of [`Connection`].
 #[derive(Clone, Debug, PartialEq, Eq, Properties)]
 pub(super) struct ConnectionProps {
     /// The worker's link to the server; `None` while no worker runs.

@@ -8,7 +8,7 @@ use super::connection::Connection;
 use super::logo::Logo;
 use crate::browser;
 
-/// What [`Header`] takes.
+/// Properties of [`Header`].
 #[derive(Clone, Debug, PartialEq, Eq, Properties)]
 pub(super) struct HeaderProps {
     /// The worker's link to the server.

@@ -12,7 +12,7 @@ use crate::state::Action;
 use crate::state::lending::Volunteer;
 use crate::state::numbers;
 
-/// What [`LendCard`] takes.
+/// Properties of [`LendCard`].
 #[derive(Clone, Debug, PartialEq, Properties)]
 pub(super) struct LendCardProps {
     pub(super) volunteer: Volunteer,

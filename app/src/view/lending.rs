@@ -8,7 +8,7 @@ use crate::state::Action;
 use crate::state::lending::Volunteer;
 use crate::state::numbers;
 
-/// What [`LendingStatus`] takes.
+/// Properties of [`LendingStatus`].
 #[derive(Clone, Debug, PartialEq, Properties)]
 pub(super) struct LendingStatusProps {
     pub(super) volunteer: Volunteer,

@@ -1,17 +1,17 @@
-//! The light of a token: from seat to seat into the answer, once for a token that was really drawn.
+//! The light of a token: from seat to seat into the answer, once for a token that was really sampled.
 //!
-//! One light at a time. When it lands, the newest token drawn meanwhile sets off the next; tokens
+//! One light at a time. When it lands, the newest token sampled meanwhile sets off the next; tokens
 //! in between are not replayed, so the light is never behind the answer. Its 180 ms and its rest
 //! under `prefers-reduced-motion` are in the style sheet.
 
 use yew::{Callback, Html, Properties, function_component, html, use_effect_with, use_state};
 
-/// What [`Light`] takes.
+/// Properties of [`Light`].
 #[derive(Clone, Debug, PartialEq, Eq, Properties)]
 pub(super) struct LightProps {
     /// SVG path data of the way round the table.
     pub(super) path: String,
-    /// Tokens drawn so far.
+    /// Tokens sampled so far.
     pub(super) tokens: u32,
 }
 

@@ -8,7 +8,7 @@ pub(super) const SEATS: u64 = 6;
 /// Degrees from one seat to the next.
 const STEP_DEGREES: u64 = 360 / SEATS;
 
-/// What [`Logo`] takes.
+/// Properties of [`Logo`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Properties)]
 pub(super) struct LogoProps {
     /// Seats the filled one has moved on.

@@ -14,7 +14,7 @@ use crate::state::swarm::Swarm;
 /// Rows shown at most; a longer table is slow to draw and nobody reads it.
 const MAX_ROWS: usize = 200;
 
-/// What [`People`] takes.
+/// Properties of [`People`].
 #[derive(Clone, Debug, PartialEq, Properties)]
 pub(super) struct PeopleProps {
     pub(super) swarm: Rc<Swarm>,

@@ -1,14 +1,14 @@
-//! The one place where something that went wrong is told: what happened, whether anything was lost,
+//! The one place where something that went wrong is shown: what happened, whether anything was lost,
 //! what to do.
 
 use yew::{Callback, Html, Properties, function_component, html};
 
 use crate::state::Action;
 
-/// What [`Problem`] takes.
+/// Properties of [`Problem`].
 #[derive(Clone, Debug, PartialEq, Properties)]
 pub(super) struct ProblemProps {
-    /// What to tell; `None` if all is well.
+    /// The message; `None` if all is well.
     pub(super) text: Option<String>,
     pub(super) dispatch: Callback<Action>,
 }

@@ -14,7 +14,7 @@ use crate::state::swarm::Swarm;
 
 /// Width and height of the drawing: about what a telephone has, so that text is not shrunk there.
 pub const SIZE: f64 = 400.0;
-/// What is never drawn on at the left and right: the outermost seats with their longest names end
+/// Width at the left and right that stays empty: the outermost seats with their longest names end
 /// before it.
 pub const MARGIN: f64 = 24.0;
 /// The middle of the table, in both directions.
@@ -85,7 +85,7 @@ pub struct Dish {
 }
 
 /// Seats everyone. `layers`: of the model; 0 if unknown. Without a gap there is still one chair for
-/// a visitor who does not sit yet. Also says how many found no room in the drawing.
+/// a visitor who does not sit yet. The second value is how many found no room in the drawing.
 #[must_use]
 pub fn arrange(swarm: &Swarm, layers: u32, you: Option<NodeId>) -> (Vec<Seat>, usize) {
     let mut chairs: Vec<(Option<LayerRange>, Option<Sitter>)> = swarm

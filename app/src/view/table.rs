@@ -13,7 +13,7 @@ use super::seats::{
 };
 use crate::state::swarm::Swarm;
 
-/// What [`Table`] takes.
+/// Properties of [`Table`].
 #[derive(Clone, Debug, PartialEq, Properties)]
 pub(super) struct TableProps {
     /// Who is connected.

@@ -11,7 +11,7 @@ use crate::state::swarm::Polled;
 /// Rows shown at most, the most credited first.
 const MAX_ROWS: usize = 200;
 
-/// What [`Tally`] takes.
+/// Properties of [`Tally`].
 #[derive(Clone, Debug, PartialEq, Properties)]
 pub(super) struct TallyProps {
     pub(super) tally: Polled<Vec<TallyRow>>,

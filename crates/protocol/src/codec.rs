@@ -1,7 +1,7 @@
 //! Reads what comes from outside, and refuses whatever is over a [limit](crate::limits).
 //!
 //! A decoder checks the whole length first, then parses, then checks every count and range, so that
-//! whoever gets a message need not. What it does not know (is this session mine? is the position
+//! whoever handles a message need not. What it does not know (is this session mine? is the position
 //! next?) is checked where that is known.
 
 use serde::de::DeserializeOwned;
@@ -16,7 +16,7 @@ use crate::server::{FromServer, Session, Signal, ToServer, Verdict};
 /// A message from outside was refused. Nothing of it was used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Longer than such a message may be.
+    /// The bytes are more than such a message may have; they were not parsed.
     #[error("message of {got} bytes, at most {limit} allowed")]
     TooLong {
         /// The limit.
@@ -30,7 +30,7 @@ pub enum DecodeError {
     /// A field is out of its range.
     #[error("{field} out of range: {got}, at most {limit} allowed")]
     OutOfRange {
-        /// Which one.
+        /// Name of the field, for people.
         field: &'static str,
         /// The limit.
         limit: u64,

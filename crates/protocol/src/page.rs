@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{LayerRange, NodeId, RequestId};
 use crate::sampling::Sampling;
 
-/// What a person wants of the node.
+/// What a person has the node do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Connect to a server. Nothing is lent by this.
@@ -27,7 +27,7 @@ pub enum Command {
     Ask(Ask),
     /// Give up on a question.
     Cancel {
-        /// Which one.
+        /// As in [`Ask`].
         request: RequestId,
     },
 }
@@ -35,7 +35,7 @@ pub enum Command {
 /// A question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ask {
-    /// The requester's own name for it.
+    /// What this connection of the requester calls it; commands and notices name it by this.
     pub request: RequestId,
     /// The model's name; `None` is the swarm's first.
     pub model: Option<String>,
@@ -76,14 +76,14 @@ pub enum BackendPreference {
     Gpu,
 }
 
-/// What the node tells the person.
+/// What the node reports to the person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Notice {
     /// The worker runs; what was posted to it before this was lost.
     Ready,
     /// Who this node is.
     Identity {
-        /// Its key.
+        /// Its public key.
         node: NodeId,
     },
     /// The link to the server.
@@ -92,9 +92,9 @@ pub enum Notice {
     Lending(Lending),
     /// Something happened to a question.
     Answer {
-        /// Which one.
+        /// As in [`Ask`].
         request: RequestId,
-        /// What happened.
+        /// What happened to it.
         event: AnswerEvent,
     },
 }
@@ -102,11 +102,11 @@ pub enum Notice {
 /// The link to the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Link {
-    /// Dialling or proving who we are.
+    /// The connection is being opened, or the node proves its key.
     Connecting,
-    /// Welcome.
+    /// The server accepted the node.
     Open,
-    /// Gone; the node tries again by itself.
+    /// The connection is lost; the node tries again by itself.
     Lost {
         /// What happened.
         reason: String,

@@ -5,7 +5,7 @@
 //!      <------------------- ReceiptProposal / ReceiptSigned / End / Failed ----------------->
 //! ```
 //! `Step`, `Hidden` and `Token` travel on [`Channel::Activations`]; the rest on
-//! [`Channel::Control`], so that a long prompt never delays a word about its own failure.
+//! [`Channel::Control`], so that a long prompt never delays the report of its failure.
 
 use serde::{Deserialize, Serialize};
 
@@ -44,10 +44,10 @@ impl Channel {
     }
 }
 
-/// What nodes say to each other.
+/// What nodes send to each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PeerFrame {
-    /// Requester to first stage: compute these tokens at these positions.
+    /// Requester to first stage: tokens to compute, at successive positions.
     Step {
         /// The session.
         session: SessionId,
@@ -55,7 +55,7 @@ pub enum PeerFrame {
         position: u32,
         /// Token ids, 1 to [`MAX_ROWS`](crate::limits::MAX_ROWS).
         tokens: Vec<u32>,
-        /// If set, the last stage draws the token that follows the last of these.
+        /// If set, the last stage samples the token that follows the last of these.
         sampling: Option<Sampling>,
     },
     /// Stage to next stage: the residual rows that leave the first one's layers.
@@ -72,7 +72,7 @@ pub enum PeerFrame {
         /// As in the step.
         sampling: Option<Sampling>,
     },
-    /// Last stage to requester: the token drawn for `position`.
+    /// Last stage to requester: the token sampled for `position`.
     Token {
         /// The session.
         session: SessionId,
@@ -81,32 +81,32 @@ pub enum PeerFrame {
         /// The token id.
         token: u32,
     },
-    /// Stage to requester: sign this if it is so.
+    /// Stage to requester: asks for the requester's signature.
     ReceiptProposal {
-        /// What the stage did.
+        /// The stage's work since its last receipt.
         receipt: Receipt,
         /// The stage's signature.
         signature: Signature,
     },
-    /// Requester to stage: signed.
+    /// Requester to stage: the receipt is right.
     ReceiptSigned {
-        /// Which receipt.
+        /// [`Receipt::id`] of what the stage proposed.
         receipt: ReceiptId,
         /// The requester's signature.
         signature: Signature,
     },
-    /// Requester to every stage: the answer is whole, or no longer wanted. A stage offers its last
-    /// receipt and forgets the session.
+    /// Requester to every stage: the answer is whole, or no longer wanted. A stage
+    /// proposes its last receipt and forgets the session.
     End {
         /// The session.
         session: SessionId,
     },
-    /// Requester to every stage, when no token comes: are you there?
+    /// Requester to every stage, when no token arrives in time: asks for a [`PeerFrame::Pong`].
     Ping {
         /// The session.
         session: SessionId,
     },
-    /// Stage to requester: I am.
+    /// Stage to requester: the answer to [`PeerFrame::Ping`].
     Pong {
         /// The session.
         session: SessionId,

@@ -1,4 +1,4 @@
-//! Receipts: what a stage says it computed for a requester, signed by both.
+//! Receipts: what a stage computed for a requester, signed by both.
 //!
 //! A receipt states *where* work was done (session, layers, positions), never how much: the server
 //! computes the multiply-accumulates from the model's manifest.
@@ -15,9 +15,9 @@ pub struct Receipt {
     pub session: SessionId,
     /// The model computed.
     pub model: ModelId,
-    /// Who computed.
+    /// The node that computed.
     pub stage: NodeId,
-    /// Who asked.
+    /// The node that asked.
     pub requester: NodeId,
     /// The stage's layers in this session.
     pub layers: LayerRange,
@@ -27,10 +27,11 @@ pub struct Receipt {
     pub from_position: u32,
     /// One past the last position.
     pub to_position: u32,
-    /// How many of the positions also ran the head and drew a token. Only the last stage has any.
+    /// How many of the positions also ran the head and sampled a token. Only the last stage
+    /// has any.
     pub sampled: u32,
     /// BLAKE3 of the stage's outputs for these positions, in order: the `i32` values of every row
-    /// in little endian; on the last stage, the `u32` of every token drawn.
+    /// in little endian; on the last stage, the `u32` of every token sampled.
     pub output_hash: [u8; 32],
 }
 
@@ -41,7 +42,7 @@ pub struct ReceiptId(pub [u8; 32]);
 /// A receipt that both parties signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedReceipt {
-    /// What both say.
+    /// What both signed.
     pub receipt: Receipt,
     /// The stage's signature over [`Receipt::signed_bytes`].
     pub stage_signature: Signature,
@@ -49,8 +50,8 @@ pub struct SignedReceipt {
     pub requester_signature: Signature,
 }
 
-/// Positions a receipt covers at most; a stage offers one each time it has this many, and one at
-/// the end.
+/// Positions that a receipt covers at most. A stage proposes one each time it has this many, and
+/// one at the end.
 ///
 /// 64 keeps what a crash can lose small (a few seconds of work) and signatures rare (one in 64
 /// tokens).

@@ -1,8 +1,8 @@
-//! How the next token is drawn, as it travels with each step.
+//! How the next token is sampled, as it travels with each step.
 
 use serde::{Deserialize, Serialize};
 
-/// Parameters of one draw; all integers, so that they mean the same everywhere.
+/// Parameters of sampling; all integers, so that they mean the same everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sampling {
     /// Temperature in thousandths; 0 is greedy.
@@ -11,14 +11,14 @@ pub struct Sampling {
     pub top_k: u32,
     /// Keep the likeliest tokens up to this much probability, in thousandths (1..=1000).
     pub top_p_milli: u32,
-    /// Seed of the draws.
+    /// Seed of the random numbers.
     pub seed: u64,
 }
 
 /// Lowest temperature that is not greedy, in thousandths: below it the integer coefficient leaves
 /// 32 bits of headroom for no gain.
 pub const MIN_TEMPERATURE_MILLI: u32 = 50;
-/// Highest temperature, in thousandths: beyond it the draw is noise.
+/// Highest temperature, in thousandths: beyond it the text is noise.
 pub const MAX_TEMPERATURE_MILLI: u32 = 5_000;
 
 impl Sampling {

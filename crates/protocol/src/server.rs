@@ -9,7 +9,7 @@
 //!  |---------------------------------------|
 //!  | Register -> Assign -> LayersReady    |   a volunteer
 //!  | Ask -> Waiting* -> Route              |   a requester; every stage gets Serve
-//!  | Signal <-> Signal                     |   passed on between peers of one session, signed end to end
+//!  | Signal <-> Signal                     |   between peers of one session, signed end to end
 //!  | Receipt -> ReceiptResult              |
 //!  | EndSession -> SessionEnded to all     |
 //! ```
@@ -20,7 +20,7 @@ use crate::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, SessionId};
 use crate::identity::{Identity, Purpose, Signature, verify};
 use crate::receipt::{ReceiptId, SignedReceipt};
 
-/// What a node says to the server.
+/// What a node sends to the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToServer {
     /// First message on a connection.
@@ -37,95 +37,97 @@ pub enum ToServer {
         /// Over [`challenge_bytes`].
         signature: Signature,
     },
-    /// The person behind this node said yes: it may be given layers.
+    /// The volunteer agreed: this node may be given layers.
     Register(Capabilities),
-    /// The person stopped lending: nothing more will be computed here.
+    /// The volunteer stopped: nothing more will be computed here.
     Deregister,
-    /// Weights are loaded and verified; routes may use them. Replaces what was said before.
+    /// Weights are loaded and verified, and routes may use them. Replaces the node's earlier
+    /// message of this kind.
     LayersReady {
-        /// The model.
+        /// The model of these layers.
         model: ModelId,
-        /// The layers.
+        /// All layers that the node can compute.
         layers: LayerRange,
     },
-    /// Wants a route through all layers of a model: for a question, or for an answer that broke
+    /// Asks for a route through all layers of a model: for a question, or for an answer that broke
     /// off.
     Ask {
-        /// The requester's number for it.
+        /// What the requester calls it in later messages.
         request: RequestId,
-        /// The model.
+        /// The model to ask.
         model: ModelId,
         /// Nodes that the answer broke off at, at most
-        /// [`MAX_EXCLUDED`](crate::limits::MAX_EXCLUDED): not again, if it can be helped.
+        /// [`MAX_EXCLUDED`](crate::limits::MAX_EXCLUDED). The server uses them only where no other
+        /// node has their layers.
         exclude: Vec<NodeId>,
     },
-    /// Does not want it any more.
+    /// The requester no longer needs a route.
     Cancel {
-        /// Which question.
+        /// As in [`ToServer::Ask`].
         request: RequestId,
     },
     /// The requester, or a stage that cannot go on, ends a session.
     EndSession {
-        /// The session.
+        /// The session that ends.
         session: SessionId,
         /// Why, for people.
         reason: String,
         /// The node without which it could go on, if one is at fault.
         failed_node: Option<NodeId>,
     },
-    /// To be passed on to `to`.
+    /// A piece of negotiation that the server passes on to `to`.
     Signal {
-        /// The other node; must share a session with the sender.
+        /// The receiver; must share a session with the sender.
         to: NodeId,
-        /// What to pass on.
+        /// Signed for the receiver, not for the server.
         signal: SignedSignal,
     },
-    /// To be credited.
+    /// A receipt to be credited.
     Receipt(Box<SignedReceipt>),
     /// Counters for the swarm view; nothing is credited from them.
     Report(Report),
 }
 
-/// What the server says to a node.
+/// What the server sends to a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromServer {
-    /// Prove that you hold the key.
+    /// The node must prove that it holds the key it named.
     Challenge {
-        /// Fresh randomness.
+        /// Random and used once; goes into [`challenge_bytes`].
         nonce: [u8; 32],
     },
-    /// You are in.
+    /// The handshake is complete.
     Welcome {
         /// For peer connections; empty where none is needed.
         ice_servers: Vec<IceServer>,
         /// The models of this swarm.
         models: Vec<ModelSummary>,
     },
-    /// Hold these layers (and, with the first, the embedding; with the last, the head). `None`:
-    /// nothing to hold for now.
+    /// The volunteer's node should load these layers.
     Assign {
-        /// The model.
+        /// The model of these layers.
         model: ModelId,
-        /// The layers.
+        /// With the first layer comes the embedding, with the last one the head. `None`: the node
+        /// is not needed for now.
         layers: Option<LayerRange>,
     },
-    /// No route yet.
+    /// There is no route yet; the question waits.
     Waiting {
-        /// Which question.
+        /// As in [`ToServer::Ask`].
         request: RequestId,
-        /// Layers that no volunteer holds ready.
+        /// Layers that no node has ready, at most [`MAX_STAGES`](crate::limits::MAX_STAGES) ranges.
         missing: Vec<LayerRange>,
     },
     /// A route: the session may start.
     Route {
-        /// Which question.
+        /// As in [`ToServer::Ask`].
         request: RequestId,
         /// The new session.
         session: Session,
     },
-    /// You are a stage of this session.
+    /// The node is a stage of a new session.
     Serve {
-        /// The session.
+        /// The whole route, so that stages know their neighbours.
         session: Session,
     },
     /// A session is over.
@@ -137,18 +139,18 @@ pub enum FromServer {
         /// As in [`ToServer::EndSession`].
         failed_node: Option<NodeId>,
     },
-    /// Passed on from `from`.
+    /// A piece of negotiation passed on from `from`.
     Signal {
-        /// The sender, as proved to the server.
+        /// The sender, as it proved itself to the server.
         from: NodeId,
-        /// What it sent; check its signature.
+        /// Not verified by the server: the receiver checks the signature.
         signal: SignedSignal,
     },
     /// What became of a receipt.
     ReceiptResult {
-        /// Which one.
+        /// [`Receipt::id`](crate::receipt::Receipt::id) of what was sent.
         receipt: ReceiptId,
-        /// The verdict.
+        /// Whether it was credited.
         verdict: Verdict,
     },
     /// The connection ends now.
@@ -158,19 +160,19 @@ pub enum FromServer {
     },
     /// A question gets no route, now or later; the connection goes on.
     RequestRefused {
-        /// The question.
+        /// As in [`ToServer::Ask`].
         request: RequestId,
         /// Why, and what to do; for people.
         reason: String,
     },
 }
 
-/// What a volunteer brings.
+/// What a volunteer's node can do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities {
-    /// A page or a program.
+    /// Whether a page or a program registers.
     pub kind: NodeKind,
-    /// What computes: `avx2`, `simd128`, `webgpu`, …
+    /// What computes there: `avx2`, `simd128`, `webgpu`, …
     pub backend: String,
     /// Memory for weights and caches, bytes.
     pub memory_bytes: u64,
@@ -178,7 +180,7 @@ pub struct Capabilities {
     pub macs_per_ms: u64,
 }
 
-/// A page or a program; the page draws one round and the other square.
+/// What kind of program a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeKind {
@@ -202,9 +204,9 @@ impl core::fmt::Display for NodeKind {
 pub struct IceServer {
     /// `stun:` or `turn:` URLs.
     pub urls: Vec<String>,
-    /// For TURN.
+    /// User name for TURN; `None` for STUN.
     pub username: Option<String>,
-    /// For TURN.
+    /// Password for TURN; `None` for STUN.
     pub credential: Option<String>,
 }
 
@@ -213,34 +215,34 @@ pub struct IceServer {
 pub struct ModelSummary {
     /// BLAKE3 of the manifest; fetch it as a blob.
     pub id: ModelId,
-    /// Its name.
+    /// What people call it; unique within a server.
     pub name: String,
-    /// How many layers it has.
+    /// How many layers it has, at most [`MAX_LAYERS`](crate::limits::MAX_LAYERS).
     pub layers: u32,
 }
 
 /// A route: who computes what for whom.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
-    /// Its name.
+    /// Chosen by the server at random.
     pub id: SessionId,
-    /// The model.
+    /// The model that is computed.
     pub model: ModelId,
-    /// Who asked.
+    /// The node that asked.
     pub requester: NodeId,
-    /// In order; together they cover every layer once.
+    /// In the order of their layers; together they cover every layer once.
     pub stages: Vec<Stage>,
-    /// Every stage's epoch, in their order, then the requester's. A peer whose epoch is not what it
-    /// was has begun anew, and whatever connection there was to it is dead.
+    /// Every stage's epoch, in their order, then the requester's. A peer whose epoch has changed
+    /// has restarted, and an earlier connection to it is dead.
     pub epochs: Vec<Epoch>,
 }
 
 /// One node's part in a route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage {
-    /// The node.
+    /// The node that computes.
     pub node: NodeId,
-    /// Its layers.
+    /// The layers that it computes in this session.
     pub layers: LayerRange,
 }
 
@@ -249,7 +251,7 @@ pub struct Stage {
 pub enum Verdict {
     /// Credited and on disk, now or before.
     Credited {
-        /// The node's whole balance, multiply-accumulates.
+        /// The node's balance with this receipt, multiply-accumulates.
         balance_macs: u64,
     },
     /// Not credited, and never will be.
@@ -298,9 +300,9 @@ pub enum Signal {
 /// session description.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedSignal {
-    /// What is said.
+    /// The piece of negotiation.
     pub signal: Signal,
-    /// Over sender, receiver and signal.
+    /// The sender's, over sender, receiver and signal.
     pub signature: Signature,
 }
 
@@ -325,7 +327,7 @@ impl SignedSignal {
 }
 
 impl Session {
-    /// The stage's place in the route, if `node` holds exactly one; the first one else.
+    /// Index of the first stage that `node` computes.
     #[must_use]
     pub fn stage_of(&self, node: NodeId) -> Option<usize> {
         self.stages.iter().position(|stage| stage.node == node)
@@ -334,10 +336,10 @@ impl Session {
     /// The epoch of a participant.
     #[must_use]
     pub fn epoch_of(&self, node: NodeId) -> Option<Epoch> {
-        let place = self
+        let index = self
             .stage_of(node)
             .or_else(|| (self.requester == node).then_some(self.stages.len()))?;
-        self.epochs.get(place).copied()
+        self.epochs.get(index).copied()
     }
 }
 

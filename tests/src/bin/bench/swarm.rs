@@ -76,7 +76,7 @@ async fn deaths(kills: u32, max_tokens: u32, measured: &mut Vec<Measured>) -> an
     }
     swarm.serving(REPLICATED).await?;
     let question = Question::new(PROMPT, 7).at_most(max_tokens);
-    let expected = swarm.yardstick(&question).await?.token_ids;
+    let expected = swarm.reference_answer(&question).await?.token_ids;
     let mut pauses = Vec::new();
     let mut round = 0_usize;
     while pauses.len() < kills as usize {
