@@ -8,6 +8,7 @@ use futures::channel::mpsc;
 use futures::{FutureExt as _, StreamExt as _};
 use potluck_net::platform::port::WorkerLink;
 use potluck_net::platform::sleep;
+use potluck_protocol::id::RequestId;
 use potluck_protocol::page::{AnswerEvent, Command, Notice};
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 
@@ -20,14 +21,16 @@ const HANGS: Duration = Duration::from_secs(15);
 /// page's transport said to that.
 const WORKER: &str = "data:text/javascript,
     onmessage = ({ data: { meta } }) => {
-        const say = (ask, reason) => postMessage({ meta: { Page: { Answer: { ask, event: { Failed: { reason } } } } } });
+        const send = (request, reason) =>
+            postMessage({ meta: { Page: { Answer: { request, event: { Failed: { reason } } } } } });
         if (meta.Page) {
-            say(meta.Page.Cancel.ask, 'heard');
+            send(meta.Page.Cancel.request, 'heard');
             const peer = '02'.repeat(32);
             postMessage({ meta: { Net: { OpenPeer: { peer, role: 'Offers', ice_servers: [] } } } });
-            postMessage({ meta: { Net: { SendPeer: { peer, channel: 'Control', frame: [] } } }, bytes: new Uint8Array([1]) });
+            const SendPeer = { peer, channel: 'Control', frame: [] };
+            postMessage({ meta: { Net: { SendPeer } }, bytes: new Uint8Array([1]) });
         } else if (meta.Net.Signal.signal.Offer) {
-            say(0, meta.Net.Signal.signal.Offer.sdp.slice(0, 3));
+            send(0, meta.Net.Signal.signal.Offer.sdp.slice(0, 3));
         }
     };
     setTimeout(() => postMessage({ meta: { Page: 'Ready' } }), 100);";
@@ -57,18 +60,19 @@ impl Heard {
     }
 }
 
-fn answer(ask: u32, reason: &str) -> Notice {
-    Notice::Answer { ask, event: AnswerEvent::Failed { reason: reason.to_owned() } }
+fn answer(request: u32, reason: &str) -> Notice {
+    let request = RequestId(request);
+    Notice::Answer { request, event: AnswerEvent::Failed { reason: reason.to_owned() } }
 }
 
 #[wasm_bindgen_test]
 async fn commands_wait_for_the_worker_and_connections_are_the_pages() {
     let (link, mut heard) = spawn(WORKER);
-    link.command(Command::Cancel { ask: 7 });
+    link.command(Command::Cancel { request: RequestId(7) });
     assert_eq!(heard.notice().await, Notice::Ready);
     assert_eq!(heard.notice().await, answer(7, "heard"));
     assert_eq!(heard.notice().await, answer(0, "v=0"), "the first line of a session description");
-    link.command(Command::Cancel { ask: 8 });
+    link.command(Command::Cancel { request: RequestId(8) });
     assert_eq!(heard.notice().await, answer(8, "heard"));
     link.terminate();
     assert_eq!(heard.notices.next().await, None, "nothing holds on to the callbacks");
