@@ -25,7 +25,8 @@ pub(crate) fn main() {
         }
         // One key, one connection: a second tab (one that only asks, say) is somebody else for as
         // long as it is open.
-        let secret = if platform::claim("potluck-node-key").await {
+        let claim = platform::claim("potluck-node-key").await;
+        let secret = if claim.is_granted() {
             platform::load_or_create_secret("node.key", || fresh).await
         } else {
             fresh

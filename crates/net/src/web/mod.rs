@@ -28,7 +28,7 @@ pub use files::{BlobCache, load_or_create_secret};
 use futures::channel::oneshot;
 use gloo::timers::callback::Timeout;
 pub(crate) use http::get;
-pub use lock::claim;
+pub use lock::{Claim, Lock, claim};
 use wasm_bindgen::{JsCast as _, JsValue};
 
 /// Waits. Dropping the future cancels the timer.
