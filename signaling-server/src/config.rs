@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use potluck_engine::import::DEFAULT_CONTEXT;
@@ -133,8 +134,39 @@ pub struct Config {
     pub max_messages_per_second: u32,
     /// How long to wait after a volunteer came or went before layers are planned anew,
     /// milliseconds: several often come together.
-    #[arg(long, env = "POTLUCK_SETTLE_MS", default_value_t = 300)]
-    pub settle_ms: u64,
+    #[arg(long = "settle-ms", env = "POTLUCK_SETTLE_MS", default_value_t = 300)]
+    pub plan_delay_ms: u64,
+    /// Time limits of connections; not on the command line, as nobody but tests has a reason to
+    /// change them.
+    #[arg(skip)]
+    pub timeouts: Timeouts,
+}
+
+/// Time limits of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the open socket to the proof of the key.
+    pub handshake: Duration,
+    /// Between two questions whether the other side is still there.
+    pub ping_every: Duration,
+    /// Silence after which it is not.
+    pub silence: Duration,
+    /// For one message to leave; slower readers are let go.
+    pub send: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            // Time enough for a slow phone on a slow network, and not for one who only holds
+            // connections open.
+            handshake: Duration::from_secs(10),
+            ping_every: Duration::from_secs(2),
+            // A requester must learn within 5 s that a node is gone.
+            silence: Duration::from_millis(4_500),
+            send: Duration::from_secs(5),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,10 +4,12 @@
 //! or, if that is full, the receiver is let go.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use potluck_protocol::id::NodeId;
-use potluck_protocol::server::{FromServer, SignedSignal};
+use potluck_protocol::server::{FromServer, SignedSignal, ToServer};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -18,13 +20,18 @@ use crate::store::Store;
 #[derive(Clone, Debug)]
 pub(crate) struct Hub {
     messages: mpsc::Sender<Message>,
+    next_connection: Arc<AtomicU64>,
 }
+
+/// Tells the connections of one node apart: what comes late from an old one is ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConnectionId(u64);
 
 #[derive(Debug)]
 enum Message {
-    Join { node: NodeId, connection: u64, outbox: mpsc::Sender<FromServer> },
-    Left { node: NodeId, connection: u64 },
-    Event { node: NodeId, connection: u64, event: Event },
+    Join { node: NodeId, connection: ConnectionId, outbox: mpsc::Sender<FromServer> },
+    Leave { node: NodeId, connection: ConnectionId },
+    Received { node: NodeId, connection: ConnectionId, message: ToServer },
     Signal { from: NodeId, to: NodeId, signal: SignedSignal },
     View { reply: oneshot::Sender<SwarmView> },
 }
@@ -41,60 +48,64 @@ impl Hub {
     /// Starts the hub; it ends when the last handle is gone.
     pub(crate) fn start(scheduler: Scheduler, store: Store) -> Self {
         let (messages, receiver) = mpsc::channel(HUB_QUEUE);
-        let work = Work { scheduler, store, connections: HashMap::new(), start: Instant::now() };
-        tokio::spawn(work.run(receiver));
-        Self { messages }
+        let task = HubTask { scheduler, store, connections: HashMap::new(), start: Instant::now() };
+        tokio::spawn(task.run(receiver));
+        Self { messages, next_connection: Arc::default() }
     }
 
+    /// Announces a connection of a node that proved its key. The hub drops `outbox` when it lets
+    /// the connection go, so nobody else may keep a sender alive.
     pub(crate) async fn join(
         &self,
         node: NodeId,
-        connection: u64,
         outbox: mpsc::Sender<FromServer>,
-    ) {
-        self.say(Message::Join { node, connection, outbox }).await;
+    ) -> ConnectionId {
+        let connection = ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed));
+        self.send(Message::Join { node, connection, outbox }).await;
+        connection
     }
 
-    pub(crate) async fn left(&self, node: NodeId, connection: u64) {
-        self.say(Message::Left { node, connection }).await;
+    pub(crate) async fn leave(&self, node: NodeId, connection: ConnectionId) {
+        self.send(Message::Leave { node, connection }).await;
     }
 
-    pub(crate) async fn event(&self, node: NodeId, connection: u64, event: Event) {
-        self.say(Message::Event { node, connection, event }).await;
+    /// Passes on what a node sent, to be scheduled.
+    pub(crate) async fn receive(&self, node: NodeId, connection: ConnectionId, message: ToServer) {
+        self.send(Message::Received { node, connection, message }).await;
     }
 
     pub(crate) async fn signal(&self, from: NodeId, to: NodeId, signal: SignedSignal) {
-        self.say(Message::Signal { from, to, signal }).await;
+        self.send(Message::Signal { from, to, signal }).await;
     }
 
     /// The swarm now; `None` while the server shuts down.
     pub(crate) async fn view(&self) -> Option<SwarmView> {
         let (reply, answer) = oneshot::channel();
-        self.say(Message::View { reply }).await;
+        self.send(Message::View { reply }).await;
         answer.await.ok()
     }
 
-    async fn say(&self, message: Message) {
+    async fn send(&self, message: Message) {
         // The hub ends only with the process; then nobody needs the answer.
         let _ = self.messages.send(message).await;
     }
 }
 
-struct Work {
+struct HubTask {
     scheduler: Scheduler,
     store: Store,
-    connections: HashMap<NodeId, (u64, mpsc::Sender<FromServer>)>,
+    connections: HashMap<NodeId, (ConnectionId, mpsc::Sender<FromServer>)>,
     start: Instant,
 }
 
-impl Work {
+impl HubTask {
     async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         loop {
             let tick = self.start
                 + self.scheduler.next_tick().unwrap_or_else(|| self.start.elapsed() + IDLE_TICK);
             tokio::select! {
                 message = messages.recv() => match message {
-                    Some(message) => self.take(message).await,
+                    Some(message) => self.handle(message).await,
                     None => return,
                 },
                 () = tokio::time::sleep_until(tick) => {}
@@ -104,46 +115,48 @@ impl Work {
         }
     }
 
-    async fn take(&mut self, message: Message) {
+    async fn handle(&mut self, message: Message) {
         match message {
             Message::Join { node, connection, outbox } => {
                 if let Some((_, old)) = self.connections.insert(node, (connection, outbox)) {
                     let reason =
                         "this identity connected elsewhere; one connection an identity".to_owned();
+                    // If its outbox is full, it is closed without the sentence.
                     let _ = old.try_send(FromServer::Refused { reason });
-                    self.event(node, Event::Left).await;
+                    self.schedule(node, Event::Left).await;
                 }
-                self.event(node, Event::Joined).await;
+                self.schedule(node, Event::Joined).await;
             }
-            Message::Left { node, connection } => {
+            Message::Leave { node, connection } => {
                 if self.is_current(node, connection) {
                     self.connections.remove(&node);
-                    self.event(node, Event::Left).await;
+                    self.schedule(node, Event::Left).await;
                 }
             }
-            Message::Event { node, connection, event } => {
+            Message::Received { node, connection, message } => {
                 if self.is_current(node, connection) {
-                    self.event(node, event).await;
+                    self.schedule(node, Event::Received(message)).await;
                 }
             }
             Message::Signal { from, to, signal } => {
-                // Between peers of one session only; a signal that comes after its session's end is
-                // nobody's fault.
+                // Only peers of one session may signal each other. A signal that comes after the
+                // session's end is nobody's fault, so it is dropped without a word.
                 if self.scheduler.share_session(from, to) {
                     self.send(to, FromServer::Signal { from, signal }).await;
                 }
             }
             Message::View { reply } => {
+                // Whoever asked may have gone.
                 let _ = reply.send(self.scheduler.view(self.start.elapsed()));
             }
         }
     }
 
-    fn is_current(&self, node: NodeId, connection: u64) -> bool {
+    fn is_current(&self, node: NodeId, connection: ConnectionId) -> bool {
         self.connections.get(&node).is_some_and(|(current, _)| *current == connection)
     }
 
-    async fn event(&mut self, node: NodeId, event: Event) {
+    async fn schedule(&mut self, node: NodeId, event: Event) {
         match self.scheduler.handle(node, event, self.start.elapsed()) {
             Ok(actions) => self.act(actions).await,
             Err(fault) => self.send(node, FromServer::Refused { reason: fault.to_string() }).await,
@@ -154,9 +167,13 @@ impl Work {
         for action in actions {
             match action {
                 Action::Open(session) => {
-                    // Unkept, its receipts would be refused; the answer itself is not in danger.
+                    // The receipts of a session that is not kept would be refused; the answer
+                    // itself is not in danger.
                     if let Err(error) = self.store.save_session(&session).await {
-                        tracing::error!(%error, "could not keep a session: its work will not be credited");
+                        tracing::error!(
+                            %error,
+                            "could not keep a session: its work will not be credited"
+                        );
                     }
                 }
                 Action::Send(node, message) => self.send(node, message).await,
@@ -170,7 +187,10 @@ impl Work {
             tracing::warn!(node = %node.short(), "a connection does not read; it is let go");
             self.connections.remove(&node);
             // Boxed, as leaving sends to others in turn.
-            Box::pin(self.event(node, Event::Left)).await;
+            Box::pin(self.schedule(node, Event::Left)).await;
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

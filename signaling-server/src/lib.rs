@@ -1,4 +1,4 @@
-//! Potluck's rendezvous server: introduces peers, plans who holds what, keeps the tally, serves the
+//! Potluck's signaling server: introduces peers, assigns layers to nodes, keeps the tally, serves the
 //! page and the weights.
 //!
 //! ```text
@@ -14,6 +14,7 @@ pub mod scheduler;
 pub mod server;
 pub mod store;
 
+mod connection_limiter;
 mod http;
 mod hub;
 mod socket;

@@ -11,11 +11,11 @@ use potluck_protocol::server::IceServer;
 use tokio::net::TcpListener;
 
 use crate::config::Config;
+use crate::connection_limiter::ConnectionLimiter;
 use crate::http;
 use crate::hub::Hub;
 use crate::models::Models;
 use crate::scheduler::Scheduler;
-use crate::socket::Doors;
 use crate::store::Store;
 
 /// A bound server, not serving yet.
@@ -33,7 +33,7 @@ pub(crate) struct App {
     pub(crate) models: Arc<Models>,
     pub(crate) store: Store,
     pub(crate) hub: Hub,
-    pub(crate) doors: Arc<Doors>,
+    pub(crate) limiter: Arc<ConnectionLimiter>,
 }
 
 /// How long open requests may take when the server is told to stop.
@@ -69,9 +69,13 @@ impl Server {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).context("this system has no randomness")?;
         let scheduler =
-            Scheduler::new(Arc::clone(&models), Duration::from_millis(config.settle_ms), seed);
+            Scheduler::new(Arc::clone(&models), Duration::from_millis(config.plan_delay_ms), seed);
         let hub = Hub::start(scheduler, store.clone());
-        let app = Arc::new(App { config, models, store, hub, doors: Arc::default() });
+        let limiter = Arc::new(ConnectionLimiter::new(
+            config.max_connections,
+            config.max_connections_per_address,
+        ));
+        let app = Arc::new(App { config, models, store, hub, limiter });
         Ok(Self { listener, address, app })
     }
 
@@ -100,7 +104,11 @@ impl Server {
             result = &mut serving => result?,
             // WebSockets stay open as long as their nodes do; they come back to the next server by
             // themselves.
-            () = async { let _ = told.wait_for(|stopped| *stopped).await; tokio::time::sleep(FAREWELL).await } => {}
+            () = async {
+                // An error means that `stopped` is gone, and so is what it would have stopped.
+                let _ = told.wait_for(|stopped| *stopped).await;
+                tokio::time::sleep(FAREWELL).await;
+            } => {}
         }
         self.app.store.close().await;
         Ok(())

@@ -20,15 +20,17 @@ async fn a_key_must_be_proved() -> anyhow::Result<()> {
     let mut thief = Member::connect(&server, 1).await?;
     let victim = Identity::from_seed(&[2; 32]).node();
     thief
-        .say(&ToServer::Hello {
+        .send(&ToServer::Hello {
             protocol: PROTOCOL_VERSION,
             numerics: NUMERICS_VERSION,
             node: victim,
         })
         .await;
-    let FromServer::Challenge { nonce } = thief.hear().await else { anyhow::bail!("no challenge") };
+    let FromServer::Challenge { nonce } = thief.receive().await else {
+        anyhow::bail!("no challenge")
+    };
     let signature = thief.identity.sign(Purpose::Challenge, &challenge_bytes(&nonce, victim));
-    thief.say(&ToServer::Prove { signature }).await;
+    thief.send(&ToServer::Prove { signature }).await;
     let reason = thief.refusal().await;
     assert!(reason.contains("does not prove the key"), "{reason}");
 
@@ -36,21 +38,21 @@ async fn a_key_must_be_proved() -> anyhow::Result<()> {
     let mut replayer = Member::connect(&server, 3).await?;
     let node = replayer.node();
     replayer
-        .say(&ToServer::Hello { protocol: PROTOCOL_VERSION, numerics: NUMERICS_VERSION, node })
+        .send(&ToServer::Hello { protocol: PROTOCOL_VERSION, numerics: NUMERICS_VERSION, node })
         .await;
-    let FromServer::Challenge { nonce: fresh } = replayer.hear().await else {
+    let FromServer::Challenge { nonce: fresh } = replayer.receive().await else {
         anyhow::bail!("no challenge")
     };
     assert_ne!(fresh, nonce);
     let signature = replayer.identity.sign(Purpose::Challenge, &challenge_bytes(&nonce, node));
-    replayer.say(&ToServer::Prove { signature }).await;
+    replayer.send(&ToServer::Prove { signature }).await;
     let reason = replayer.refusal().await;
     assert!(reason.contains("does not prove the key"), "{reason}");
 
     // Other numerics must never share a session.
     let mut old = Member::connect(&server, 4).await?;
     let node = old.node();
-    old.say(&ToServer::Hello { protocol: PROTOCOL_VERSION, numerics: NUMERICS_VERSION + 1, node })
+    old.send(&ToServer::Hello { protocol: PROTOCOL_VERSION, numerics: NUMERICS_VERSION + 1, node })
         .await;
     let reason = old.refusal().await;
     assert!(reason.contains("numerics") && reason.contains("update"), "{reason}");
@@ -72,6 +74,6 @@ async fn a_key_must_be_proved() -> anyhow::Result<()> {
     let mut second = Member::join(&server, 5).await?;
     let reason = first.refusal().await;
     assert!(reason.contains("connected elsewhere"), "{reason}");
-    assert_eq!(second.lend().await.len(), second.models[0].layers);
+    assert_eq!(second.register().await.len(), second.models[0].layers);
     Ok(())
 }

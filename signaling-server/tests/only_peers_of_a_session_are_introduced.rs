@@ -10,7 +10,7 @@ use support::{Member, Running};
 async fn only_peers_of_a_session_are_introduced() -> anyhow::Result<()> {
     let server = Running::start().await?;
     let mut volunteer = Member::join(&server, 1).await?;
-    volunteer.lend().await;
+    volunteer.register().await;
     let mut stranger = Member::join(&server, 2).await?;
     let mut requester = Member::join(&server, 3).await?;
     let session = requester.ask().await;
@@ -24,22 +24,22 @@ async fn only_peers_of_a_session_are_introduced() -> anyhow::Result<()> {
         ToServer::Signal { to: to.node(), signal }
     };
     // The stranger's comes first, and is not passed on; the requester's is.
-    stranger.say(&signal(&stranger, &volunteer, "stranger")).await;
-    // Its next message is taken after the signal, so the answer to it says that the signal has been
-    // dealt with.
+    stranger.send(&signal(&stranger, &volunteer, "stranger")).await;
+    // The server handles its next message after the signal, so the answer to that shows that the
+    // signal has been dealt with.
     let model = stranger.model();
     stranger
-        .say(&ToServer::Ask {
+        .send(&ToServer::Ask {
             request: potluck_protocol::id::RequestId(9),
             model,
             exclude: Vec::new(),
         })
         .await;
-    while !matches!(stranger.hear().await, FromServer::Route { .. }) {}
+    while !matches!(stranger.receive().await, FromServer::Route { .. }) {}
     let other = volunteer.serve().await;
     assert_eq!(other.requester, stranger.node());
-    requester.say(&signal(&requester, &volunteer, "requester")).await;
-    let FromServer::Signal { from, signal } = volunteer.hear().await else {
+    requester.send(&signal(&requester, &volunteer, "requester")).await;
+    let FromServer::Signal { from, signal } = volunteer.receive().await else {
         panic!("not the requester's signal")
     };
     assert_eq!(from, requester.node());
@@ -47,7 +47,7 @@ async fn only_peers_of_a_session_are_introduced() -> anyhow::Result<()> {
 
     volunteer.vanish();
     loop {
-        if let FromServer::SessionEnded { session: ended, reason, .. } = requester.hear().await {
+        if let FromServer::SessionEnded { session: ended, reason, .. } = requester.receive().await {
             assert_eq!(ended, session.id);
             assert!(!reason.is_empty());
             break;

@@ -13,7 +13,7 @@ use support::{Member, Running};
 async fn only_true_receipts_are_credited() -> anyhow::Result<()> {
     let server = Running::start().await?;
     let mut stage = Member::join(&server, 1).await?;
-    stage.lend().await;
+    stage.register().await;
     let mut requester = Member::join(&server, 2).await?;
     let session = requester.ask().await;
     assert_eq!(stage.serve().await, session);
@@ -37,8 +37,8 @@ async fn only_true_receipts_are_credited() -> anyhow::Result<()> {
             "beyond the model's context",
             sign(&with(|r| (r.from_position, r.to_position) = (4000, 4032))),
         ),
-        ("layers it did not hold", sign(&with(|r| r.layers.end -= 1))),
-        ("a session nobody opened", sign(&with(|r| r.session = SessionId([7; 16])))),
+        ("layers that the stage did not have", sign(&with(|r| r.layers.end -= 1))),
+        ("a session that nobody opened", sign(&with(|r| r.session = SessionId([7; 16])))),
         ("a later number first", sign(&with(|r| r.sequence = 1))),
     ];
     // What no session could make true is not a receipt at all: the connection that sends it is
@@ -48,7 +48,7 @@ async fn only_true_receipts_are_credited() -> anyhow::Result<()> {
             "more positions than a receipt may have",
             sign(&with(|r| r.to_position = RECEIPT_POSITIONS + 1)),
         ),
-        ("more draws than positions", sign(&with(|r| r.sampled = r.to_position + 1))),
+        ("more samples than positions", sign(&with(|r| r.sampled = r.to_position + 1))),
         ("no positions", sign(&with(|r| r.to_position = 0))),
     ];
     let honest = sign(&honest);
@@ -57,7 +57,7 @@ async fn only_true_receipts_are_credited() -> anyhow::Result<()> {
         assert!(matches!(verdict, Verdict::Refused { .. }), "{what}: {verdict:?}");
     }
     for (what, lie) in impossible {
-        stage.say(&ToServer::Receipt(Box::new(lie))).await;
+        stage.send(&ToServer::Receipt(Box::new(lie))).await;
         let reason = stage.refusal().await;
         assert!(reason.contains("receipt"), "{what}: {reason}");
         stage = Member::join(&server, 1).await?;
@@ -89,6 +89,55 @@ async fn only_true_receipts_are_credited() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn receipts_handed_in_in_parallel_are_each_credited_once() -> anyhow::Result<()> {
+    let server = Running::start().await?;
+    let mut stages = [Member::join(&server, 1).await?, Member::join(&server, 2).await?];
+    for stage in &mut stages {
+        stage.send_register().await;
+    }
+    for stage in &mut stages {
+        stage.load().await;
+    }
+    let mut requester = Member::join(&server, 3).await?;
+    let session = requester.ask().await;
+    assert_eq!(session.stages.len(), 2);
+
+    // Both stages hand in their next receipt, several times each, without waiting for verdicts.
+    let mut hand_in_all = Vec::new();
+    for mut stage in stages {
+        let session = &session;
+        let requester = &requester.identity;
+        hand_in_all.push(async move {
+            let place = session.stage_of(stage.node()).expect("it is a stage");
+            let receipt = Receipt {
+                layers: session.stages[place].layers,
+                sampled: 0,
+                ..receipt(session, stage.node())
+            };
+            let receipt = signed(&receipt, &stage.identity, requester);
+            for _ in 0..5 {
+                stage.send(&ToServer::Receipt(Box::new(receipt.clone()))).await;
+            }
+            let mut verdicts = Vec::new();
+            while verdicts.len() < 5 {
+                if let FromServer::ReceiptResult { verdict, .. } = stage.receive().await {
+                    verdicts.push(verdict);
+                }
+            }
+            // Kept open, as one that goes ends the session.
+            (stage, verdicts)
+        });
+    }
+    for (_stage, verdicts) in futures::future::join_all(hand_in_all).await {
+        let Verdict::Credited { balance_macs } = verdicts[0] else { panic!("{verdicts:?}") };
+        assert!(balance_macs > 0);
+        // The balance would be higher after a second credit.
+        assert!(verdicts.iter().all(|verdict| *verdict == verdicts[0]), "{verdicts:?}");
+    }
+    Ok(())
+}
+
 fn receipt(session: &Session, stage: NodeId) -> Receipt {
     Receipt {
         session: session.id,
@@ -114,9 +163,9 @@ fn signed(receipt: &Receipt, stage: &Identity, requester: &Identity) -> SignedRe
 
 async fn hand_in(member: &mut Member, receipt: SignedReceipt) -> Verdict {
     let id = receipt.receipt.id();
-    member.say(&ToServer::Receipt(Box::new(receipt))).await;
+    member.send(&ToServer::Receipt(Box::new(receipt))).await;
     loop {
-        if let FromServer::ReceiptResult { receipt, verdict } = member.hear().await
+        if let FromServer::ReceiptResult { receipt, verdict } = member.receive().await
             && receipt == id
         {
             return verdict;

@@ -1,41 +1,39 @@
-//! Layers to nodes: contiguous ranges, longer ones for the faster, within everybody's memory.
+//! Layers to nodes: contiguous ranges, longer ones for faster nodes, within each one's memory.
 //!
-//! As many nodes as there are layers stand in one pipeline; further ones repeat the ranges that
-//! have the fewest copies. Who is in place stays there as far as the sizes allow, so that a
-//! newcomer moves few weights.
+//! As many nodes as there are layers form one pipeline; further ones repeat the ranges that have the
+//! fewest copies. A node with layers keeps its place in the pipeline as far as the sizes allow, so
+//! that a newcomer moves few weights.
 
 use potluck_protocol::id::LayerRange;
 
 use crate::models::ModelInfo;
 
-/// A node, as far as placing goes.
+/// What a registered node can hold, and holds; nodes are listed in the order of registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Candidate {
-    /// Memory for weights, bytes.
+pub(super) struct Capacity {
+    /// Memory for weights.
     pub(super) memory_bytes: u64,
     /// Multiply-accumulates a millisecond.
-    pub(super) speed: u64,
-    /// Who came first.
-    pub(super) order: u64,
-    /// What it holds or is fetching.
+    pub(super) macs_per_ms: u64,
+    /// The layers that it has or is fetching.
     pub(super) current: Option<LayerRange>,
 }
 
-/// A range for every candidate, in their order; `None` where there is nothing to hold for it.
-pub(super) fn plan(model: &ModelInfo, candidates: &[Candidate]) -> Vec<Option<LayerRange>> {
-    if is_settled(model, candidates) {
-        return candidates.iter().map(|candidate| candidate.current).collect();
+/// A range for every node, in their order; `None` for those that get no layers.
+pub(super) fn plan(model: &ModelInfo, nodes: &[Capacity]) -> Vec<Option<LayerRange>> {
+    if is_settled(model, nodes) {
+        return nodes.iter().map(|node| node.current).collect();
     }
-    let mut plan = vec![None; candidates.len()];
-    // Those with no room for a single layer stay out.
-    let able: Vec<usize> =
-        (0..candidates.len()).filter(|i| room(model, &candidates[*i], 1)).collect();
+    let mut plan = vec![None; nodes.len()];
+    // Nodes without room for a single layer stay out.
+    let able: Vec<usize> = (0..nodes.len()).filter(|i| room(model, &nodes[*i], 1)).collect();
     let count = able.len().min(model.layers as usize);
     let (pipeline, spare) = able.split_at(count);
     let mut pipeline = pipeline.to_vec();
-    // By place: a stable sort, so newcomers (no place yet) go to the end in the order they came.
-    pipeline.sort_by_key(|i| candidates[*i].current.map_or(u32::MAX, |layers| layers.first));
-    let sizes = sizes(model, &pipeline.iter().map(|i| &candidates[*i]).collect::<Vec<_>>());
+    // The sort is stable, so newcomers, who have no layers yet, go to the end in the order in which
+    // they registered.
+    pipeline.sort_by_key(|i| nodes[*i].current.map_or(u32::MAX, |layers| layers.first));
+    let sizes = sizes(model, &pipeline.iter().map(|i| &nodes[*i]).collect::<Vec<_>>());
     let mut first = 0;
     for (index, size) in pipeline.iter().zip(sizes) {
         plan[*index] = LayerRange::new(first, first + size);
@@ -44,10 +42,10 @@ pub(super) fn plan(model: &ModelInfo, candidates: &[Candidate]) -> Vec<Option<La
     let ranges: Vec<LayerRange> = plan.iter().flatten().copied().collect();
     let mut copies = vec![1_u32; ranges.len()];
     for index in spare {
-        let fits = |range: &LayerRange| bytes(model, *range) <= candidates[*index].memory_bytes;
+        let fits = |range: &LayerRange| bytes(model, *range) <= nodes[*index].memory_bytes;
         let fewest = (0..ranges.len()).filter(|r| fits(&ranges[*r])).min_by_key(|r| {
-            // Among equals the one it has already.
-            (copies[*r], candidates[*index].current != Some(ranges[*r]))
+            // Among ranges with equally many copies, the one that the node has already.
+            (copies[*r], nodes[*index].current != Some(ranges[*r]))
         });
         if let Some(range) = fewest {
             copies[range] += 1;
@@ -70,12 +68,12 @@ pub(super) fn bytes(model: &ModelInfo, range: LayerRange) -> u64 {
     layers + embedding + head + model.tables_bytes
 }
 
-/// True if everybody has a place, the places cover the model, and nobody is missing from them: then
-/// nothing moves.
-fn is_settled(model: &ModelInfo, candidates: &[Candidate]) -> bool {
+/// True if every node has layers, together they cover the model, and it could not be spread over
+/// more nodes: then nothing moves.
+fn is_settled(model: &ModelInfo, nodes: &[Capacity]) -> bool {
     let mut ranges: Vec<LayerRange> = Vec::new();
-    for candidate in candidates {
-        match candidate.current {
+    for node in nodes {
+        match node.current {
             Some(range) => ranges.push(range),
             None => return false,
         }
@@ -89,25 +87,25 @@ fn is_settled(model: &ModelInfo, candidates: &[Candidate]) -> bool {
         }
         next = range.end;
     }
-    // Fewer ranges than the nodes could stand in would leave the model less spread than it can
+    // With fewer ranges than nodes that could have one, the model would be less spread than it can
     // be.
-    next == model.layers && ranges.len() == candidates.len().min(model.layers as usize)
+    next == model.layers && ranges.len() == nodes.len().min(model.layers as usize)
 }
 
 /// Sizes of consecutive ranges: at least one layer each, in proportion to speed, within memory.
 /// They sum to the model's layers unless all memory together does not hold it.
-fn sizes(model: &ModelInfo, candidates: &[&Candidate]) -> Vec<u32> {
-    let mut sizes = vec![1_u32; candidates.len()];
-    if candidates.is_empty() {
+fn sizes(model: &ModelInfo, nodes: &[&Capacity]) -> Vec<u32> {
+    let mut sizes = vec![1_u32; nodes.len()];
+    if nodes.is_empty() {
         return sizes;
     }
-    let mut left = model.layers.saturating_sub(u32::try_from(candidates.len()).unwrap_or(u32::MAX));
-    // One layer at a time to whoever would be done with it soonest: proportional to speed, and easy
-    // to keep within memory.
+    let mut left = model.layers.saturating_sub(u32::try_from(nodes.len()).unwrap_or(u32::MAX));
+    // One layer at a time goes to the node that would be done with its layers soonest: that makes
+    // sizes proportional to speed, and is easy to keep within memory.
     while left > 0 {
-        let next = (0..candidates.len())
-            .filter(|i| room(model, candidates[*i], sizes[*i] + 1))
-            .min_by_key(|i| (u64::from(sizes[*i] + 1) * SCALE / candidates[*i].speed.max(1), *i));
+        let next = (0..nodes.len())
+            .filter(|i| room(model, nodes[*i], sizes[*i] + 1))
+            .min_by_key(|i| (u64::from(sizes[*i] + 1) * SCALE / nodes[*i].macs_per_ms.max(1), *i));
         let Some(next) = next else { break };
         sizes[next] += 1;
         left -= 1;
@@ -118,10 +116,10 @@ fn sizes(model: &ModelInfo, candidates: &[&Candidate]) -> Vec<u32> {
 /// Makes the quotient of layers and speed an integer fine enough to compare.
 const SCALE: u64 = 1 << 40;
 
-/// True if `layers` layers fit; the embedding and the head are counted wherever, as either end may
-/// come to this node.
-fn room(model: &ModelInfo, candidate: &Candidate, layers: u32) -> bool {
+/// True if `layers` layers fit. The embedding and the head are counted for every node, as any may
+/// get either end of the model.
+fn room(model: &ModelInfo, node: &Capacity, layers: u32) -> bool {
     let largest = model.layer_bytes.iter().copied().max().unwrap_or(0);
     let ends = model.embedding_bytes + model.head_bytes + model.tables_bytes;
-    u64::from(layers).saturating_mul(largest).saturating_add(ends) <= candidate.memory_bytes
+    u64::from(layers).saturating_mul(largest).saturating_add(ends) <= node.memory_bytes
 }

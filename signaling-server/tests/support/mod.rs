@@ -16,7 +16,7 @@ use potluck_protocol::server::{
     Capabilities, FromServer, ModelSummary, NodeKind, Session, ToServer, challenge_bytes,
 };
 use potluck_protocol::{NUMERICS_VERSION, PROTOCOL_VERSION};
-use potluck_server::config::Arguments;
+use potluck_server::config::{Arguments, Config};
 use potluck_server::server::Server;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -36,6 +36,11 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) async fn start() -> anyhow::Result<Self> {
+        Self::start_with(|_| {}).await
+    }
+
+    /// Starts with another configuration.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> anyhow::Result<Self> {
         let folder = TempDir::new()?;
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/potluck-tiny");
         potluck_server::models::add(
@@ -53,7 +58,9 @@ impl Running {
             "--data-dir",
             &data_dir,
         ];
-        let server = Server::bind(Arguments::try_parse_from(arguments)?.config).await?;
+        let mut config = Arguments::try_parse_from(arguments)?.config;
+        change(&mut config);
+        let server = Server::bind(config).await?;
         let address = server.local_addr();
         let task = tokio::spawn(async {
             server.run(std::future::pending()).await.expect("the listener holds");
@@ -85,21 +92,21 @@ impl Member {
         let mut member = Self::connect(server, seed).await?;
         let node = member.node();
         member
-            .say(&ToServer::Hello { protocol: PROTOCOL_VERSION, numerics: NUMERICS_VERSION, node })
+            .send(&ToServer::Hello { protocol: PROTOCOL_VERSION, numerics: NUMERICS_VERSION, node })
             .await;
-        let FromServer::Challenge { nonce } = member.hear().await else {
+        let FromServer::Challenge { nonce } = member.receive().await else {
             anyhow::bail!("no challenge")
         };
         let signature = member.identity.sign(Purpose::Challenge, &challenge_bytes(&nonce, node));
-        member.say(&ToServer::Prove { signature }).await;
-        let FromServer::Welcome { models, .. } = member.hear().await else {
+        member.send(&ToServer::Prove { signature }).await;
+        let FromServer::Welcome { models, .. } = member.receive().await else {
             anyhow::bail!("no welcome")
         };
         member.models = models;
         Ok(member)
     }
 
-    /// Connects and says nothing yet.
+    /// Connects and sends nothing yet.
     pub(crate) async fn connect(server: &Running, seed: u8) -> anyhow::Result<Self> {
         let (socket, _) = connect_async(server.socket_url()).await?;
         Ok(Self { identity: Identity::from_seed(&[seed; 32]), models: Vec::new(), socket })
@@ -109,23 +116,28 @@ impl Member {
         self.identity.node()
     }
 
-    /// Lends, and holds what it is told to hold until nothing new comes for the whole model.
-    pub(crate) async fn lend(&mut self) -> LayerRange {
+    /// Registers, and has the first layers that it is assigned ready.
+    pub(crate) async fn register(&mut self) -> LayerRange {
+        self.send_register().await;
+        self.load().await
+    }
+
+    /// Registers, and does not wait for an assignment.
+    pub(crate) async fn send_register(&mut self) {
         let capabilities = Capabilities {
             kind: NodeKind::Native,
             backend: "avx2".to_owned(),
             memory_bytes: 1 << 30,
             macs_per_ms: 1_000_000,
         };
-        self.say(&ToServer::Register(capabilities)).await;
-        self.hold().await
+        self.send(&ToServer::Register(capabilities)).await;
     }
 
-    /// Waits to be told what to hold, and says that it does.
-    pub(crate) async fn hold(&mut self) -> LayerRange {
+    /// Waits for an assignment, and says that its layers are ready.
+    pub(crate) async fn load(&mut self) -> LayerRange {
         loop {
-            if let FromServer::Assign { model, layers: Some(layers) } = self.hear().await {
-                self.say(&ToServer::LayersReady { model, layers }).await;
+            if let FromServer::Assign { model, layers: Some(layers) } = self.receive().await {
+                self.send(&ToServer::LayersReady { model, layers }).await;
                 return layers;
             }
         }
@@ -134,9 +146,9 @@ impl Member {
     /// Asks and waits for the route.
     pub(crate) async fn ask(&mut self) -> Session {
         let model = self.model();
-        self.say(&ToServer::Ask { request: RequestId(1), model, exclude: Vec::new() }).await;
+        self.send(&ToServer::Ask { request: RequestId(1), model, exclude: Vec::new() }).await;
         loop {
-            if let FromServer::Route { session, .. } = self.hear().await {
+            if let FromServer::Route { session, .. } = self.receive().await {
                 return session;
             }
         }
@@ -145,7 +157,7 @@ impl Member {
     /// Waits until it is to serve in a session.
     pub(crate) async fn serve(&mut self) -> Session {
         loop {
-            if let FromServer::Serve { session } = self.hear().await {
+            if let FromServer::Serve { session } = self.receive().await {
                 return session;
             }
         }
@@ -155,18 +167,18 @@ impl Member {
         self.models[0].id
     }
 
-    pub(crate) async fn say(&mut self, message: &ToServer) {
-        // The server may have closed; what it said last is still to be heard.
+    pub(crate) async fn send(&mut self, message: &ToServer) {
+        // The server may have closed; what it sent last can still be received.
         let _ = self.socket.send(Message::binary(encode(message))).await;
     }
 
     /// The next message; panics if there is none.
-    pub(crate) async fn hear(&mut self) -> FromServer {
-        self.hear_or_end().await.expect("the connection is open")
+    pub(crate) async fn receive(&mut self) -> FromServer {
+        self.receive_or_end().await.expect("the connection is open")
     }
 
     /// The next message; `None` if the connection ended.
-    pub(crate) async fn hear_or_end(&mut self) -> Option<FromServer> {
+    pub(crate) async fn receive_or_end(&mut self) -> Option<FromServer> {
         let next = async {
             loop {
                 match self.socket.next().await {
@@ -186,7 +198,7 @@ impl Member {
     /// Waits for the sentence with which the server ends the connection, and for the end.
     pub(crate) async fn refusal(&mut self) -> String {
         let mut why = String::new();
-        while let Some(message) = self.hear_or_end().await {
+        while let Some(message) = self.receive_or_end().await {
             if let FromServer::Refused { reason } = message {
                 why = reason;
             }
