@@ -1,5 +1,6 @@
 //! Puts the parts together: binds, serves, shuts down.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -109,9 +110,23 @@ impl Server {
                 let _ = told.wait_for(|stopped| *stopped).await;
                 tokio::time::sleep(FAREWELL).await;
             } => {}
+            never = forget_daily(&self.app.store) => match never {},
         }
         self.app.store.close().await;
         Ok(())
+    }
+}
+
+/// Keeps the table of sessions from growing for ever.
+async fn forget_daily(store: &Store) -> Infallible {
+    let mut days = tokio::time::interval(Duration::from_secs(24 * 3600));
+    loop {
+        days.tick().await;
+        match store.forget_unused_sessions().await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "forgot old sessions without receipts"),
+            Err(error) => tracing::warn!(%error, "could not forget old sessions"),
+        }
     }
 }
 

@@ -1,0 +1,33 @@
+//! The schema, as the numbered files of `migrations/` make it one after the other.
+//!
+//! They are listed here instead of by `sqlx::migrate!`: that macro brings the whole of SQLite into
+//! the compiler's own process, so everybody who builds the server would compile it twice.
+
+use std::borrow::Cow;
+
+use sqlx::SqlSafeStr as _;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::SqlitePool;
+
+use super::StoreError;
+
+macro_rules! migrations {
+    ($($version:literal $description:literal $file:literal),+ $(,)?) => {
+        [$(Migration::new(
+            $version,
+            Cow::Borrowed($description),
+            MigrationType::Simple,
+            include_str!(concat!("../../migrations/", $file)).into_sql_str(),
+            false,
+        )),+]
+    };
+}
+
+/// Brings a database, new or made by any version before, to the present schema.
+pub(super) async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
+    let migrations = migrations![
+        1 "receipts and postings" "0001_receipts_and_postings.sql",
+        2 "stages and age of sessions" "0002_stages_and_age_of_sessions.sql",
+    ];
+    Ok(Migrator::with_migrations(migrations.to_vec()).run(pool).await?)
+}
