@@ -10,28 +10,28 @@ use anyhow::{Context as _, bail};
 use hf_hub::api::sync::{ApiBuilder, ApiRepo};
 use hf_hub::{Repo, RepoType};
 
-/// What marks a model of the Hub where a folder could stand.
+/// The prefix of a model of the Hub, where a folder could be named instead.
 pub(crate) const SCHEME: &str = "hf:";
-/// Of a repository unless one is named.
+/// The revision of a repository unless one is named.
 const DEFAULT_REVISION: &str = "main";
-/// Tries after a broken connection, each from where the last one ended.
+/// Attempts after a broken connection, each from where the last one ended.
 const RETRIES: usize = 3;
-/// Files that every model has.
-const NEEDED: [&str; 2] = ["config.json", "tokenizer.json"];
-/// Files that are taken where they are.
-const WELCOME: [&str; 7] = [
+/// Files that every model must have.
+const REQUIRED: [&str; 2] = ["config.json", "tokenizer.json"];
+/// Files that are fetched where the repository has them.
+const OPTIONAL: [&str; 7] = [
     "generation_config.json",
     "tokenizer_config.json",
     "chat_template.jinja",
     "README.md",
-    // Of encoders: what becomes of their rows.
+    // How an encoder makes one vector of its rows.
     "modules.json",
     "sentence_bert_config.json",
     "1_Pooling/config.json",
 ];
-/// Weights in one file.
+/// The weights, where they are in one file.
 const WHOLE: &str = "model.safetensors";
-/// Weights in several: the list of them.
+/// The list of files with weights, where they are in several.
 const INDEX: &str = "model.safetensors.index.json";
 
 /// `hf:owner/name[/file.gguf][@revision]`.
@@ -124,10 +124,10 @@ impl Reference {
         let listed: BTreeSet<String> =
             listed.siblings.into_iter().map(|file| file.rfilename).collect();
         let mut folder = None;
-        for file in NEEDED {
+        for file in REQUIRED {
             folder = self.get(&repo, file)?.parent().map(Path::to_owned);
         }
-        for file in WELCOME.iter().filter(|file| listed.contains(**file)) {
+        for file in OPTIONAL.iter().filter(|file| listed.contains(**file)) {
             self.get(&repo, file)?;
         }
         if listed.contains(WHOLE) {
@@ -232,11 +232,11 @@ mod tests {
             let files: HashMap<String, Vec<u8>> =
                 files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.clone())).collect();
             let asked = Arc::new(Mutex::new(Vec::new()));
-            let heard = Arc::clone(&asked);
+            let requests = Arc::clone(&asked);
             std::thread::spawn(move || {
                 let mut breaks = breaks;
                 for stream in listener.incoming() {
-                    answer(&stream.unwrap(), &files, &heard, &mut breaks);
+                    answer(&stream.unwrap(), &files, &requests, &mut breaks);
                 }
             });
             Self { endpoint, asked }
