@@ -1,7 +1,7 @@
 //! Is a receipt true to its session, signed by both parties, and new?
 //!
-//! What cannot be seen from a receipt (did the stage really compute?) is for audits: another node
-//! re-runs the work and compares.
+//! Whether the stage really computed what the receipt says cannot be seen from it; nothing checks
+//! that yet.
 
 use potluck_protocol::id::NodeId;
 use potluck_protocol::receipt::{RECEIPT_POSITIONS, SignedReceipt};
@@ -22,21 +22,21 @@ pub enum Refusal {
     /// One of the two signatures does not hold.
     #[error("a signature does not hold")]
     Signature,
-    /// It was handed in by somebody else than its stage.
+    /// It was handed in by another node than its stage.
     #[error("only its stage can hand in a receipt")]
     NotTheStage,
     /// It names another session, model or requester than the server opened.
-    #[error("the session was opened otherwise")]
+    #[error("the session has another id, model or requester")]
     OtherSession,
-    /// The stage had no such layers in this session.
-    #[error("the stage does not hold these layers in the session")]
+    /// The stage had other layers in this session, or none.
+    #[error("the stage does not compute these layers in the session")]
     NotItsLayers,
     /// Positions out of the model's context, none, or too many.
     #[error("the positions are out of range")]
     Positions,
-    /// More draws than positions, or draws by a stage without the head.
-    #[error("it claims draws that its stage did not make")]
-    Draws,
+    /// More sampled tokens than positions, or sampled tokens of a stage without the head.
+    #[error("it claims sampled tokens that its stage did not sample")]
+    Samples,
     /// It is not the next one of its stage in the session: replayed under another number, or one
     /// is missing before it.
     #[error("it is not the next receipt: expected number {expected}")]
@@ -82,7 +82,7 @@ pub fn check(
     }
     let has_head = receipt.layers.end == model_layers;
     if receipt.sampled > if has_head { positions } else { 0 } {
-        return Err(Refusal::Draws);
+        return Err(Refusal::Samples);
     }
     if receipt.sequence != progress.next_sequence || receipt.from_position != progress.next_position
     {
@@ -168,7 +168,7 @@ mod tests {
             (|r| r.layers.first = 0, Refusal::NotItsLayers),
             (|r| r.to_position = 65, Refusal::Positions),
             (|r| r.to_position = 0, Refusal::Positions),
-            (|r| r.sampled = 65, Refusal::Draws),
+            (|r| r.sampled = 65, Refusal::Samples),
             (|r| r.from_position = 1, Refusal::OutOfOrder { expected: 0 }),
         ];
         for (lie, refusal) in lies {
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_hands_in_anothers_receipt() {
+    fn only_the_stage_hands_in_its_receipt() {
         let case = Case::new();
         let signed = SignedReceipt {
             stage_signature: case.receipt.sign(&case.stage),

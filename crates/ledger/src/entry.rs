@@ -4,11 +4,9 @@
 //! `Used(requester)` is a node's total consumption as a negative number, `Earned(stage)` its
 //! contribution as a positive one.
 
-use std::collections::BTreeMap;
-
 use potluck_protocol::id::NodeId;
 
-/// Where credit stands.
+/// An account of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Account {
     /// Work that a node did for others.
@@ -17,14 +15,14 @@ pub enum Account {
     Used(NodeId),
 }
 
-/// A movement of credit, multiply-accumulates.
+/// A movement of credit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transfer {
-    /// Goes down.
+    /// The account that goes down.
     pub from: Account,
-    /// Goes up.
+    /// The account that goes up.
     pub to: Account,
-    /// By how much.
+    /// By how many multiply-accumulates.
     pub macs: u64,
 }
 
@@ -36,50 +34,46 @@ impl Transfer {
     }
 }
 
-/// Balances, as a replay of transfers gives them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Books {
-    balances: BTreeMap<Account, i128>,
-}
-
-impl Books {
-    /// Applies a transfer.
-    pub fn apply(&mut self, transfer: &Transfer) {
-        *self.balances.entry(transfer.from).or_default() -= i128::from(transfer.macs);
-        *self.balances.entry(transfer.to).or_default() += i128::from(transfer.macs);
-    }
-
-    /// An account's balance.
-    #[must_use]
-    pub fn balance(&self, account: Account) -> i128 {
-        self.balances.get(&account).copied().unwrap_or(0)
-    }
-
-    /// The sum of all balances; zero, or the books are broken.
-    #[must_use]
-    pub fn sum(&self) -> i128 {
-        self.balances.values().sum()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
 
+    /// Balances, as a replay of transfers gives them.
+    #[derive(Default)]
+    struct Books {
+        balances: BTreeMap<Account, i128>,
+    }
+
+    impl Books {
+        fn apply(&mut self, transfer: &Transfer) {
+            *self.balances.entry(transfer.from).or_default() -= i128::from(transfer.macs);
+            *self.balances.entry(transfer.to).or_default() += i128::from(transfer.macs);
+        }
+
+        fn balance(&self, account: Account) -> i128 {
+            self.balances.get(&account).copied().unwrap_or(0)
+        }
+    }
+
     proptest! {
         #[test]
-        fn the_books_always_sum_to_zero(work in proptest::collection::vec((0_u8..5, 0_u8..5, any::<u64>()), 0..50)) {
+        fn the_books_always_sum_to_zero(
+            work in proptest::collection::vec((0_u8..5, 0_u8..5, any::<u64>()), 0..50),
+        ) {
             let mut books = Books::default();
             let mut earned = 0_i128;
             for (stage, requester, macs) in work {
-                books.apply(&Transfer::for_work(NodeId([stage; 32]), NodeId([requester; 32]), macs));
+                let (stage, requester) = (NodeId([stage; 32]), NodeId([requester; 32]));
+                books.apply(&Transfer::for_work(stage, requester, macs));
                 earned += i128::from(macs);
-                prop_assert_eq!(books.sum(), 0);
+                prop_assert_eq!(books.balances.values().sum::<i128>(), 0);
             }
-            let total: i128 = (0..5).map(|node| books.balance(Account::Earned(NodeId([node; 32])))).sum();
-            prop_assert_eq!(total, earned);
+            let earned_by = |node| books.balance(Account::Earned(NodeId([node; 32])));
+            prop_assert_eq!((0..5).map(earned_by).sum::<i128>(), earned);
         }
     }
 }

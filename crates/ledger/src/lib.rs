@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`check`] | is this receipt true to its session, signed by both, and new? |
 //! | [`work`] | how many multiply-accumulates it stands for, from the model's shape alone |
-//! | [`entry`] | postings that always sum to zero, and balances |
+//! | [`entry`] | transfers between accounts, which always sum to zero |
 
 pub mod check;
 pub mod entry;

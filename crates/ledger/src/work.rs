@@ -1,5 +1,5 @@
-//! What a receipt is worth: multiply-accumulates from the model's shape and the places computed.
-//! Integers throughout.
+//! What a receipt is worth: multiply-accumulates from the model's shape and the positions computed.
+//! Integers throughout, so that it is the same everywhere.
 
 use potluck_protocol::receipt::Receipt;
 
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn work_is_counted_by_place() {
+    fn work_depends_on_the_position() {
         assert_eq!(MODEL.macs(&receipt(0, 1, 1, 0)), 1_010);
         assert_eq!(MODEL.macs(&receipt(2, 4, 2, 1)), 2 * (2_000 + 30 + 40) + 500);
     }
@@ -84,9 +84,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn cutting_work_into_receipts_changes_nothing(from in 0_u32..400, cut in 1_u32..60, rest in 1_u32..60) {
+        fn cutting_work_into_receipts_changes_nothing(
+            from in 0_u32..400,
+            cut in 1_u32..60,
+            rest in 1_u32..60,
+        ) {
             let whole = MODEL.macs(&receipt(from, from + cut + rest, 3, 0));
-            let parts = MODEL.macs(&receipt(from, from + cut, 3, 0)) + MODEL.macs(&receipt(from + cut, from + cut + rest, 3, 0));
+            let parts = MODEL.macs(&receipt(from, from + cut, 3, 0))
+                + MODEL.macs(&receipt(from + cut, from + cut + rest, 3, 0));
             prop_assert_eq!(whole, parts);
         }
     }
