@@ -55,7 +55,7 @@ async fn server_killed_between_receipts() -> anyhow::Result<()> {
     // otherwise now, but together they are as much work as before.
     assert_eq!(swarm.ask(&question).await?.token_ids, whole[..tokens], "and answer as before");
     let thrice = credited_receipts(&url, 3 * receipts).await?;
-    assert_eq!(thrice.values().sum::<u128>(), 3 * once.values().sum::<u128>());
+    assert_eq!(thrice.values().sum::<u64>(), 3 * once.values().sum::<u64>());
     Ok(())
 }
 
