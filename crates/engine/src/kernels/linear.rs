@@ -89,6 +89,12 @@ impl CpuPath {
     }
 }
 
+/// Matrices in some form.
+trait Multiply: Send + Sync {
+    /// Every token of `a`, `[tokens, in]`, with every matrix: a `[tokens, out]` for each.
+    fn multiply(&self, a: &[i32]) -> Vec<Vec<i32>>;
+}
+
 /// The exponent of the output for an input block of exponent `e`.
 #[must_use]
 pub fn output_exponent(weights: &Linear, e: i32) -> i32 {

@@ -14,7 +14,7 @@ use std::arch::x86_64::{
 };
 
 use super::finish;
-use super::packed::{Block, Eight, Kernel, Twelve, Width};
+use super::packed::{Block, Kernel, W8, W12, Width};
 use crate::package::GROUP;
 
 /// Whether this processor can run this path.
@@ -36,7 +36,7 @@ pub(super) trait Load: Width {
     fn load(weights: &[Self::Weight; 16]) -> __m256i;
 }
 
-impl Load for Eight {
+impl Load for W8 {
     type Weight = i8;
 
     #[expect(clippy::cast_possible_truncation, reason = "a weight of eight bits")]
@@ -52,7 +52,7 @@ impl Load for Eight {
     }
 }
 
-impl Load for Twelve {
+impl Load for W12 {
     type Weight = i16;
 
     #[expect(clippy::cast_possible_truncation, reason = "a weight of twelve bits")]

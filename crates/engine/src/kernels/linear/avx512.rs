@@ -20,7 +20,7 @@ use std::arch::x86_64::{
 };
 
 use super::finish;
-use super::packed::{Block, Eight, Kernel, Twelve, Width};
+use super::packed::{Block, Kernel, W8, W12, Width};
 use crate::package::GROUP;
 
 /// Whether this processor can run this path.
@@ -51,7 +51,7 @@ const GROUP_WEIGHTS: usize = LANES * GROUP;
 /// How far ahead weights are asked for.
 const PREFETCH_BYTES: usize = 4096;
 
-impl Kernel for Avx512<Eight> {
+impl Kernel for Avx512<W8> {
     const LANES: usize = LANES;
     const DEPTH: usize = 4;
     const TOGETHER: usize = 4;
@@ -89,7 +89,7 @@ impl Kernel for Avx512<Eight> {
     }
 }
 
-impl Kernel for Avx512<Twelve> {
+impl Kernel for Avx512<W12> {
     const LANES: usize = LANES;
     const DEPTH: usize = 2;
     const TOGETHER: usize = 4;
@@ -122,7 +122,7 @@ fn tile<const TOKENS: usize>(block: Block<'_, u8>, tokens: &[Planes], y: &mut [[
         (block.weights.as_chunks::<GROUP_WEIGHTS>().0, block.scales.as_chunks::<LANES>().0);
     let groups = weights.len();
     let tokens: [&[Planes]; TOKENS] = core::array::from_fn(|t| &tokens[t * groups..][..groups]);
-    let mut sums = Sums::<TOKENS, Eight>::new();
+    let mut sums = Sums::<TOKENS, W8>::new();
     for (group, (weights, scales)) in weights.iter().zip(scales).enumerate() {
         let a: [&Planes; TOKENS] = core::array::from_fn(|t| &tokens[t][group]);
         let mut high = [_mm512_setzero_si512(); TOKENS];
@@ -156,7 +156,7 @@ fn tile_of_twelve<const TOKENS: usize>(
         (block.weights.as_chunks::<GROUP_WEIGHTS>().0, block.scales.as_chunks::<LANES>().0);
     let groups = weights.len();
     let tokens: [&[Pairs]; TOKENS] = core::array::from_fn(|t| &tokens[t * groups..][..groups]);
-    let mut sums = Sums::<TOKENS, Twelve>::new();
+    let mut sums = Sums::<TOKENS, W12>::new();
     for (group, (weights, scales)) in weights.iter().zip(scales).enumerate() {
         let a: [&Pairs; TOKENS] = core::array::from_fn(|t| &tokens[t][group]);
         let mut sum = [_mm512_setzero_si512(); TOKENS];

@@ -5,10 +5,10 @@ use crate::package::Linear;
 
 #[cfg(target_arch = "aarch64")]
 use super::neon::Neon;
-use super::packed::{Eight, Packed, Twelve};
+use super::packed::{Packed, W8, W12};
 #[cfg(target_arch = "wasm32")]
 use super::simd128::Simd128;
-use super::{CpuPath, output_exponent, reference};
+use super::{CpuPath, Multiply, output_exponent, reference};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2::Avx2, avx512::Avx512};
 
@@ -29,12 +29,6 @@ impl Shape {
     fn packed(self, form: Box<dyn Multiply>) -> Matrices {
         Matrices { shape: self, form }
     }
-}
-
-/// Matrices in some form.
-pub(super) trait Multiply: Send + Sync {
-    /// Every token of `a`, `[tokens, in]`, with every matrix: a `[tokens, out]` for each.
-    fn multiply(&self, a: &[i32]) -> Vec<Vec<i32>>;
 }
 
 /// The specification's form: as they are.
@@ -64,13 +58,13 @@ impl Matrices {
     pub fn new(path: CpuPath, matrices: Vec<Linear>) -> Self {
         Self::checked(path, 0, &matrices).packed(match path {
             #[cfg(target_arch = "x86_64")]
-            CpuPath::Avx2 => Box::new(Packed::<Avx2<Eight>>::new(&matrices)),
+            CpuPath::Avx2 => Box::new(Packed::<Avx2<W8>>::new(&matrices)),
             #[cfg(target_arch = "x86_64")]
-            CpuPath::Avx512 => Box::new(Packed::<Avx512<Eight>>::new(&matrices)),
+            CpuPath::Avx512 => Box::new(Packed::<Avx512<W8>>::new(&matrices)),
             #[cfg(target_arch = "aarch64")]
-            CpuPath::Neon => Box::new(Packed::<Neon<Eight>>::new(&matrices)),
+            CpuPath::Neon => Box::new(Packed::<Neon<W8>>::new(&matrices)),
             #[cfg(target_arch = "wasm32")]
-            CpuPath::Simd128 => Box::new(Packed::<Simd128<Eight>>::new(&matrices)),
+            CpuPath::Simd128 => Box::new(Packed::<Simd128<W8>>::new(&matrices)),
             _ => Box::new(matrices),
         })
     }
@@ -84,13 +78,13 @@ impl Matrices {
     pub fn of_twelve_bits(path: CpuPath, matrices: Vec<Linear>) -> Self {
         Self::checked(path, 4, &matrices).packed(match path {
             #[cfg(target_arch = "x86_64")]
-            CpuPath::Avx2 => Box::new(Packed::<Avx2<Twelve>>::new(&matrices)),
+            CpuPath::Avx2 => Box::new(Packed::<Avx2<W12>>::new(&matrices)),
             #[cfg(target_arch = "x86_64")]
-            CpuPath::Avx512 => Box::new(Packed::<Avx512<Twelve>>::new(&matrices)),
+            CpuPath::Avx512 => Box::new(Packed::<Avx512<W12>>::new(&matrices)),
             #[cfg(target_arch = "aarch64")]
-            CpuPath::Neon => Box::new(Packed::<Neon<Twelve>>::new(&matrices)),
+            CpuPath::Neon => Box::new(Packed::<Neon<W12>>::new(&matrices)),
             #[cfg(target_arch = "wasm32")]
-            CpuPath::Simd128 => Box::new(Packed::<Simd128<Twelve>>::new(&matrices)),
+            CpuPath::Simd128 => Box::new(Packed::<Simd128<W12>>::new(&matrices)),
             _ => Box::new(matrices),
         })
     }

@@ -13,7 +13,7 @@ use core::arch::aarch64::{
 use core::marker::PhantomData;
 
 use super::finish;
-use super::packed::{Block, Eight, Kernel, Twelve, Width};
+use super::packed::{Block, Kernel, W8, W12, Width};
 use crate::package::GROUP;
 
 /// The kernel.
@@ -29,7 +29,7 @@ pub(super) trait Load: Width {
     fn load(weights: &[Self::Weight; LANES]) -> int16x8_t;
 }
 
-impl Load for Eight {
+impl Load for W8 {
     type Weight = i8;
 
     #[expect(clippy::cast_possible_truncation, reason = "a weight of eight bits")]
@@ -45,7 +45,7 @@ impl Load for Eight {
     }
 }
 
-impl Load for Twelve {
+impl Load for W12 {
     type Weight = i16;
 
     #[expect(clippy::cast_possible_truncation, reason = "a weight of twelve bits")]

@@ -11,7 +11,7 @@ use core::marker::PhantomData;
 use crate::package::{GROUP, Linear};
 use crate::threads;
 
-use super::matrices::Multiply;
+use super::Multiply;
 
 /// Bits of a matrix's weights.
 pub(super) trait Width: Send + Sync {
@@ -23,19 +23,19 @@ pub(super) trait Width: Send + Sync {
     const CUT: u32 = 7 + Self::EXTRA_BITS;
 }
 
-/// Eight bits a weight.
+/// W8 bits a weight.
 #[derive(Debug)]
-pub(super) enum Eight {}
+pub(super) enum W8 {}
 
-/// Twelve bits a weight.
+/// W12 bits a weight.
 #[derive(Debug)]
-pub(super) enum Twelve {}
+pub(super) enum W12 {}
 
-impl Width for Eight {
+impl Width for W8 {
     const EXTRA_BITS: u32 = 0;
 }
 
-impl Width for Twelve {
+impl Width for W12 {
     const EXTRA_BITS: u32 = 4;
 }
 

@@ -14,7 +14,7 @@ use core::arch::wasm32::{
 use core::marker::PhantomData;
 
 use super::finish;
-use super::packed::{Block, Eight, Kernel, Twelve, Width};
+use super::packed::{Block, Kernel, W8, W12, Width};
 use crate::package::GROUP;
 
 /// The kernel.
@@ -31,7 +31,7 @@ pub(super) trait Load: Width {
     fn load(weights: &[Self::Weight; GROUP_WEIGHTS], at: usize) -> v128;
 }
 
-impl Load for Eight {
+impl Load for W8 {
     type Weight = i8;
 
     #[expect(clippy::cast_possible_truncation, reason = "a weight of eight bits")]
@@ -47,7 +47,7 @@ impl Load for Eight {
     }
 }
 
-impl Load for Twelve {
+impl Load for W12 {
     type Weight = i16;
 
     #[expect(clippy::cast_possible_truncation, reason = "a weight of twelve bits")]
