@@ -1,5 +1,10 @@
-//! Without a GPU: every `.wgsl` file is valid as written, and the host's picture of it (entry points, workgroup sizes, bindings,
-//! uniform structs) is the file's. Also that what the files repeat (block arithmetic, structs) is repeated to the letter.
+//! Without a GPU: the text that every kernel is compiled from (its file behind the parts of the
+//! prelude that it imports) is valid, and the host's picture of it (entry points, workgroup sizes,
+//! bindings, uniform structs) is the text's.
+//!
+//! To look at a kernel whole, in an editor or with naga:
+//! `cargo test -p potluck-engine --test wgsl_valid` leaves the texts, comments and all, in
+//! `target/tmp/wgsl`.
 #![cfg(all(not(target_arch = "wasm32"), feature = "gpu"))]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,11 +15,27 @@ use naga::{AddressSpace, GlobalVariable, Module, StorageAccess, TypeInner};
 use potluck_engine::gpu::uniforms::{
     AddNorm, Draw, Exp2, Forward, GateUp, Gelu, Heads, Linear, Model, Norm, Projections,
 };
-use potluck_engine::gpu::{Access, KERNELS, with_subgroups};
+use potluck_engine::gpu::{Access, KERNELS, PRELUDE, Source, with_subgroups};
 
-/// Name to text of every file.
-fn sources() -> BTreeMap<&'static str, &'static str> {
-    KERNELS.iter().map(|kernel| (kernel.file, kernel.source)).collect()
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/kernels");
+
+/// Every file once.
+fn sources() -> BTreeMap<&'static str, Source> {
+    KERNELS.iter().map(|kernel| (kernel.source.file, kernel.source)).collect()
+}
+
+/// Name to what is compiled, of every file.
+fn joined() -> BTreeMap<&'static str, String> {
+    sources().into_iter().map(|(file, source)| (file, source.join())).collect()
+}
+
+/// Names of the `.wgsl` files of a folder.
+fn files(folder: &str) -> BTreeSet<String> {
+    std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".wgsl"))
+        .collect()
 }
 
 fn parse(file: &str, source: &str) -> Module {
@@ -32,39 +53,48 @@ fn access(variable: &GlobalVariable) -> Access {
 }
 
 #[test]
-fn every_file_of_the_folder_is_a_kernel() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/kernels");
-    let files: BTreeSet<String> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.ends_with(".wgsl"))
-        .collect();
-    assert_eq!(files, sources().keys().map(|file| (*file).to_owned()).collect());
+fn every_file_of_the_folders_is_compiled_in() {
+    assert_eq!(files(FOLDER), sources().keys().map(|file| (*file).to_owned()).collect());
+    let parts = PRELUDE.iter().map(|(name, _)| format!("{name}.wgsl")).collect();
+    assert_eq!(files(&format!("{FOLDER}/prelude")), parts);
 }
 
-/// What is compiled in is the file line by line, but for comments and indentation.
+#[test]
+fn what_is_imported_exists_and_what_exists_is_imported() {
+    let parts: BTreeSet<&str> = PRELUDE.iter().map(|(name, _)| *name).collect();
+    let imports = sources().into_values().flat_map(|source| source.imports.split(", "));
+    assert_eq!(imports.collect::<BTreeSet<_>>(), parts);
+}
+
+/// What is compiled in is the file line by line, but for comments and indentation. The texts with
+/// their comments are left behind for editors.
 #[test]
 fn only_comments_and_indentation_are_left_out() {
-    for (name, source) in sources() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/kernels/");
-        let file = std::fs::read_to_string(format!("{file}{name}")).unwrap();
+    let whole = concat!(env!("CARGO_TARGET_TMPDIR"), "/wgsl");
+    std::fs::create_dir_all(whole).unwrap();
+    let part = |name: &str| std::fs::read_to_string(format!("{FOLDER}/prelude/{name}.wgsl"));
+    for (file, source) in sources() {
+        let parts = PRELUDE.iter().filter(|(name, _)| source.imports(name));
+        let mut text: String = parts.map(|(name, _)| part(name).unwrap()).collect();
+        text += &std::fs::read_to_string(format!("{FOLDER}/{file}")).unwrap();
+        std::fs::write(format!("{whole}/{file}"), &text).unwrap();
         let bare = |line: &str| line.split("//").next().unwrap().trim_start_matches(' ').to_owned();
-        let expected: Vec<String> = file.lines().map(bare).collect();
-        assert_eq!(source.lines().collect::<Vec<_>>(), expected, "{name}");
+        let expected: Vec<String> = text.lines().map(bare).collect();
+        assert_eq!(source.join().lines().collect::<Vec<_>>(), expected, "{file}");
     }
 }
 
 #[test]
 fn files_are_valid_and_hold_the_entry_points_and_bindings_that_the_host_names() {
-    for (file, source) in sources() {
-        let module = parse(file, source);
+    for (file, source) in joined() {
+        let module = parse(file, &source);
         // No capability: plain WGSL, which every browser takes.
         let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
             .validate(&module)
-            .unwrap_or_else(|error| panic!("{file}: {}", error.emit_to_string(source)));
+            .unwrap_or_else(|error| panic!("{file}: {}", error.emit_to_string(&source)));
         let named: BTreeSet<_> = KERNELS
             .iter()
-            .filter(|kernel| kernel.file == file)
+            .filter(|kernel| kernel.source.file == file)
             .map(|kernel| kernel.entry_point)
             .collect();
         assert_eq!(
@@ -118,25 +148,20 @@ fn files_are_valid_and_hold_the_entry_points_and_bindings_that_the_host_names() 
 fn files_with_subgroups_are_valid() {
     let mut reductions = 0;
     for kernel in KERNELS.iter().filter(|kernel| kernel.reduces) {
-        let source = with_subgroups(kernel.source, false);
-        let module = parse(kernel.file, &source);
+        let (file, joined) = (kernel.source.file, kernel.source.join());
+        let source = with_subgroups(&joined, false);
+        let module = parse(file, &source);
         Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP)
             .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
             .subgroup_operations(naga::valid::SubgroupOperationSet::all())
             .validate(&module)
-            .unwrap_or_else(|error| panic!("{}: {}", kernel.file, error.emit_to_string(&source)));
-        let plain = kernel
-            .source
+            .unwrap_or_else(|error| panic!("{file}: {}", error.emit_to_string(&source)));
+        let plain = joined
             .lines()
             .filter(|line| line.starts_with("atomicMax") || line.starts_with("atomicAdd"));
-        assert_eq!(
-            source.matches("subgroupBroadcastFirst").count(),
-            plain.count(),
-            "{}",
-            kernel.file
-        );
+        assert_eq!(source.matches("subgroupBroadcastFirst").count(), plain.count(), "{file}");
         reductions += source.matches("subgroupBroadcastFirst").count();
-        assert!(with_subgroups(kernel.source, true).starts_with("enable subgroups;"));
+        assert!(with_subgroups(&joined, true).starts_with("enable subgroups;"));
     }
     assert!(reductions > 30, "{reductions}");
 }
@@ -176,8 +201,8 @@ fn layout(name: &str) -> Option<(usize, Vec<(&'static str, usize)>)> {
 #[test]
 fn uniform_structs_lie_in_memory_as_on_the_host() {
     let mut seen = BTreeSet::new();
-    for (file, source) in sources() {
-        let module = parse(file, source);
+    for (file, source) in joined() {
+        let module = parse(file, &source);
         for (_, variable) in module.global_variables.iter() {
             if variable.space != AddressSpace::Uniform {
                 continue;
@@ -200,34 +225,27 @@ fn uniform_structs_lie_in_memory_as_on_the_host() {
     assert_eq!(seen.len(), 11, "{seen:?}");
 }
 
-/// Items (`fn name … }`, `struct name … }`) of a file: those that start a line, with their text.
-fn items(source: &'static str) -> Vec<(&'static str, &'static str)> {
-    let starts = source.match_indices('\n').map(|(at, _)| at + 1);
-    starts
-        .filter(|at| source[*at..].starts_with("fn ") || source[*at..].starts_with("struct "))
-        .map(|at| {
-            let text = &source[at..];
-            let text = &text[..text.find("\n}").expect("an item ends") + 2];
-            (&text[..text.find(['(', '{']).expect("an item has a body")], text)
-        })
-        .collect()
+/// Names of the functions and structs of a file.
+fn items(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .filter(|line| line.starts_with("fn ") || line.starts_with("struct "))
+        .filter_map(|line| line.split(['(', '{']).next())
 }
 
 #[test]
-fn what_files_repeat_they_repeat_to_the_letter() {
-    let mut texts: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
-    let mut repeated = BTreeSet::new();
-    for (file, source) in sources() {
-        for (name, text) in items(source) {
-            if let Some((elsewhere, first)) = texts.insert(name, (file, text)) {
-                assert_eq!(first, text, "{name} differs between {elsewhere} and {file}");
-                repeated.insert(name);
-            }
+fn what_two_files_need_is_in_the_prelude() {
+    let texts = PRELUDE
+        .iter()
+        .copied()
+        .chain(sources().into_iter().map(|(file, source)| (file, source.text)));
+    let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+    for (file, text) in texts {
+        for item in items(text) {
+            let elsewhere = seen.insert(item, file);
+            assert!(elsewhere.is_none(), "{item} is in {elsewhere:?} and in {file}");
         }
     }
-    for expected in
-        ["fn rescale", "fn mul_shift", "fn fit_mantissa", "fn magnitude", "struct Model "]
-    {
-        assert!(repeated.contains(expected), "{expected} is not found: {repeated:?}");
+    for expected in ["fn rescale", "fn mul_shift", "fn fit_mantissa", "struct Model "] {
+        assert!(seen.contains_key(expected), "{expected} is not found: {seen:?}");
     }
 }

@@ -2,16 +2,14 @@
 //! the host draws from those (`kernels/sample.wgsl`). A vocabulary of 150,000 tokens is 600 KB of
 //! logits; what comes back is 32 bytes, or 8 KB where it is not the largest that is taken.
 
-use super::layer::Maker;
+use super::build::Maker;
+use super::compiled::run;
 use super::matrix::{count, uniform};
-use super::model::activation;
-use super::pipelines::{Pipelines, run};
+use super::model::{HEAD_ROWS, activation};
+use super::pipelines::Pipelines;
 use super::uniforms;
-use crate::engine::{MAX_WANTED, Want};
+use crate::engine::Want;
 use crate::sampler::{Candidate, Candidates, HEAVIEST, Sampling};
-
-/// Rows that the head runs over in one call, at most.
-pub(super) const HEAD_ROWS: usize = MAX_WANTED;
 
 /// Words of a row's results (`RESULTS` in the kernel), then of its heaviest tokens.
 pub(super) const RESULT_WORDS: usize = 8;
@@ -127,10 +125,13 @@ mod tests {
 
     #[test]
     fn sizes_are_those_of_the_kernel() {
-        let source = KERNELS.iter().find(|kernel| kernel.file == "sample.wgsl").unwrap().source;
+        let kernel = KERNELS.iter().find(|kernel| kernel.source.file == "sample.wgsl").unwrap();
         let sizes = [("PARTS", PARTS), ("RESULTS", 8), ("HEAVIEST", 1024), ("CLASSES", 864)];
         for (name, size) in sizes {
-            assert!(source.contains(&format!("const {name} = {size}u;")), "{name} {size}");
+            assert!(
+                kernel.source.text.contains(&format!("const {name} = {size}u;")),
+                "{name} {size}"
+            );
         }
         assert_eq!((RESULT_WORDS, HEAVIEST, CLASSES), (8, 1024, 864));
     }

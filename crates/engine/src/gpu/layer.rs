@@ -1,30 +1,15 @@
 //! One layer's weights on the device and the dispatches that run it: eight for one row where
-//! kernels are fused, else ten (one more where a model has biases or normalised heads); the head's
-//! and its two. Everything bound here is made once, when the weights arrive.
+//! kernels are fused, else ten (one more where a model has biases or normalised heads). Everything
+//! bound here is made once, when the weights arrive.
 
-use super::draw::{Drawer, HEAD_ROWS};
-use super::matrix::{Destination, Ends, Matrix, Merged, count, storage, uniform};
-use super::model::{Model, activation};
-use super::pipelines::{PART_STRIDE, Pipelines, run, run_part};
+use super::build::{LINEAR_EXPONENT, Maker};
+use super::compiled::{PART_STRIDE, run, run_part};
+use super::matrix::{Destination, Ends, Matrix, Merged, uniform};
+use super::model::Model;
+use super::pipelines::Pipelines;
 use super::session::Cache;
 use super::uniforms;
-use crate::engine::Want;
-use crate::package::{Gain, LayerWeights, Linear};
-
-/// Linear's exponent is that of its input, plus that of its weights, plus this
-/// (`docs/numerics.md`).
-const LINEAR_EXPONENT: i32 = 22;
-
-/// What making a layer or head needs.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Maker<'a> {
-    pub(super) device: &'a wgpu::Device,
-    pub(super) queue: &'a wgpu::Queue,
-    pub(super) pipelines: &'a Pipelines,
-    pub(super) model: &'a Model,
-    /// Bound of a matrix's pieces.
-    pub(super) piece_bytes: usize,
-}
+use crate::package::{LayerWeights, Linear};
 
 /// A layer, ready to run.
 #[derive(Debug)]
@@ -196,155 +181,5 @@ impl Layer {
         self.gate_up.encode(pass, &pipelines.linear, rows);
         run(pass, &pipelines.silu_mul.pipeline, &self.silu_mul, (rows, 1));
         self.down.encode(pass, &pipelines.linear, rows);
-    }
-}
-
-/// The final norm, the output matrix and what draws from its logits, ready to run.
-#[derive(Debug)]
-pub(super) struct Head {
-    norm: wgpu::BindGroup,
-    output: Matrix,
-    /// The `Forward` of its rows.
-    forward: wgpu::Buffer,
-    /// `[HEAD_ROWS, vocab]`.
-    pub(super) logits: wgpu::Buffer,
-    pub(super) drawer: Drawer,
-    /// `[HEAD_ROWS, d_model]`: rows on their way to the front of the residual stream.
-    pub(super) picked: wgpu::Buffer,
-    /// To be added to the exponent of the norm's block.
-    pub(super) exponent: i32,
-}
-
-impl Head {
-    pub(super) fn new(maker: Maker<'_>, norm: &Gain, output: &Linear) -> Self {
-        let Maker { device, queue, model, .. } = maker;
-        let buffers = &model.buffers;
-        let rows =
-            |label, width: u32| activation(device, label, HEAD_ROWS as u64 * u64::from(width) * 4);
-        let logits = rows("logits", model.config.vocab);
-        let forward = uniform(
-            device,
-            queue,
-            "head's rows",
-            &uniforms::Forward { position: 0, rows: 0, first_row: 0 },
-        );
-        let ends = Ends {
-            forward: &forward,
-            block: &buffers.block,
-            exponents: &buffers.norm_exponents,
-            outputs: &logits,
-            merged: None,
-        };
-        let exponent = output.exponent + LINEAR_EXPONENT;
-        Self {
-            norm: maker.norm(norm),
-            output: maker.matrix(&[output], Destination::Stored, ends),
-            drawer: Drawer::new(maker, &logits, exponent),
-            picked: rows("picked rows", model.config.d_model),
-            forward,
-            logits,
-            exponent,
-        }
-    }
-
-    /// Says what is wanted of each of the residual stream's first rows. To be called before the
-    /// submission.
-    pub(super) fn write(&self, queue: &wgpu::Queue, wants: &[Want]) {
-        let forward = uniforms::Forward { position: 0, rows: count(wants.len()), first_row: 0 };
-        queue.write_buffer(&self.forward, 0, bytemuck::bytes_of(&forward));
-        if wants.iter().any(|want| matches!(want, Want::Token(_))) {
-            self.drawer.write(queue, wants);
-        }
-    }
-
-    /// Runs the head over those rows.
-    pub(super) fn encode(
-        &self,
-        pass: &mut wgpu::ComputePass<'_>,
-        pipelines: &Pipelines,
-        wants: &[Want],
-    ) {
-        let rows = count(wants.len());
-        run(pass, &pipelines.rms_norm.pipeline, &self.norm, (rows, 1));
-        self.output.encode(pass, &pipelines.linear, rows);
-        self.drawer.encode(pass, pipelines, wants);
-    }
-}
-
-impl Maker<'_> {
-    fn norm(&self, gain: &Gain) -> wgpu::BindGroup {
-        let Self { device, queue, pipelines, model, .. } = *self;
-        let mantissas: Vec<i32> =
-            gain.mantissas.iter().map(|&mantissa| i32::from(mantissa)).collect();
-        let buffers = &model.buffers;
-        pipelines.rms_norm.bind(
-            device,
-            &[
-                &buffers.shape,
-                &uniform(device, queue, "norm", &uniforms::Norm { gain_exponent: gain.exponent }),
-                &buffers.rows,
-                &storage(device, queue, "gains", bytemuck::cast_slice(&mantissas)),
-                &buffers.rsqrt,
-                &buffers.block,
-                &buffers.norm_exponents,
-            ],
-        )
-    }
-
-    /// What adds biases to heads and normalises them, if the layer does either.
-    fn finish_heads(&self, weights: &LayerWeights) -> Option<wgpu::BindGroup> {
-        let Self { device, queue, pipelines, model, .. } = *self;
-        let (biases, gains) = (&weights.qkv_bias, &weights.qk_norm);
-        if biases.is_none() && gains.is_none() {
-            return None;
-        }
-        let bias_exponent = |at: usize| biases.as_ref().map_or(0, |biases| biases[at].exponent);
-        let gain_exponent = |at: usize| gains.as_ref().map_or(0, |gains| gains[at].exponent);
-        let eps = model.config.qk_norm.unwrap_or_else(|| model.config.eps());
-        let heads = uniforms::Heads {
-            query_exponent: weights.q.exponent + LINEAR_EXPONENT,
-            key_exponent: weights.k.exponent + LINEAR_EXPONENT,
-            value_exponent: weights.v.exponent + LINEAR_EXPONENT,
-            query_bias_exponent: bias_exponent(0),
-            key_bias_exponent: bias_exponent(1),
-            value_bias_exponent: bias_exponent(2),
-            query_gain_exponent: gain_exponent(0),
-            key_gain_exponent: gain_exponent(1),
-            eps_mantissa: eps.mantissa,
-            eps_exponent: eps.exponent,
-            biased: u32::from(biases.is_some()),
-            normalised: u32::from(gains.is_some()),
-        };
-        // A binding must have something in it, read or not.
-        let biases = biases
-            .as_ref()
-            .map_or_else(|| vec![0], |all| all.each_ref().map(|bias| &bias.mantissas[..]).concat());
-        let gains = gains.as_ref().map_or_else(
-            || vec![0],
-            |all| {
-                all.iter()
-                    .flat_map(|gain| gain.mantissas.iter().map(|mantissa| i32::from(*mantissa)))
-                    .collect()
-            },
-        );
-        let buffers = &model.buffers;
-        Some(pipelines.finish_heads.bind(
-            device,
-            &[
-                &buffers.shape,
-                &uniform(device, queue, "heads", &heads),
-                &buffers.projected,
-                &buffers.norm_exponents,
-                &buffers.projected_exponents,
-                &storage(device, queue, "biases", bytemuck::cast_slice(&biases)),
-                &storage(device, queue, "head gains", bytemuck::cast_slice(&gains)),
-                &buffers.rsqrt,
-            ],
-        ))
-    }
-
-    fn matrix(&self, parts: &[&Linear], destination: Destination, ends: Ends<'_>) -> Matrix {
-        let Self { device, queue, pipelines, piece_bytes, .. } = *self;
-        Matrix::new(device, queue, &pipelines.linear_layout, piece_bytes, parts, destination, ends)
     }
 }

@@ -5,7 +5,8 @@
 
 use std::ops::Range;
 
-use super::pipelines::{EncoderStages, LinearStages, bind};
+use super::compiled::bind;
+use super::linear_stages::LinearStages;
 use super::uniforms;
 use crate::package::{GROUP, Linear};
 
@@ -62,9 +63,6 @@ struct Piece {
     merged: Option<wgpu::BindGroup>,
     out_rows: u32,
 }
-
-/// Most bytes of weights in one piece: far below the 128 MiB that every adapter binds.
-pub(super) const MAX_PIECE_BYTES: usize = 64 << 20;
 
 /// Bytes of weights that are interleaved and written at a time: what a browser's worker, whose
 /// memory never shrinks, holds twice.
@@ -165,16 +163,9 @@ impl Matrix {
         }
     }
 
-    /// Multiplies `rows` rows with a matrix of twelve bits.
-    pub(super) fn encode_twelve(
-        &self,
-        pass: &mut wgpu::ComputePass<'_>,
-        stages: &EncoderStages,
-        rows: u32,
-    ) {
-        for piece in &self.pieces {
-            stages.encode_twelve(pass, &piece.bind_group, piece.out_rows, rows);
-        }
+    /// What each piece binds, and how many outputs it has.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = (&wgpu::BindGroup, u32)> {
+        self.pieces.iter().map(|piece| (&piece.bind_group, piece.out_rows))
     }
 
     /// Multiplies the one row that attention left in heads.

@@ -11,36 +11,48 @@
 //! is computed together, or judge whether an adapter computes rightly: that is the engine's
 //! conformance vector.
 
+mod build;
+mod collect;
+mod compiled;
 mod device;
 mod draw;
 mod encoder;
 mod error;
+mod head;
+mod kernels;
 mod layer;
+mod linear_stages;
 mod matrix;
 mod model;
 mod pipelines;
 mod read_back;
 mod session;
+mod source;
 mod step;
 mod tune;
 pub mod uniforms;
+mod variants;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::time::Duration;
 
+pub use collect::Submitted;
 pub use device::GpuInfo;
 pub use encoder::{GpuEncoder, GpuEncoderError};
 pub use error::GpuError;
-pub use pipelines::{Access, KERNELS, Kernel, with_subgroups};
-pub use step::{Run, Submitted};
-pub use tune::{Arithmetic, Many, Shaders, TUNE_LIMIT, TUNING_VERSION, Tuning, Variants};
+pub use kernels::{Access, KERNELS, Kernel};
+pub use source::{PRELUDE, Source, with_subgroups};
+pub use step::Run;
+pub use tune::TUNE_LIMIT;
+pub use variants::{Arithmetic, Many, Shaders, TUNING_VERSION, Tuning, Variants};
 
 use crate::engine::{MAX_ROWS, MAX_SESSIONS, Output, Want};
 use crate::package::{Gain, LayerWeights, Linear, Manifest, Tables};
 use crate::sampler::Logits;
+use build::Maker;
 use device::{Device, Part};
-use layer::{Head, Layer, Maker};
+use head::Head;
+use layer::Layer;
 use model::Model;
 use pipelines::Pipelines;
 use read_back::Ring;
@@ -58,7 +70,6 @@ pub struct Gpu {
     staging: Ring,
     piece_bytes: usize,
     tuning: Tuning,
-    handing_over: Duration,
 }
 
 impl Gpu {
@@ -70,7 +81,7 @@ impl Gpu {
     /// false, or it refuses a kernel.
     pub async fn new(accept_software: bool, tuning: Option<&Tuning>) -> Result<Self, GpuError> {
         let mut device = Device::open(accept_software).await?;
-        let kernels = match tune::kept(tuning, &device.key) {
+        let kernels = match variants::kept(tuning, &device.key) {
             Some(kernels) => kernels,
             None => tune::tune(&mut device).await?,
         };
@@ -104,7 +115,6 @@ impl Gpu {
             staging: Ring::default(),
             piece_bytes,
             tuning,
-            handing_over: Duration::ZERO,
         })
     }
 
@@ -123,13 +133,6 @@ impl Gpu {
     #[must_use]
     pub fn info(&self) -> &GpuInfo {
         &self.device.info
-    }
-
-    /// How long the last [`Self::submit`] kept the processor busy until the device had everything:
-    /// input, commands, submission.
-    #[must_use]
-    pub fn handing_over(&self) -> Duration {
-        self.handing_over
     }
 
     /// Starts a model; parts and sessions of the one before are dropped.
@@ -345,7 +348,7 @@ mod tests {
 
     #[test]
     fn a_matrix_in_pieces_equals_the_whole() {
-        let Some(whole) = unless_no_adapter(run(matrix::MAX_PIECE_BYTES)) else { return };
+        let Some(whole) = unless_no_adapter(run(device::MAX_PIECE_BYTES)) else { return };
         // 700 bytes: 7 rows of 96 inputs a piece, 5 of 128; no matrix is a whole number of pieces.
         assert_eq!(run(700).unwrap(), whole);
     }

@@ -2,16 +2,19 @@
 //! call's activations pass through (calls run one after another, so all sessions and layers share
 //! them). Holds no weights and no cache.
 
-use super::draw::HEAD_ROWS;
+use super::compiled::PART_STRIDE;
 use super::matrix::{storage, uniform};
-use super::pipelines::{PART_STRIDE, Pipelines};
+use super::pipelines::Pipelines;
 use super::{GpuError, uniforms};
-use crate::engine::{MAX_ROWS, MAX_SESSIONS};
+use crate::engine::{MAX_ROWS, MAX_SESSIONS, MAX_WANTED};
 use crate::package::{ModelConfig, Tables};
 
 /// The most elements of a head that the kernels keep in workgroup memory (`MAX_PAIRS`,
 /// `MAX_HEAD_DIM` there).
 const MAX_HEAD_DIM: u32 = 256;
+
+/// Rows that the head runs over in one call, at most.
+pub(super) const HEAD_ROWS: usize = MAX_WANTED;
 
 /// Shape, tables and activations.
 #[derive(Debug)]

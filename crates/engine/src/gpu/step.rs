@@ -1,30 +1,31 @@
 //! A call: rows of one or several sessions over the same layers, in one submission.
 //!
 //! ```text
-//! submit   rows ─▶ one pass: layers, all rows at once but for what meets a session's cache ─▶ head, draw ─▶ copy what is wanted
+//! submit   check ─▶ make room in caches ─▶ write inputs ─▶ encode: layers, head ─▶ copy answers
 //! collect  map
 //! ```
-//! The rows whose logits are wanted are the first of the call when every session steps by one row;
-//! else they are copied there, between two passes. Calls may be submitted before earlier ones are
-//! collected: the device never waits for the host then. Which buffers results come back in, one for
-//! every call under way, is `read_back`'s; which rows belong together is the engine's.
+//! One pass runs the layers over all rows at once, but for what meets a session's cache. The rows
+//! that the head runs over are the first of the call when every session steps by one row; else they
+//! are copied there, between two passes. Calls may be submitted before earlier ones are collected:
+//! the device never waits for the host then. What comes back is `collect`'s; which rows belong
+//! together is the engine's.
 
 use std::ops::Range;
 
-use web_time::Instant;
-
-use super::draw::{self, HEAD_ROWS, HEAVIEST_WORDS, RESULT_WORDS};
+use super::collect::{Answer, Submitted, answer_words};
+use super::compiled::PART_STRIDE;
+use super::draw::{HEAVIEST_WORDS, RESULT_WORDS};
+use super::head::Head;
 use super::matrix::count;
-use super::pipelines::PART_STRIDE;
+use super::model::{HEAD_ROWS, Model};
 use super::session::Caches;
-use super::{Gpu, GpuError, Part, read_back, uniforms};
-use crate::engine::{MAX_ROWS, Output, Want};
-use crate::sampler::{Logits, Sampling, sample};
+use super::{Gpu, GpuError, Part, uniforms};
+use crate::engine::{MAX_ROWS, Want};
 
 /// Consecutive rows of a session.
 #[derive(Debug, Clone, Copy)]
 pub struct Run<'a> {
-    /// Whose.
+    /// The session's id.
     pub session: u128,
     /// Where the first row goes. Before the end of what the session holds: later rows are forgotten
     /// and their places overwritten.
@@ -35,31 +36,30 @@ pub struct Run<'a> {
     pub want: Option<Want>,
 }
 
-/// A call that the device computes, for [`Gpu::collect`].
-#[derive(Debug)]
-pub struct Submitted {
-    staging: wgpu::Buffer,
-    index: wgpu::SubmissionIndex,
+/// What a call computes, once its inputs are on their way to the device.
+struct Plan {
+    layers: Range<u32>,
+    /// Rows of all sessions together.
+    rows: u32,
+    /// One for each session, in the order of their rows.
     answers: Vec<Answer>,
+    /// `i32` values that come back.
     words: usize,
+    /// Rows of the call that the head runs over.
+    head_rows: Vec<u32>,
+    /// What is made of each of those.
+    wants: Vec<Want>,
 }
 
-/// Where a run's answer lies among the words that come back.
-#[derive(Debug)]
-struct Answer {
-    session: u128,
-    position: u32,
-    end: u32,
-    words: Range<usize>,
-    want: Option<Want>,
-}
+impl Plan {
+    /// Whether the head's rows are the first of the call, in their order.
+    fn head_in_place(&self) -> bool {
+        self.head_rows.iter().copied().eq(0..count(self.head_rows.len()))
+    }
 
-/// Words that come back of a row that is drawn from: a draw that takes more than the heaviest
-/// tokens needs the row again.
-fn drawn_words(sampling: &Sampling, width: usize) -> usize {
-    match sampling.coefficient() {
-        Some(_) => RESULT_WORDS + HEAVIEST_WORDS + width,
-        None => RESULT_WORDS,
+    /// The answers that the head makes, in the order of its rows.
+    fn head_answers(&self) -> impl Iterator<Item = &Answer> {
+        self.answers.iter().filter(|answer| !matches!(answer.want, None | Some(Want::Nothing)))
     }
 }
 
@@ -74,224 +74,20 @@ impl Gpu {
     pub async fn submit(&mut self, runs: &[Run<'_>]) -> Result<Submitted, GpuError> {
         self.settle().await?;
         let layers = self.check(runs)?;
-        let begun = Instant::now();
         let mut encoder =
             self.device.handle.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        self.make_room(runs, &mut encoder).await?;
         let model = self.model.as_ref().ok_or(GpuError::NoModel)?;
-        let (config, buffers) = (&model.config, &model.buffers);
-        let width = config.d_model as usize;
-        let rows_of = |run: &Run<'_>| count(run.rows.len() / width);
-
-        for run in runs {
-            let session = self
-                .sessions
-                .get_mut(&run.session)
-                .ok_or(GpuError::UnknownSession { id: run.session })?;
-            session.held = run.position;
-            let end = run.position + rows_of(run);
-            if end > session.caches.capacity {
-                let (pipelines, count) = (&self.pipelines, session.layers.len());
-                let bigger =
-                    self.device.allocate(Part::LongerCache(run.session), |device, _| {
-                        Caches::new(device, pipelines, config, count, end)
-                    })?;
-                // A browser answers only now whether there was room; before it is known the old
-                // caches must live.
-                self.device.settle(|_| {}).await?;
-                bigger.copy_from(&session.caches, &mut encoder);
-                session.caches = bigger;
-            }
+        let plan = self.write_inputs(model, layers, runs);
+        let staging = self.staging.take(&self.device.handle, (plan.words as u64 * 4).max(4));
+        self.encode_layers(model, &plan, &mut encoder);
+        copy_hidden(model, &plan, &mut encoder, &staging);
+        if let Some(head) = self.head.as_ref().filter(|_| !plan.wants.is_empty()) {
+            self.encode_head(model, head, &plan, &mut encoder);
+            copy_head_answers(model, head, &plan, &mut encoder, &staging);
         }
-
-        let queue = &self.device.queue;
-        let row_bytes = width as u64 * 4;
-        let mut parts = vec![0; (runs.len() + 1) * PART_STRIDE as usize];
-        let mut write_part = |at: usize, forward: uniforms::Forward| {
-            let bytes = bytemuck::bytes_of(&forward);
-            parts[at * PART_STRIDE as usize..][..bytes.len()].copy_from_slice(bytes);
-        };
-        let mut row_count = 0;
-        // Rows that the head runs over.
-        let (mut picked, mut wants) = (Vec::new(), Vec::new());
-        let mut answers = Vec::with_capacity(runs.len());
-        let mut words = 0;
-        for (at, run) in runs.iter().enumerate() {
-            let (position, rows) = (run.position, rows_of(run));
-            write_part(at + 1, uniforms::Forward { position, rows, first_row: row_count });
-            queue.write_buffer(
-                &buffers.rows,
-                u64::from(row_count) * row_bytes,
-                bytemuck::cast_slice(run.rows),
-            );
-            row_count += rows;
-            let size = match run.want {
-                None => run.rows.len(),
-                Some(Want::Nothing) => 0,
-                Some(Want::Logits) => config.vocab as usize + 1,
-                Some(Want::Token(sampling)) => drawn_words(&sampling, width),
-            };
-            if let Some(want @ (Want::Logits | Want::Token(_))) = run.want {
-                picked.push(row_count - 1);
-                wants.push(want);
-            }
-            let (session, end) = (run.session, position + rows);
-            answers.push(Answer {
-                session,
-                position,
-                end,
-                words: words..words + size,
-                want: run.want,
-            });
-            words += size;
-        }
-        write_part(0, uniforms::Forward { position: 0, rows: row_count, first_row: 0 });
-        queue.write_buffer(&buffers.forward, 0, &parts);
-        let head = self.head.as_ref().filter(|_| !picked.is_empty());
-        if let Some(head) = head {
-            head.write(queue, &wants);
-        }
-
-        let in_place = picked.iter().copied().eq(0..count(picked.len()));
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            let caches: Vec<_> =
-                runs.iter().filter_map(|run| self.sessions.get(&run.session)).collect();
-            for (at, index) in layers.enumerate() {
-                let Some(layer) = self.layers.get(&index) else { continue };
-                let parts = caches
-                    .iter()
-                    .zip(runs)
-                    .map(|(session, run)| (session.caches.at(at), rows_of(run)));
-                layer.encode(&mut pass, &self.pipelines, model, parts, row_count);
-            }
-            if let Some(head) = head.filter(|_| in_place) {
-                head.encode(&mut pass, &self.pipelines, &wants);
-            }
-        }
-        let staging = self.staging.take(&self.device.handle, (words as u64 * 4).max(4));
-        if words == 0 {
-            // What is mapped says that the device is done.
-            encoder.copy_buffer_to_buffer(&buffers.rows, 0, &staging, 0, 4);
-        }
-        let mut first_row = 0;
-        for (run, answer) in runs.iter().zip(&answers) {
-            if run.want.is_none() {
-                let from = u64::from(first_row) * row_bytes;
-                encoder.copy_buffer_to_buffer(
-                    &buffers.rows,
-                    from,
-                    &staging,
-                    answer.at(),
-                    run.rows.len() as u64 * 4,
-                );
-            }
-            first_row += rows_of(run);
-        }
-        if let Some(head) = head {
-            if !in_place {
-                for (at, row) in (0..).zip(&picked) {
-                    let from = u64::from(*row) * row_bytes;
-                    encoder.copy_buffer_to_buffer(
-                        &buffers.rows,
-                        from,
-                        &head.picked,
-                        at * row_bytes,
-                        row_bytes,
-                    );
-                }
-                let picked_bytes = picked.len() as u64 * row_bytes;
-                encoder.copy_buffer_to_buffer(&head.picked, 0, &buffers.rows, 0, picked_bytes);
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                head.encode(&mut pass, &self.pipelines, &wants);
-            }
-            let wanted =
-                answers.iter().filter(|answer| !matches!(answer.want, None | Some(Want::Nothing)));
-            for (row, answer) in (0..).zip(wanted) {
-                let mut to = answer.at();
-                let mut copy = |from: &wgpu::Buffer, words: usize| {
-                    let bytes = words as u64 * 4;
-                    encoder.copy_buffer_to_buffer(from, row * bytes, &staging, to, bytes);
-                    to += bytes;
-                };
-                match answer.want {
-                    Some(Want::Logits) => {
-                        copy(&head.logits, config.vocab as usize);
-                        copy(&buffers.norm_exponents, 1);
-                    }
-                    Some(Want::Token(sampling)) => {
-                        copy(&head.drawer.results, RESULT_WORDS);
-                        if sampling.coefficient().is_some() {
-                            copy(&head.drawer.heaviest, HEAVIEST_WORDS);
-                            copy(&buffers.rows, width);
-                        }
-                    }
-                    Some(Want::Nothing) | None => {}
-                }
-            }
-        }
-        let index = queue.submit([encoder.finish()]);
-        self.handing_over = begun.elapsed();
-        Ok(Submitted { staging, index, answers, words })
-    }
-
-    /// What a call computed, run for run: rows, logits, tokens or nothing.
-    ///
-    /// Natively this blocks the calling thread while the device computes.
-    ///
-    /// # Errors
-    /// If the device fails; the call's sessions then hold what they held before their positions.
-    pub async fn collect(&mut self, submitted: Submitted) -> Result<Vec<Output>, GpuError> {
-        let Submitted { staging, index, answers, words } = submitted;
-        let result = read_back::read(&self.device.handle, &staging, words.max(1), index).await;
-        // Why the device failed says more than that the map did.
-        self.device.check()?;
-        let words = result?;
-        self.staging.put_back(staging);
-        let mut outputs = Vec::with_capacity(answers.len());
-        for answer in &answers {
-            let words = &words[answer.words.clone()];
-            outputs.push(match answer.want {
-                None => Output::Hidden(words.to_vec()),
-                Some(Want::Nothing) => Output::None,
-                Some(Want::Logits) => Output::Logits(self.logits(words)),
-                Some(Want::Token(sampling)) => {
-                    Output::Token(self.token(words, &sampling, answer.end).await?)
-                }
-            });
-        }
-        for Answer { session, position, end, .. } in answers {
-            if let Some(session) =
-                self.sessions.get_mut(&session).filter(|session| session.held == position)
-            {
-                session.held = end;
-            }
-        }
-        Ok(outputs)
-    }
-
-    /// From a row's logits and its norm's exponent.
-    pub(super) fn logits(&self, words: &[i32]) -> Logits {
-        let (exponent, values) = words.split_last().unwrap_or((&0, &[]));
-        let head_exponent = self.head.as_ref().map_or(0, |head| head.exponent);
-        Logits { values: values.to_vec(), exponent: exponent + head_exponent }
-    }
-
-    /// From a row's results and, unless it is greedy, its heaviest tokens and the row itself.
-    async fn token(
-        &mut self,
-        words: &[i32],
-        sampling: &Sampling,
-        place: u32,
-    ) -> Result<u32, GpuError> {
-        let (results, rest) = words.split_at(RESULT_WORDS);
-        if sampling.coefficient().is_none() {
-            return Ok(draw::largest(results));
-        }
-        let (heaviest, row) = rest.split_at(HEAVIEST_WORDS);
-        match draw::drawn(results, heaviest, sampling, place) {
-            Some(token) => Ok(token),
-            None => Ok(sample(&self.head(row).await?, sampling, place)),
-        }
+        let index = self.device.queue.submit([encoder.finish()]);
+        Ok(Submitted { staging, index, answers: plan.answers, words: plan.words })
     }
 
     /// The layers that all runs go through.
@@ -339,11 +135,183 @@ impl Gpu {
             None => Ok(layers),
         }
     }
+
+    /// Forgets what sessions hold behind the rows that come, and gives those that outgrow their
+    /// caches longer ones, into which `encoder` copies the old.
+    async fn make_room(
+        &mut self,
+        runs: &[Run<'_>],
+        encoder: &mut wgpu::CommandEncoder,
+    ) -> Result<(), GpuError> {
+        let config = self.model.as_ref().ok_or(GpuError::NoModel)?.config;
+        for run in runs {
+            let session = self
+                .sessions
+                .get_mut(&run.session)
+                .ok_or(GpuError::UnknownSession { id: run.session })?;
+            session.held = run.position;
+            let end = run.position + count(run.rows.len() / config.d_model as usize);
+            if end <= session.caches.capacity {
+                continue;
+            }
+            let (pipelines, layers) = (&self.pipelines, session.layers.len());
+            let longer = self.device.allocate(Part::LongerCache(run.session), |device, _| {
+                Caches::new(device, pipelines, &config, layers, end)
+            })?;
+            // A browser answers only now whether there was room; before it is known the old caches
+            // must live.
+            self.device.settle(|_| {}).await?;
+            longer.copy_from(&session.caches, encoder);
+            session.caches = longer;
+        }
+        Ok(())
+    }
+
+    /// Writes rows, their `Forward`s and what is wanted of them, and says where everything lies.
+    fn write_inputs(&self, model: &Model, layers: Range<u32>, runs: &[Run<'_>]) -> Plan {
+        let (config, buffers, queue) = (&model.config, &model.buffers, &self.device.queue);
+        let (width, vocab) = (config.d_model as usize, config.vocab as usize);
+        let mut plan = Plan {
+            layers,
+            rows: 0,
+            answers: Vec::with_capacity(runs.len()),
+            words: 0,
+            head_rows: Vec::new(),
+            wants: Vec::new(),
+        };
+        // The `Forward` of the call, and behind it those of its sessions.
+        let mut forwards = vec![0; (runs.len() + 1) * PART_STRIDE as usize];
+        let mut write_forward = |at: usize, forward: uniforms::Forward| {
+            let bytes = bytemuck::bytes_of(&forward);
+            forwards[at * PART_STRIDE as usize..][..bytes.len()].copy_from_slice(bytes);
+        };
+        for (at, run) in runs.iter().enumerate() {
+            let (position, first_row) = (run.position, plan.rows);
+            let rows = count(run.rows.len() / width);
+            write_forward(at + 1, uniforms::Forward { position, rows, first_row });
+            let offset = u64::from(first_row) * row_bytes(model);
+            queue.write_buffer(&buffers.rows, offset, bytemuck::cast_slice(run.rows));
+            plan.rows += rows;
+            if let Some(want @ (Want::Logits | Want::Token(_))) = run.want {
+                plan.head_rows.push(plan.rows - 1);
+                plan.wants.push(want);
+            }
+            let words = answer_words(run.want.as_ref(), rows as usize, width, vocab);
+            plan.answers.push(Answer {
+                session: run.session,
+                position,
+                end: position + rows,
+                first_row,
+                words: plan.words..plan.words + words,
+                want: run.want,
+            });
+            plan.words += words;
+        }
+        write_forward(0, uniforms::Forward { position: 0, rows: plan.rows, first_row: 0 });
+        queue.write_buffer(&buffers.forward, 0, &forwards);
+        if let Some(head) = self.head.as_ref().filter(|_| !plan.wants.is_empty()) {
+            head.write(queue, &plan.wants);
+        }
+        plan
+    }
+
+    /// Runs the layers over all rows, and behind them the head where its rows lie in place: one
+    /// pass.
+    fn encode_layers(&self, model: &Model, plan: &Plan, encoder: &mut wgpu::CommandEncoder) {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        for (at, index) in plan.layers.clone().enumerate() {
+            let Some(layer) = self.layers.get(&index) else { continue };
+            let parts = plan.answers.iter().filter_map(|answer| {
+                let session = self.sessions.get(&answer.session)?;
+                Some((session.caches.at(at), answer.rows()))
+            });
+            layer.encode(&mut pass, &self.pipelines, model, parts, plan.rows);
+        }
+        if let Some(head) = self.head.as_ref()
+            && !plan.wants.is_empty()
+            && plan.head_in_place()
+        {
+            head.encode(&mut pass, &self.pipelines, &plan.wants);
+        }
+    }
+
+    /// Copies the head's rows to the front of the residual stream and runs the head over them,
+    /// unless they lay there and [`Self::encode_layers`] did.
+    fn encode_head(
+        &self,
+        model: &Model,
+        head: &Head,
+        plan: &Plan,
+        encoder: &mut wgpu::CommandEncoder,
+    ) {
+        if plan.head_in_place() {
+            return;
+        }
+        let (rows, row_bytes) = (&model.buffers.rows, row_bytes(model));
+        for (to, row) in (0..).zip(&plan.head_rows) {
+            let from = u64::from(*row) * row_bytes;
+            encoder.copy_buffer_to_buffer(rows, from, &head.picked, to * row_bytes, row_bytes);
+        }
+        let size_bytes = plan.head_rows.len() as u64 * row_bytes;
+        encoder.copy_buffer_to_buffer(&head.picked, 0, rows, 0, size_bytes);
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        head.encode(&mut pass, &self.pipelines, &plan.wants);
+    }
 }
 
-impl Answer {
-    /// In the buffer that is mapped, bytes.
-    fn at(&self) -> u64 {
-        self.words.start as u64 * 4
+/// Copies the rows that are wanted as the layers leave them.
+fn copy_hidden(
+    model: &Model,
+    plan: &Plan,
+    encoder: &mut wgpu::CommandEncoder,
+    staging: &wgpu::Buffer,
+) {
+    let rows = &model.buffers.rows;
+    if plan.words == 0 {
+        // That something can be mapped tells that the device is done.
+        encoder.copy_buffer_to_buffer(rows, 0, staging, 0, 4);
     }
+    for answer in plan.answers.iter().filter(|answer| answer.want.is_none()) {
+        let from = u64::from(answer.first_row) * row_bytes(model);
+        let size_bytes = answer.words.len() as u64 * 4;
+        encoder.copy_buffer_to_buffer(rows, from, staging, answer.offset(), size_bytes);
+    }
+}
+
+/// Copies what the head made of its rows: logits, or what a token is chosen from.
+fn copy_head_answers(
+    model: &Model,
+    head: &Head,
+    plan: &Plan,
+    encoder: &mut wgpu::CommandEncoder,
+    staging: &wgpu::Buffer,
+) {
+    let (config, buffers) = (&model.config, &model.buffers);
+    for (row, answer) in (0..).zip(plan.head_answers()) {
+        let mut to = answer.offset();
+        let mut copy = |from: &wgpu::Buffer, words: usize| {
+            let size_bytes = words as u64 * 4;
+            encoder.copy_buffer_to_buffer(from, row * size_bytes, staging, to, size_bytes);
+            to += size_bytes;
+        };
+        match answer.want {
+            Some(Want::Logits) => {
+                copy(&head.logits, config.vocab as usize);
+                copy(&buffers.norm_exponents, 1);
+            }
+            Some(Want::Token(sampling)) => {
+                copy(&head.drawer.results, RESULT_WORDS);
+                if sampling.coefficient().is_some() {
+                    copy(&head.drawer.heaviest, HEAVIEST_WORDS);
+                    copy(&buffers.rows, config.d_model as usize);
+                }
+            }
+            Some(Want::Nothing) | None => {}
+        }
+    }
+}
+
+/// Bytes of a row of the residual stream.
+fn row_bytes(model: &Model) -> u64 {
+    u64::from(model.config.d_model) * 4
 }

@@ -5,120 +5,17 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use web_time::Instant;
 
 use super::device::{Device, Part};
+use super::linear_stages::LinearStages;
 use super::matrix::{Destination, Ends, Matrix, storage, uniform};
 use super::model::activation;
-use super::pipelines::LinearStages;
+use super::variants::{Arithmetic, Many, Variants};
 use super::{GpuError, read_back, uniforms};
 use crate::kernels::linear;
 use crate::package::Linear;
 use crate::synthetic::{self, Random};
-
-/// How Linear multiplies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Arithmetic {
-    /// Exact sums of eight products in `f32`.
-    Fma,
-    /// Four signed bytes at once (`dot4I8Packed`), in two planes.
-    Dot,
-}
-
-impl Arithmetic {
-    /// The one of two that is its own.
-    pub(super) fn of<T>(self, fma: T, dot: T) -> T {
-        match self {
-            Self::Fma => fma,
-            Self::Dot => dot,
-        }
-    }
-}
-
-/// How Linear takes many rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Many {
-    /// Four rows and one output an invocation.
-    Four,
-    /// Four rows and four outputs an invocation, without a barrier.
-    Block,
-    /// Tiles in workgroup memory.
-    Tile,
-}
-
-/// Which variants of the kernels run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Variants {
-    /// Of all of them.
-    pub arithmetic: Arithmetic,
-    /// For more than a few rows.
-    pub many: Many,
-    /// Invocations that keep the adapter busy: for few rows, the inputs of an output are spread
-    /// until there are so many.
-    pub busy_invocations: u32,
-    /// Whether a single row is rotated and its heads are merged in the dispatches beside these
-    /// steps: fewer dispatches, more arithmetic.
-    pub fused: bool,
-    /// How all of them are compiled.
-    pub shaders: Shaders,
-}
-
-/// How kernels are compiled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shaders {
-    /// Invocations of a workgroup of the kernels between the matrices, at most: a program that
-    /// stands in for a GPU pays for every one.
-    pub most_invocations: u32,
-    /// Whether those find their maxima and sums within subgroups first.
-    pub subgroups: bool,
-    /// Whether the graphics library checks what the driver does not: indices, loops, divisions. For
-    /// tests; a browser does in any case.
-    pub checked: bool,
-}
-
-impl Variants {
-    /// Every arithmetic with every way to take many rows; of the spreads, one of each kind.
-    #[must_use]
-    pub fn all() -> Vec<Self> {
-        let spread = [
-            (Many::Tile, 0, true, 256),
-            (Many::Block, 1 << 10, true, 64),
-            (Many::Four, u32::MAX, false, 16),
-        ];
-        let with = |arithmetic, subgroups, checked| {
-            spread.map(|(many, busy_invocations, fused, most_invocations)| {
-                let shaders = Shaders { most_invocations, subgroups, checked };
-                Self { arithmetic, many, busy_invocations, fused, shaders }
-            })
-        };
-        [with(Arithmetic::Fma, true, false), with(Arithmetic::Dot, false, true)].concat()
-    }
-}
-
-/// What suits an adapter: the workgroups that its hardware likes, or small ones for a program, to
-/// which an invocation that waits at a barrier is a coroutine (`SwiftShader` encodes 1.5 times
-/// faster with 16 than with 256).
-pub(super) fn shaders(device: &Device) -> Shaders {
-    let most_invocations = if device.info.is_software { 16 } else { 256 };
-    Shaders { most_invocations, subgroups: device.has_subgroups(), checked: false }
-}
-
-/// What an adapter was found to run fastest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tuning {
-    /// [`TUNING_VERSION`] of whoever measured.
-    pub version: u32,
-    /// The adapter and its driver.
-    pub adapter: String,
-    /// The fastest.
-    pub kernels: Variants,
-}
-
-/// Raised when kernels or the way to measure them change.
-pub const TUNING_VERSION: u32 = 3;
 
 /// Measuring stops here and the best so far is taken: a visitor waits for it.
 pub const TUNE_LIMIT: Duration = Duration::from_millis(200);
@@ -160,8 +57,13 @@ pub(super) async fn tune(device: &mut Device) -> Result<Variants, GpuError> {
             // To a software adapter a dispatch is a call, and arithmetic is dear (SwiftShader
             // decodes 1.2 times faster unfused).
             let fused = !device.info.is_software;
-            let kernels =
-                Variants { arithmetic, many, busy_invocations: 0, fused, shaders: shaders(device) };
+            let kernels = Variants {
+                arithmetic,
+                many,
+                busy_invocations: 0,
+                fused,
+                shaders: device.best_shaders(),
+            };
             let stages = device.allocate(Part::Kernels, |device, _| {
                 LinearStages::contender(device, kernels, &[1])
             })?;
@@ -369,18 +271,6 @@ fn exact_f32(mantissa: i32) -> f32 {
     mantissa as f32
 }
 
-/// What a tuning is kept under: a driver's update may change what is fastest.
-pub(super) fn adapter_key(info: &wgpu::AdapterInfo) -> String {
-    format!("{:?} {} {} {}", info.backend, info.name, info.driver, info.driver_info)
-}
-
-/// The measured kernels, if they are still those of this adapter and version.
-pub(super) fn kept(tuning: Option<&Tuning>, adapter: &str) -> Option<Variants> {
-    tuning
-        .filter(|tuning| tuning.version == TUNING_VERSION && tuning.adapter == adapter)
-        .map(|tuning| tuning.kernels)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -399,21 +289,5 @@ mod tests {
                 mantissa
             );
         }
-    }
-
-    #[test]
-    fn a_tuning_of_another_adapter_or_version_is_not_kept() {
-        let kernels = Variants {
-            arithmetic: Arithmetic::Dot,
-            many: Many::Block,
-            busy_invocations: 7,
-            fused: true,
-            shaders: Shaders { most_invocations: 64, subgroups: true, checked: false },
-        };
-        let tuning = Tuning { version: TUNING_VERSION, adapter: "a".to_owned(), kernels };
-        assert_eq!(kept(Some(&tuning), "a"), Some(kernels));
-        assert_eq!(kept(Some(&tuning), "b"), None);
-        assert_eq!(kept(Some(&Tuning { version: 0, ..tuning }), "a"), None);
-        assert_eq!(kept(None, "a"), None);
     }
 }

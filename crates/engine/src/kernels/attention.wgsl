@@ -1,3 +1,5 @@
+// #import forward, model, projections, exp2, rescale, fit, mul_shift, pairs, ordered, head_outputs, store_quad
+//
 // Attention of one query head over the cache (`attention`) or over its own text (`attention_texts`), and all heads of a row into one block
 // (`merge_heads`).
 //
@@ -11,35 +13,6 @@
 // maximum would change the result). The scores of the first KEPT positions are kept (SwiftShader decodes 1.26 times faster at
 // position 900); the others are computed again, which needs no memory that grows with the position. `merge_heads`: one
 // workgroup a row.
-
-struct Forward {
-    position: u32,  // of the first row in its session
-    rows: u32,      // of the call, or of one session in it
-    first_row: u32, // in the call
-}
-
-struct Model {
-    d_model: u32,
-    d_ff: u32,
-    heads: u32,
-    kv_heads: u32,
-    head_dim: u32,
-    qk_scale: u32,               // Q15
-    residual_fraction_bits: i32,
-    eps_mantissa: u32,           // eps * d_model = eps_mantissa * 2^eps_exponent
-    eps_exponent: i32,
-}
-
-struct Projections {
-    query_exponent: i32, // each: weight exponent + 22
-    key_exponent: i32,
-    value_exponent: i32,
-    exponents_a_row: u32, // 1: of the projections' input; else one a head, which has its projection's in it
-}
-
-struct Exp2 {
-    entries: array<vec4<u32>, 65>, // [257], four a vec4
-}
 
 @group(0) @binding(0) var<uniform> model: Model;
 @group(0) @binding(1) var<uniform> forward: Forward;
@@ -68,7 +41,6 @@ struct Exp2 {
 @group(0) @binding(4) var<storage, read_write> exponents: array<i32>;          // [rows]
 
 override INVOCATIONS: u32 = 64u; // of a workgroup, a power of two
-override FORM: u32 = 0u; // of `merge_heads`, what `block` holds: 0: f32, for ..._fma; 1: planes, for ..._dot; 2: i32, for twelve
 
 const CHUNK = 256u;          // positions between two barriers
 const KEPT = 1024u;          // scores: with them, a workgroup's memory is 11 KB of the 16 that every adapter has
@@ -98,56 +70,6 @@ var<workgroup> largest_query: array<atomic<u32>, 3>; // as projected, rotated, s
 var<workgroup> largest_key: array<atomic<u32>, 2>;   // as projected, rotated
 var<workgroup> largest_value: atomic<u32>;
 
-fn bits(v: u32) -> u32 {
-    return 32u - countLeadingZeros(v);
-}
-
-fn magnitude(x: i32) -> u32 {
-    let v = bitcast<u32>(x);
-    return select(v, 0u - v, x < 0);
-}
-
-fn rescale(x: i32, s: i32) -> i32 {
-    if (s >= 0) {
-        if (x != 0 && i32(bits(magnitude(x))) + s > 30) {
-            return select(1073741823, -1073741823, x < 0);
-        }
-        return x << u32(s);
-    }
-    let n = u32(-s);
-    if (n >= 32u) {
-        return 0;
-    }
-    return ((x >> (n - 1u)) + 1) >> 1u;
-}
-
-fn fit_exponent(largest: u32) -> i32 {
-    return i32(bits(largest)) - 14;
-}
-
-fn fit_mantissa(x: i32, n: i32) -> i32 {
-    return clamp(rescale(x, -n), -16383, 16383);
-}
-
-fn mul_shift(x: i32, m: u32, k: u32) -> i32 {
-    let low = bitcast<u32>(x) & ((1u << k) - 1u);
-    return (x >> k) * bitcast<i32>(m) + bitcast<i32>((low * m) >> k);
-}
-
-fn unpack_pair(word: u32) -> vec2<i32> {
-    let v = bitcast<i32>(word);
-    return vec2<i32>((v << 16u) >> 16u, v >> 16u);
-}
-
-// i32 to u32 in the same order, i32::MIN to 0, so that atomicMax can start from zero; `unordered` is its inverse.
-fn ordered(x: i32) -> u32 {
-    return bitcast<u32>(x) ^ 0x80000000u;
-}
-
-fn unordered(v: u32) -> i32 {
-    return bitcast<i32>(v ^ 0x80000000u);
-}
-
 // 2^(-distance / 2^16), Q15.
 fn exp2_neg(distance: u32) -> u32 {
     let d = min(distance, 31u << 16u);
@@ -155,18 +77,6 @@ fn exp2_neg(distance: u32) -> u32 {
     let upper = exp2_table.entries[index >> 2u][index & 3u];
     let lower = exp2_table.entries[(index + 1u) >> 2u][(index + 1u) & 3u];
     return (upper - (((upper - lower) * (d & 255u)) >> 8u)) >> (d >> 16u);
-}
-
-fn pair_magnitude(pair: vec2<i32>) -> u32 {
-    return max(magnitude(pair.x), magnitude(pair.y));
-}
-
-fn fit_pair(pair: vec2<i32>, n: i32) -> vec2<i32> {
-    return vec2<i32>(fit_mantissa(pair.x, n), fit_mantissa(pair.y, n));
-}
-
-fn pack_pair(pair: vec2<i32>) -> u32 {
-    return (bitcast<u32>(pair.x) & 0xffffu) | (bitcast<u32>(pair.y) << 16u);
 }
 
 fn key_word(position: u32, kv_head: u32, j: u32) -> u32 {
@@ -224,22 +134,6 @@ fn weighted_mean(high: i32, low: u32, total: u32) -> i32 {
     let right = u32(shift);
     let scaled = (upper << (16u - right)) + bitcast<i32>(lower >> right);
     return mul_shift(scaled, 0x80000000u / (total >> right), 15u);
-}
-
-// Four mantissas as Linear reads them; planes are (hi, lo) of m = 128 * hi + lo.
-fn store_quad(quad: u32, m: vec4<i32>) {
-    if (FORM == 1u) {
-        let high = bitcast<vec4<u32>>(m >> vec4<u32>(7u)) & vec4<u32>(255u);
-        let low = bitcast<vec4<u32>>(m) & vec4<u32>(127u);
-        block[quad * 2u] = high.x | (high.y << 8u) | (high.z << 16u) | (high.w << 24u);
-        block[quad * 2u + 1u] = low.x | (low.y << 8u) | (low.z << 16u) | (low.w << 24u);
-    } else {
-        let words = select(bitcast<vec4<u32>>(vec4<f32>(m)), bitcast<vec4<u32>>(m), FORM == 2u);
-        block[quad * 4u] = words.x;
-        block[quad * 4u + 1u] = words.y;
-        block[quad * 4u + 2u] = words.z;
-        block[quad * 4u + 3u] = words.w;
-    }
 }
 
 // What `query` (with its exponent) sees of `count` positions from `first` on, into `outputs` at a row and head.
@@ -425,12 +319,6 @@ fn attention_one(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_inv
     own_position = forward.position;
     workgroupBarrier(); // every invocation reads the whole query, key and value
     attend(0u, head, kv_head, 0u, forward.position + 1u, query_exponent, lane);
-}
-
-// Element i of a row's heads side by side, with their shared exponent.
-fn aligned_output(row: u32, i: u32, shared_exponent: i32) -> i32 {
-    let shift = head_exponents[row * model.heads + i / model.head_dim] - shared_exponent;
-    return rescale(head_outputs[row * model.heads * model.head_dim + i], shift);
 }
 
 @compute @workgroup_size(INVOCATIONS)

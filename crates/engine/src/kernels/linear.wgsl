@@ -1,3 +1,5 @@
+// #import forward, linear, rescale, mul_shift
+//
 // Linear: y = W a, over a block (mantissas and one exponent a row) and grouped 8-bit weights.
 //
 //   S(t, o, G) = sum over the 32 k of group G of a[t, k] * w[o, k]                                  |S| < 2^27
@@ -18,22 +20,6 @@
 // Weights lie interleaved so that neighbouring invocations read neighbouring 16 bytes. A big matrix comes in pieces of whole output rows;
 // each piece has its own weights and its own `Linear`. Rows past `forward.rows` (there is room for a multiple of 64) hold an earlier call's
 // numbers; they are computed and dropped.
-
-struct Forward {
-    position: u32,  // of the first row in its session
-    rows: u32,      // of the call, or of one session in it
-    first_row: u32, // in the call
-}
-
-struct Linear {
-    groups: u32,               // input width / 32
-    out_rows: u32,             // output rows of this piece
-    first_out: u32,            // the piece's first output row in the whole matrix
-    out_stride: u32,           // i32 values from one row of `outputs` to the next
-    exponent: i32,             // weight exponent + 22
-    residual_fraction_bits: i32,
-    add_to_residual: u32,      // 1: outputs += rescale(y, exponent + fraction bits); 0: outputs = y
-}
 
 // Eight inputs: a browser checks every index into a buffer, so an index should fetch much.
 struct Eight {
@@ -67,44 +53,11 @@ var<workgroup> tile_weights: array<vec4<f32>, 512>;   // [QUADS, TILE outputs]
 var<workgroup> tile_planes: array<vec2<u32>, 512>;    // [QUADS, TILE rows]
 var<workgroup> tile_words: array<u32, 512>;           // [QUADS, TILE outputs]
 
-fn bits(v: u32) -> u32 {
-    return 32u - countLeadingZeros(v);
-}
-
-fn magnitude(x: i32) -> u32 {
-    let v = bitcast<u32>(x);
-    return select(v, 0u - v, x < 0);
-}
-
-fn rescale(x: i32, s: i32) -> i32 {
-    if (s >= 0) {
-        if (x != 0 && i32(bits(magnitude(x))) + s > 30) {
-            return select(1073741823, -1073741823, x < 0);
-        }
-        return x << u32(s);
-    }
-    let n = u32(-s);
-    if (n >= 32u) {
-        return 0;
-    }
-    return ((x >> (n - 1u)) + 1) >> 1u;
-}
-
-fn mul_shift(x: i32, m: u32, k: u32) -> i32 {
-    let low = bitcast<u32>(x) & ((1u << k) - 1u);
-    return (x >> k) * bitcast<i32>(m) + bitcast<i32>((low * m) >> k);
-}
-
 // Four i8 of a word as f32, lowest byte first: the byte plus 128 becomes the last bits of 2^23. Exact, and cheaper than conversions.
 fn signed_floats(word: u32) -> vec4<f32> {
     let biased = word ^ 0x80808080u;
     let bytes = vec4<u32>(biased, biased >> 8u, biased >> 16u, biased >> 24u) & vec4<u32>(255u);
     return bitcast<vec4<f32>>(bytes | vec4<u32>(0x4b000000u)) - vec4<f32>(8388736.0);
-}
-
-fn group_scale(group: u32, out: u32) -> u32 {
-    let word = group_scales[(group >> 2u) * linear.out_rows + out];
-    return (word >> ((group & 3u) * 8u)) & 255u;
 }
 
 fn finish(row: u32, out: u32, high: i32, low: u32) {

@@ -1,35 +1,9 @@
+// #import model, linear, rescale, fit, mul_shift, head_outputs
+//
 // Linear after attention, of a single row: `merge_heads` (attention.wgsl) and `one_...` (linear.wgsl) without a dispatch between them.
 //
 // Every workgroup fits the heads' outputs into one block by itself, a part at a time, and multiplies it with its outputs' weights. The
 // products are of i32: this matrix is a small part of a layer's.
-
-struct Forward {
-    position: u32,  // of the first row in its session
-    rows: u32,      // of the call, or of one session in it
-    first_row: u32, // in the call
-}
-
-struct Linear {
-    groups: u32,               // input width / 32
-    out_rows: u32,             // output rows of this piece
-    first_out: u32,            // the piece's first output row in the whole matrix
-    out_stride: u32,           // i32 values from one row of `outputs` to the next
-    exponent: i32,             // weight exponent + 22
-    residual_fraction_bits: i32,
-    add_to_residual: u32,      // 1: outputs += rescale(y, exponent + fraction bits); 0: outputs = y
-}
-
-struct Model {
-    d_model: u32,
-    d_ff: u32,
-    heads: u32,
-    kv_heads: u32,
-    head_dim: u32,
-    qk_scale: u32,               // Q15
-    residual_fraction_bits: i32,
-    eps_mantissa: u32,           // eps * d_model = eps_mantissa * 2^eps_exponent
-    eps_exponent: i32,
-}
 
 @group(0) @binding(0) var<uniform> model: Model;
 @group(0) @binding(1) var<uniform> linear: Linear;
@@ -51,53 +25,6 @@ var<workgroup> shared_high: array<vec4<i32>, FEW>;
 var<workgroup> shared_low: array<vec4<u32>, FEW>;
 // Workgroup memory starts as zero, which is the identity of a maximum of magnitudes.
 var<workgroup> largest_merged: atomic<u32>;
-
-fn bits(v: u32) -> u32 {
-    return 32u - countLeadingZeros(v);
-}
-
-fn magnitude(x: i32) -> u32 {
-    let v = bitcast<u32>(x);
-    return select(v, 0u - v, x < 0);
-}
-
-fn rescale(x: i32, s: i32) -> i32 {
-    if (s >= 0) {
-        if (x != 0 && i32(bits(magnitude(x))) + s > 30) {
-            return select(1073741823, -1073741823, x < 0);
-        }
-        return x << u32(s);
-    }
-    let n = u32(-s);
-    if (n >= 32u) {
-        return 0;
-    }
-    return ((x >> (n - 1u)) + 1) >> 1u;
-}
-
-fn mul_shift(x: i32, m: u32, k: u32) -> i32 {
-    let low = bitcast<u32>(x) & ((1u << k) - 1u);
-    return (x >> k) * bitcast<i32>(m) + bitcast<i32>((low * m) >> k);
-}
-
-fn group_scale(group: u32, out: u32) -> u32 {
-    let word = group_scales[(group >> 2u) * linear.out_rows + out];
-    return (word >> ((group & 3u) * 8u)) & 255u;
-}
-
-fn fit_exponent(largest: u32) -> i32 {
-    return i32(bits(largest)) - 14;
-}
-
-fn fit_mantissa(x: i32, n: i32) -> i32 {
-    return clamp(rescale(x, -n), -16383, 16383);
-}
-
-// Element i of a row's heads side by side, with their shared exponent.
-fn aligned_output(row: u32, i: u32, shared_exponent: i32) -> i32 {
-    let shift = head_exponents[row * model.heads + i / model.head_dim] - shared_exponent;
-    return rescale(head_outputs[row * model.heads * model.head_dim + i], shift);
-}
 
 // Four i8 of a word, lowest byte first.
 fn signed_bytes(word: u32) -> vec4<i32> {

@@ -1,3 +1,5 @@
+// #import model, rescale, fit, store_quad, bias
+//
 // What is between the MLP's projections, to the block that the down projection reads: SwiGLU of gate and up rows, and encoders' GELU.
 //
 // silu_mul:
@@ -9,18 +11,6 @@
 //   h = m * s,  (m, n) = fit(h),  exponent = e' + gn + n - 15
 //
 // One workgroup a row; an invocation keeps to its own elements, only maxima cross: two barriers.
-
-struct Model {
-    d_model: u32,
-    d_ff: u32,
-    heads: u32,
-    kv_heads: u32,
-    head_dim: u32,
-    qk_scale: u32,               // Q15
-    residual_fraction_bits: i32,
-    eps_mantissa: u32,           // eps * d_model = eps_mantissa * 2^eps_exponent
-    eps_exponent: i32,
-}
 
 struct GateUp {
     gate_exponent: i32, // each: weight exponent + 22
@@ -45,45 +35,11 @@ struct Gelu {
 @group(0) @binding(7) var<storage, read> biases: array<i32>;                 // [d_ff]
 
 override INVOCATIONS: u32 = 256u; // of a workgroup, a power of two
-override FORM: u32 = 0u; // what `block` holds: 0: f32, for ..._fma; 1: planes, for ..._dot; 2: i32, for twelve
-
-const BIAS_HEADROOM = 4; // bits by which a bias's mantissas may grow
 
 // Workgroup memory starts as zero, which is the identity of a maximum of magnitudes.
 var<workgroup> largest_gate: atomic<u32>;
 var<workgroup> largest_up: atomic<u32>;
 var<workgroup> largest_product: atomic<u32>;
-
-fn bits(v: u32) -> u32 {
-    return 32u - countLeadingZeros(v);
-}
-
-fn magnitude(x: i32) -> u32 {
-    let v = bitcast<u32>(x);
-    return select(v, 0u - v, x < 0);
-}
-
-fn rescale(x: i32, s: i32) -> i32 {
-    if (s >= 0) {
-        if (x != 0 && i32(bits(magnitude(x))) + s > 30) {
-            return select(1073741823, -1073741823, x < 0);
-        }
-        return x << u32(s);
-    }
-    let n = u32(-s);
-    if (n >= 32u) {
-        return 0;
-    }
-    return ((x >> (n - 1u)) + 1) >> 1u;
-}
-
-fn fit_exponent(largest: u32) -> i32 {
-    return i32(bits(largest)) - 14;
-}
-
-fn fit_mantissa(x: i32, n: i32) -> i32 {
-    return clamp(rescale(x, -n), -16383, 16383);
-}
 
 // 1 / (1 + e^-x) for x in Q12, as Q15: linear between table entries 1/64 apart.
 fn sigmoid(x: i32) -> i32 {
@@ -92,22 +48,6 @@ fn sigmoid(x: i32) -> i32 {
     let below = bitcast<i32>(sigmoid_table[index]);
     let above = bitcast<i32>(sigmoid_table[index + 1u]);
     return below + (((above - below) * bitcast<i32>(y & 63u)) >> 6u);
-}
-
-// Four mantissas as Linear reads them; planes are (hi, lo) of m = 128 * hi + lo.
-fn store_quad(quad: u32, m: vec4<i32>) {
-    if (FORM == 1u) {
-        let high = bitcast<vec4<u32>>(m >> vec4<u32>(7u)) & vec4<u32>(255u);
-        let low = bitcast<vec4<u32>>(m) & vec4<u32>(127u);
-        block[quad * 2u] = high.x | (high.y << 8u) | (high.z << 16u) | (high.w << 24u);
-        block[quad * 2u + 1u] = low.x | (low.y << 8u) | (low.z << 16u) | (low.w << 24u);
-    } else {
-        let words = select(bitcast<vec4<u32>>(vec4<f32>(m)), bitcast<vec4<u32>>(m), FORM == 2u);
-        block[quad * 4u] = words.x;
-        block[quad * 4u + 1u] = words.y;
-        block[quad * 4u + 2u] = words.z;
-        block[quad * 4u + 3u] = words.w;
-    }
 }
 
 @compute @workgroup_size(INVOCATIONS)

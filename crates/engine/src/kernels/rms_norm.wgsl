@@ -1,3 +1,5 @@
+// #import model, rescale, fit, mul_shift, wide, rsqrt, norm, store_quad
+//
 // RMSNorm of a residual row and its fit into a block: x[d] -> mantissas[d] and one exponent.
 //
 //   n = bits(max |x|) - 14,  xs = fit(x),  S = sum of xs^2 + floor(eps * d * 2^(2F - 2n)),  (r, re) = rsqrt(max(S, 1))
@@ -6,18 +8,6 @@
 //
 // One workgroup a row. Every invocation keeps to its own elements; only maxima and sums cross, through workgroup atomics
 // (integer maxima and sums do not depend on their order), one barrier each.
-
-struct Model {
-    d_model: u32,
-    d_ff: u32,
-    heads: u32,
-    kv_heads: u32,
-    head_dim: u32,
-    qk_scale: u32,               // Q15
-    residual_fraction_bits: i32,
-    eps_mantissa: u32,           // eps * d_model = eps_mantissa * 2^eps_exponent
-    eps_exponent: i32,
-}
 
 struct Norm {
     gain_exponent: i32, // gain * sqrt(d_model) = gains * 2^gain_exponent
@@ -32,133 +22,12 @@ struct Norm {
 @group(0) @binding(6) var<storage, read_write> exponents: array<i32>;   // [rows]
 
 override INVOCATIONS: u32 = 256u; // of a workgroup, a power of two
-override FORM: u32 = 0u; // what `block` holds: 0: f32, for ..._fma; 1: planes, for ..._dot; 2: i32, for twelve
 
 // Workgroup memory starts as zero, which is the identity of a maximum of magnitudes and of a sum.
 var<workgroup> largest_input: atomic<u32>;
 var<workgroup> squares_high: atomic<u32>; // sum of xs^2 >> 16
 var<workgroup> squares_low: atomic<u32>;  // sum of xs^2 & 0xffff
 var<workgroup> largest_output: atomic<u32>;
-
-fn bits(v: u32) -> u32 {
-    return 32u - countLeadingZeros(v);
-}
-
-fn magnitude(x: i32) -> u32 {
-    let v = bitcast<u32>(x);
-    return select(v, 0u - v, x < 0);
-}
-
-fn rescale(x: i32, s: i32) -> i32 {
-    if (s >= 0) {
-        if (x != 0 && i32(bits(magnitude(x))) + s > 30) {
-            return select(1073741823, -1073741823, x < 0);
-        }
-        return x << u32(s);
-    }
-    let n = u32(-s);
-    if (n >= 32u) {
-        return 0;
-    }
-    return ((x >> (n - 1u)) + 1) >> 1u;
-}
-
-fn fit_exponent(largest: u32) -> i32 {
-    return i32(bits(largest)) - 14;
-}
-
-fn fit_mantissa(x: i32, n: i32) -> i32 {
-    return clamp(rescale(x, -n), -16383, 16383);
-}
-
-fn mul_shift(x: i32, m: u32, k: u32) -> i32 {
-    let low = bitcast<u32>(x) & ((1u << k) - 1u);
-    return (x >> k) * bitcast<i32>(m) + bitcast<i32>((low * m) >> k);
-}
-
-// A 64-bit number in two words: x the low one, y the high one.
-fn wide_add(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
-    let low = a.x + b.x;
-    return vec2<u32>(low, a.y + b.y + select(0u, 1u, low < a.x));
-}
-
-fn wide_shift_left(v: u32, s: u32) -> vec2<u32> {
-    if (s == 0u) {
-        return vec2<u32>(v, 0u);
-    }
-    if (s < 32u) {
-        return vec2<u32>(v << s, v >> (32u - s));
-    }
-    return vec2<u32>(0u, v << (s - 32u));
-}
-
-// The low word of v >> s.
-fn wide_shift_right(v: vec2<u32>, s: u32) -> u32 {
-    if (s == 0u) {
-        return v.x;
-    }
-    if (s < 32u) {
-        return (v.x >> s) | (v.y << (32u - s));
-    }
-    return v.y >> (s - 32u);
-}
-
-// floor(eps * d_model * 2^(2F - 2n)), kept below 2^63.
-fn epsilon(n: i32) -> vec2<u32> {
-    let shift = model.eps_exponent + 2 * model.residual_fraction_bits - 2 * n;
-    if (shift >= 0) {
-        return wide_shift_left(model.eps_mantissa, u32(min(shift, 39)));
-    }
-    if (shift <= -24) {
-        return vec2<u32>(0u, 0u);
-    }
-    return vec2<u32>(model.eps_mantissa >> u32(-shift), 0u);
-}
-
-struct ReciprocalRoot {
-    mantissa: u32, // Q16
-    exponent: i32,
-}
-
-// 1 / sqrt(s) for s >= 1: a table look-up on 10 bits and one Newton step.
-fn reciprocal_root(s: vec2<u32>) -> ReciprocalRoot {
-    var b = i32(select(bits(s.x), 32u + bits(s.y), s.y != 0u));
-    b += b & 1;
-    var q = 0u;
-    if (b < 26) {
-        q = s.x << u32(26 - b);
-    } else {
-        q = wide_shift_right(s, u32(b - 26));
-    }
-    let first = rsqrt_table[(q >> 16u) - 256u];
-    var t = (first * first) >> 14u;
-    t = (t * (q >> 10u)) >> 14u;
-    let factor = (196608u - t) >> 1u;
-    return ReciprocalRoot(min((first * factor) >> 15u, 65535u), -16 - (b - 2) / 2);
-}
-
-// z of one element, from the row's 2^k and reciprocal root.
-fn normalise(x: i32, gain: i32, k: i32, root: u32) -> i32 {
-    let wide = clamp(rescale(x, -k), -16777215, 16777215);
-    let unsigned = mul_shift(mul_shift(wide, root, 16u), magnitude(gain), 14u);
-    return select(unsigned, -unsigned, gain < 0);
-}
-
-// Four mantissas as Linear reads them; planes are (hi, lo) of m = 128 * hi + lo.
-fn store_quad(quad: u32, m: vec4<i32>) {
-    if (FORM == 1u) {
-        let high = bitcast<vec4<u32>>(m >> vec4<u32>(7u)) & vec4<u32>(255u);
-        let low = bitcast<vec4<u32>>(m) & vec4<u32>(127u);
-        block[quad * 2u] = high.x | (high.y << 8u) | (high.z << 16u) | (high.w << 24u);
-        block[quad * 2u + 1u] = low.x | (low.y << 8u) | (low.z << 16u) | (low.w << 24u);
-    } else {
-        let words = select(bitcast<vec4<u32>>(vec4<f32>(m)), bitcast<vec4<u32>>(m), FORM == 2u);
-        block[quad * 4u] = words.x;
-        block[quad * 4u + 1u] = words.y;
-        block[quad * 4u + 2u] = words.z;
-        block[quad * 4u + 3u] = words.w;
-    }
-}
 
 @compute @workgroup_size(INVOCATIONS)
 fn rms_norm(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

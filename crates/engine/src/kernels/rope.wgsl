@@ -1,3 +1,5 @@
+// #import forward, model, projections, rescale, fit, pairs
+//
 // From the query, key and value projections to queries and the KV cache: fit, rotate, fit, and for queries scale, fit.
 //
 //   (m, n) = fit(head),  pairs a = m[j], b = m[j + head_dim/2]:  (a*cos - b*sin, b*cos + a*sin), fit, exponent + n - 14
@@ -5,31 +7,6 @@
 //
 // One workgroup a row and head. An invocation keeps to its own pairs, so only the maxima cross: one barrier each.
 // A cache word holds the two elements of one pair as i16 (the first in the low half): whoever computed them writes them.
-
-struct Forward {
-    position: u32,  // of the first row in its session
-    rows: u32,      // of the call, or of one session in it
-    first_row: u32, // in the call
-}
-
-struct Model {
-    d_model: u32,
-    d_ff: u32,
-    heads: u32,
-    kv_heads: u32,
-    head_dim: u32,
-    qk_scale: u32,               // Q15
-    residual_fraction_bits: i32,
-    eps_mantissa: u32,           // eps * d_model = eps_mantissa * 2^eps_exponent
-    eps_exponent: i32,
-}
-
-struct Projections {
-    query_exponent: i32, // each: weight exponent + 22
-    key_exponent: i32,
-    value_exponent: i32,
-    exponents_a_row: u32, // 1: of the projections' input; else one a head, which has its projection's in it
-}
 
 @group(0) @binding(0) var<uniform> model: Model;
 @group(0) @binding(1) var<uniform> forward: Forward;
@@ -52,54 +29,6 @@ var<workgroup> pairs: array<vec2<i32>, MAX_PAIRS>; // a slot is touched by one i
 var<workgroup> largest_projected: atomic<u32>;
 var<workgroup> largest_rotated: atomic<u32>;
 var<workgroup> largest_scaled: atomic<u32>;
-
-fn bits(v: u32) -> u32 {
-    return 32u - countLeadingZeros(v);
-}
-
-fn magnitude(x: i32) -> u32 {
-    let v = bitcast<u32>(x);
-    return select(v, 0u - v, x < 0);
-}
-
-fn rescale(x: i32, s: i32) -> i32 {
-    if (s >= 0) {
-        if (x != 0 && i32(bits(magnitude(x))) + s > 30) {
-            return select(1073741823, -1073741823, x < 0);
-        }
-        return x << u32(s);
-    }
-    let n = u32(-s);
-    if (n >= 32u) {
-        return 0;
-    }
-    return ((x >> (n - 1u)) + 1) >> 1u;
-}
-
-fn fit_exponent(largest: u32) -> i32 {
-    return i32(bits(largest)) - 14;
-}
-
-fn fit_mantissa(x: i32, n: i32) -> i32 {
-    return clamp(rescale(x, -n), -16383, 16383);
-}
-
-fn pair_magnitude(pair: vec2<i32>) -> u32 {
-    return max(magnitude(pair.x), magnitude(pair.y));
-}
-
-fn fit_pair(pair: vec2<i32>, n: i32) -> vec2<i32> {
-    return vec2<i32>(fit_mantissa(pair.x, n), fit_mantissa(pair.y, n));
-}
-
-fn pack_pair(pair: vec2<i32>) -> u32 {
-    return (bitcast<u32>(pair.x) & 0xffffu) | (bitcast<u32>(pair.y) << 16u);
-}
-
-fn unpack_pair(word: u32) -> vec2<i32> {
-    let v = bitcast<i32>(word);
-    return vec2<i32>((v << 16u) >> 16u, v >> 16u);
-}
 
 @compute @workgroup_size(INVOCATIONS)
 fn rope(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

@@ -1,3 +1,5 @@
+// #import exp2, rescale, ordered
+//
 // What a draw needs of logits, row by row: the first of the largest (`largest`, `weigh`) and, unless that is the token, the heaviest tokens
 // (`weigh`, `gather`), which the host draws from as sampler.rs does. A vocabulary stays where it is.
 //
@@ -9,10 +11,6 @@
 struct Draw {
     vocab: u32,
     exponent: i32, // of the output matrix: weight exponent + 22
-}
-
-struct Exp2 {
-    entries: array<vec4<u32>, 65>, // [257], four a vec4
 }
 
 @group(0) @binding(0) var<uniform> sampling: Draw;
@@ -52,38 +50,6 @@ var<workgroup> first: atomic<u32>; // inverted
 var<workgroup> counts: array<atomic<u32>, CLASSES>;
 var<workgroup> sums: array<atomic<u32>, 3>;
 var<workgroup> octaves: array<u32, OCTAVES>;
-
-fn bits(v: u32) -> u32 {
-    return 32u - countLeadingZeros(v);
-}
-
-fn magnitude(x: i32) -> u32 {
-    let v = bitcast<u32>(x);
-    return select(v, 0u - v, x < 0);
-}
-
-fn rescale(x: i32, s: i32) -> i32 {
-    if (s >= 0) {
-        if (x != 0 && i32(bits(magnitude(x))) + s > 30) {
-            return select(1073741823, -1073741823, x < 0);
-        }
-        return x << u32(s);
-    }
-    let n = u32(-s);
-    if (n >= 32u) {
-        return 0;
-    }
-    return ((x >> (n - 1u)) + 1) >> 1u;
-}
-
-// i32 to u32 in the same order, i32::MIN to 0, so that atomicMax can start from zero; `unordered` is its inverse.
-fn ordered(x: i32) -> u32 {
-    return bitcast<u32>(x) ^ 0x80000000u;
-}
-
-fn unordered(v: u32) -> i32 {
-    return bitcast<i32>(v ^ 0x80000000u);
-}
 
 // min(a * b >> 16, 31 << 16) of an a below 2^31 and a b below 2^27.
 fn mul_q16(a: u32, b: u32) -> u32 {

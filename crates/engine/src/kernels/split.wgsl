@@ -1,3 +1,5 @@
+// #import model, heads, rescale, fit, pairs, bias
+//
 // From an encoder's query, key and value projections to queries, keys and values: bias, fit, and for queries scale, fit.
 //
 //   e' = max(e, be - 4),  y' = rescale(y, e - e') + rescale(b, be - e'),  (m, n) = fit(head),  exponent e' + n
@@ -5,33 +7,6 @@
 //
 // One workgroup a row and head. An invocation keeps to its own pairs, so only the maxima cross: one barrier each. Keys and values lie as in
 // a KV cache, a word for the two elements of one pair as i16 (the first in the low half); a row's place there is its own number.
-
-struct Model {
-    d_model: u32,
-    d_ff: u32,
-    heads: u32,
-    kv_heads: u32,
-    head_dim: u32,
-    qk_scale: u32,               // Q15
-    residual_fraction_bits: i32,
-    eps_mantissa: u32,           // eps * d_model = eps_mantissa * 2^eps_exponent
-    eps_exponent: i32,
-}
-
-struct Heads {
-    query_exponent: i32, // each: weight exponent + 22
-    key_exponent: i32,
-    value_exponent: i32,
-    query_bias_exponent: i32,
-    key_bias_exponent: i32,
-    value_bias_exponent: i32,
-    query_gain_exponent: i32, // gain * sqrt(head_dim) = gains * 2^gain_exponent
-    key_gain_exponent: i32,
-    eps_mantissa: u32,        // eps * head_dim = eps_mantissa * 2^eps_exponent
-    eps_exponent: i32,
-    biased: u32,              // 1: there are biases
-    normalised: u32,          // 1: query and key heads are normalised
-}
 
 @group(0) @binding(0) var<uniform> model: Model;
 @group(0) @binding(1) var<uniform> heads: Heads;
@@ -47,55 +22,11 @@ struct Heads {
 override INVOCATIONS: u32 = 64u; // of a workgroup, a power of two
 
 const MAX_PAIRS = 128u;  // head_dim <= 256, checked when a model is set
-const BIAS_HEADROOM = 4; // bits by which a bias's mantissas may grow
 
 var<workgroup> pairs: array<vec2<i32>, MAX_PAIRS>; // a slot is touched by one invocation only
 // Workgroup memory starts as zero, which is the identity of a maximum of magnitudes.
 var<workgroup> largest_biased: atomic<u32>;
 var<workgroup> largest_scaled: atomic<u32>;
-
-fn bits(v: u32) -> u32 {
-    return 32u - countLeadingZeros(v);
-}
-
-fn magnitude(x: i32) -> u32 {
-    let v = bitcast<u32>(x);
-    return select(v, 0u - v, x < 0);
-}
-
-fn rescale(x: i32, s: i32) -> i32 {
-    if (s >= 0) {
-        if (x != 0 && i32(bits(magnitude(x))) + s > 30) {
-            return select(1073741823, -1073741823, x < 0);
-        }
-        return x << u32(s);
-    }
-    let n = u32(-s);
-    if (n >= 32u) {
-        return 0;
-    }
-    return ((x >> (n - 1u)) + 1) >> 1u;
-}
-
-fn fit_exponent(largest: u32) -> i32 {
-    return i32(bits(largest)) - 14;
-}
-
-fn fit_mantissa(x: i32, n: i32) -> i32 {
-    return clamp(rescale(x, -n), -16383, 16383);
-}
-
-fn pair_magnitude(pair: vec2<i32>) -> u32 {
-    return max(magnitude(pair.x), magnitude(pair.y));
-}
-
-fn fit_pair(pair: vec2<i32>, n: i32) -> vec2<i32> {
-    return vec2<i32>(fit_mantissa(pair.x, n), fit_mantissa(pair.y, n));
-}
-
-fn pack_pair(pair: vec2<i32>) -> u32 {
-    return (bitcast<u32>(pair.x) & 0xffffu) | (bitcast<u32>(pair.y) << 16u);
-}
 
 @compute @workgroup_size(INVOCATIONS)
 fn split_heads(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

@@ -1,3 +1,5 @@
+// #import forward, linear, mul_shift
+//
 // Linear with weights of twelve bits: y = W a over a block, as in linear.wgsl but for the widths.
 //
 //   S(t, o, G) = sum over the 32 k of group G of a[t, k] * w[o, k]                                  |S| < 2^30
@@ -6,22 +8,6 @@
 //
 // Eight rows and four outputs an invocation, alone. Products are whole numbers: in f32 no two of them would be exact, and in bytes each would take
 // four. Hence weights lie as i16, two a word, which is half as much to take apart as eight bits and four.
-
-struct Forward {
-    position: u32,  // of the first row in its session
-    rows: u32,      // of the call, or of one session in it
-    first_row: u32, // in the call
-}
-
-struct Linear {
-    groups: u32,               // input width / 32
-    out_rows: u32,             // output rows of this piece
-    first_out: u32,            // the piece's first output row in the whole matrix
-    out_stride: u32,           // i32 values from one row of `outputs` to the next
-    exponent: i32,             // weight exponent + 22
-    residual_fraction_bits: i32,
-    add_to_residual: u32,      // 1: outputs += rescale(y, exponent + fraction bits); 0: outputs = y
-}
 
 @group(0) @binding(0) var<uniform> forward: Forward;
 @group(0) @binding(1) var<uniform> linear: Linear;
@@ -33,16 +19,6 @@ struct Linear {
 
 const FEW = 32u;  // invocations of a workgroup
 const QUADS = 8u; // inputs of a group / 4
-
-fn mul_shift(x: i32, m: u32, k: u32) -> i32 {
-    let low = bitcast<u32>(x) & ((1u << k) - 1u);
-    return (x >> k) * bitcast<i32>(m) + bitcast<i32>((low * m) >> k);
-}
-
-fn group_scale(group: u32, out: u32) -> u32 {
-    let word = group_scales[(group >> 2u) * linear.out_rows + out];
-    return (word >> ((group & 3u) * 8u)) & 255u;
-}
 
 // Four weights of two words.
 fn four_weights(words: vec2<u32>) -> vec4<i32> {

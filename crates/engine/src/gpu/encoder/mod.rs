@@ -5,20 +5,23 @@
 //! Texts of one call lie one after the other in the rows, and each row knows where its own text
 //! begins. What does not fit the buffers at once goes in several calls; a text is never cut.
 
+mod layer;
+mod stages;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::device::{Device, Part};
-use super::matrix::{Destination, Ends, Matrix, count, storage, uniform};
-use super::model::{Buffers, activation, check_limits};
-use super::pipelines::{EncoderStages, run};
-use super::read_back::{self, Ring};
-use super::tune::Shaders;
-use super::{GpuError, GpuInfo, tune, uniforms};
+use self::layer::{Layer, Maker, Shared};
+use self::stages::EncoderStages;
 use crate::encoder::{Embedding, EncodeError, Frame};
-use crate::package::{
-    Bias, Biased, BlobError, BlobRole, EncoderLayer, EncoderManifest, ModelConfig, Norm,
-};
+use crate::gpu::compiled::run;
+use crate::gpu::device::{Device, Part};
+use crate::gpu::matrix::count;
+use crate::gpu::model::{Buffers, activation, check_limits};
+use crate::gpu::read_back::{self, Ring};
+use crate::gpu::variants::Shaders;
+use crate::gpu::{GpuError, GpuInfo, uniforms};
+use crate::package::{BlobError, BlobRole, EncoderLayer, EncoderManifest, ModelConfig};
 use crate::threads;
 
 /// Rows that go through the layers at once, at least: enough to keep an adapter busy, few enough
@@ -26,9 +29,6 @@ use crate::threads;
 const ROWS_AT_ONCE: u32 = 512;
 /// What rows are a multiple of: `twelve` takes so many at a time.
 const ROWS_TOGETHER: u32 = 8;
-/// What the exponent of a matrix's output has beyond those of its input and its weights, of twelve
-/// bits (`docs/numerics.md`).
-const EXPONENT: i32 = 26;
 
 /// An encoder with its layers on a GPU.
 #[derive(Debug)]
@@ -63,18 +63,6 @@ pub enum GpuEncoderError {
     Gpu(#[from] GpuError),
 }
 
-#[derive(Debug)]
-struct Layer {
-    query_key_value: Matrix,
-    split_heads: wgpu::BindGroup,
-    output: Matrix,
-    attention_norm: wgpu::BindGroup,
-    up: Matrix,
-    gelu: wgpu::BindGroup,
-    down: Matrix,
-    output_norm: wgpu::BindGroup,
-}
-
 impl GpuEncoder {
     /// Opens the best adapter and takes an encoder in; `blob` gives the bytes of every part, whose
     /// hashes the caller has checked.
@@ -88,7 +76,7 @@ impl GpuEncoder {
         blob: impl Fn(BlobRole) -> Cow<'a, [u8]>,
     ) -> Result<Self, GpuEncoderError> {
         let device = Device::open(accept_software).await?;
-        let shaders = tune::shaders(&device);
+        let shaders = device.best_shaders();
         Self::with_device(device, shaders, manifest, blob).await
     }
 
@@ -228,8 +216,15 @@ impl GpuEncoder {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             pass.set_bind_group(1, &self.cache, &[]);
             run(&mut pass, &self.stages.fit_rows.pipeline, &self.fit_rows, (row_count, 1));
+            let ModelConfig { heads, kv_heads, .. } = self.frame.manifest.config;
+            let shared = Shared {
+                heads,
+                kv_heads,
+                attention: &self.attention,
+                merge_heads: &self.merge_heads,
+            };
             for layer in &self.layers {
-                self.encode_layer(&mut pass, layer, row_count);
+                layer.encode(&mut pass, &self.stages, &shared, row_count);
             }
         }
         let size_bytes = rows.len() as u64 * 4;
@@ -242,21 +237,6 @@ impl GpuEncoder {
         let output = result?;
         self.staging.put_back(staging);
         Ok(output)
-    }
-
-    fn encode_layer(&self, pass: &mut wgpu::ComputePass<'_>, layer: &Layer, rows: u32) {
-        let ModelConfig { heads, kv_heads, .. } = self.frame.manifest.config;
-        let stages = &self.stages;
-        layer.query_key_value.encode_twelve(pass, stages, rows);
-        run(pass, &stages.split_heads.pipeline, &layer.split_heads, (heads + 2 * kv_heads, rows));
-        run(pass, &stages.attention.pipeline, &self.attention, (heads, rows));
-        run(pass, &stages.merge_heads.pipeline, &self.merge_heads, (rows, 1));
-        layer.output.encode_twelve(pass, stages, rows);
-        run(pass, &stages.add_norm.pipeline, &layer.attention_norm, (rows, 1));
-        layer.up.encode_twelve(pass, stages, rows);
-        run(pass, &stages.gelu.pipeline, &layer.gelu, (rows, 1));
-        layer.down.encode_twelve(pass, stages, rows);
-        run(pass, &stages.add_norm.pipeline, &layer.output_norm, (rows, 1));
     }
 }
 
@@ -273,124 +253,6 @@ fn batches<'a, 'b>(texts: &'a [&'b [u32]], rows: usize) -> impl Iterator<Item = 
         rest = others;
         (!batch.is_empty()).then_some(batch)
     })
-}
-
-/// What making a layer needs.
-struct Maker<'a> {
-    device: &'a wgpu::Device,
-    queue: &'a wgpu::Queue,
-    stages: &'a EncoderStages,
-    buffers: &'a Buffers,
-    /// Bound of a matrix's pieces.
-    piece_bytes: usize,
-}
-
-impl Maker<'_> {
-    fn layer(&self, weights: &EncoderLayer) -> Layer {
-        let Self { device, queue, stages, buffers, .. } = *self;
-        let [q, k, v, o, up, down] = &weights.matrices;
-        let heads = uniforms::Heads {
-            query_exponent: q.weights.exponent + EXPONENT,
-            key_exponent: k.weights.exponent + EXPONENT,
-            value_exponent: v.weights.exponent + EXPONENT,
-            query_bias_exponent: q.bias.exponent,
-            key_bias_exponent: k.bias.exponent,
-            value_bias_exponent: v.bias.exponent,
-            query_gain_exponent: 0,
-            key_gain_exponent: 0,
-            eps_mantissa: 0,
-            eps_exponent: 0,
-            biased: 1,
-            normalised: 0,
-        };
-        let biases = [q, k, v].map(|part| &part.bias.mantissas[..]).concat();
-        let gelu = uniforms::Gelu {
-            exponent: up.weights.exponent + EXPONENT,
-            bias_exponent: up.bias.exponent,
-        };
-        Layer {
-            query_key_value: self.matrix(&[q, k, v]),
-            split_heads: stages.split_heads.bind(
-                device,
-                &[
-                    &buffers.shape,
-                    &uniform(device, queue, "heads", &heads),
-                    &buffers.projected,
-                    &buffers.norm_exponents,
-                    &storage(device, queue, "biases", bytemuck::cast_slice(&biases)),
-                    &buffers.queries,
-                    &buffers.query_exponents,
-                ],
-            ),
-            output: self.matrix(&[o]),
-            attention_norm: self.add_norm(o, &weights.attention_norm),
-            up: self.matrix(&[up]),
-            gelu: stages.gelu.bind(
-                device,
-                &[
-                    &buffers.shape,
-                    &uniform(device, queue, "gelu", &gelu),
-                    &buffers.projected,
-                    &buffers.norm_exponents,
-                    &buffers.sigmoid,
-                    &buffers.block,
-                    &buffers.inner_exponents,
-                    &storage(device, queue, "bias", bytemuck::cast_slice(&up.bias.mantissas)),
-                ],
-            ),
-            down: self.matrix(&[down]),
-            output_norm: self.add_norm(down, &weights.output_norm),
-        }
-    }
-
-    fn matrix(&self, parts: &[&Biased]) -> Matrix {
-        let Self { device, queue, stages, buffers, piece_bytes, .. } = *self;
-        let ends = Ends {
-            forward: &buffers.forward,
-            block: &buffers.block,
-            exponents: &buffers.norm_exponents,
-            outputs: &buffers.projected,
-            merged: None,
-        };
-        let parts: Vec<_> = parts.iter().map(|part| &part.weights).collect();
-        Matrix::new(
-            device,
-            queue,
-            stages.twelve_layout(),
-            piece_bytes,
-            &parts,
-            Destination::Stored,
-            ends,
-        )
-    }
-
-    /// What adds a matrix's outputs to the rows, and normalises them.
-    fn add_norm(&self, Biased { weights, bias }: &Biased, norm: &Norm) -> wgpu::BindGroup {
-        let Self { device, queue, stages, buffers, .. } = *self;
-        let Norm { gain, bias: Bias { mantissas: shift, exponent: norm_bias_exponent } } = norm;
-        let add = uniforms::AddNorm {
-            exponent: weights.exponent + EXPONENT,
-            bias_exponent: bias.exponent,
-            gain_exponent: gain.exponent,
-            norm_bias_exponent: *norm_bias_exponent,
-        };
-        let gains: Vec<i32> = gain.mantissas.iter().map(|mantissa| i32::from(*mantissa)).collect();
-        let vectors = [&bias.mantissas[..], &gains, shift].concat();
-        stages.add_norm.bind(
-            device,
-            &[
-                &buffers.shape,
-                &buffers.rows,
-                &buffers.block,
-                &buffers.norm_exponents,
-                &uniform(device, queue, "add and norm", &add),
-                &buffers.projected,
-                &buffers.inner_exponents,
-                &storage(device, queue, "vectors", bytemuck::cast_slice(&vectors)),
-                &buffers.rsqrt,
-            ],
-        )
-    }
 }
 
 #[cfg(test)]

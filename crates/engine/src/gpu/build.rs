@@ -1,0 +1,108 @@
+//! What layers and the head are made of: norms, matrices and what finishes heads, with their weights
+//! uploaded and everything bound.
+
+use super::matrix::{Destination, Ends, Matrix, storage, uniform};
+use super::model::Model;
+use super::pipelines::Pipelines;
+use super::uniforms;
+use crate::package::{Gain, LayerWeights, Linear};
+
+/// Linear's exponent is that of its input, plus that of its weights, plus this
+/// (`docs/numerics.md`).
+pub(super) const LINEAR_EXPONENT: i32 = 22;
+
+/// What making a layer or head needs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Maker<'a> {
+    pub(super) device: &'a wgpu::Device,
+    pub(super) queue: &'a wgpu::Queue,
+    pub(super) pipelines: &'a Pipelines,
+    pub(super) model: &'a Model,
+    /// Bound of a matrix's pieces.
+    pub(super) piece_bytes: usize,
+}
+
+impl Maker<'_> {
+    /// RMSNorm of the residual stream, into the block that the next matrix reads.
+    pub(super) fn norm(&self, gain: &Gain) -> wgpu::BindGroup {
+        let Self { device, queue, pipelines, model, .. } = *self;
+        let mantissas: Vec<i32> =
+            gain.mantissas.iter().map(|&mantissa| i32::from(mantissa)).collect();
+        let buffers = &model.buffers;
+        pipelines.rms_norm.bind(
+            device,
+            &[
+                &buffers.shape,
+                &uniform(device, queue, "norm", &uniforms::Norm { gain_exponent: gain.exponent }),
+                &buffers.rows,
+                &storage(device, queue, "gains", bytemuck::cast_slice(&mantissas)),
+                &buffers.rsqrt,
+                &buffers.block,
+                &buffers.norm_exponents,
+            ],
+        )
+    }
+
+    /// What adds biases to heads and normalises them, if the layer does either.
+    pub(super) fn finish_heads(&self, weights: &LayerWeights) -> Option<wgpu::BindGroup> {
+        let Self { device, queue, pipelines, model, .. } = *self;
+        let (biases, gains) = (&weights.qkv_bias, &weights.qk_norm);
+        if biases.is_none() && gains.is_none() {
+            return None;
+        }
+        let bias_exponent = |at: usize| biases.as_ref().map_or(0, |biases| biases[at].exponent);
+        let gain_exponent = |at: usize| gains.as_ref().map_or(0, |gains| gains[at].exponent);
+        let eps = model.config.qk_norm.unwrap_or_else(|| model.config.eps());
+        let heads = uniforms::Heads {
+            query_exponent: weights.q.exponent + LINEAR_EXPONENT,
+            key_exponent: weights.k.exponent + LINEAR_EXPONENT,
+            value_exponent: weights.v.exponent + LINEAR_EXPONENT,
+            query_bias_exponent: bias_exponent(0),
+            key_bias_exponent: bias_exponent(1),
+            value_bias_exponent: bias_exponent(2),
+            query_gain_exponent: gain_exponent(0),
+            key_gain_exponent: gain_exponent(1),
+            eps_mantissa: eps.mantissa,
+            eps_exponent: eps.exponent,
+            biased: u32::from(biases.is_some()),
+            normalised: u32::from(gains.is_some()),
+        };
+        // A binding must have something in it, read or not.
+        let biases = biases
+            .as_ref()
+            .map_or_else(|| vec![0], |all| all.each_ref().map(|bias| &bias.mantissas[..]).concat());
+        let gains = gains.as_ref().map_or_else(
+            || vec![0],
+            |all| {
+                all.iter()
+                    .flat_map(|gain| gain.mantissas.iter().map(|mantissa| i32::from(*mantissa)))
+                    .collect()
+            },
+        );
+        let buffers = &model.buffers;
+        Some(pipelines.finish_heads.bind(
+            device,
+            &[
+                &buffers.shape,
+                &uniform(device, queue, "heads", &heads),
+                &buffers.projected,
+                &buffers.norm_exponents,
+                &buffers.projected_exponents,
+                &storage(device, queue, "biases", bytemuck::cast_slice(&biases)),
+                &storage(device, queue, "head gains", bytemuck::cast_slice(&gains)),
+                &buffers.rsqrt,
+            ],
+        ))
+    }
+
+    /// A matrix of `parts`, one below the other.
+    pub(super) fn matrix(
+        &self,
+        parts: &[&Linear],
+        destination: Destination,
+        ends: Ends<'_>,
+    ) -> Matrix {
+        let Self { device, queue, pipelines, piece_bytes, .. } = *self;
+        Matrix::new(device, queue, &pipelines.linear_layout, piece_bytes, parts, destination, ends)
+    }
+}

@@ -1,0 +1,84 @@
+//! The end of a model on the device: the final norm, the output matrix, and what samples from its
+//! logits. Everything bound here is made once, when the weights arrive.
+
+use super::build::{LINEAR_EXPONENT, Maker};
+use super::compiled::run;
+use super::draw::Drawer;
+use super::matrix::{Destination, Ends, Matrix, count, uniform};
+use super::model::{HEAD_ROWS, activation};
+use super::pipelines::Pipelines;
+use super::uniforms;
+use crate::engine::Want;
+use crate::package::{Gain, Linear};
+
+/// The final norm, the output matrix and what draws from its logits, ready to run.
+#[derive(Debug)]
+pub(super) struct Head {
+    norm: wgpu::BindGroup,
+    output: Matrix,
+    /// The `Forward` of its rows.
+    forward: wgpu::Buffer,
+    /// `[HEAD_ROWS, vocab]`.
+    pub(super) logits: wgpu::Buffer,
+    pub(super) drawer: Drawer,
+    /// `[HEAD_ROWS, d_model]`: rows on their way to the front of the residual stream.
+    pub(super) picked: wgpu::Buffer,
+    /// To be added to the exponent of the norm's block.
+    pub(super) exponent: i32,
+}
+
+impl Head {
+    pub(super) fn new(maker: Maker<'_>, norm: &Gain, output: &Linear) -> Self {
+        let Maker { device, queue, model, .. } = maker;
+        let buffers = &model.buffers;
+        let rows =
+            |label, width: u32| activation(device, label, HEAD_ROWS as u64 * u64::from(width) * 4);
+        let logits = rows("logits", model.config.vocab);
+        let forward = uniform(
+            device,
+            queue,
+            "head's rows",
+            &uniforms::Forward { position: 0, rows: 0, first_row: 0 },
+        );
+        let ends = Ends {
+            forward: &forward,
+            block: &buffers.block,
+            exponents: &buffers.norm_exponents,
+            outputs: &logits,
+            merged: None,
+        };
+        let exponent = output.exponent + LINEAR_EXPONENT;
+        Self {
+            norm: maker.norm(norm),
+            output: maker.matrix(&[output], Destination::Stored, ends),
+            drawer: Drawer::new(maker, &logits, exponent),
+            picked: rows("picked rows", model.config.d_model),
+            forward,
+            logits,
+            exponent,
+        }
+    }
+
+    /// Says what is wanted of each of the residual stream's first rows. To be called before the
+    /// submission.
+    pub(super) fn write(&self, queue: &wgpu::Queue, wants: &[Want]) {
+        let forward = uniforms::Forward { position: 0, rows: count(wants.len()), first_row: 0 };
+        queue.write_buffer(&self.forward, 0, bytemuck::bytes_of(&forward));
+        if wants.iter().any(|want| matches!(want, Want::Token(_))) {
+            self.drawer.write(queue, wants);
+        }
+    }
+
+    /// Runs the head over those rows.
+    pub(super) fn encode(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        pipelines: &Pipelines,
+        wants: &[Want],
+    ) {
+        let rows = count(wants.len());
+        run(pass, &pipelines.rms_norm.pipeline, &self.norm, (rows, 1));
+        self.output.encode(pass, &pipelines.linear, rows);
+        self.drawer.encode(pass, pipelines, wants);
+    }
+}

@@ -1,0 +1,192 @@
+//! Which kernels there are: file, entry point, workgroup, bindings. A new kernel is a file under
+//! `src/kernels`, one entry here, and a field of whoever runs it (`Pipelines`, `LinearStages`,
+//! `EncoderStages`). `tests/wgsl_valid.rs` proves that the entries and the files agree.
+
+use super::source::{Source, wgsl};
+
+/// How a kernel uses a binding. Bindings of a group are numbered from 0 without gaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// A struct of [`super::uniforms`].
+    Uniform,
+    /// The `Forward` of one session in a call, at an offset that every dispatch sets.
+    Part,
+    /// A storage buffer that is only read.
+    Read,
+    /// A storage buffer that is written.
+    Write,
+}
+
+use Access::{Part, Read, Uniform, Write};
+
+/// One entry point of one `.wgsl` file.
+#[derive(Debug, Clone, Copy)]
+pub struct Kernel {
+    /// The file that has it.
+    pub source: Source,
+    /// The compute entry point.
+    pub entry_point: &'static str,
+    /// Invocations of a workgroup.
+    pub workgroup_size: u32,
+    /// Whether it can have fewer (`INVOCATIONS`).
+    pub resizable: bool,
+    /// Whether all invocations reach its reductions, so that `with_subgroups` has something to
+    /// do.
+    pub reduces: bool,
+    /// Bindings of group 0: what is the same for every session.
+    pub bindings: &'static [Access],
+    /// Bindings of group 1: a session's KV cache; empty if the kernel does not see it.
+    pub cache_bindings: &'static [Access],
+}
+
+/// Declares the kernels and lists them.
+macro_rules! kernels {
+    ($($name:ident = $kernel:expr;)+) => {
+        $(pub(super) const $name: Kernel = $kernel;)+
+
+        /// Every kernel, for tests that read the files without a GPU.
+        pub const KERNELS: &[Kernel] = &[$($name),+];
+    };
+}
+
+kernels! {
+    RMS_NORM = Kernel {
+        source: wgsl!("rms_norm.wgsl"),
+        entry_point: "rms_norm",
+        workgroup_size: 256,
+        resizable: true,
+        reduces: true,
+        bindings: &[Uniform, Uniform, Read, Read, Read, Write, Write],
+        cache_bindings: &[],
+    };
+    ONE_FMA = Kernel {
+        source: wgsl!("linear.wgsl"),
+        entry_point: "one_fma",
+        workgroup_size: 64,
+        resizable: false,
+        reduces: false,
+        bindings: &[Uniform, Uniform, Read, Read, Read, Read, Read, Write],
+        cache_bindings: &[],
+    };
+    ONE_DOT = Kernel { entry_point: "one_dot", ..ONE_FMA };
+    FOUR_FMA = Kernel { entry_point: "four_fma", ..ONE_FMA };
+    FOUR_DOT = Kernel { entry_point: "four_dot", ..ONE_FMA };
+    BLOCK_FMA = Kernel { entry_point: "block_fma", ..ONE_FMA };
+    BLOCK_DOT = Kernel { entry_point: "block_dot", ..ONE_FMA };
+    TILE_FMA = Kernel { entry_point: "tile_fma", workgroup_size: 256, ..ONE_FMA };
+    TILE_DOT = Kernel { entry_point: "tile_dot", ..TILE_FMA };
+    FINISH_HEADS = Kernel {
+        source: wgsl!("heads.wgsl"),
+        entry_point: "finish_heads",
+        workgroup_size: 64,
+        resizable: true,
+        reduces: true,
+        bindings: &[Uniform, Uniform, Write, Read, Write, Read, Read, Read],
+        cache_bindings: &[],
+    };
+    ROPE = Kernel {
+        source: wgsl!("rope.wgsl"),
+        entry_point: "rope",
+        workgroup_size: 64,
+        resizable: true,
+        reduces: true,
+        bindings: &[Uniform, Part, Uniform, Read, Read, Read, Write, Write],
+        cache_bindings: &[Write, Write, Write],
+    };
+    ATTENTION = Kernel {
+        source: wgsl!("attention.wgsl"),
+        entry_point: "attention",
+        workgroup_size: 64,
+        resizable: true,
+        reduces: true,
+        bindings: &[Uniform, Part, Read, Read, Uniform, Write, Write],
+        cache_bindings: &[Write, Write, Write],
+    };
+    ATTENTION_ONE = Kernel {
+        entry_point: "attention_one",
+        bindings: &[Uniform, Part, Read, Read, Uniform, Write, Write, Read, Uniform],
+        ..ATTENTION
+    };
+    MERGED = Kernel {
+        source: wgsl!("merged.wgsl"),
+        entry_point: "merged",
+        workgroup_size: 64,
+        resizable: false,
+        reduces: true,
+        bindings: &[Uniform, Uniform, Read, Read, Read, Read, Read, Write],
+        cache_bindings: &[],
+    };
+    MERGE_HEADS = Kernel {
+        entry_point: "merge_heads",
+        workgroup_size: 256,
+        bindings: &[Uniform, Read, Read, Write, Write],
+        cache_bindings: &[],
+        ..ATTENTION
+    };
+    SILU_MUL = Kernel {
+        source: wgsl!("mlp.wgsl"),
+        entry_point: "silu_mul",
+        workgroup_size: 256,
+        resizable: true,
+        reduces: true,
+        bindings: &[Uniform, Uniform, Write, Read, Read, Write, Write],
+        cache_bindings: &[],
+    };
+    TWELVE = Kernel {
+        source: wgsl!("twelve.wgsl"),
+        entry_point: "twelve",
+        workgroup_size: 32,
+        resizable: false,
+        reduces: false,
+        bindings: &[Uniform, Uniform, Read, Read, Read, Read, Write],
+        cache_bindings: &[],
+    };
+    SPLIT_HEADS = Kernel {
+        source: wgsl!("split.wgsl"),
+        entry_point: "split_heads",
+        workgroup_size: 64,
+        resizable: true,
+        reduces: true,
+        bindings: &[Uniform, Uniform, Read, Read, Read, Write, Write],
+        cache_bindings: &[Write, Write, Write],
+    };
+    ATTENTION_TEXTS = Kernel {
+        entry_point: "attention_texts",
+        bindings: &[Uniform, Read, Read, Read, Uniform, Write, Write],
+        ..ATTENTION
+    };
+    FIT_ROWS = Kernel {
+        source: wgsl!("layer_norm.wgsl"),
+        entry_point: "fit_rows",
+        workgroup_size: 256,
+        resizable: true,
+        reduces: true,
+        bindings: &[Uniform, Write, Write, Write],
+        cache_bindings: &[],
+    };
+    ADD_NORM = Kernel {
+        entry_point: "add_norm",
+        bindings: &[Uniform, Write, Write, Write, Uniform, Read, Read, Read, Read],
+        ..FIT_ROWS
+    };
+    GELU = Kernel {
+        entry_point: "gelu",
+        bindings: &[Uniform, Uniform, Write, Read, Read, Write, Write, Read],
+        ..SILU_MUL
+    };
+    LARGEST = Kernel {
+        source: wgsl!("sample.wgsl"),
+        entry_point: "largest",
+        workgroup_size: 256,
+        resizable: true,
+        reduces: false,
+        bindings: &[Uniform, Read, Write, Write, Write],
+        cache_bindings: &[],
+    };
+    WEIGH = Kernel {
+        entry_point: "weigh",
+        bindings: &[Uniform, Read, Write, Write, Write, Read, Uniform, Read],
+        ..LARGEST
+    };
+    GATHER = Kernel { entry_point: "gather", ..WEIGH };
+}
