@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use e2e::median::median;
 use futures::executor::block_on;
 use potluck_engine::engine::BackendChoice;
-use potluck_engine::gpu::{Gpu, Run};
+use potluck_engine::gpu::{Gpu, SessionRows};
 use potluck_engine::package::{BlobRole, LayerWeights, Tables};
 use potluck_engine::synthetic::{self, Synthetic};
 
@@ -115,7 +115,7 @@ pub fn handing_over(layers: u32) -> anyhow::Result<Option<f64>> {
     let row = vec![1 << 12; 64];
     let mut milliseconds = Vec::new();
     for position in 0..STEPS {
-        let step = Run { session: 1, position, rows: &row, want: None };
+        let step = SessionRows { session: 1, position, rows: &row, want: None };
         let begun = Instant::now();
         let submitted = block_on(gpu.submit(&[step]))?;
         milliseconds.push(begun.elapsed().as_secs_f64() * 1e3);

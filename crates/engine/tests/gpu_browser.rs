@@ -7,13 +7,13 @@
 
 #[path = "gpu_support/batches.rs"]
 mod batches;
-#[path = "gpu_support/draws.rs"]
-mod draws;
 #[path = "gpu_support/encoders.rs"]
 mod encoders;
 mod gpu_support;
 #[path = "gpu_support/loss.rs"]
 mod loss;
+#[path = "gpu_support/sampling.rs"]
+mod sampling;
 
 use std::pin::pin;
 use std::task::{Context, Waker};
@@ -57,8 +57,8 @@ async fn sessions_beside_each_other_get_what_they_get_alone() {
 }
 
 #[wasm_bindgen_test]
-async fn draws_are_the_samplers() {
-    draws::are_the_samplers(&mut any_gpu().await).await;
+async fn sampled_tokens_are_the_samplers() {
+    sampling::tokens_are_the_samplers(&mut any_gpu().await).await;
 }
 
 #[wasm_bindgen_test]

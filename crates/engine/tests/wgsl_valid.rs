@@ -6,16 +6,13 @@
 //! `cargo test -p potluck-engine --test wgsl_valid` leaves the texts, comments and all, in
 //! `target/tmp/wgsl`.
 #![cfg(all(not(target_arch = "wasm32"), feature = "gpu"))]
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test that called it")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::mem::{offset_of, size_of};
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, GlobalVariable, Module, StorageAccess, TypeInner};
-use potluck_engine::gpu::uniforms::{
-    AddNorm, Draw, Exp2, Forward, GateUp, Gelu, Heads, Linear, Model, Norm, Projections,
-};
-use potluck_engine::gpu::{Access, KERNELS, PRELUDE, Source, with_subgroups};
+use potluck_engine::gpu::testing::{Access, KERNELS, LAYOUTS, PRELUDE, Source, with_subgroups};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/kernels");
 
@@ -143,7 +140,7 @@ fn files_are_valid_and_hold_the_entry_points_and_bindings_that_the_host_names() 
     }
 }
 
-/// Their second form: every reduction goes through subgroups.
+/// Their second format: every reduction goes through subgroups.
 #[test]
 fn files_with_subgroups_are_valid() {
     let mut reductions = 0;
@@ -166,38 +163,6 @@ fn files_with_subgroups_are_valid() {
     assert!(reductions > 30, "{reductions}");
 }
 
-/// A struct of `gpu::uniforms`: its size and its fields' offsets.
-fn layout(name: &str) -> Option<(usize, Vec<(&'static str, usize)>)> {
-    macro_rules! of {
-        ($type:ty: $($field:ident),+) => {
-            Some((size_of::<$type>(), vec![$((stringify!($field), offset_of!($type, $field))),+]))
-        };
-    }
-    match name {
-        "Forward" => of!(Forward: position, rows, first_row),
-        "Model" => {
-            of!(Model: d_model, d_ff, heads, kv_heads, head_dim, qk_scale, residual_fraction_bits, eps_mantissa, eps_exponent)
-        }
-        "Norm" => of!(Norm: gain_exponent),
-        "Linear" => {
-            of!(Linear: groups, out_rows, first_out, out_stride, exponent, residual_fraction_bits, add_to_residual)
-        }
-        "Projections" => {
-            of!(Projections: query_exponent, key_exponent, value_exponent, exponents_a_row)
-        }
-        "Heads" => {
-            of!(Heads: query_exponent, key_exponent, value_exponent, query_bias_exponent, key_bias_exponent,
-                value_bias_exponent, query_gain_exponent, key_gain_exponent, eps_mantissa, eps_exponent, biased, normalised)
-        }
-        "AddNorm" => of!(AddNorm: exponent, bias_exponent, gain_exponent, norm_bias_exponent),
-        "Gelu" => of!(Gelu: exponent, bias_exponent),
-        "Draw" => of!(Draw: vocab, exponent),
-        "Exp2" => of!(Exp2: entries),
-        "GateUp" => of!(GateUp: gate_exponent, up_exponent),
-        _ => None,
-    }
-}
-
 #[test]
 fn uniform_structs_lie_in_memory_as_on_the_host() {
     let mut seen = BTreeSet::new();
@@ -212,17 +177,20 @@ fn uniform_structs_lie_in_memory_as_on_the_host() {
             let TypeInner::Struct { members, span } = &structure.inner else {
                 panic!("{file}: {name} is no struct")
             };
-            let (size, fields) =
-                layout(&name).unwrap_or_else(|| panic!("{file}: {name} is unknown to the host"));
+            let layout = LAYOUTS
+                .iter()
+                .find(|layout| layout.name == name)
+                .unwrap_or_else(|| panic!("{file}: {name} is unknown to the host"));
             let device: Vec<_> = members
                 .iter()
                 .map(|member| (member.name.as_deref().unwrap(), member.offset as usize))
                 .collect();
-            assert_eq!((*span as usize, device), (size, fields), "{file}: {name}");
+            assert_eq!(device, layout.fields, "{file}: {name}");
+            assert_eq!(*span as usize, layout.size_bytes, "{file}: {name}");
             seen.insert(name);
         }
     }
-    assert_eq!(seen.len(), 11, "{seen:?}");
+    assert_eq!(seen.len(), LAYOUTS.len(), "{seen:?}");
 }
 
 /// Names of the functions and structs of a file.

@@ -14,7 +14,7 @@ use super::MAX_KEPT_BYTES;
 use super::{Backend, Engine, ForwardError, Input, MAX_ROWS, Output, Session, Want};
 use crate::cpu;
 #[cfg(feature = "gpu")]
-use crate::gpu::Run;
+use crate::gpu::SessionRows;
 use crate::package::ModelConfig;
 use crate::sampler::sample;
 use crate::threads;
@@ -261,7 +261,7 @@ impl Engine {
         for batch in batches {
             let runs = batch.iter().map(|ready| {
                 let Step { session, position, want, .. } = steps[ready.at];
-                Run {
+                SessionRows {
                     session,
                     position,
                     rows: &ready.rows,

@@ -1,7 +1,7 @@
-//! What layers and the head are made of: norms, matrices and what finishes heads, with their weights
-//! uploaded and everything bound.
+//! What layers and the head are made of: norms, matrices and what finishes heads, with their
+//! weights uploaded and everything bound.
 
-use super::matrix::{Destination, Ends, Matrix, storage, uniform};
+use super::matrix::{Destination, Matrix, MatrixBuffers, storage, uniform};
 use super::model::Model;
 use super::pipelines::Pipelines;
 use super::uniforms;
@@ -13,7 +13,7 @@ pub(super) const LINEAR_EXPONENT: i32 = 22;
 
 /// What making a layer or head needs.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Maker<'a> {
+pub(super) struct BuildContext<'a> {
     pub(super) device: &'a wgpu::Device,
     pub(super) queue: &'a wgpu::Queue,
     pub(super) pipelines: &'a Pipelines,
@@ -22,7 +22,7 @@ pub(super) struct Maker<'a> {
     pub(super) piece_bytes: usize,
 }
 
-impl Maker<'_> {
+impl BuildContext<'_> {
     /// RMSNorm of the residual stream, into the block that the next matrix reads.
     pub(super) fn norm(&self, gain: &Gain) -> wgpu::BindGroup {
         let Self { device, queue, pipelines, model, .. } = *self;
@@ -100,9 +100,17 @@ impl Maker<'_> {
         &self,
         parts: &[&Linear],
         destination: Destination,
-        ends: Ends<'_>,
+        buffers: MatrixBuffers<'_>,
     ) -> Matrix {
         let Self { device, queue, pipelines, piece_bytes, .. } = *self;
-        Matrix::new(device, queue, &pipelines.linear_layout, piece_bytes, parts, destination, ends)
+        Matrix::new(
+            device,
+            queue,
+            &pipelines.linear_layout,
+            piece_bytes,
+            parts,
+            destination,
+            buffers,
+        )
     }
 }

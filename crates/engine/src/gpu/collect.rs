@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::draw::{self, HEAVIEST_WORDS, RESULT_WORDS};
+use super::sampling::{self, HEAVIEST_WORDS, RESULT_WORDS};
 use super::{Gpu, GpuError, read_back};
 use crate::engine::{Output, Want};
 use crate::sampler::{Logits, Sampling, sample};
@@ -50,7 +50,7 @@ pub(super) fn answer_words(want: Option<&Want>, rows: usize, width: usize, vocab
         Some(Want::Nothing) => 0,
         // The exponent comes along behind the logits.
         Some(Want::Logits) => vocab + 1,
-        // If a sample needs more than the heaviest tokens, it is drawn from the row again.
+        // If a sample needs more than the heaviest tokens, the head computes its logits again.
         Some(Want::Token(sampling)) if sampling.coefficient().is_some() => {
             RESULT_WORDS + HEAVIEST_WORDS + width
         }
@@ -111,10 +111,10 @@ impl Gpu {
     ) -> Result<u32, GpuError> {
         let (results, rest) = words.split_at(RESULT_WORDS);
         if sampling.coefficient().is_none() {
-            return Ok(draw::largest(results));
+            return Ok(sampling::largest(results));
         }
         let (heaviest, row) = rest.split_at(HEAVIEST_WORDS);
-        match draw::drawn(results, heaviest, sampling, position) {
+        match sampling::sample_heaviest(results, heaviest, sampling, position) {
             Some(token) => Ok(token),
             None => Ok(sample(&self.head(row).await?, sampling, position)),
         }

@@ -10,7 +10,7 @@ use super::variants::Shaders;
 
 /// A compiled kernel.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(super) struct CompiledKernel {
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) bindings: wgpu::BindGroupLayout,
     accesses: &'static [Access],
@@ -18,7 +18,7 @@ pub(super) struct Stage {
     label: &'static str,
 }
 
-impl Stage {
+impl CompiledKernel {
     pub(super) fn new(
         device: &wgpu::Device,
         shaders: Shaders,
@@ -101,34 +101,39 @@ fn module(device: &wgpu::Device, shaders: Shaders, kernel: &Kernel) -> wgpu::Sha
     }
 }
 
-/// What compiles the kernels between the matrices.
+/// Compiles the kernels between the matrices.
 #[derive(Debug)]
-pub(super) struct Between<'a> {
+pub(super) struct KernelCompiler<'a> {
     pub(super) device: &'a wgpu::Device,
     pub(super) shaders: Shaders,
-    pub(super) form: Form,
+    pub(super) format: BlockFormat,
 }
 
-/// What a block holds, for the matrix that reads it (`FORM`).
+/// What a block holds, for the matrix that reads it (`BLOCK_FORMAT`).
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Form {
-    Floats,
+pub(super) enum BlockFormat {
+    /// A mantissa in an `f32`, for `..._fma`.
+    F32,
+    /// Two planes of bytes, for `..._dot`.
     Planes,
-    Whole,
+    /// A mantissa in an `i32`, for `..._w12`.
+    I32,
 }
 
-impl Between<'_> {
-    pub(super) fn stage(&self, kernel: &Kernel) -> Stage {
-        let form = match self.form {
-            Form::Floats => 0,
-            Form::Planes => 1,
-            Form::Whole => 2,
+impl KernelCompiler<'_> {
+    pub(super) fn compile(&self, kernel: &Kernel) -> CompiledKernel {
+        let format = match self.format {
+            BlockFormat::F32 => 0,
+            BlockFormat::Planes => 1,
+            BlockFormat::I32 => 2,
         };
         let invocations = kernel.workgroup_size.min(self.shaders.most_invocations);
         let mut constants = vec![("INVOCATIONS", f64::from(invocations))];
         // Only those that write a block have it.
-        constants.extend(kernel.source.imports("store_quad").then_some(("FORM", f64::from(form))));
-        Stage::new(self.device, self.shaders, kernel, &constants)
+        constants.extend(
+            kernel.source.imports("store_quad").then_some(("BLOCK_FORMAT", f64::from(format))),
+        );
+        CompiledKernel::new(self.device, self.shaders, kernel, &constants)
     }
 }
 

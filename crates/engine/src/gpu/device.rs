@@ -64,8 +64,8 @@ pub(super) struct Device {
     pub(super) key: String,
     faults: Faults,
     /// Checks of earlier allocations that the platform has not answered yet (browsers answer
-    /// through the event loop). Bounded: every asynchronous call settles them all.
-    unsettled: Vec<Check>,
+    /// through the event loop). Bounded: every asynchronous call waits for them all.
+    unanswered: Vec<Check>,
 }
 
 impl Device {
@@ -107,7 +107,7 @@ impl Device {
         let refused = faults.clone();
         // Without a handler an error that no scope catches is a panic.
         handle.on_uncaptured_error(Arc::new(move |error| refused.refuse(&error)));
-        Ok(Self { handle, queue, limits, info, key, faults, unsettled: Vec::new() })
+        Ok(Self { handle, queue, limits, info, key, faults, unanswered: Vec::new() })
     }
 
     /// Whether kernels may compute within subgroups.
@@ -115,8 +115,8 @@ impl Device {
         self.handle.features().contains(wgpu::Features::SUBGROUP)
     }
 
-    /// How kernels are best compiled here: with the workgroups that hardware likes, or small ones for
-    /// a program, to which an invocation that waits at a barrier is a coroutine (`SwiftShader`
+    /// How kernels are best compiled here: with the workgroups that hardware likes, or small ones
+    /// for a program, to which an invocation that waits at a barrier is a coroutine (`SwiftShader`
     /// encodes 1.5 times faster with 16 than with 256).
     pub(super) fn best_shaders(&self) -> Shaders {
         let most_invocations = if self.info.is_software { 16 } else { 256 };
@@ -138,7 +138,7 @@ impl Device {
     /// Runs `make`, which allocates, and fails if that ran out of memory or was refused.
     ///
     /// Natively the answer is there at once. In a browser it comes later: then `make`'s result is
-    /// returned now and the failure by the next [`Device::settle`].
+    /// returned now and the failure by the next [`Device::await_allocations`].
     pub(super) fn allocate<T>(
         &mut self,
         part: Part,
@@ -155,7 +155,7 @@ impl Device {
                 Poll::Ready(Some(error)) => {
                     failure = failure.or(Some(name_error(&error, &part.to_string())))
                 }
-                Poll::Pending => self.unsettled.push(check),
+                Poll::Pending => self.unanswered.push(check),
             }
         }
         // That the device is gone says more than what failed because of it.
@@ -165,12 +165,15 @@ impl Device {
 
     /// Waits for the answers to earlier allocations; `failed` hears of every part that is not
     /// really there. Fails with the first bad answer.
-    pub(super) async fn settle(&mut self, mut failed: impl FnMut(Part)) -> Result<(), GpuError> {
+    pub(super) async fn await_allocations(
+        &mut self,
+        mut failed: impl FnMut(Part),
+    ) -> Result<(), GpuError> {
         let mut failure = None;
         // An answer stays in the list until it is here: this future may be dropped while it waits.
-        while let Some(check) = self.unsettled.first_mut() {
+        while let Some(check) = self.unanswered.first_mut() {
             let answer = check.answer.as_mut().await;
-            let part = self.unsettled.remove(0).part;
+            let part = self.unanswered.remove(0).part;
             if let Some(error) = answer {
                 failed(part);
                 failure = failure.or(Some(name_error(&error, &part.to_string())));

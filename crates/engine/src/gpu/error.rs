@@ -84,7 +84,7 @@ pub enum GpuError {
         /// The id asked for.
         id: u128,
     },
-    /// Runs of one call are of one session, or of sessions over different layers.
+    /// Rows of one call belong to one session twice, or to sessions over different layers.
     #[error("session {id:032x} is in the call twice, or over other layers than those before it")]
     Apart {
         /// The session that does not belong there.

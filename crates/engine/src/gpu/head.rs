@@ -1,17 +1,17 @@
 //! The end of a model on the device: the final norm, the output matrix, and what samples from its
 //! logits. Everything bound here is made once, when the weights arrive.
 
-use super::build::{LINEAR_EXPONENT, Maker};
+use super::build::{BuildContext, LINEAR_EXPONENT};
 use super::compiled::run;
-use super::draw::Drawer;
-use super::matrix::{Destination, Ends, Matrix, count, uniform};
+use super::matrix::{Destination, Matrix, MatrixBuffers, count, uniform};
 use super::model::{HEAD_ROWS, activation};
 use super::pipelines::Pipelines;
+use super::sampling::TokenSampler;
 use super::uniforms;
 use crate::engine::Want;
 use crate::package::{Gain, Linear};
 
-/// The final norm, the output matrix and what draws from its logits, ready to run.
+/// The final norm, the output matrix and what samples from its logits, ready to run.
 #[derive(Debug)]
 pub(super) struct Head {
     norm: wgpu::BindGroup,
@@ -20,7 +20,7 @@ pub(super) struct Head {
     forward: wgpu::Buffer,
     /// `[HEAD_ROWS, vocab]`.
     pub(super) logits: wgpu::Buffer,
-    pub(super) drawer: Drawer,
+    pub(super) sampler: TokenSampler,
     /// `[HEAD_ROWS, d_model]`: rows on their way to the front of the residual stream.
     pub(super) picked: wgpu::Buffer,
     /// To be added to the exponent of the norm's block.
@@ -28,8 +28,8 @@ pub(super) struct Head {
 }
 
 impl Head {
-    pub(super) fn new(maker: Maker<'_>, norm: &Gain, output: &Linear) -> Self {
-        let Maker { device, queue, model, .. } = maker;
+    pub(super) fn new(context: BuildContext<'_>, norm: &Gain, output: &Linear) -> Self {
+        let BuildContext { device, queue, model, .. } = context;
         let buffers = &model.buffers;
         let rows =
             |label, width: u32| activation(device, label, HEAD_ROWS as u64 * u64::from(width) * 4);
@@ -40,18 +40,18 @@ impl Head {
             "head's rows",
             &uniforms::Forward { position: 0, rows: 0, first_row: 0 },
         );
-        let ends = Ends {
+        let matrix_buffers = MatrixBuffers {
             forward: &forward,
             block: &buffers.block,
             exponents: &buffers.norm_exponents,
             outputs: &logits,
-            merged: None,
+            heads: None,
         };
         let exponent = output.exponent + LINEAR_EXPONENT;
         Self {
-            norm: maker.norm(norm),
-            output: maker.matrix(&[output], Destination::Stored, ends),
-            drawer: Drawer::new(maker, &logits, exponent),
+            norm: context.norm(norm),
+            output: context.matrix(&[output], Destination::Stored, matrix_buffers),
+            sampler: TokenSampler::new(context, &logits, exponent),
             picked: rows("picked rows", model.config.d_model),
             forward,
             logits,
@@ -65,7 +65,7 @@ impl Head {
         let forward = uniforms::Forward { position: 0, rows: count(wants.len()), first_row: 0 };
         queue.write_buffer(&self.forward, 0, bytemuck::bytes_of(&forward));
         if wants.iter().any(|want| matches!(want, Want::Token(_))) {
-            self.drawer.write(queue, wants);
+            self.sampler.write(queue, wants);
         }
     }
 
@@ -79,6 +79,6 @@ impl Head {
         let rows = count(wants.len());
         run(pass, &pipelines.rms_norm.pipeline, &self.norm, (rows, 1));
         self.output.encode(pass, &pipelines.linear, rows);
-        self.drawer.encode(pass, pipelines, wants);
+        self.sampler.encode(pass, pipelines, wants);
     }
 }

@@ -1,6 +1,6 @@
 //! Which kernels there are: file, entry point, workgroup, bindings. A new kernel is a file under
-//! `src/kernels`, one entry here, and a field of whoever runs it (`Pipelines`, `LinearStages`,
-//! `EncoderStages`). `tests/wgsl_valid.rs` proves that the entries and the files agree.
+//! `src/kernels`, one entry here, and a field of whoever runs it (`Pipelines`, `LinearKernels`,
+//! `EncoderKernels`). `tests/wgsl_valid.rs` proves that the entries and the files agree.
 
 use super::source::{Source, wgsl};
 
@@ -59,22 +59,26 @@ kernels! {
         bindings: &[Uniform, Uniform, Read, Read, Read, Write, Write],
         cache_bindings: &[],
     };
-    ONE_FMA = Kernel {
+    GEMV_ROWS1_FMA = Kernel {
         source: wgsl!("linear.wgsl"),
-        entry_point: "one_fma",
+        entry_point: "gemv_rows1_fma",
         workgroup_size: 64,
         resizable: false,
         reduces: false,
         bindings: &[Uniform, Uniform, Read, Read, Read, Read, Read, Write],
         cache_bindings: &[],
     };
-    ONE_DOT = Kernel { entry_point: "one_dot", ..ONE_FMA };
-    FOUR_FMA = Kernel { entry_point: "four_fma", ..ONE_FMA };
-    FOUR_DOT = Kernel { entry_point: "four_dot", ..ONE_FMA };
-    BLOCK_FMA = Kernel { entry_point: "block_fma", ..ONE_FMA };
-    BLOCK_DOT = Kernel { entry_point: "block_dot", ..ONE_FMA };
-    TILE_FMA = Kernel { entry_point: "tile_fma", workgroup_size: 256, ..ONE_FMA };
-    TILE_DOT = Kernel { entry_point: "tile_dot", ..TILE_FMA };
+    GEMV_ROWS1_DOT = Kernel { entry_point: "gemv_rows1_dot", ..GEMV_ROWS1_FMA };
+    GEMV_ROWS4_FMA = Kernel { entry_point: "gemv_rows4_fma", ..GEMV_ROWS1_FMA };
+    GEMV_ROWS4_DOT = Kernel { entry_point: "gemv_rows4_dot", ..GEMV_ROWS1_FMA };
+    GEMM_4X4_FMA = Kernel { entry_point: "gemm_4x4_fma", ..GEMV_ROWS1_FMA };
+    GEMM_4X4_DOT = Kernel { entry_point: "gemm_4x4_dot", ..GEMV_ROWS1_FMA };
+    GEMM_TILED_64X64_FMA = Kernel {
+        entry_point: "gemm_tiled_64x64_fma",
+        workgroup_size: 256,
+        ..GEMV_ROWS1_FMA
+    };
+    GEMM_TILED_64X64_DOT = Kernel { entry_point: "gemm_tiled_64x64_dot", ..GEMM_TILED_64X64_FMA };
     FINISH_HEADS = Kernel {
         source: wgsl!("heads.wgsl"),
         entry_point: "finish_heads",
@@ -102,14 +106,14 @@ kernels! {
         bindings: &[Uniform, Part, Read, Read, Uniform, Write, Write],
         cache_bindings: &[Write, Write, Write],
     };
-    ATTENTION_ONE = Kernel {
-        entry_point: "attention_one",
+    ROPE_ATTENTION = Kernel {
+        entry_point: "rope_attention",
         bindings: &[Uniform, Part, Read, Read, Uniform, Write, Write, Read, Uniform],
         ..ATTENTION
     };
-    MERGED = Kernel {
-        source: wgsl!("merged.wgsl"),
-        entry_point: "merged",
+    GEMV_HEADS = Kernel {
+        source: wgsl!("gemv_heads.wgsl"),
+        entry_point: "gemv_heads",
         workgroup_size: 64,
         resizable: false,
         reduces: true,
@@ -132,9 +136,9 @@ kernels! {
         bindings: &[Uniform, Uniform, Write, Read, Read, Write, Write],
         cache_bindings: &[],
     };
-    TWELVE = Kernel {
-        source: wgsl!("twelve.wgsl"),
-        entry_point: "twelve",
+    GEMM_8X4_W12 = Kernel {
+        source: wgsl!("linear_w12.wgsl"),
+        entry_point: "gemm_8x4_w12",
         workgroup_size: 32,
         resizable: false,
         reduces: false,
@@ -142,7 +146,7 @@ kernels! {
         cache_bindings: &[],
     };
     SPLIT_HEADS = Kernel {
-        source: wgsl!("split.wgsl"),
+        source: wgsl!("split_heads.wgsl"),
         entry_point: "split_heads",
         workgroup_size: 64,
         resizable: true,

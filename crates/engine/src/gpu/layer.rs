@@ -2,9 +2,9 @@
 //! kernels are fused, else ten (one more where a model has biases or normalised heads). Everything
 //! bound here is made once, when the weights arrive.
 
-use super::build::{LINEAR_EXPONENT, Maker};
+use super::build::{BuildContext, LINEAR_EXPONENT};
 use super::compiled::{PART_STRIDE, run, run_part};
-use super::matrix::{Destination, Ends, Matrix, Merged, uniform};
+use super::matrix::{Destination, HeadsInput, Matrix, MatrixBuffers, uniform};
 use super::model::Model;
 use super::pipelines::Pipelines;
 use super::session::Cache;
@@ -19,7 +19,7 @@ pub(super) struct Layer {
     /// Of models with biases or normalised heads.
     finish_heads: Option<wgpu::BindGroup>,
     rope: wgpu::BindGroup,
-    attention_one: wgpu::BindGroup,
+    rope_attention: wgpu::BindGroup,
     attention_output: Matrix,
     mlp_norm: wgpu::BindGroup,
     gate_up: Matrix,
@@ -28,19 +28,20 @@ pub(super) struct Layer {
 }
 
 impl Layer {
-    pub(super) fn new(maker: Maker<'_>, weights: &LayerWeights) -> Self {
-        let Maker { device, queue, pipelines, model, .. } = maker;
+    pub(super) fn new(context: BuildContext<'_>, weights: &LayerWeights) -> Self {
+        let BuildContext { device, queue, pipelines, model, .. } = context;
         let buffers = &model.buffers;
-        let from_norm = |outputs| Ends {
+        let from_norm = |outputs| MatrixBuffers {
             forward: &buffers.forward,
             block: &buffers.block,
             exponents: &buffers.norm_exponents,
             outputs,
-            merged: None,
+            heads: None,
         };
-        let to_residual = Ends { exponents: &buffers.inner_exponents, ..from_norm(&buffers.rows) };
-        let merged = Merged {
-            layout: &pipelines.merged_layout,
+        let to_residual =
+            MatrixBuffers { exponents: &buffers.inner_exponents, ..from_norm(&buffers.rows) };
+        let heads = HeadsInput {
+            layout: &pipelines.gemv_heads_layout,
             shape: &buffers.shape,
             head_outputs: &buffers.head_outputs,
             head_exponents: &buffers.head_exponents,
@@ -49,7 +50,7 @@ impl Layer {
             exponent: linear.exponent + LINEAR_EXPONENT,
             fraction_bits: model.config.residual_fraction_bits.cast_signed(),
         };
-        let finish_heads = maker.finish_heads(weights);
+        let finish_heads = context.finish_heads(weights);
         let projections = match finish_heads {
             Some(_) => uniforms::Projections {
                 query_exponent: 0,
@@ -75,8 +76,8 @@ impl Layer {
             up_exponent: weights.up.exponent + LINEAR_EXPONENT,
         };
         Self {
-            attention_norm: maker.norm(&weights.attention_norm),
-            query_key_value: maker.matrix(
+            attention_norm: context.norm(&weights.attention_norm),
+            query_key_value: context.matrix(
                 &[&weights.q, &weights.k, &weights.v],
                 Destination::Stored,
                 from_norm(&buffers.projected),
@@ -95,7 +96,7 @@ impl Layer {
                     &buffers.query_exponents,
                 ],
             ),
-            attention_one: pipelines.attention_one.bind(
+            rope_attention: pipelines.rope_attention.bind(
                 device,
                 &[
                     &buffers.shape,
@@ -109,13 +110,13 @@ impl Layer {
                     &projections,
                 ],
             ),
-            attention_output: maker.matrix(
+            attention_output: context.matrix(
                 &[&weights.o],
                 residual(&weights.o),
-                Ends { merged: Some(merged), ..to_residual },
+                MatrixBuffers { heads: Some(heads), ..to_residual },
             ),
-            mlp_norm: maker.norm(&weights.mlp_norm),
-            gate_up: maker.matrix(
+            mlp_norm: context.norm(&weights.mlp_norm),
+            gate_up: context.matrix(
                 &[&weights.gate, &weights.up],
                 Destination::Stored,
                 from_norm(&buffers.projected),
@@ -132,7 +133,7 @@ impl Layer {
                     &buffers.inner_exponents,
                 ],
             ),
-            down: maker.matrix(&[&weights.down], residual(&weights.down), to_residual),
+            down: context.matrix(&[&weights.down], residual(&weights.down), to_residual),
         }
     }
 
@@ -158,8 +159,8 @@ impl Layer {
         for ((cache, rows), offset) in parts.zip((1..).map(|at| at * PART_STRIDE)) {
             pass.set_bind_group(1, &cache.group, &[]);
             if alone {
-                let attention_one = &pipelines.attention_one.pipeline;
-                run_part(pass, attention_one, &self.attention_one, offset, (config.heads, 1));
+                let rope_attention = &pipelines.rope_attention.pipeline;
+                run_part(pass, rope_attention, &self.rope_attention, offset, (config.heads, 1));
             } else {
                 run_part(pass, &pipelines.rope.pipeline, &self.rope, offset, (all_heads, rows));
                 run_part(
@@ -172,7 +173,7 @@ impl Layer {
             }
         }
         if alone {
-            self.attention_output.encode_merged(pass, &pipelines.linear);
+            self.attention_output.encode_heads(pass, &pipelines.linear);
         } else {
             run(pass, &pipelines.merge_heads.pipeline, &model.merge_heads, (rows, 1));
             self.attention_output.encode(pass, &pipelines.linear, rows);

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::compiled::bind;
-use super::linear_stages::LinearStages;
+use super::linear_kernels::LinearKernels;
 use super::uniforms;
 use crate::package::{GROUP, Linear};
 
@@ -26,7 +26,7 @@ pub(super) enum Destination {
 
 /// The buffers that a matrix reads and writes besides its weights.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ends<'a> {
+pub(super) struct MatrixBuffers<'a> {
     pub(super) forward: &'a wgpu::Buffer,
     /// `[MAX_ROWS, inputs]`, as the arithmetic wants it.
     pub(super) block: &'a wgpu::Buffer,
@@ -35,12 +35,12 @@ pub(super) struct Ends<'a> {
     /// `[MAX_ROWS, outputs of all parts]`.
     pub(super) outputs: &'a wgpu::Buffer,
     /// Of the matrix that attention's outputs go through.
-    pub(super) merged: Option<Merged<'a>>,
+    pub(super) heads: Option<HeadsInput<'a>>,
 }
 
 /// What such a matrix reads a single row from.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Merged<'a> {
+pub(super) struct HeadsInput<'a> {
     pub(super) layout: &'a wgpu::BindGroupLayout,
     /// The `Model`.
     pub(super) shape: &'a wgpu::Buffer,
@@ -60,13 +60,13 @@ pub(super) struct Matrix {
 struct Piece {
     bind_group: wgpu::BindGroup,
     /// Where a single row comes from attention's heads.
-    merged: Option<wgpu::BindGroup>,
+    heads: Option<wgpu::BindGroup>,
     out_rows: u32,
 }
 
 /// Bytes of weights that are interleaved and written at a time: what a browser's worker, whose
 /// memory never shrinks, holds twice.
-const SLICE_BYTES: usize = 4 << 20;
+const UPLOAD_BYTES: usize = 4 << 20;
 
 impl Matrix {
     /// Uploads `parts`, of equally many columns and bits, one below the other. `piece_bytes` bounds
@@ -78,12 +78,12 @@ impl Matrix {
         piece_bytes: usize,
         parts: &[&Linear],
         destination: Destination,
-        ends: Ends<'_>,
+        buffers: MatrixBuffers<'_>,
     ) -> Self {
         let inputs = parts.first().map_or(GROUP, |part| part.columns);
         let outputs: usize = parts.iter().map(|part| part.rows).sum();
-        let twelve_bits = parts.iter().any(|part| part.lower_bits.is_some());
-        let row_bytes = if twelve_bits { 2 * inputs } else { inputs };
+        let is_w12 = parts.iter().any(|part| part.lower_bits.is_some());
+        let row_bytes = if is_w12 { 2 * inputs } else { inputs };
         let rows_a_piece = (piece_bytes / row_bytes).max(1);
         let mut pieces = Vec::new();
         for first in (0..outputs).step_by(rows_a_piece) {
@@ -105,19 +105,19 @@ impl Matrix {
             };
             let size_bytes = row_bytes * range.len();
             let weights = empty(device, "weights", size_bytes, wgpu::BufferUsages::STORAGE);
-            let chunks_a_slice = (SLICE_BYTES / (CHUNK * range.len())).max(1);
-            for first in (0..row_bytes / CHUNK).step_by(chunks_a_slice) {
-                let chunks = first..(row_bytes / CHUNK).min(first + chunks_a_slice);
-                let slice = interleave_weights(parts, range.clone(), chunks);
-                queue.write_buffer(&weights, (first * CHUNK * range.len()) as u64, &slice);
+            let chunks_at_once = (UPLOAD_BYTES / (CHUNK * range.len())).max(1);
+            for first in (0..row_bytes / CHUNK).step_by(chunks_at_once) {
+                let chunks = first..(row_bytes / CHUNK).min(first + chunks_at_once);
+                let bytes = interleave_weights(parts, range.clone(), chunks);
+                queue.write_buffer(&weights, (first * CHUNK * range.len()) as u64, &bytes);
                 // The queue keeps a copy of what was written until the next submission.
                 queue.submit([]);
             }
-            let buffers = [
-                ends.forward,
+            let bindings = [
+                buffers.forward,
                 &uniform(device, queue, "linear", &linear),
-                ends.block,
-                ends.exponents,
+                buffers.block,
+                buffers.exponents,
                 &weights,
                 &storage(device, queue, "group scales", &planes.group_scales),
                 &storage(
@@ -126,27 +126,21 @@ impl Matrix {
                     "row multipliers",
                     bytemuck::cast_slice(&planes.row_multipliers),
                 ),
-                ends.outputs,
+                buffers.outputs,
             ];
-            let merged = ends.merged.map(|merged| {
-                let [_, linear, _, _, rest @ ..] = buffers;
-                let from = [merged.shape, linear, merged.head_outputs, merged.head_exponents];
-                bind(device, "merged", merged.layout, &[], &[&from[..], &rest].concat())
+            let heads = buffers.heads.map(|heads| {
+                let [_, linear, _, _, rest @ ..] = bindings;
+                let from = [heads.shape, linear, heads.head_outputs, heads.head_exponents];
+                bind(device, "gemv heads", heads.layout, &[], &[&from[..], &rest].concat())
             });
-            let bind_group = if twelve_bits {
+            let bind_group = if is_w12 {
                 // Never added to the residual stream, for which alone the exponents are.
-                let [forward, linear, block, _, rest @ ..] = buffers;
-                bind(
-                    device,
-                    "twelve",
-                    layout,
-                    &[],
-                    &[&[forward, linear, block][..], &rest].concat(),
-                )
+                let [forward, linear, block, _, rest @ ..] = bindings;
+                bind(device, "w12", layout, &[], &[&[forward, linear, block][..], &rest].concat())
             } else {
-                bind(device, "linear", layout, &[], &buffers)
+                bind(device, "linear", layout, &[], &bindings)
             };
-            pieces.push(Piece { bind_group, merged, out_rows });
+            pieces.push(Piece { bind_group, heads, out_rows });
         }
         Self { pieces }
     }
@@ -155,11 +149,11 @@ impl Matrix {
     pub(super) fn encode(
         &self,
         pass: &mut wgpu::ComputePass<'_>,
-        stages: &LinearStages,
+        kernels: &LinearKernels,
         rows: u32,
     ) {
         for piece in &self.pieces {
-            stages.encode(pass, &piece.bind_group, piece.out_rows, rows);
+            kernels.encode(pass, &piece.bind_group, piece.out_rows, rows);
         }
     }
 
@@ -169,10 +163,10 @@ impl Matrix {
     }
 
     /// Multiplies the one row that attention left in heads.
-    pub(super) fn encode_merged(&self, pass: &mut wgpu::ComputePass<'_>, stages: &LinearStages) {
+    pub(super) fn encode_heads(&self, pass: &mut wgpu::ComputePass<'_>, kernels: &LinearKernels) {
         for piece in &self.pieces {
-            if let Some(merged) = &piece.merged {
-                stages.encode_merged(pass, merged, piece.out_rows);
+            if let Some(heads) = &piece.heads {
+                kernels.encode_heads(pass, heads, piece.out_rows);
             }
         }
     }
@@ -183,7 +177,7 @@ impl Matrix {
 const CHUNK: usize = 16;
 
 /// Weights of `chunks` of the rows `range`, in the order of `kernels/linear.wgsl` and
-/// `kernels/twelve.wgsl`: `[chunks, rows]` of 16 bytes.
+/// `kernels/linear_w12.wgsl`: `[chunks, rows]` of 16 bytes.
 fn interleave_weights(parts: &[&Linear], range: Range<usize>, chunks: Range<usize>) -> Vec<u8> {
     let rows = range.len();
     let mut interleaved = vec![0; chunks.len() * rows * CHUNK];

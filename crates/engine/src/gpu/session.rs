@@ -37,7 +37,7 @@ pub(super) struct Cache {
     /// Keys and values `[capacity, kv_heads, head_dim / 2]` of two `i16`, exponents
     /// `[capacity, 2, kv_heads]`.
     planes: [wgpu::Buffer; 3],
-    /// Group 1 of `rope`, `attention` and `attention_one`.
+    /// Group 1 of `rope`, `attention` and `rope_attention`.
     pub(super) group: wgpu::BindGroup,
 }
 
@@ -80,8 +80,8 @@ impl Caches {
         }
     }
 
-    /// Of the layer at this place among the session's.
-    pub(super) fn at(&self, place: usize) -> &Cache {
-        &self.layers[place]
+    /// The cache of the layer at this index among the session's.
+    pub(super) fn at(&self, index: usize) -> &Cache {
+        &self.layers[index]
     }
 }

@@ -14,17 +14,17 @@ use std::ops::Range;
 
 use super::collect::{Answer, Submitted, answer_words};
 use super::compiled::PART_STRIDE;
-use super::draw::{HEAVIEST_WORDS, RESULT_WORDS};
 use super::head::Head;
 use super::matrix::count;
 use super::model::{HEAD_ROWS, Model};
+use super::sampling::{HEAVIEST_WORDS, RESULT_WORDS};
 use super::session::Caches;
 use super::{Gpu, GpuError, Part, uniforms};
 use crate::engine::{MAX_ROWS, Want};
 
 /// Consecutive rows of a session.
 #[derive(Debug, Clone, Copy)]
-pub struct Run<'a> {
+pub struct SessionRows<'a> {
     /// The session's id.
     pub session: u128,
     /// Where the first row goes. Before the end of what the session holds: later rows are forgotten
@@ -64,21 +64,21 @@ impl Plan {
 }
 
 impl Gpu {
-    /// Runs rows of sessions, at most one run of each and all over the same layers, through those
-    /// and the head.
+    /// Runs rows of sessions through layers and head: at most one entry for each session, and all
+    /// over the same layers.
     ///
     /// # Errors
-    /// If a run does not fit its session, runs do not belong together or are too many rows, a part
-    /// was unloaded, or the device fails. After a failure every session holds what it held before
-    /// its `position`.
-    pub async fn submit(&mut self, runs: &[Run<'_>]) -> Result<Submitted, GpuError> {
-        self.settle().await?;
-        let layers = self.check(runs)?;
+    /// If an entry does not fit its session, the entries do not belong together or are too many
+    /// rows, a part was unloaded, or the device fails. After a failure every session holds what it
+    /// held before its `position`.
+    pub async fn submit(&mut self, inputs: &[SessionRows<'_>]) -> Result<Submitted, GpuError> {
+        self.await_allocations().await?;
+        let layers = self.check(inputs)?;
         let mut encoder =
             self.device.handle.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        self.make_room(runs, &mut encoder).await?;
+        self.make_room(inputs, &mut encoder).await?;
         let model = self.model.as_ref().ok_or(GpuError::NoModel)?;
-        let plan = self.write_inputs(model, layers, runs);
+        let plan = self.write_inputs(model, layers, inputs);
         let staging = self.staging.take(&self.device.handle, (plan.words as u64 * 4).max(4));
         self.encode_layers(model, &plan, &mut encoder);
         copy_hidden(model, &plan, &mut encoder, &staging);
@@ -90,33 +90,37 @@ impl Gpu {
         Ok(Submitted { staging, index, answers: plan.answers, words: plan.words })
     }
 
-    /// The layers that all runs go through.
-    fn check(&self, runs: &[Run<'_>]) -> Result<Range<u32>, GpuError> {
+    /// The layers that all of them go through.
+    fn check(&self, inputs: &[SessionRows<'_>]) -> Result<Range<u32>, GpuError> {
         let config = &self.model.as_ref().ok_or(GpuError::NoModel)?.config;
         let width = config.d_model as usize;
         let mut layers = None;
         let (mut row_count, mut picked) = (0, 0);
-        for (at, run) in runs.iter().enumerate() {
-            let id = run.session;
+        for (at, input) in inputs.iter().enumerate() {
+            let id = input.session;
             let session = self.sessions.get(&id).ok_or(GpuError::UnknownSession { id })?;
-            let rows = run.rows.len() / width;
+            let rows = input.rows.len() / width;
             row_count += rows;
-            if rows == 0 || row_count > MAX_ROWS || !run.rows.len().is_multiple_of(width) {
+            if rows == 0 || row_count > MAX_ROWS || !input.rows.len().is_multiple_of(width) {
                 let expected =
                     rows.clamp(1, (MAX_ROWS + rows).saturating_sub(row_count).max(1)) * width;
-                return Err(GpuError::Shape { what: "hidden rows", expected, got: run.rows.len() });
+                return Err(GpuError::Shape {
+                    what: "hidden rows",
+                    expected,
+                    got: input.rows.len(),
+                });
             }
-            let end = run.position.saturating_add(count(rows));
-            if run.position > session.held || end > config.max_positions {
+            let end = input.position.saturating_add(count(rows));
+            if input.position > session.held || end > config.max_positions {
                 let (position, held, max_positions) =
-                    (run.position, session.held, config.max_positions);
+                    (input.position, session.held, config.max_positions);
                 return Err(GpuError::Position { position, rows, held, max_positions });
             }
             let together = layers.get_or_insert(session.layers.clone()) == &session.layers;
-            if !together || runs[..at].iter().any(|earlier| earlier.session == id) {
+            if !together || inputs[..at].iter().any(|earlier| earlier.session == id) {
                 return Err(GpuError::Apart { id });
             }
-            picked += usize::from(matches!(run.want, Some(Want::Logits | Want::Token(_))));
+            picked += usize::from(matches!(input.want, Some(Want::Logits | Want::Token(_))));
         }
         if picked > HEAD_ROWS {
             return Err(GpuError::Shape {
@@ -140,27 +144,27 @@ impl Gpu {
     /// caches longer ones, into which `encoder` copies the old.
     async fn make_room(
         &mut self,
-        runs: &[Run<'_>],
+        inputs: &[SessionRows<'_>],
         encoder: &mut wgpu::CommandEncoder,
     ) -> Result<(), GpuError> {
         let config = self.model.as_ref().ok_or(GpuError::NoModel)?.config;
-        for run in runs {
+        for input in inputs {
             let session = self
                 .sessions
-                .get_mut(&run.session)
-                .ok_or(GpuError::UnknownSession { id: run.session })?;
-            session.held = run.position;
-            let end = run.position + count(run.rows.len() / config.d_model as usize);
+                .get_mut(&input.session)
+                .ok_or(GpuError::UnknownSession { id: input.session })?;
+            session.held = input.position;
+            let end = input.position + count(input.rows.len() / config.d_model as usize);
             if end <= session.caches.capacity {
                 continue;
             }
             let (pipelines, layers) = (&self.pipelines, session.layers.len());
-            let longer = self.device.allocate(Part::LongerCache(run.session), |device, _| {
+            let longer = self.device.allocate(Part::LongerCache(input.session), |device, _| {
                 Caches::new(device, pipelines, &config, layers, end)
             })?;
             // A browser answers only now whether there was room; before it is known the old caches
             // must live.
-            self.device.settle(|_| {}).await?;
+            self.device.await_allocations(|_| {}).await?;
             longer.copy_from(&session.caches, encoder);
             session.caches = longer;
         }
@@ -168,42 +172,42 @@ impl Gpu {
     }
 
     /// Writes rows, their `Forward`s and what is wanted of them, and says where everything lies.
-    fn write_inputs(&self, model: &Model, layers: Range<u32>, runs: &[Run<'_>]) -> Plan {
+    fn write_inputs(&self, model: &Model, layers: Range<u32>, inputs: &[SessionRows<'_>]) -> Plan {
         let (config, buffers, queue) = (&model.config, &model.buffers, &self.device.queue);
         let (width, vocab) = (config.d_model as usize, config.vocab as usize);
         let mut plan = Plan {
             layers,
             rows: 0,
-            answers: Vec::with_capacity(runs.len()),
+            answers: Vec::with_capacity(inputs.len()),
             words: 0,
             head_rows: Vec::new(),
             wants: Vec::new(),
         };
         // The `Forward` of the call, and behind it those of its sessions.
-        let mut forwards = vec![0; (runs.len() + 1) * PART_STRIDE as usize];
+        let mut forwards = vec![0; (inputs.len() + 1) * PART_STRIDE as usize];
         let mut write_forward = |at: usize, forward: uniforms::Forward| {
             let bytes = bytemuck::bytes_of(&forward);
             forwards[at * PART_STRIDE as usize..][..bytes.len()].copy_from_slice(bytes);
         };
-        for (at, run) in runs.iter().enumerate() {
-            let (position, first_row) = (run.position, plan.rows);
-            let rows = count(run.rows.len() / width);
+        for (at, input) in inputs.iter().enumerate() {
+            let (position, first_row) = (input.position, plan.rows);
+            let rows = count(input.rows.len() / width);
             write_forward(at + 1, uniforms::Forward { position, rows, first_row });
             let offset = u64::from(first_row) * row_bytes(model);
-            queue.write_buffer(&buffers.rows, offset, bytemuck::cast_slice(run.rows));
+            queue.write_buffer(&buffers.rows, offset, bytemuck::cast_slice(input.rows));
             plan.rows += rows;
-            if let Some(want @ (Want::Logits | Want::Token(_))) = run.want {
+            if let Some(want @ (Want::Logits | Want::Token(_))) = input.want {
                 plan.head_rows.push(plan.rows - 1);
                 plan.wants.push(want);
             }
-            let words = answer_words(run.want.as_ref(), rows as usize, width, vocab);
+            let words = answer_words(input.want.as_ref(), rows as usize, width, vocab);
             plan.answers.push(Answer {
-                session: run.session,
+                session: input.session,
                 position,
                 end: position + rows,
                 first_row,
                 words: plan.words..plan.words + words,
-                want: run.want,
+                want: input.want,
             });
             plan.words += words;
         }
@@ -300,9 +304,9 @@ fn copy_head_answers(
                 copy(&buffers.norm_exponents, 1);
             }
             Some(Want::Token(sampling)) => {
-                copy(&head.drawer.results, RESULT_WORDS);
+                copy(&head.sampler.results, RESULT_WORDS);
                 if sampling.coefficient().is_some() {
-                    copy(&head.drawer.heaviest, HEAVIEST_WORDS);
+                    copy(&head.sampler.heaviest, HEAVIEST_WORDS);
                     copy(&buffers.rows, config.d_model as usize);
                 }
             }

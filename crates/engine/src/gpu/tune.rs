@@ -8,10 +8,10 @@ use std::time::Duration;
 use web_time::Instant;
 
 use super::device::{Device, Part};
-use super::linear_stages::LinearStages;
-use super::matrix::{Destination, Ends, Matrix, storage, uniform};
+use super::linear_kernels::LinearKernels;
+use super::matrix::{Destination, Matrix, MatrixBuffers, storage, uniform};
 use super::model::activation;
-use super::variants::{Arithmetic, Many, Variants};
+use super::variants::{Arithmetic, Gemm, Variants};
 use super::{GpuError, read_back, uniforms};
 use crate::kernels::linear;
 use crate::package::Linear;
@@ -31,7 +31,7 @@ const MANY_ROWS: u32 = 64;
 const SMALL: (usize, usize) = (256, 256);
 const LARGE: (usize, usize) = (2048, 1024);
 
-/// Slices that a matrix of few outputs is measured with, and for how many invocations they speak if
+/// Splits that a matrix of few outputs is measured with, and for how many invocations they speak if
 /// they are fastest: for no more than it has outputs, for a small GPU, for a large one (an H200
 /// runs 270,000 at once).
 const SPREADS: [(u32, u32); 3] = [(1, 0), (4, 1 << 14), (16, 1 << 17)];
@@ -49,7 +49,7 @@ pub(super) async fn tune(device: &mut Device) -> Result<Variants, GpuError> {
     let mut large = None;
     let mut best: Option<(f64, Variants)> = None;
     // A software adapter takes its time to compile: what suits it best comes first.
-    for many in [Many::Block, Many::Tile, Many::Four] {
+    for gemm in [Gemm::Block4x4, Gemm::Tiled64x64, Gemm::Rows4] {
         for arithmetic in [Arithmetic::Fma, Arithmetic::Dot] {
             if best.is_some() && late() {
                 break;
@@ -59,20 +59,21 @@ pub(super) async fn tune(device: &mut Device) -> Result<Variants, GpuError> {
             let fused = !device.info.is_software;
             let kernels = Variants {
                 arithmetic,
-                many,
+                gemm,
                 busy_invocations: 0,
                 fused,
                 shaders: device.best_shaders(),
             };
-            let stages = device.allocate(Part::Kernels, |device, _| {
-                LinearStages::contender(device, kernels, &[1])
+            let linear_kernels = device.allocate(Part::Kernels, |device, _| {
+                LinearKernels::to_measure(device, kernels, &[1])
             })?;
-            device.settle(|_| {}).await?;
-            if !small.is_right(device, &stages, &expected).await? {
+            device.await_allocations(|_| {}).await?;
+            if !small.is_right(device, &linear_kernels, &expected).await? {
                 continue;
             }
             if best.is_none()
-                && small.seconds(device, &stages, MANY_ROWS).await? < LONG_ENOUGH.as_secs_f64()
+                && small.seconds(device, &linear_kernels, MANY_ROWS).await?
+                    < LONG_ENOUGH.as_secs_f64()
             {
                 let (weights, row) = numbers(LARGE);
                 large = Some(Problem::new(device, &weights, &row).await?);
@@ -80,8 +81,8 @@ pub(super) async fn tune(device: &mut Device) -> Result<Variants, GpuError> {
             // All are measured on what suits the first. An answer is as many steps of one row as
             // its question had rows, roughly.
             let problem = large.as_ref().unwrap_or(&small);
-            let seconds = problem.seconds(device, &stages, MANY_ROWS).await?
-                + f64::from(MANY_ROWS) * problem.seconds(device, &stages, 1).await?;
+            let seconds = problem.seconds(device, &linear_kernels, MANY_ROWS).await?
+                + f64::from(MANY_ROWS) * problem.seconds(device, &linear_kernels, 1).await?;
             if best.is_none_or(|(least, _)| seconds < least) {
                 best = Some((seconds, kernels));
             }
@@ -90,18 +91,18 @@ pub(super) async fn tune(device: &mut Device) -> Result<Variants, GpuError> {
     let wrong = || GpuError::Refused { reason: "no kernel computes rightly".to_owned() };
     let (_, mut kernels) = best.ok_or_else(wrong)?;
     let mut least = f64::INFINITY;
-    for (slices, busy_invocations) in SPREADS {
+    for (splits, busy_invocations) in SPREADS {
         if late() {
             break;
         }
-        let stages = device.allocate(Part::Kernels, |device, _| {
-            LinearStages::contender(device, kernels, &[slices])
+        let linear_kernels = device.allocate(Part::Kernels, |device, _| {
+            LinearKernels::to_measure(device, kernels, &[splits])
         })?;
-        device.settle(|_| {}).await?;
-        if !small.is_right(device, &stages, &expected).await? {
+        device.await_allocations(|_| {}).await?;
+        if !small.is_right(device, &linear_kernels, &expected).await? {
             continue;
         }
-        let seconds = small.seconds(device, &stages, 1).await?;
+        let seconds = small.seconds(device, &linear_kernels, 1).await?;
         if seconds < least {
             (least, kernels.busy_invocations) = (seconds, busy_invocations);
         }
@@ -138,16 +139,16 @@ impl Problem {
                 &uniforms::Forward { position: 0, rows: 0, first_row: 0 },
             );
             let exponents = storage(device, queue, "exponents", &[0; 4]);
-            let layout = LinearStages::layout(device);
+            let layout = LinearKernels::layout(device);
             let matrix = |arithmetic| {
                 let rows = pack(arithmetic, row).repeat(MANY_ROWS as usize);
                 let block = storage(device, queue, "block", bytemuck::cast_slice(&rows));
-                let ends = Ends {
+                let buffers = MatrixBuffers {
                     forward: &forward,
                     block: &block,
                     exponents: &exponents,
                     outputs: &outputs,
-                    merged: None,
+                    heads: None,
                 };
                 Matrix::new(
                     device,
@@ -156,13 +157,13 @@ impl Problem {
                     usize::MAX,
                     &[weights],
                     Destination::Stored,
-                    ends,
+                    buffers,
                 )
             };
             let (fma, dot) = (matrix(Arithmetic::Fma), matrix(Arithmetic::Dot));
             Self { fma, dot, forward, outputs }
         })?;
-        device.settle(|_| {}).await?;
+        device.await_allocations(|_| {}).await?;
         Ok(problem)
     }
 
@@ -170,11 +171,12 @@ impl Problem {
     async fn is_right(
         &self,
         device: &mut Device,
-        stages: &LinearStages,
+        linear_kernels: &LinearKernels,
         expected: &[i32],
     ) -> Result<bool, GpuError> {
         for rows in [1, MANY_ROWS] {
-            let got = self.run(device, stages, (rows, 1), rows as usize * expected.len()).await?;
+            let got =
+                self.run(device, linear_kernels, (rows, 1), rows as usize * expected.len()).await?;
             if got.chunks_exact(expected.len()).any(|row| row != expected) {
                 return Ok(false);
             }
@@ -186,10 +188,10 @@ impl Problem {
     async fn seconds(
         &self,
         device: &mut Device,
-        stages: &LinearStages,
+        linear_kernels: &LinearKernels,
         rows: u32,
     ) -> Result<f64, GpuError> {
-        let once = self.time(device, stages, rows, 1).await?;
+        let once = self.time(device, linear_kernels, rows, 1).await?;
         // Waiting for the device takes its time too; many in one submission hide it.
         let repeats = (LONG_ENOUGH.as_secs_f64() / once.max(1e-6)).clamp(1.0, 64.0);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 1 to 64")]
@@ -197,18 +199,18 @@ impl Problem {
         if repeats == 1 {
             return Ok(once);
         }
-        Ok(self.time(device, stages, rows, repeats).await? / f64::from(repeats))
+        Ok(self.time(device, linear_kernels, rows, repeats).await? / f64::from(repeats))
     }
 
     async fn time(
         &self,
         device: &mut Device,
-        stages: &LinearStages,
+        linear_kernels: &LinearKernels,
         rows: u32,
         repeats: u32,
     ) -> Result<f64, GpuError> {
         let begun = Instant::now();
-        self.run(device, stages, (rows, repeats), 1).await?;
+        self.run(device, linear_kernels, (rows, repeats), 1).await?;
         Ok(begun.elapsed().as_secs_f64())
     }
 
@@ -217,7 +219,7 @@ impl Problem {
     async fn run(
         &self,
         device: &mut Device,
-        stages: &LinearStages,
+        linear_kernels: &LinearKernels,
         (rows, repeats): (u32, u32),
         values: usize,
     ) -> Result<Vec<i32>, GpuError> {
@@ -227,9 +229,9 @@ impl Problem {
             device.handle.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            let matrix = stages.arithmetic().of(&self.fma, &self.dot);
+            let matrix = linear_kernels.arithmetic().of(&self.fma, &self.dot);
             for _ in 0..repeats {
-                matrix.encode(&mut pass, stages, rows);
+                matrix.encode(&mut pass, linear_kernels, rows);
             }
         }
         let size_bytes = values as u64 * 4;

@@ -1,5 +1,5 @@
-//! Which variants of the kernels there are to choose from, and the note of what an adapter was found
-//! to run fastest. Measures nothing: that is `tune`.
+//! Which variants of the kernels there are to choose from, and the note of what an adapter was
+//! found to run fastest. Measures nothing: that is `tune`.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,22 +26,22 @@ impl Arithmetic {
 /// How Linear takes many rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Many {
-    /// Four rows and one output an invocation.
-    Four,
-    /// Four rows and four outputs an invocation, without a barrier.
-    Block,
-    /// Tiles in workgroup memory.
-    Tile,
+pub enum Gemm {
+    /// Four rows and one output an invocation (`gemv_rows4_…`).
+    Rows4,
+    /// Four rows and four outputs an invocation, without a barrier (`gemm_4x4_…`).
+    Block4x4,
+    /// 64 rows and 64 outputs a workgroup, in its memory (`gemm_tiled_64x64_…`).
+    Tiled64x64,
 }
 
 /// Which variants of the kernels run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Variants {
-    /// Of all of them.
+    /// How all of them multiply.
     pub arithmetic: Arithmetic,
     /// For more than a few rows.
-    pub many: Many,
+    pub gemm: Gemm,
     /// Invocations that keep the adapter busy: for few rows, the inputs of an output are spread
     /// until there are so many.
     pub busy_invocations: u32,
@@ -70,14 +70,14 @@ impl Variants {
     #[must_use]
     pub fn all() -> Vec<Self> {
         let spread = [
-            (Many::Tile, 0, true, 256),
-            (Many::Block, 1 << 10, true, 64),
-            (Many::Four, u32::MAX, false, 16),
+            (Gemm::Tiled64x64, 0, true, 256),
+            (Gemm::Block4x4, 1 << 10, true, 64),
+            (Gemm::Rows4, u32::MAX, false, 16),
         ];
         let with = |arithmetic, subgroups, checked| {
-            spread.map(|(many, busy_invocations, fused, most_invocations)| {
+            spread.map(|(gemm, busy_invocations, fused, most_invocations)| {
                 let shaders = Shaders { most_invocations, subgroups, checked };
-                Self { arithmetic, many, busy_invocations, fused, shaders }
+                Self { arithmetic, gemm, busy_invocations, fused, shaders }
             })
         };
         [with(Arithmetic::Fma, true, false), with(Arithmetic::Dot, false, true)].concat()
@@ -96,7 +96,7 @@ pub struct Tuning {
 }
 
 /// Raised when kernels or the way to measure them change.
-pub const TUNING_VERSION: u32 = 3;
+pub const TUNING_VERSION: u32 = 4;
 
 /// The measured kernels, if they are still those of this adapter and version.
 pub(super) fn kept(tuning: Option<&Tuning>, adapter: &str) -> Option<Variants> {
@@ -113,7 +113,7 @@ mod tests {
     fn a_tuning_of_another_adapter_or_version_is_not_kept() {
         let kernels = Variants {
             arithmetic: Arithmetic::Dot,
-            many: Many::Block,
+            gemm: Gemm::Block4x4,
             busy_invocations: 7,
             fused: true,
             shaders: Shaders { most_invocations: 64, subgroups: true, checked: false },

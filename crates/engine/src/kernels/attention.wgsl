@@ -28,7 +28,7 @@
 // `attention_texts` has this instead of binding 1.
 @group(0) @binding(1) var<storage, read> texts: array<vec2<u32>>;              // [rows]: the first row of a row's text, and how many it has
 
-// `attention_one` has these instead of queries and tables.
+// `rope_attention` has these instead of queries and tables.
 @group(0) @binding(2) var<storage, read> projected: array<i32>;                // [1, (heads + 2 * kv_heads) * head_dim]: q, k, v
 @group(0) @binding(3) var<storage, read> projected_exponents: array<i32>;      // [1, exponents_a_row]
 @group(0) @binding(7) var<storage, read> rotation: array<u32>;                 // [max_positions, head_dim / 2], cos in the low i16, sin in the high
@@ -51,7 +51,7 @@ var<workgroup> query: array<i32, MAX_HEAD_DIM>;
 var<workgroup> kept_scores: array<i32, KEPT>; // of the positions from `first` on; read by the invocation that wrote it
 var<workgroup> probabilities: array<u32, CHUNK>;
 var<workgroup> value_shifts: array<i32, CHUNK>; // ve_j - E
-// Of `attention_one`: the row's own pairs; a slot of the first three is touched by one invocation only.
+// Of `rope_attention`: the row's own pairs; a slot of the first three is touched by one invocation only.
 var<workgroup> query_pairs: array<vec2<i32>, MAX_PAIRS>;
 var<workgroup> key_pairs: array<vec2<i32>, MAX_PAIRS>;
 var<workgroup> value_pairs: array<vec2<i32>, MAX_PAIRS>;
@@ -239,7 +239,7 @@ fn attention_texts(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_i
 // Of a single row: what rope.wgsl does, without a dispatch of its own. Every head rotates its query, and its group's key and value again,
 // which is little beside reading the cache; the group's first head puts them into the cache, where only later steps look for them.
 @compute @workgroup_size(INVOCATIONS)
-fn attention_one(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn rope_attention(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let head = workgroup.x;
     let half = model.head_dim / 2u;
     let group = model.heads / model.kv_heads;

@@ -12,25 +12,25 @@
 //            whatever the order or fusion; then they move on to i32. Mantissas arrive as f32.
 //   ..._dot  multiplies four signed bytes at once. Mantissas arrive in two planes, a = 128 * hi + lo, and S >> 7 = H + (L >> 7),
 //            S & 127 = L & 127 for H = sum of hi * w and L = sum of lo * w.
-//   one_, four_  one or four rows an output. SLICES invocations share an output's inputs, so that small matrices fill a big GPU too;
-//            with SLICES = 1 no barrier is reached.
-//   block_   four rows and four outputs an invocation, alone.
-//   tile_    64 rows and 64 outputs a workgroup, staged in workgroup memory; four by four an invocation.
+//   gemv_rows1_, gemv_rows4_  one output of one or four rows. SPLIT_K invocations share its inputs, so that small matrices fill a big
+//            GPU too; with SPLIT_K = 1 no barrier is reached.
+//   gemm_4x4_  four rows and four outputs an invocation, alone.
+//   gemm_tiled_64x64_  64 rows and 64 outputs a workgroup, staged in workgroup memory; four by four an invocation.
 //
 // Weights lie interleaved so that neighbouring invocations read neighbouring 16 bytes. A big matrix comes in pieces of whole output rows;
 // each piece has its own weights and its own `Linear`. Rows past `forward.rows` (there is room for a multiple of 64) hold an earlier call's
 // numbers; they are computed and dropped.
 
 // Eight inputs: a browser checks every index into a buffer, so an index should fetch much.
-struct Eight {
+struct EightInputs {
     first: vec4<f32>,
     second: vec4<f32>,
 }
 
 @group(0) @binding(0) var<uniform> forward: Forward;
 @group(0) @binding(1) var<uniform> linear: Linear;
-@group(0) @binding(2) var<storage, read> inputs: array<Eight>;           // of ..._fma: [rows, groups * 4]
-@group(0) @binding(2) var<storage, read> mantissas: array<vec4<f32>>;    // the same, as tile_fma reads them: [rows, groups * 8]
+@group(0) @binding(2) var<storage, read> inputs: array<EightInputs>;     // of ..._fma: [rows, groups * 4]
+@group(0) @binding(2) var<storage, read> mantissas: array<vec4<f32>>;    // the same, as gemm_tiled_64x64_fma reads them: [rows, groups * 8]
 @group(0) @binding(2) var<storage, read> planes: array<vec4<u32>>;       // of ..._dot: [rows, groups * 4], 8 inputs a vec4: hi, lo, hi, lo
 @group(0) @binding(3) var<storage, read> exponents: array<i32>;          // [rows]
 @group(0) @binding(4) var<storage, read> weights: array<vec4<u32>>;      // [groups * 2, out_rows], 16 i8 weights of one row a vec4
@@ -38,16 +38,16 @@ struct Eight {
 @group(0) @binding(6) var<storage, read> row_multipliers: array<u32>;    // [out_rows]
 @group(0) @binding(7) var<storage, read_write> outputs: array<i32>;      // [rows, out_stride]
 
-override SLICES: u32 = 1u; // of one_ and four_: a power of two, at most FEW
+override SPLIT_K: u32 = 1u; // of gemv_: a power of two, at most LANES
 
-const FEW = 64u;   // invocations of a workgroup of one_, four_ and block_
+const LANES = 64u; // invocations of a workgroup of gemv_ and gemm_4x4_
 const TILE = 64u;  // rows and outputs of a tile
 const LINE = 16u;  // invocations along each side of a tile
 const QUADS = 8u;  // inputs of a group / 4
 const EIGHTS = 4u; // inputs of a group / 8
 
-var<workgroup> shared_high: array<vec4<i32>, FEW>;
-var<workgroup> shared_low: array<vec4<u32>, FEW>;
+var<workgroup> shared_high: array<vec4<i32>, LANES>;
+var<workgroup> shared_low: array<vec4<u32>, LANES>;
 var<workgroup> tile_mantissas: array<vec4<f32>, 512>; // [QUADS, TILE rows]
 var<workgroup> tile_weights: array<vec4<f32>, 512>;   // [QUADS, TILE outputs]
 var<workgroup> tile_planes: array<vec2<u32>, 512>;    // [QUADS, TILE rows]
@@ -75,13 +75,13 @@ fn finish(row: u32, out: u32, high: i32, low: u32) {
 }
 
 // Eight products as an integer.
-fn eight(weights: vec2<u32>, at: u32) -> i32 {
+fn dot_eight(weights: vec2<u32>, at: u32) -> i32 {
     let a = inputs[at];
     return i32(dot(signed_floats(weights.x), a.first) + dot(signed_floats(weights.y), a.second));
 }
 
 // H and L of eight inputs from an even quad on, added to `sums`.
-fn eight_planes(sums: vec2<i32>, weights: vec2<u32>, quad: u32) -> vec2<i32> {
+fn dot_eight_planes(sums: vec2<i32>, weights: vec2<u32>, quad: u32) -> vec2<i32> {
     let inputs = planes[quad / 2u];
     return sums + vec2<i32>(
         dot4I8Packed(weights.x, inputs.x) + dot4I8Packed(weights.y, inputs.z),
@@ -90,82 +90,82 @@ fn eight_planes(sums: vec2<i32>, weights: vec2<u32>, quad: u32) -> vec2<i32> {
 }
 
 @compute @workgroup_size(64)
-fn one_fma(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let width = FEW / SLICES; // outputs of a workgroup
+fn gemv_rows1_fma(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let width = LANES / SPLIT_K; // outputs of a workgroup
     let out = workgroup.x * width + lane % width;
     let here = min(out, linear.out_rows - 1u);
     let row = workgroup.y;
     var high = 0i;
     var low = 0u;
-    for (var group = lane / width; group < linear.groups; group += SLICES) {
+    for (var group = lane / width; group < linear.groups; group += SPLIT_K) {
         let input = (row * linear.groups + group) * EIGHTS;
         let first = weights[(group * 2u) * linear.out_rows + here];
         let second = weights[(group * 2u + 1u) * linear.out_rows + here];
         let scale = group_scale(group, here);
-        let sum = eight(first.xy, input) + eight(first.zw, input + 1u) + eight(second.xy, input + 2u) + eight(second.zw, input + 3u);
+        let sum = dot_eight(first.xy, input) + dot_eight(first.zw, input + 1u) + dot_eight(second.xy, input + 2u) + dot_eight(second.zw, input + 3u);
         high += bitcast<i32>(scale) * (sum >> 7u);
         low += scale * (bitcast<u32>(sum) & 127u);
     }
-    if (SLICES > 1u) {
+    if (SPLIT_K > 1u) {
         shared_high[lane].x = high;
         shared_low[lane].x = low;
-        workgroupBarrier(); // every slice's sums are there
+        workgroupBarrier(); // the sums of every split are there
         if (lane >= width) {
             return;
         }
-        for (var slice = lane + width; slice < FEW; slice += width) {
-            high += shared_high[slice].x;
-            low += shared_low[slice].x;
+        for (var split = lane + width; split < LANES; split += width) {
+            high += shared_high[split].x;
+            low += shared_low[split].x;
         }
     }
     finish(row, out, high, low);
 }
 
 @compute @workgroup_size(64)
-fn one_dot(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let width = FEW / SLICES; // outputs of a workgroup
+fn gemv_rows1_dot(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let width = LANES / SPLIT_K; // outputs of a workgroup
     let out = workgroup.x * width + lane % width;
     let here = min(out, linear.out_rows - 1u);
     let row = workgroup.y;
     var high = 0i;
     var low = 0u;
-    for (var group = lane / width; group < linear.groups; group += SLICES) {
+    for (var group = lane / width; group < linear.groups; group += SPLIT_K) {
         let input = (row * linear.groups + group) * QUADS;
         let first = weights[(group * 2u) * linear.out_rows + here];
         let second = weights[(group * 2u + 1u) * linear.out_rows + here];
         let scale = group_scale(group, here);
-        var sums = eight_planes(vec2<i32>(0), first.xy, input);
-        sums = eight_planes(sums, first.zw, input + 2u);
-        sums = eight_planes(sums, second.xy, input + 4u);
-        sums = eight_planes(sums, second.zw, input + 6u);
+        var sums = dot_eight_planes(vec2<i32>(0), first.xy, input);
+        sums = dot_eight_planes(sums, first.zw, input + 2u);
+        sums = dot_eight_planes(sums, second.xy, input + 4u);
+        sums = dot_eight_planes(sums, second.zw, input + 6u);
         high += bitcast<i32>(scale) * (sums.x + (sums.y >> 7u));
         low += scale * (bitcast<u32>(sums.y) & 127u);
     }
-    if (SLICES > 1u) {
+    if (SPLIT_K > 1u) {
         shared_high[lane].x = high;
         shared_low[lane].x = low;
-        workgroupBarrier(); // every slice's sums are there
+        workgroupBarrier(); // the sums of every split are there
         if (lane >= width) {
             return;
         }
-        for (var slice = lane + width; slice < FEW; slice += width) {
-            high += shared_high[slice].x;
-            low += shared_low[slice].x;
+        for (var split = lane + width; split < LANES; split += width) {
+            high += shared_high[split].x;
+            low += shared_low[split].x;
         }
     }
     finish(row, out, high, low);
 }
 
 @compute @workgroup_size(64)
-fn four_fma(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let width = FEW / SLICES; // outputs of a workgroup
+fn gemv_rows4_fma(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let width = LANES / SPLIT_K; // outputs of a workgroup
     let out = workgroup.x * width + lane % width;
     let here = min(out, linear.out_rows - 1u);
     let row = workgroup.y * 4u;
     let row_width = linear.groups * EIGHTS;
     var high = vec4<i32>(0);
     var low = vec4<u32>(0u);
-    for (var group = lane / width; group < linear.groups; group += SLICES) {
+    for (var group = lane / width; group < linear.groups; group += SPLIT_K) {
         let input = row * row_width + group * EIGHTS;
         let scale = group_scale(group, here);
         var sum = vec4<i32>(0);
@@ -186,16 +186,16 @@ fn four_fma(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocati
         high += bitcast<i32>(scale) * (sum >> vec4<u32>(7u));
         low += scale * (bitcast<vec4<u32>>(sum) & vec4<u32>(127u));
     }
-    if (SLICES > 1u) {
+    if (SPLIT_K > 1u) {
         shared_high[lane] = high;
         shared_low[lane] = low;
-        workgroupBarrier(); // every slice's sums are there
+        workgroupBarrier(); // the sums of every split are there
         if (lane >= width) {
             return;
         }
-        for (var slice = lane + width; slice < FEW; slice += width) {
-            high += shared_high[slice];
-            low += shared_low[slice];
+        for (var split = lane + width; split < LANES; split += width) {
+            high += shared_high[split];
+            low += shared_low[split];
         }
     }
     for (var i = 0u; i < 4u; i++) {
@@ -204,39 +204,39 @@ fn four_fma(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocati
 }
 
 @compute @workgroup_size(64)
-fn four_dot(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let width = FEW / SLICES; // outputs of a workgroup
+fn gemv_rows4_dot(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let width = LANES / SPLIT_K; // outputs of a workgroup
     let out = workgroup.x * width + lane % width;
     let here = min(out, linear.out_rows - 1u);
     let row = workgroup.y * 4u;
     let row_width = linear.groups * QUADS;
     var high = vec4<i32>(0);
     var low = vec4<u32>(0u);
-    for (var group = lane / width; group < linear.groups; group += SLICES) {
+    for (var group = lane / width; group < linear.groups; group += SPLIT_K) {
         let input = row * row_width + group * QUADS;
         let scale = group_scale(group, here);
         let first = weights[(group * 2u) * linear.out_rows + here];
         let second = weights[(group * 2u + 1u) * linear.out_rows + here];
         for (var i = 0u; i < 4u; i++) {
             let quad = input + i * row_width;
-            var sums = eight_planes(vec2<i32>(0), first.xy, quad);
-            sums = eight_planes(sums, first.zw, quad + 2u);
-            sums = eight_planes(sums, second.xy, quad + 4u);
-            sums = eight_planes(sums, second.zw, quad + 6u);
+            var sums = dot_eight_planes(vec2<i32>(0), first.xy, quad);
+            sums = dot_eight_planes(sums, first.zw, quad + 2u);
+            sums = dot_eight_planes(sums, second.xy, quad + 4u);
+            sums = dot_eight_planes(sums, second.zw, quad + 6u);
             high[i] += bitcast<i32>(scale) * (sums.x + (sums.y >> 7u));
             low[i] += scale * (bitcast<u32>(sums.y) & 127u);
         }
     }
-    if (SLICES > 1u) {
+    if (SPLIT_K > 1u) {
         shared_high[lane] = high;
         shared_low[lane] = low;
-        workgroupBarrier(); // every slice's sums are there
+        workgroupBarrier(); // the sums of every split are there
         if (lane >= width) {
             return;
         }
-        for (var slice = lane + width; slice < FEW; slice += width) {
-            high += shared_high[slice];
-            low += shared_low[slice];
+        for (var split = lane + width; split < LANES; split += width) {
+            high += shared_high[split];
+            low += shared_low[split];
         }
     }
     for (var i = 0u; i < 4u; i++) {
@@ -245,9 +245,9 @@ fn four_dot(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocati
 }
 
 @compute @workgroup_size(64)
-fn block_fma(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let first_out = workgroup.x * FEW * 4u + lane;
-    let here = min(vec4<u32>(first_out) + vec4<u32>(0u, FEW, FEW * 2u, FEW * 3u), vec4<u32>(linear.out_rows - 1u));
+fn gemm_4x4_fma(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let first_out = workgroup.x * LANES * 4u + lane;
+    let here = min(vec4<u32>(first_out) + vec4<u32>(0u, LANES, LANES * 2u, LANES * 3u), vec4<u32>(linear.out_rows - 1u));
     let row = workgroup.y * 4u;
     let row_width = linear.groups * EIGHTS;
     var high0 = vec4<i32>(0);
@@ -265,11 +265,11 @@ fn block_fma(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocat
         var sum2 = vec4<i32>(0);
         var sum3 = vec4<i32>(0);
         for (var part = 0u; part < 2u; part++) {
-            let place = (group * 2u + part) * linear.out_rows;
-            let words0 = weights[place + here.x];
-            let words1 = weights[place + here.y];
-            let words2 = weights[place + here.z];
-            let words3 = weights[place + here.w];
+            let at = (group * 2u + part) * linear.out_rows;
+            let words0 = weights[at + here.x];
+            let words1 = weights[at + here.y];
+            let words2 = weights[at + here.z];
+            let words3 = weights[at + here.w];
             for (var pair = 0u; pair < 2u; pair++) {
                 let eighth = row * row_width + group * EIGHTS + part * 2u + pair;
                 let pair0 = select(words0.xy, words0.zw, pair == 1u);
@@ -304,7 +304,7 @@ fn block_fma(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocat
         low3 += scale * (bitcast<vec4<u32>>(sum3) & vec4<u32>(127u));
     }
     for (var i = 0u; i < 4u; i++) {
-        let out = first_out + i * FEW;
+        let out = first_out + i * LANES;
         finish(row, out, high0[i], low0[i]);
         finish(row + 1u, out, high1[i], low1[i]);
         finish(row + 2u, out, high2[i], low2[i]);
@@ -313,9 +313,9 @@ fn block_fma(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocat
 }
 
 @compute @workgroup_size(64)
-fn block_dot(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let first_out = workgroup.x * FEW * 4u + lane;
-    let here = min(vec4<u32>(first_out) + vec4<u32>(0u, FEW, FEW * 2u, FEW * 3u), vec4<u32>(linear.out_rows - 1u));
+fn gemm_4x4_dot(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let first_out = workgroup.x * LANES * 4u + lane;
+    let here = min(vec4<u32>(first_out) + vec4<u32>(0u, LANES, LANES * 2u, LANES * 3u), vec4<u32>(linear.out_rows - 1u));
     let row = workgroup.y * 4u;
     let row_width = linear.groups * QUADS;
     var high0 = vec4<i32>(0);
@@ -337,11 +337,11 @@ fn block_dot(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocat
         var upper3 = vec4<i32>(0);
         var lower3 = vec4<i32>(0);
         for (var part = 0u; part < 2u; part++) {
-            let place = (group * 2u + part) * linear.out_rows;
-            let words0 = weights[place + here.x];
-            let words1 = weights[place + here.y];
-            let words2 = weights[place + here.z];
-            let words3 = weights[place + here.w];
+            let at = (group * 2u + part) * linear.out_rows;
+            let words0 = weights[at + here.x];
+            let words1 = weights[at + here.y];
+            let words2 = weights[at + here.z];
+            let words3 = weights[at + here.w];
             for (var pair = 0u; pair < 2u; pair++) {
                 let pair0 = select(words0.xy, words0.zw, pair == 1u);
                 let pair1 = select(words1.xy, words1.zw, pair == 1u);
@@ -380,7 +380,7 @@ fn block_dot(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocat
         low3 += scale * (bitcast<vec4<u32>>(lower3) & vec4<u32>(127u));
     }
     for (var i = 0u; i < 4u; i++) {
-        let out = first_out + i * FEW;
+        let out = first_out + i * LANES;
         finish(row, out, high0[i], low0[i]);
         finish(row + 1u, out, high1[i], low1[i]);
         finish(row + 2u, out, high2[i], low2[i]);
@@ -389,7 +389,7 @@ fn block_dot(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocat
 }
 
 @compute @workgroup_size(256)
-fn tile_fma(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn gemm_tiled_64x64_fma(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let first_out = workgroup.x * TILE;
     let first_row = workgroup.y * TILE;
     // Strided by LINE: neighbours read neighbouring places of the workgroup's memory.
@@ -415,11 +415,11 @@ fn tile_fma(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocati
             let part = lane / TILE;
             let out = lane % TILE;
             let words = weights[(group * 2u + part) * linear.out_rows + min(first_out + out, last.x)];
-            let place = part * 4u * TILE + out;
-            tile_weights[place] = signed_floats(words.x);
-            tile_weights[place + TILE] = signed_floats(words.y);
-            tile_weights[place + TILE * 2u] = signed_floats(words.z);
-            tile_weights[place + TILE * 3u] = signed_floats(words.w);
+            let at = part * 4u * TILE + out;
+            tile_weights[at] = signed_floats(words.x);
+            tile_weights[at + TILE] = signed_floats(words.y);
+            tile_weights[at + TILE * 2u] = signed_floats(words.z);
+            tile_weights[at + TILE * 3u] = signed_floats(words.w);
         }
         workgroupBarrier(); // the group is staged
         let scale = vec4<u32>(group_scale(group, here.x), group_scale(group, here.y), group_scale(group, here.z), group_scale(group, here.w));
@@ -469,7 +469,7 @@ fn tile_fma(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocati
 }
 
 @compute @workgroup_size(256)
-fn tile_dot(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn gemm_tiled_64x64_dot(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let first_out = workgroup.x * TILE;
     let first_row = workgroup.y * TILE;
     // Strided by LINE: neighbours read neighbouring places of the workgroup's memory.
@@ -496,11 +496,11 @@ fn tile_dot(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocati
             let part = lane / TILE;
             let out = lane % TILE;
             let words = weights[(group * 2u + part) * linear.out_rows + min(first_out + out, last.x)];
-            let place = part * 4u * TILE + out;
-            tile_words[place] = words.x;
-            tile_words[place + TILE] = words.y;
-            tile_words[place + TILE * 2u] = words.z;
-            tile_words[place + TILE * 3u] = words.w;
+            let at = part * 4u * TILE + out;
+            tile_words[at] = words.x;
+            tile_words[at + TILE] = words.y;
+            tile_words[at + TILE * 2u] = words.z;
+            tile_words[at + TILE * 3u] = words.w;
         }
         workgroupBarrier(); // the group is staged
         let scale = vec4<u32>(group_scale(group, here.x), group_scale(group, here.y), group_scale(group, here.z), group_scale(group, here.w));

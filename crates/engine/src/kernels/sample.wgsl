@@ -1,19 +1,19 @@
 // #import exp2, rescale, ordered
 //
-// What a draw needs of logits, row by row: the first of the largest (`largest`, `weigh`) and, unless that is the token, the heaviest tokens
-// (`weigh`, `gather`), which the host draws from as sampler.rs does. A vocabulary stays where it is.
+// What sampling a token needs of logits, row by row: the first of the largest (`largest`, `weigh`) and, unless that is the token, the heaviest tokens
+// (`weigh`, `gather`), which the host samples from as sampler.rs does. A vocabulary stays where it is.
 //
 //   d = |rescale(largest - logit, exponent + 16)| * coefficient >> 16,  w = exp2_neg(d), Q30
 //   heaviest: the tokens of whole classes of weights, from the heaviest class on, as long as they are at most HEAVIEST
 //
 // Equal weights are of one class, so that no token that is left out comes before one that is not. PARTS workgroups a row.
 
-struct Draw {
+struct Sample {
     vocab: u32,
     exponent: i32, // of the output matrix: weight exponent + 22
 }
 
-@group(0) @binding(0) var<uniform> sampling: Draw;
+@group(0) @binding(0) var<uniform> sampling: Sample;
 @group(0) @binding(1) var<storage, read> logits: array<i32>;                    // [rows, vocab]
 @group(0) @binding(2) var<storage, read_write> tops: array<vec2<u32>>;          // [rows, PARTS]: largest, ordered, and its first token
 @group(0) @binding(3) var<storage, read_write> classes: array<atomic<u32>>;     // [rows, CLASSES]: tokens of each
@@ -190,7 +190,7 @@ fn gather(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation
             least = class_before;
         }
     }
-    // What weighs nothing is never drawn.
+    // What weighs nothing is never sampled.
     least = max(least, 1u);
 
     let coefficient = coefficients[row];

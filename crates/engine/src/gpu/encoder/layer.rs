@@ -1,8 +1,8 @@
 //! One layer of an encoder on the device, and the ten dispatches that run it.
 
-use super::stages::EncoderStages;
+use super::kernels::EncoderKernels;
 use crate::gpu::compiled::run;
-use crate::gpu::matrix::{Destination, Ends, Matrix, storage, uniform};
+use crate::gpu::matrix::{Destination, Matrix, MatrixBuffers, storage, uniform};
 use crate::gpu::model::Buffers;
 use crate::gpu::uniforms;
 use crate::package::{Bias, Biased, EncoderLayer, Norm};
@@ -38,39 +38,39 @@ impl Layer {
     pub(super) fn encode(
         &self,
         pass: &mut wgpu::ComputePass<'_>,
-        stages: &EncoderStages,
+        kernels: &EncoderKernels,
         shared: &Shared<'_>,
         rows: u32,
     ) {
         let Shared { heads, kv_heads, attention, merge_heads } = *shared;
-        stages.encode_twelve(pass, &self.query_key_value, rows);
-        run(pass, &stages.split_heads.pipeline, &self.split_heads, (heads + 2 * kv_heads, rows));
-        run(pass, &stages.attention.pipeline, attention, (heads, rows));
-        run(pass, &stages.merge_heads.pipeline, merge_heads, (rows, 1));
-        stages.encode_twelve(pass, &self.output, rows);
-        run(pass, &stages.add_norm.pipeline, &self.attention_norm, (rows, 1));
-        stages.encode_twelve(pass, &self.up, rows);
-        run(pass, &stages.gelu.pipeline, &self.gelu, (rows, 1));
-        stages.encode_twelve(pass, &self.down, rows);
-        run(pass, &stages.add_norm.pipeline, &self.output_norm, (rows, 1));
+        kernels.encode_w12(pass, &self.query_key_value, rows);
+        run(pass, &kernels.split_heads.pipeline, &self.split_heads, (heads + 2 * kv_heads, rows));
+        run(pass, &kernels.attention.pipeline, attention, (heads, rows));
+        run(pass, &kernels.merge_heads.pipeline, merge_heads, (rows, 1));
+        kernels.encode_w12(pass, &self.output, rows);
+        run(pass, &kernels.add_norm.pipeline, &self.attention_norm, (rows, 1));
+        kernels.encode_w12(pass, &self.up, rows);
+        run(pass, &kernels.gelu.pipeline, &self.gelu, (rows, 1));
+        kernels.encode_w12(pass, &self.down, rows);
+        run(pass, &kernels.add_norm.pipeline, &self.output_norm, (rows, 1));
     }
 }
 
 /// What making a layer needs.
 #[derive(Debug)]
-pub(super) struct Maker<'a> {
+pub(super) struct BuildContext<'a> {
     pub(super) device: &'a wgpu::Device,
     pub(super) queue: &'a wgpu::Queue,
-    pub(super) stages: &'a EncoderStages,
+    pub(super) kernels: &'a EncoderKernels,
     pub(super) buffers: &'a Buffers,
     /// Bound of a matrix's pieces.
     pub(super) piece_bytes: usize,
 }
 
-impl Maker<'_> {
+impl BuildContext<'_> {
     /// Uploads and binds a layer.
     pub(super) fn layer(&self, weights: &EncoderLayer) -> Layer {
-        let Self { device, queue, stages, buffers, .. } = *self;
+        let Self { device, queue, kernels, buffers, .. } = *self;
         let [q, k, v, o, up, down] = &weights.matrices;
         let heads = uniforms::Heads {
             query_exponent: q.weights.exponent + EXPONENT,
@@ -93,7 +93,7 @@ impl Maker<'_> {
         };
         Layer {
             query_key_value: self.matrix(&[q, k, v]),
-            split_heads: stages.split_heads.bind(
+            split_heads: kernels.split_heads.bind(
                 device,
                 &[
                     &buffers.shape,
@@ -108,7 +108,7 @@ impl Maker<'_> {
             output: self.matrix(&[o]),
             attention_norm: self.add_norm(o, &weights.attention_norm),
             up: self.matrix(&[up]),
-            gelu: stages.gelu.bind(
+            gelu: kernels.gelu.bind(
                 device,
                 &[
                     &buffers.shape,
@@ -127,29 +127,29 @@ impl Maker<'_> {
     }
 
     fn matrix(&self, parts: &[&Biased]) -> Matrix {
-        let Self { device, queue, stages, buffers, piece_bytes, .. } = *self;
-        let ends = Ends {
+        let Self { device, queue, kernels, buffers, piece_bytes, .. } = *self;
+        let matrix_buffers = MatrixBuffers {
             forward: &buffers.forward,
             block: &buffers.block,
             exponents: &buffers.norm_exponents,
             outputs: &buffers.projected,
-            merged: None,
+            heads: None,
         };
         let parts: Vec<_> = parts.iter().map(|part| &part.weights).collect();
         Matrix::new(
             device,
             queue,
-            stages.twelve_layout(),
+            kernels.w12_layout(),
             piece_bytes,
             &parts,
             Destination::Stored,
-            ends,
+            matrix_buffers,
         )
     }
 
     /// What adds a matrix's outputs to the rows, and normalises them.
     fn add_norm(&self, Biased { weights, bias }: &Biased, norm: &Norm) -> wgpu::BindGroup {
-        let Self { device, queue, stages, buffers, .. } = *self;
+        let Self { device, queue, kernels, buffers, .. } = *self;
         let Norm { gain, bias: Bias { mantissas: shift, exponent: norm_bias_exponent } } = norm;
         let add = uniforms::AddNorm {
             exponent: weights.exponent + EXPONENT,
@@ -159,7 +159,7 @@ impl Maker<'_> {
         };
         let gains: Vec<i32> = gain.mantissas.iter().map(|mantissa| i32::from(*mantissa)).collect();
         let vectors = [&bias.mantissas[..], &gains, shift].concat();
-        stages.add_norm.bind(
+        kernels.add_norm.bind(
             device,
             &[
                 &buffers.shape,

@@ -5,14 +5,14 @@
 //! Texts of one call lie one after the other in the rows, and each row knows where its own text
 //! begins. What does not fit the buffers at once goes in several calls; a text is never cut.
 
+mod kernels;
 mod layer;
-mod stages;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use self::layer::{Layer, Maker, Shared};
-use self::stages::EncoderStages;
+use self::kernels::EncoderKernels;
+use self::layer::{BuildContext, Layer, Shared};
 use crate::encoder::{Embedding, EncodeError, Frame};
 use crate::gpu::compiled::run;
 use crate::gpu::device::{Device, Part};
@@ -27,7 +27,7 @@ use crate::threads;
 /// Rows that go through the layers at once, at least: enough to keep an adapter busy, few enough
 /// that a visitor's memory holds them. An encoder with more positions takes as many as it has.
 const ROWS_AT_ONCE: u32 = 512;
-/// What rows are a multiple of: `twelve` takes so many at a time.
+/// What rows are a multiple of: `gemm_8x4_w12` takes so many at a time.
 const ROWS_TOGETHER: u32 = 8;
 
 /// An encoder with its layers on a GPU.
@@ -35,7 +35,7 @@ const ROWS_TOGETHER: u32 = 8;
 pub struct GpuEncoder {
     frame: Frame,
     device: Device,
-    stages: EncoderStages,
+    kernels: EncoderKernels,
     buffers: Buffers,
     /// `[rows]`: where a row's text begins, and how many rows it has.
     texts: wgpu::Buffer,
@@ -80,11 +80,12 @@ impl GpuEncoder {
         Self::with_device(device, shaders, manifest, blob).await
     }
 
-    /// On the best adapter, software or not, with kernels compiled like this; for tests and
-    /// measurements.
+    /// On the best adapter, software or not, with kernels compiled like this; hidden because only
+    /// tests choose that.
     ///
     /// # Errors
     /// As [`Self::new`].
+    #[doc(hidden)]
     pub async fn with_shaders<'a>(
         shaders: Shaders,
         manifest: Arc<EncoderManifest>,
@@ -105,8 +106,8 @@ impl GpuEncoder {
         let config = manifest.config;
         let rows = config.max_positions.max(ROWS_AT_ONCE).next_multiple_of(ROWS_TOGETHER);
         check_limits(&config, rows as usize, &device.limits)?;
-        let stages =
-            device.allocate(Part::Kernels, |device, _| EncoderStages::new(device, shaders))?;
+        let kernels =
+            device.allocate(Part::Kernels, |device, _| EncoderKernels::new(device, shaders))?;
         let made = device.allocate(Part::Model, |handle, queue| {
             let buffers = Buffers::new(handle, queue, &config, &frame.tables, rows as usize);
             let plane = |label, width: u32| {
@@ -119,7 +120,7 @@ impl GpuEncoder {
                 plane("values", kv_width),
                 plane("cache exponents", 2 * config.kv_heads),
             ];
-            let cache = stages.split_heads.bind_cache(handle, &cache.each_ref());
+            let cache = kernels.split_heads.bind_cache(handle, &cache.each_ref());
             let fit_rows = [&buffers.shape, &buffers.rows, &buffers.block, &buffers.norm_exponents];
             let attention = [
                 &buffers.shape,
@@ -137,9 +138,9 @@ impl GpuEncoder {
                 &buffers.block,
                 &buffers.inner_exponents,
             ];
-            let fit_rows = stages.fit_rows.bind(handle, &fit_rows);
-            let attention = stages.attention.bind(handle, &attention);
-            let merge_heads = stages.merge_heads.bind(handle, &merge_heads);
+            let fit_rows = kernels.fit_rows.bind(handle, &fit_rows);
+            let attention = kernels.attention.bind(handle, &attention);
+            let merge_heads = kernels.merge_heads.bind(handle, &merge_heads);
             (buffers, texts, cache, [fit_rows, attention, merge_heads])
         })?;
         let (buffers, texts, cache, [fit_rows, attention, merge_heads]) = made;
@@ -148,16 +149,16 @@ impl GpuEncoder {
         for index in 0..config.layers {
             let weights = EncoderLayer::from_bytes(&config, index, &blob(BlobRole::Layer(index)))?;
             layers.push(device.allocate(Part::Layer(index), |device, queue| {
-                Maker { device, queue, stages: &stages, buffers: &buffers, piece_bytes }
+                BuildContext { device, queue, kernels: &kernels, buffers: &buffers, piece_bytes }
                     .layer(&weights)
             })?);
         }
         // A browser answers only now whether there was room.
-        device.settle(|_| {}).await?;
+        device.await_allocations(|_| {}).await?;
         Ok(Self {
             frame,
             device,
-            stages,
+            kernels,
             buffers,
             texts,
             cache,
@@ -199,7 +200,7 @@ impl GpuEncoder {
 
     /// Takes the rows of some texts, `[rows, d_model]`, through all layers.
     async fn forward(&mut self, texts: &[&[u32]], rows: &[i32]) -> Result<Vec<i32>, GpuError> {
-        self.device.settle(|_| {}).await?;
+        self.device.await_allocations(|_| {}).await?;
         let mut spans = Vec::new();
         for text in texts {
             let span = [count(spans.len()), count(text.len())];
@@ -215,7 +216,7 @@ impl GpuEncoder {
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             pass.set_bind_group(1, &self.cache, &[]);
-            run(&mut pass, &self.stages.fit_rows.pipeline, &self.fit_rows, (row_count, 1));
+            run(&mut pass, &self.kernels.fit_rows.pipeline, &self.fit_rows, (row_count, 1));
             let ModelConfig { heads, kv_heads, .. } = self.frame.manifest.config;
             let shared = Shared {
                 heads,
@@ -224,7 +225,7 @@ impl GpuEncoder {
                 merge_heads: &self.merge_heads,
             };
             for layer in &self.layers {
-                layer.encode(&mut pass, &self.stages, &shared, row_count);
+                layer.encode(&mut pass, &self.kernels, &shared, row_count);
             }
         }
         let size_bytes = rows.len() as u64 * 4;

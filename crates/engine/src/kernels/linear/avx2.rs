@@ -47,7 +47,8 @@ impl Load for W8 {
     #[expect(unsafe_code, reason = "a load from an array of its size")]
     #[inline(always)]
     fn load(weights: &[i8; 16]) -> __m256i {
-        // SAFETY: called by `tile` alone, which has AVX2; the array holds exactly the 16 bytes that are read, in any alignment.
+        // SAFETY: called by `tile` alone, which has AVX2; the array holds exactly the 16 bytes that
+        // are read, in any alignment.
         unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(weights.as_ptr().cast())) }
     }
 }
@@ -63,7 +64,8 @@ impl Load for W12 {
     #[expect(unsafe_code, reason = "a load from an array of its size")]
     #[inline(always)]
     fn load(weights: &[i16; 16]) -> __m256i {
-        // SAFETY: called by `tile` alone, which has AVX2; the array holds exactly the 32 bytes that are read, in any alignment.
+        // SAFETY: called by `tile` alone, which has AVX2; the array holds exactly the 32 bytes that
+        // are read, in any alignment.
         unsafe { _mm256_loadu_si256(weights.as_ptr().cast()) }
     }
 }

@@ -40,7 +40,8 @@ impl Load for W8 {
     #[expect(unsafe_code, reason = "a load from an array of its size")]
     #[inline(always)]
     fn load(weights: &[i8; LANES]) -> int16x8_t {
-        // SAFETY: every 64-bit ARM processor has NEON; the array holds exactly the 8 bytes that are read.
+        // SAFETY: every 64-bit ARM processor has NEON; the array holds exactly the 8 bytes that are
+        // read.
         unsafe { vmovl_s8(vld1_s8(weights.as_ptr())) }
     }
 }
@@ -56,7 +57,8 @@ impl Load for W12 {
     #[expect(unsafe_code, reason = "a load from an array of its size")]
     #[inline(always)]
     fn load(weights: &[i16; LANES]) -> int16x8_t {
-        // SAFETY: every 64-bit ARM processor has NEON; the array holds exactly the 16 bytes that are read.
+        // SAFETY: every 64-bit ARM processor has NEON; the array holds exactly the 16 bytes that
+        // are read.
         unsafe { vld1q_s16(weights.as_ptr()) }
     }
 }
@@ -99,7 +101,8 @@ fn tile<const TOKENS: usize, W: Load>(
         (block.weights.as_chunks::<GROUP_WEIGHTS>().0, block.scales.as_chunks::<LANES>().0);
     let groups = weights.len();
     let tokens: [&[Group]; TOKENS] = core::array::from_fn(|t| &tokens[t * groups..][..groups]);
-    // SAFETY: every 64-bit ARM processor has NEON; what is read and written are arrays of exactly the size of each access.
+    // SAFETY: every 64-bit ARM processor has NEON; what is read and written are arrays of exactly
+    // the size of each access.
     unsafe {
         let mask = vdupq_n_s32((1 << W::SPLIT) - 1);
         // NEON shifts right by shifting left by less than nothing.

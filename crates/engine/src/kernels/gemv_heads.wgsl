@@ -1,6 +1,6 @@
 // #import model, linear, rescale, fit, mul_shift, head_outputs
 //
-// Linear after attention, of a single row: `merge_heads` (attention.wgsl) and `one_...` (linear.wgsl) without a dispatch between them.
+// Linear after attention, of a single row: `merge_heads` (attention.wgsl) and `gemv_rows1_...` (linear.wgsl) without a dispatch between them.
 //
 // Every workgroup fits the heads' outputs into one block by itself, a part at a time, and multiplies it with its outputs' weights. The
 // products are of i32: this matrix is a small part of a layer's.
@@ -14,15 +14,15 @@
 @group(0) @binding(6) var<storage, read> row_multipliers: array<u32>;    // [out_rows]
 @group(0) @binding(7) var<storage, read_write> outputs: array<i32>;      // [1, out_stride]
 
-override SLICES: u32 = 1u; // invocations that share an output's inputs: a power of two, at most FEW
+override SPLIT_K: u32 = 1u; // invocations that share an output's inputs: a power of two, at most LANES
 
-const FEW = 64u;    // invocations of a workgroup
+const LANES = 64u;  // invocations of a workgroup
 const PART = 1024u; // inputs that are staged at a time
 const QUADS = 8u;   // inputs of a group / 4
 
 var<workgroup> staged: array<vec4<i32>, 256>; // [PART / 4]
-var<workgroup> shared_high: array<vec4<i32>, FEW>;
-var<workgroup> shared_low: array<vec4<u32>, FEW>;
+var<workgroup> shared_high: array<vec4<i32>, LANES>;
+var<workgroup> shared_low: array<vec4<u32>, LANES>;
 // Workgroup memory starts as zero, which is the identity of a maximum of magnitudes.
 var<workgroup> largest_merged: atomic<u32>;
 
@@ -32,8 +32,8 @@ fn signed_bytes(word: u32) -> vec4<i32> {
 }
 
 @compute @workgroup_size(64)
-fn merged(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let width = FEW / SLICES; // outputs of a workgroup
+fn gemv_heads(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let width = LANES / SPLIT_K; // outputs of a workgroup
     let out = workgroup.x * width + lane % width;
     let here = min(out, linear.out_rows - 1u);
     let inputs = linear.groups * QUADS * 4u;
@@ -44,7 +44,7 @@ fn merged(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation
         shared_exponent = max(shared_exponent, head_exponents[head]);
     }
     var largest = 0u;
-    for (var i = lane; i < inputs; i += FEW) {
+    for (var i = lane; i < inputs; i += LANES) {
         largest = max(largest, magnitude(aligned_output(0u, i, shared_exponent)));
     }
     atomicMax(&largest_merged, largest);
@@ -56,7 +56,7 @@ fn merged(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation
     for (var base = 0u; base < inputs; base += PART) {
         let length = min(PART, inputs - base);
         workgroupBarrier(); // the part before has been read by all
-        for (var i = lane * 4u; i < length; i += FEW * 4u) {
+        for (var i = lane * 4u; i < length; i += LANES * 4u) {
             var quad: vec4<i32>;
             for (var j = 0u; j < 4u; j++) {
                 quad[j] = fit_mantissa(aligned_output(0u, base + i + j, shared_exponent), n);
@@ -64,7 +64,7 @@ fn merged(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation
             staged[i / 4u] = quad;
         }
         workgroupBarrier(); // the part is staged
-        for (var quad = (lane / width) * QUADS; quad < length / 4u; quad += SLICES * QUADS) {
+        for (var quad = (lane / width) * QUADS; quad < length / 4u; quad += SPLIT_K * QUADS) {
             let group = base / (QUADS * 4u) + quad / QUADS;
             var sum = 0i;
             for (var part = 0u; part < 2u; part++) {
@@ -78,16 +78,16 @@ fn merged(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation
             low += scale * (bitcast<u32>(sum) & 127u);
         }
     }
-    if (SLICES > 1u) {
+    if (SPLIT_K > 1u) {
         shared_high[lane].x = high;
         shared_low[lane].x = low;
-        workgroupBarrier(); // every slice's sums are there
+        workgroupBarrier(); // the sums of every split are there
         if (lane >= width) {
             return;
         }
-        for (var slice = lane + width; slice < FEW; slice += width) {
-            high += shared_high[slice].x;
-            low += shared_low[slice].x;
+        for (var split = lane + width; split < LANES; split += width) {
+            high += shared_high[split].x;
+            low += shared_low[split].x;
         }
     }
     if (out < linear.out_rows) {

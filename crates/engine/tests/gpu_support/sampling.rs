@@ -1,10 +1,10 @@
-//! Tokens drawn on a GPU are those that the sampler draws from the same logits: of many rows at
+//! Tokens sampled on a GPU are those that the sampler takes from the same logits: of many rows at
 //! once, peaked ones and flat ones, of which no few tokens tell enough.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test that called it")]
 
 use potluck_engine::cpu;
 use potluck_engine::engine::{Output, Want};
-use potluck_engine::gpu::{Gpu, Run};
+use potluck_engine::gpu::{Gpu, SessionRows};
 use potluck_engine::kernels::linear::CpuPath;
 use potluck_engine::sampler::{Sampling, sample};
 use potluck_engine::synthetic::{Random, config};
@@ -14,10 +14,10 @@ use super::gpu_support::{Reference, hidden};
 /// More than the kernel's workgroups take at once.
 const VOCAB: u32 = 20_011;
 const WIDTH: u32 = 64;
-/// Rows that a call draws from, at most.
+/// Rows that a call samples from, at most.
 const SESSIONS: u128 = 16;
 
-pub(crate) async fn are_the_samplers(gpu: &mut Gpu) {
+pub(crate) async fn tokens_are_the_samplers(gpu: &mut Gpu) {
     let mut reference = Reference::new(config(1, WIDTH, 96, (2, 1, 32), VOCAB, 100), 5);
     reference.load(gpu);
     let config = *reference.config();
@@ -42,9 +42,9 @@ pub(crate) async fn are_the_samplers(gpu: &mut Gpu) {
             let want = if random.within(0, 7) == 0 { Want::Logits } else { Want::Token(sampling) };
             given.push((session, hidden(&mut random, rows as usize, WIDTH as usize), want));
         }
-        let runs: Vec<Run<'_>> = given
+        let runs: Vec<SessionRows<'_>> = given
             .iter()
-            .map(|(session, rows, want)| Run {
+            .map(|(session, rows, want)| SessionRows {
                 session: *session,
                 position: 0,
                 rows,

@@ -17,7 +17,7 @@
 @group(0) @binding(5) var<storage, read> row_multipliers: array<u32>;    // [out_rows]
 @group(0) @binding(6) var<storage, read_write> outputs: array<i32>;      // [rows, out_stride]
 
-const FEW = 32u;  // invocations of a workgroup
+const LANES = 32u;  // invocations of a workgroup
 const QUADS = 8u; // inputs of a group / 4
 
 // Four weights of two words.
@@ -25,7 +25,7 @@ fn four_weights(words: vec2<u32>) -> vec4<i32> {
     return bitcast<vec4<i32>>(vec4<u32>(words.x << 16u, words.x, words.y << 16u, words.y)) >> vec4<u32>(16u);
 }
 
-fn finish_twelve(row: u32, out: u32, high: i32, low: u32) {
+fn finish_w12(row: u32, out: u32, high: i32, low: u32) {
     // The last workgroup may reach past the matrix.
     if (row >= forward.rows || out >= linear.out_rows) {
         return;
@@ -35,9 +35,9 @@ fn finish_twelve(row: u32, out: u32, high: i32, low: u32) {
 }
 
 @compute @workgroup_size(32)
-fn twelve(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let first_out = workgroup.x * FEW * 4u + lane;
-    let here = min(vec4<u32>(first_out) + vec4<u32>(0u, FEW, FEW * 2u, FEW * 3u), vec4<u32>(linear.out_rows - 1u));
+fn gemm_8x4_w12(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let first_out = workgroup.x * LANES * 4u + lane;
+    let here = min(vec4<u32>(first_out) + vec4<u32>(0u, LANES, LANES * 2u, LANES * 3u), vec4<u32>(linear.out_rows - 1u));
     let row = workgroup.y * 8u;
     let row_width = linear.groups * QUADS;
     var high0 = vec4<i32>(0);
@@ -67,11 +67,11 @@ fn twelve(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation
         var sum6 = vec4<i32>(0);
         var sum7 = vec4<i32>(0);
         for (var part = 0u; part < 4u; part++) {
-            let place = (group * 4u + part) * linear.out_rows;
-            let words0 = weights[place + here.x];
-            let words1 = weights[place + here.y];
-            let words2 = weights[place + here.z];
-            let words3 = weights[place + here.w];
+            let at = (group * 4u + part) * linear.out_rows;
+            let words0 = weights[at + here.x];
+            let words1 = weights[at + here.y];
+            let words2 = weights[at + here.z];
+            let words3 = weights[at + here.w];
             for (var pair = 0u; pair < 2u; pair++) {
                 let w0 = four_weights(select(words0.xy, words0.zw, pair == 1u));
                 let w1 = four_weights(select(words1.xy, words1.zw, pair == 1u));
@@ -114,14 +114,14 @@ fn twelve(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation
         low7 += scale * (bitcast<vec4<u32>>(sum7) & vec4<u32>(32767u));
     }
     for (var i = 0u; i < 4u; i++) {
-        let out = first_out + i * FEW;
-        finish_twelve(row, out, high0[i], low0[i]);
-        finish_twelve(row + 1u, out, high1[i], low1[i]);
-        finish_twelve(row + 2u, out, high2[i], low2[i]);
-        finish_twelve(row + 3u, out, high3[i], low3[i]);
-        finish_twelve(row + 4u, out, high4[i], low4[i]);
-        finish_twelve(row + 5u, out, high5[i], low5[i]);
-        finish_twelve(row + 6u, out, high6[i], low6[i]);
-        finish_twelve(row + 7u, out, high7[i], low7[i]);
+        let out = first_out + i * LANES;
+        finish_w12(row, out, high0[i], low0[i]);
+        finish_w12(row + 1u, out, high1[i], low1[i]);
+        finish_w12(row + 2u, out, high2[i], low2[i]);
+        finish_w12(row + 3u, out, high3[i], low3[i]);
+        finish_w12(row + 4u, out, high4[i], low4[i]);
+        finish_w12(row + 5u, out, high5[i], low5[i]);
+        finish_w12(row + 6u, out, high6[i], low6[i]);
+        finish_w12(row + 7u, out, high7[i], low7[i]);
     }
 }

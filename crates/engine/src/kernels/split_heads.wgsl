@@ -44,9 +44,9 @@ fn split_heads(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoc
     let shared_exponent = max(own_exponent, bias_exponent - BIAS_HEADROOM);
     var largest = 0u;
     for (var j = lane; j < half; j += INVOCATIONS) {
-        let place = head * model.head_dim + j;
-        let first = rescale(biases[place], bias_exponent - shared_exponent);
-        let second = rescale(biases[place + half], bias_exponent - shared_exponent);
+        let at = head * model.head_dim + j;
+        let first = rescale(biases[at], bias_exponent - shared_exponent);
+        let second = rescale(biases[at + half], bias_exponent - shared_exponent);
         let pair = vec2<i32>(
             rescale(projected[start + j], own_exponent - shared_exponent) + first,
             rescale(projected[start + half + j], own_exponent - shared_exponent) + second,

@@ -1,8 +1,9 @@
-//! Drawing tokens where the logits are: the device finds the largest logit and the heaviest tokens,
-//! the host draws from those (`kernels/sample.wgsl`). A vocabulary of 150,000 tokens is 600 KB of
-//! logits; what comes back is 32 bytes, or 8 KB where it is not the largest that is taken.
+//! Sampling tokens where the logits are: the device finds the largest logit and the heaviest
+//! tokens, the host samples from those (`kernels/sample.wgsl`). A vocabulary of 150,000 tokens is
+//! 600 KB of logits; what comes back is 32 bytes, or 8 KB where it is not the largest that is
+//! taken.
 
-use super::build::Maker;
+use super::build::BuildContext;
 use super::compiled::run;
 use super::matrix::{count, uniform};
 use super::model::{HEAD_ROWS, activation};
@@ -21,9 +22,9 @@ const CLASSES: u64 = 864;
 /// The coefficient of a row whose largest logit is taken: `log2(e) / temperature` is far below it.
 const GREEDY: u32 = u32::MAX;
 
-/// What draws, bound to a head's logits.
+/// The kernels that tokens are sampled with, bound to a head's logits.
 #[derive(Debug)]
-pub(super) struct Drawer {
+pub(super) struct TokenSampler {
     largest: wgpu::BindGroup,
     weigh: wgpu::BindGroup,
     gather: wgpu::BindGroup,
@@ -34,13 +35,17 @@ pub(super) struct Drawer {
     pub(super) heaviest: wgpu::Buffer,
 }
 
-impl Drawer {
+impl TokenSampler {
     /// Of `logits`, `[HEAD_ROWS, vocab]`; `exponent` is the output matrix's.
-    pub(super) fn new(maker: Maker<'_>, logits: &wgpu::Buffer, exponent: i32) -> Self {
-        let Maker { device, queue, pipelines, model, .. } = maker;
+    pub(super) fn new(context: BuildContext<'_>, logits: &wgpu::Buffer, exponent: i32) -> Self {
+        let BuildContext { device, queue, pipelines, model, .. } = context;
         let buffer = |label, words: u64| activation(device, label, HEAD_ROWS as u64 * words * 4);
-        let draw =
-            uniform(device, queue, "draw", &uniforms::Draw { vocab: model.config.vocab, exponent });
+        let sample = uniform(
+            device,
+            queue,
+            "sample",
+            &uniforms::Sample { vocab: model.config.vocab, exponent },
+        );
         let tops = buffer("tops", u64::from(PARTS) * 2);
         let classes = buffer("classes", CLASSES);
         let coefficients = buffer("coefficients", 1);
@@ -48,8 +53,9 @@ impl Drawer {
         let heaviest = buffer("heaviest", HEAVIEST_WORDS as u64);
         let buffers = &model.buffers;
         let (exponents, exp2) = (&buffers.norm_exponents, &buffers.exp2);
-        let weigh = [&draw, logits, &tops, &classes, &results, exponents, exp2, &coefficients];
-        let gather = [&draw, logits, &heaviest, &classes, &results, exponents, exp2, &coefficients];
+        let weigh = [&sample, logits, &tops, &classes, &results, exponents, exp2, &coefficients];
+        let gather =
+            [&sample, logits, &heaviest, &classes, &results, exponents, exp2, &coefficients];
         Self {
             largest: pipelines.largest.bind(device, &weigh[..5]),
             weigh: pipelines.weigh.bind(device, &weigh),
@@ -60,15 +66,15 @@ impl Drawer {
         }
     }
 
-    /// Says how every row is drawn from; what is no draw counts as greedy. To be called before the
-    /// submission.
+    /// Writes how every row is sampled; a row of which no token is wanted counts as greedy. To be
+    /// called before the submission.
     pub(super) fn write(&self, queue: &wgpu::Queue, wants: &[Want]) {
         let coefficients: Vec<u32> =
             wants.iter().map(|want| coefficient(want).unwrap_or(GREEDY)).collect();
         queue.write_buffer(&self.coefficients, 0, bytemuck::cast_slice(&coefficients));
     }
 
-    /// Draws from the first rows, as far as a token is wanted of any of them.
+    /// Samples from the first rows, as far as a token is wanted of any of them.
     pub(super) fn encode(
         &self,
         pass: &mut wgpu::ComputePass<'_>,
@@ -86,7 +92,7 @@ impl Drawer {
     }
 }
 
-/// What distances between logits are multiplied with, unless no draw is wanted or one that takes
+/// What distances between logits are multiplied with, unless no token is wanted or one that takes
 /// the largest.
 fn coefficient(want: &Want) -> Option<u32> {
     match want {
@@ -100,13 +106,13 @@ pub(super) fn largest(results: &[i32]) -> u32 {
     results[0].cast_unsigned()
 }
 
-/// The token for `place`, from a row's results and heaviest tokens; none if the draw takes more of
-/// the vocabulary than those.
-pub(super) fn drawn(
+/// The token at `position`, from a row's results and heaviest tokens; none if sampling needs more
+/// of the vocabulary than those.
+pub(super) fn sample_heaviest(
     results: &[i32],
     heaviest: &[i32],
     sampling: &Sampling,
-    place: u32,
+    position: u32,
 ) -> Option<u32> {
     let word = |at: usize| results[at].cast_unsigned();
     let total = u64::from(word(3)) + (u64::from(word(4)) << 11) + (u64::from(word(5)) << 22);
@@ -115,13 +121,13 @@ pub(super) fn drawn(
         .map(|pair| pair.map(i32::cast_unsigned))
         .map(|[weight, token]| Candidate { weight, token })
         .collect();
-    (Candidates { heaviest: &mut heaviest, total }).draw(sampling, place)
+    (Candidates { heaviest: &mut heaviest, total }).draw(sampling, position)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::KERNELS;
+    use crate::gpu::kernels::KERNELS;
 
     #[test]
     fn sizes_are_those_of_the_kernel() {
