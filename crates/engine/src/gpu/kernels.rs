@@ -7,7 +7,7 @@ use super::source::{Source, wgsl};
 /// How a kernel uses a binding. Bindings of a group are numbered from 0 without gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// A struct of [`super::uniforms`].
+    /// A struct of `uniforms.rs`.
     Uniform,
     /// The `Forward` of one session in a call, at an offset that every dispatch sets.
     Part,

@@ -2,14 +2,24 @@
 //! browser's worker.
 //!
 //! ```text
-//! set_model  tables, activations ──┐
-//! load_layer weights, bind groups ─┤   submit:  write rows ─▶ one pass, eight dispatches a layer, head, sample ─▶ copy
-//! open_session  KV caches ─────────┘   collect: map
+//! set_model     tables, activations ──┐   submit   write rows ─▶ one pass: eight dispatches a
+//! load_layer    weights, bind groups ─┤            layer, head, sample ─▶ copy answers
+//! open_session  KV caches ────────────┘   collect  map
 //! ```
 //! Every call is one encoder, one submission and one map; nothing is made for it but the encoder.
 //! The arithmetic is that of `docs/numerics.md`, bit for bit. It does not embed tokens, choose what
 //! is computed together, or judge whether an adapter computes rightly: that is the engine's
 //! known-answer test.
+//!
+//! | file | what |
+//! |---|---|
+//! | `kernels`, `source` | which kernels there are; how their text is made |
+//! | `compiled`, `pipelines`, `linear_kernels` | one that is compiled; a model's; those of Linear |
+//! | `variants`, `tune` | what there is to choose from; which of it is fastest here |
+//! | `device`, `read_back` | the adapter and its faults; results on their way back |
+//! | `model`, `matrix`, `build`, `layer`, `head`, `sampling`, `session` | what lies on the device |
+//! | `step`, `collect` | a call, and what comes back of it |
+//! | `encoder` | texts to vectors |
 
 mod build;
 mod collect;

@@ -1,7 +1,8 @@
 //! Which of the bit-equal kernels of Linear an adapter runs fastest. A start-up measures it in at
 //! most [`TUNE_LIMIT`], on random numbers, and the caller may keep the answer: it holds for as long
-//! as [`Tuning::adapter`] and [`TUNING_VERSION`] do. A kernel that differs from the specification
-//! on this adapter is out of the race. Everything else about a GPU stays as it is, whatever wins.
+//! as the adapter and the version of its [`Tuning`](super::Tuning) do. A kernel that differs from
+//! the specification on this adapter is out of the race. Everything else about a GPU stays as it
+//! is, whatever wins. Nothing else in `gpu` reads a clock.
 
 use std::time::Duration;
 

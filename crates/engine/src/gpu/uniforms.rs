@@ -96,8 +96,8 @@ uniforms! {
         pub add_to_residual: u32,
     }
 
-    /// Exponents of a layer's query, key and value projections: weight exponent + 22 each, or 0 where
-    /// every head has an exponent of its own.
+    /// Exponents of a layer's query, key and value projections: weight exponent + 22 each, or 0
+    /// where every head has an exponent of its own.
     pub struct Projections {
         /// Of the queries.
         pub query_exponent: i32,
@@ -173,7 +173,8 @@ uniforms! {
         pub exponent: i32,
     }
 
-    /// The table `EXP2`: a uniform, as WebGPU promises no more than eight storage buffers to a kernel.
+    /// The table `EXP2`: a uniform, as WebGPU promises no more than eight storage buffers to a
+    /// kernel.
     pub struct Exp2 {
         /// `[257]`, and three that fill the last vector.
         pub entries: [[u32; 4]; 65],
