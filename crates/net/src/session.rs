@@ -15,15 +15,16 @@
 //! ```
 //! It does not know WebRTC, sockets or JavaScript, and does not look into frames.
 
-mod chunk;
+mod fragmenter;
 mod greeting;
 mod outbox;
 mod peer;
+mod reassembler;
 
 use core::time::Duration;
 
-pub use chunk::{Assembler, ChunkError, Cutter};
 pub use peer::{Action, Candidate, Input, PathState, PeerSession};
+pub use reassembler::{ChunkError, Reassembler};
 
 /// Bytes of one data channel message, header included. Every WebRTC stack takes 16 KiB, and larger
 /// messages were measured to be slower between webrtc-rs and Chromium (64 KiB: 41 ms, with a tail

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-use super::chunk::Cutter;
+use super::fragmenter::Fragmenter;
 use super::{HIGH_WATER_BYTES, MAX_QUEUED_FRAMES};
 
 /// One channel's queue.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    frames: VecDeque<Cutter>,
+    frames: VecDeque<Fragmenter>,
     queued_bytes: usize,
     /// Bytes handed to the channel that it has not passed on.
     buffered_bytes: usize,
@@ -26,7 +26,7 @@ impl Outbox {
 
     pub(super) fn push(&mut self, frame: Vec<u8>) {
         self.queued_bytes += frame.len();
-        self.frames.push_back(Cutter::new(frame));
+        self.frames.push_back(Fragmenter::new(frame));
     }
 
     /// What the channel says it holds.

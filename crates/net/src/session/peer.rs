@@ -7,9 +7,9 @@ use potluck_protocol::id::NodeId;
 use potluck_protocol::peer::Channel;
 use potluck_protocol::server::Signal;
 
-use super::chunk::Assembler;
 use super::greeting::Greeting;
 use super::outbox::Outbox;
+use super::reassembler::Reassembler;
 use super::{Limits, MAX_CANDIDATES, MAX_QUEUED_BYTES, MAX_UNREAD_BYTES};
 use crate::{Event, Role};
 
@@ -120,7 +120,7 @@ enum Phase {
 #[derive(Debug, Default)]
 struct Lane {
     greeting: Greeting,
-    assembler: Assembler,
+    reassembler: Reassembler,
     /// When the last chunk of an unfinished frame came.
     partial_since: Option<Duration>,
     outbox: Outbox,
@@ -255,7 +255,7 @@ impl PeerSession {
         }
         for lane in &mut self.lanes {
             lane.greeting = Greeting::default();
-            lane.assembler = Assembler::default();
+            lane.reassembler = Reassembler::default();
             lane.partial_since = None;
             lane.outbox.restart();
         }
@@ -295,13 +295,13 @@ impl PeerSession {
             actions.extend(answer.map(|word| Action::Transmit(channel, word.to_vec())));
             return self.opened(actions);
         }
-        let frame = match lane.assembler.push(chunk) {
+        let frame = match lane.reassembler.push(chunk) {
             Ok(frame) => frame,
             Err(error) => {
                 return self.close(format!("it sent something malformed: {error}"), actions);
             }
         };
-        lane.partial_since = lane.assembler.is_partial().then_some(now);
+        lane.partial_since = lane.reassembler.is_partial().then_some(now);
         let Some(frame) = frame else { return };
         self.unread_bytes += frame.len();
         if self.unread_bytes > MAX_UNREAD_BYTES {

@@ -212,9 +212,10 @@ fn a_peer_too_slow_is_closed_with_a_reason() {
 fn a_node_that_does_not_read_is_not_flooded() {
     let mut session = open(Role::Offers);
     let flood = |session: &mut PeerSession| {
-        let mut cutter = super::super::Cutter::new(vec![0; MAX_PEER_FRAME_BYTES]);
+        let frame = vec![0; MAX_PEER_FRAME_BYTES];
+        let mut fragmenter = super::super::fragmenter::Fragmenter::new(frame);
         let mut all = Vec::new();
-        while let Some(chunk) = cutter.next_chunk() {
+        while let Some(chunk) = fragmenter.next_chunk() {
             all.extend(session.handle(Input::Chunk(Channel::Activations, &chunk), NOW));
         }
         all
