@@ -14,6 +14,7 @@
 //! Everything is bounded: frames have a size limit, a peer's outgoing queue has one, and every step
 //! of opening a connection has a time-out.
 
+mod events;
 pub mod memory;
 pub mod session;
 pub mod weights;

@@ -1,8 +1,8 @@
 //! What a peer connection is, without the connection: chunks, queues, negotiation, time-outs. No
 //! I/O, no clock.
 //!
-//! Both platforms drive one [`PeerSession`] a peer. They report what happened as an [`Input`] and
-//! carry out the [`Action`]s they get back, in order:
+//! There is one `PeerSession` a peer. It is told what happened as an `Input` and answers with
+//! `Action`s, which `negotiation` carries out in order over the platform's WebRTC stack:
 //!
 //! ```text
 //!   offers                                   answers
@@ -10,32 +10,30 @@
 //!   Remote(answer) → Accept ←─── signal ──── (its answer)
 //!   Remote(candidate) → AddCandidate  ←──→   the same; kept until the description is there
 //!   ChannelOpen → Transmit(hello) ←──→       the same, on each of two channels
-//!   both heard → Tell(PeerOpen)              both heard → Tell(PeerOpen)
-//!   Send → Transmit…                         Chunk… → Tell(PeerFrame)
+//!   both heard → Report(PeerOpen)            both heard → Report(PeerOpen)
+//!   Send → Transmit…                         Chunk… → Report(PeerFrame)
 //! ```
 //! It does not know WebRTC, sockets or JavaScript, and does not look into frames.
 
 mod fragmenter;
 mod greeting;
+pub(crate) mod negotiation;
 mod outbox;
 mod peer;
 mod reassembler;
 
 use core::time::Duration;
 
-pub use peer::{Action, Candidate, Input, PathState, PeerSession};
-pub use reassembler::{ChunkError, Reassembler};
+pub(crate) use peer::{Candidate, Input, PathState};
 
-/// Bytes of one data channel message, header included. Every WebRTC stack takes 16 KiB, and larger
-/// messages were measured to be slower between webrtc-rs and Chromium (64 KiB: 41 ms, with a tail
-/// of 200 ms).
-pub const MAX_CHUNK_BYTES: usize = 16 * 1024;
+/// Bytes of frames that may wait for one peer, on both channels together: six of the largest, or a
+/// whole prompt of 8192 positions 1536 values wide, which a stage may have computed before its
+/// connection is open. A peer that is further behind than that is not coming back in time for its
+/// session, and a tab should not grow further for it.
+pub const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;
 
-/// Bytes of frames that may wait for one peer: six of the largest. A peer that is further behind
-/// than that is not coming back in time for its session, and a tab should not grow further for it.
-pub const MAX_QUEUED_BYTES: usize = 32 * 1024 * 1024;
-
-/// Frames that may wait for one peer, so that tiny frames cannot make a huge queue either.
+/// Frames that may wait for one channel of a peer, so that tiny frames cannot make a huge queue
+/// either.
 pub const MAX_QUEUED_FRAMES: usize = 16 * 1024;
 
 /// Bytes received from one peer that the node has not taken yet: a long prompt's rows that come

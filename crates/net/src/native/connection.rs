@@ -8,23 +8,25 @@ use core::pin::Pin;
 use core::time::Duration;
 use std::sync::Arc;
 
-use potluck_protocol::codec::{MAX_CANDIDATE_BYTES, MAX_SDP_BYTES};
+use potluck_protocol::id::NodeId;
 use potluck_protocol::peer::Channel;
-use potluck_protocol::server::{IceServer, Signal};
+use potluck_protocol::server::IceServer;
 use rtc::ice::mdns::MulticastDnsMode;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
-    RTCIceCandidateInit, RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState,
-    RTCSessionDescription, SettingEngineBuilder,
+    PeerConnection as WebRtc, PeerConnectionBuilder, PeerConnectionEventHandler,
+    RTCConfigurationBuilder, RTCIceCandidateInit, RTCIceServer, RTCPeerConnectionIceEvent,
+    RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder,
 };
 
 use super::NetConfig;
-use super::peer::{Peer, Writers};
-use crate::Event;
-use crate::session::{Candidate, HIGH_WATER_BYTES, Input, PathState};
+use crate::Role;
+use crate::events::EventSender;
+use crate::session::negotiation::{self, Channels, PeerConnection, Platform, Reporter, negotiate};
+use crate::session::{Candidate, HIGH_WATER_BYTES, Input, PathState, TICK};
 
 /// Bytes a channel may have under way, sent and not acknowledged; the sender waits beyond it. 20
 /// Mbit/s over a path of 50 ms.
@@ -39,8 +41,8 @@ const MAX_UNACKNOWLEDGED_BYTES: usize = 128 * 1024;
 /// before its candidates, which go through the server.
 const LEARNED_PATH_WAIT: Duration = Duration::ZERO;
 
-/// How often the search for a path takes a step, as RFC 8445 has it; it takes two. A new asker's
-/// first token came 630 ms after its route with the default of 200 ms, on loopback, and comes after
+/// How often the search for a path takes a step, as RFC 8445 has it; it takes two. A new
+/// requester's first token came 630 ms after its route with the default of 200 ms, on loopback, and comes after
 /// 310 with this; so does the next one of an answer that goes on with a new stage.
 const PATH_CHECK: Duration = Duration::from_millis(50);
 /// Steps before a path counts as none: as long as browsers try.
@@ -49,40 +51,70 @@ const MAX_PATH_CHECKS: u16 = 100;
 /// How long a channel's last chunks may take before a connection that the node closed is torn down.
 const FLUSH: Duration = Duration::from_millis(200);
 
-/// Opening a connection failed.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
-    /// The stack refused; the peer's description may be at fault.
-    #[error("negotiation failed: {0}")]
-    Stack(#[from] webrtc::error::Error),
-    /// Our own description is longer than the protocol takes.
-    #[error("session description of {got} bytes, at most {MAX_SDP_BYTES} allowed")]
-    DescriptionTooLong {
-        /// Its length.
-        got: usize,
-    },
+/// One peer of a native transport.
+pub(super) type Peer = negotiation::Peer<Stack>;
+
+/// Begins a connection to `id` and spawns the task that works for it.
+pub(super) fn open_peer(
+    id: NodeId,
+    role: Role,
+    ice_servers: Vec<IceServer>,
+    config: &Arc<NetConfig>,
+    events: EventSender,
+) -> Arc<Peer> {
+    let stack = Stack {
+        config: Arc::clone(config),
+        ice_servers,
+        started: Instant::now(),
+        frame_read: Notify::new(),
+    };
+    let (peer, task) = Peer::open(id, role, config.limits, stack, events);
+    let (working, ticking) = (Arc::clone(&peer), Arc::clone(&peer));
+    tokio::spawn(async move {
+        tokio::select! {
+            () = negotiate(working, task) => {}
+            () = tick(&ticking) => {}
+        }
+    });
+    peer
 }
 
-/// One connection.
-pub(super) struct Connection {
-    pub(super) generation: u64,
-    stack: Arc<dyn PeerConnection>,
-    /// Our description, made and not set yet.
-    local: Option<RTCSessionDescription>,
-    /// Readers and writers; they end with this.
-    tasks: JoinSet<()>,
-    outstanding: [Arc<dyn DataChannel>; 2],
+/// The node took a frame: there may be room for the next one.
+pub(super) fn frame_read(peer: &Peer, bytes: usize) {
+    peer.handle(Input::Read(bytes));
+    peer.platform().frame_read.notify_waiters();
 }
 
-impl Connection {
-    /// Makes the connection and its channels; nothing is sent yet.
-    pub(super) async fn new(
-        peer: &Arc<Peer>,
-        generation: u64,
-        config: &NetConfig,
-        ice_servers: &[IceServer],
-    ) -> Result<(Self, Writers), Error> {
-        let stack = build(peer, generation, config, ice_servers).await?;
+/// Tells a session that time passes, for as long as it is polled.
+async fn tick(peer: &Peer) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        peer.handle(Input::Tick);
+    }
+}
+
+/// Makes connections to one peer.
+#[derive(Debug)]
+pub(super) struct Stack {
+    config: Arc<NetConfig>,
+    ice_servers: Vec<IceServer>,
+    started: Instant,
+    /// Woken when the node takes a frame.
+    frame_read: Notify,
+}
+
+impl Platform for Stack {
+    type Connection = Connection;
+    type Channels = Writers;
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    async fn connect(&self, reporter: Reporter<Self>) -> Result<(Connection, Writers), Error> {
+        let stack = build(&reporter, &self.config, &self.ice_servers).await?;
         let mut tasks = JoinSet::new();
         let (control_sender, control_chunks) = mpsc::unbounded_channel();
         let (activations_sender, activations_chunks) = mpsc::unbounded_channel();
@@ -92,54 +124,85 @@ impl Connection {
             (Channel::Control, &control, control_chunks),
             (Channel::Activations, &activations, activations_chunks),
         ] {
-            tasks.spawn(read(Arc::clone(peer), generation, channel, Arc::clone(handle)));
-            tasks.spawn(write(Arc::clone(peer), generation, channel, Arc::clone(handle), chunks));
+            tasks.spawn(read(reporter.clone(), channel, Arc::clone(handle)));
+            tasks.spawn(write(reporter.clone(), channel, Arc::clone(handle), chunks));
         }
         let writers = Writers { control: control_sender, activations: activations_sender };
-        Ok((
-            Self { generation, stack, local: None, tasks, outstanding: [control, activations] },
-            writers,
-        ))
+        let connection = Connection { stack, local: None, tasks, channels: [control, activations] };
+        Ok((connection, writers))
+    }
+}
+
+/// Queues of chunks; bounded by the session, which stops at its high water mark.
+#[derive(Debug)]
+pub(super) struct Writers {
+    control: mpsc::UnboundedSender<Vec<u8>>,
+    activations: mpsc::UnboundedSender<Vec<u8>>,
+}
+
+impl Channels for Writers {
+    fn transmit(&self, channel: Channel, chunk: Vec<u8>) -> Result<(), String> {
+        let writer = match channel {
+            Channel::Control => &self.control,
+            Channel::Activations => &self.activations,
+        };
+        // A writer ends only with its channel, whose close is reported on its own.
+        let _ended = writer.send(chunk);
+        Ok(())
     }
 
-    /// Our offer's SDP text.
-    pub(super) async fn offer(&mut self) -> Result<String, Error> {
+    fn buffered_bytes(&self, _: Channel) -> Option<usize> {
+        None // each writer reports when it has drained
+    }
+}
+
+/// The stack refused a step; the peer's description may be at fault.
+#[derive(Debug, thiserror::Error)]
+#[error("negotiation failed: {0}")]
+pub(super) struct Error(#[from] webrtc::error::Error);
+
+/// One connection.
+pub(super) struct Connection {
+    stack: Arc<dyn WebRtc>,
+    /// Our description, made and not set yet.
+    local: Option<RTCSessionDescription>,
+    /// Readers and writers; they end with this.
+    tasks: JoinSet<()>,
+    channels: [Arc<dyn DataChannel>; 2],
+}
+
+impl Connection {
+    fn describe(&mut self, description: RTCSessionDescription) -> String {
+        self.local.insert(description).sdp.clone()
+    }
+}
+
+impl PeerConnection for Connection {
+    type Error = Error;
+
+    async fn offer(&mut self) -> Result<String, Error> {
         let offer = self.stack.create_offer(None).await?;
-        self.describe(offer)
+        Ok(self.describe(offer))
     }
 
-    /// Takes the peer's offer; our answer's SDP text.
-    pub(super) async fn answer(&mut self, offer: String) -> Result<String, Error> {
+    async fn answer(&mut self, offer: String) -> Result<String, Error> {
         self.stack.set_remote_description(RTCSessionDescription::offer(offer)?).await?;
         let answer = self.stack.create_answer(None).await?;
-        self.describe(answer)
+        Ok(self.describe(answer))
     }
 
-    fn describe(&mut self, description: RTCSessionDescription) -> Result<String, Error> {
-        let sdp = description.sdp.clone();
-        if sdp.len() > MAX_SDP_BYTES {
-            return Err(Error::DescriptionTooLong { got: sdp.len() });
-        }
-        self.local = Some(description);
-        Ok(sdp)
-    }
-
-    /// Sets our description, which starts the search for candidates. After it was told, so that the
-    /// peer hears it first.
-    pub(super) async fn gather(&mut self) -> Result<(), Error> {
+    async fn gather(&mut self) -> Result<(), Error> {
         if let Some(local) = self.local.take() {
             self.stack.set_local_description(local).await?;
         }
         Ok(())
     }
 
-    /// Takes the peer's answer.
-    pub(super) async fn accept(&self, answer: String) -> Result<(), Error> {
+    async fn accept(&mut self, answer: String) -> Result<(), Error> {
         Ok(self.stack.set_remote_description(RTCSessionDescription::answer(answer)?).await?)
     }
 
-    /// Takes a candidate of the peer's.
-    pub(super) async fn add_candidate(&self, candidate: Candidate) -> Result<(), Error> {
+    async fn add_candidate(&mut self, candidate: Candidate) -> Result<(), Error> {
         let candidate = RTCIceCandidateInit {
             candidate: candidate.candidate,
             sdp_mid: candidate.sdp_mid,
@@ -149,17 +212,16 @@ impl Connection {
         Ok(self.stack.add_ice_candidate(candidate).await?)
     }
 
-    /// Lets the last chunks out and ends the connection.
-    pub(super) async fn close(mut self) {
+    async fn close(mut self) {
         let flushed = async {
-            for channel in &self.outstanding {
+            for channel in &self.channels {
                 while channel.outstanding_bytes().await.is_ok_and(|bytes| bytes > 0) {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             }
         };
-        // Not in time: they are lost, as on any lost connection.
-        let _ = tokio::time::timeout(FLUSH, flushed).await;
+        // What is not out in time is lost, as on any lost connection.
+        let _in_time = tokio::time::timeout(FLUSH, flushed).await;
         self.tasks.abort_all();
         if let Err(error) = self.stack.close().await {
             tracing::debug!(%error, "closing a connection");
@@ -168,11 +230,10 @@ impl Connection {
 }
 
 async fn build(
-    peer: &Arc<Peer>,
-    generation: u64,
+    reporter: &Reporter<Stack>,
     config: &NetConfig,
     ice_servers: &[IceServer],
-) -> Result<Arc<dyn PeerConnection>, Error> {
+) -> Result<Arc<dyn WebRtc>, Error> {
     let ice_servers: Vec<RTCIceServer> = ice_servers
         .iter()
         .map(|server| RTCIceServer {
@@ -192,7 +253,7 @@ async fn build(
                     .with_ice_connection_attempts(Some(PATH_CHECK), Some(MAX_PATH_CHECKS))
                     .build(),
             )
-            .with_handler(Arc::new(Handler { peer: Arc::clone(peer), generation }))
+            .with_handler(Arc::new(Handler(reporter.clone())))
             .with_udp_addrs(config.udp_bind.clone())
             .with_data_channel_send_buffer_limit(MAX_UNACKNOWLEDGED_BYTES)
     };
@@ -208,34 +269,44 @@ async fn build(
     Ok(Arc::new(builder(settings).build().await?))
 }
 
-async fn open_channel(
-    stack: &dyn PeerConnection,
-    channel: Channel,
-) -> Result<Arc<dyn DataChannel>, Error> {
+async fn open_channel(stack: &dyn WebRtc, channel: Channel) -> Result<Arc<dyn DataChannel>, Error> {
     let init = RTCDataChannelInit { negotiated: Some(channel.stream_id()), ..Default::default() };
     Ok(stack.create_data_channel(channel.label(), Some(init)).await?)
 }
 
-/// Takes what a channel has to say, no faster than the node reads.
-async fn read(peer: Arc<Peer>, generation: u64, channel: Channel, handle: Arc<dyn DataChannel>) {
+/// Reports what comes from a channel, no faster than the node reads.
+async fn read(reporter: Reporter<Stack>, channel: Channel, handle: Arc<dyn DataChannel>) {
     while let Some(event) = handle.poll().await {
         match event {
-            DataChannelEvent::OnOpen => peer.handle_from(generation, Input::ChannelOpen(channel)),
+            DataChannelEvent::OnOpen => reporter.handle(Input::ChannelOpen(channel)),
             DataChannelEvent::OnMessage(message) => {
-                peer.handle_from(generation, Input::Chunk(channel, &message.data));
-                peer.room_to_read().await;
+                reporter.handle(Input::Chunk(channel, &message.data));
+                let Some(peer) = reporter.peer() else { return };
+                room_to_read(&peer).await;
             }
             DataChannelEvent::OnClosing | DataChannelEvent::OnClose => break,
             _ => {}
         }
     }
-    peer.handle_from(generation, Input::ChannelClosed(channel));
+    reporter.handle(Input::ChannelClosed(channel));
+}
+
+/// Waits while the node has too much to read; the peer's own stack then slows down.
+async fn room_to_read(peer: &Peer) {
+    loop {
+        let frame_read = peer.platform().frame_read.notified();
+        tokio::pin!(frame_read);
+        frame_read.as_mut().enable();
+        if !peer.is_unread_full() {
+            return;
+        }
+        frame_read.await;
+    }
 }
 
 /// Hands chunks to a channel, no faster than the peer acknowledges them.
 async fn write(
-    peer: Arc<Peer>,
-    generation: u64,
+    reporter: Reporter<Stack>,
     channel: Channel,
     handle: Arc<dyn DataChannel>,
     mut chunks: mpsc::UnboundedReceiver<Vec<u8>>,
@@ -247,20 +318,17 @@ async fn write(
         for chunk in batch.drain(..) {
             if let Err(error) = handle.send(chunk.as_slice().into()).await {
                 let reason = format!("could not send on the {} channel: {error}", channel.label());
-                return peer.handle_from(generation, Input::Failed(reason));
+                return reporter.handle(Input::Failed(reason));
             }
         }
         if chunks.is_empty() {
-            peer.handle_from(generation, Input::Buffered(channel, 0));
+            reporter.handle(Input::Buffered(channel, 0));
         }
     }
 }
 
-/// What WebRTC reports.
-struct Handler {
-    peer: Arc<Peer>,
-    generation: u64,
-}
+/// Passes on what the stack reports.
+struct Handler(Reporter<Stack>);
 
 /// Written out because the trait's own macro would be a dependency for these two functions.
 type Done<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
@@ -273,16 +341,11 @@ impl PeerConnectionEventHandler for Handler {
     {
         Box::pin(async move {
             let Ok(found) = event.candidate.to_json() else { return };
-            if found.candidate.len() > MAX_CANDIDATE_BYTES {
-                return;
-            }
-            let signal = Signal::Candidate {
+            self.0.send_candidate(Candidate {
                 candidate: found.candidate,
-                // An empty identification means "none"; the line's index says which one.
-                sdp_mid: found.sdp_mid.filter(|mid| !mid.is_empty()),
+                sdp_mid: found.sdp_mid,
                 sdp_m_line_index: found.sdp_mline_index,
-            };
-            self.peer.tell(Event::Signal { peer: self.peer.id, signal });
+            });
         })
     }
 
@@ -300,7 +363,7 @@ impl PeerConnectionEventHandler for Handler {
                 }
                 _ => return,
             };
-            self.peer.handle_from(self.generation, Input::Path(path));
+            self.0.handle(Input::Path(path));
         })
     }
 }

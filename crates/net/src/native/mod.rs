@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  node ─ send ──→ NativeTransport ──→ server task (WebSocket)
-//!                        │         └─→ peer: session ─→ writer tasks ─→ webrtc-rs
-//!  node ← next_event ────┴─ events ←── peer: session ←─ reader tasks ←─ webrtc-rs
+//!                        │         └─→ Peer: session ─→ writer tasks ─→ webrtc-rs
+//!  node ← next_event ────┴─ events ←── Peer: session ←─ reader tasks ←─ webrtc-rs
 //! ```
 //! Everything runs in tasks of the tokio runtime that [`NativeTransport`] is used in, so chunks
 //! flow while the node computes. A task that gets ahead of the node waits for it: there is room for
@@ -12,7 +12,6 @@
 mod connection;
 mod files;
 mod http;
-mod peer;
 mod server;
 mod tls;
 
@@ -22,14 +21,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use files::{BlobCache, load_or_create_secret};
+use futures::StreamExt as _;
 pub(crate) use http::get;
 use potluck_protocol::id::NodeId;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use potluck_protocol::server::IceServer;
 
-use self::peer::Peer;
+use self::connection::{Peer, frame_read, open_peer};
 use self::server::ServerLink;
+use crate::events::{ConnectionId, EventReceiver, EventSender, Reported};
 use crate::session::{Input, Limits};
-use crate::{Command, Event, Transport};
+use crate::{Command, Event, Role, Transport};
 
 /// Waits.
 pub async fn sleep(duration: Duration) {
@@ -96,93 +97,70 @@ fn is_loopback(url: &str) -> bool {
 #[derive(Debug)]
 pub struct NativeTransport {
     config: Arc<NetConfig>,
-    outbound: mpsc::UnboundedSender<Happened>,
-    events: mpsc::UnboundedReceiver<Happened>,
+    sender: EventSender,
+    events: EventReceiver,
     server: Option<ServerLink>,
     peers: HashMap<NodeId, Arc<Peer>>,
-    /// Names connections, so that what an old one still had to say is not taken for a new one's.
-    next_connection: u64,
-}
-
-/// An event on its way to the node.
-#[derive(Debug)]
-struct Happened {
-    event: Event,
-    connection: u64,
-    /// Given back when the node takes the event; whoever sends events waits for one.
-    _room: Option<OwnedSemaphorePermit>,
+    last_connection: ConnectionId,
 }
 
 impl NativeTransport {
     /// A transport with no connections. It has to be used inside a tokio runtime.
     #[must_use]
     pub fn new(config: NetConfig) -> Self {
-        let (outbound, events) = mpsc::unbounded_channel();
+        let (sender, events) = EventSender::channel();
         Self {
             config: Arc::new(config),
-            outbound,
+            sender,
             events,
             server: None,
             peers: HashMap::new(),
-            next_connection: 0,
+            last_connection: ConnectionId::default(),
         }
     }
 
-    fn connection(&mut self) -> u64 {
-        self.next_connection += 1;
-        self.next_connection
+    /// Where a new connection sends its events.
+    fn new_connection(&mut self) -> EventSender {
+        self.last_connection = self.last_connection.next();
+        self.sender.of(self.last_connection)
     }
 
     fn open_server(&mut self, url: &str) {
-        let connection = self.connection();
-        self.server = Some(ServerLink::open(connection, url, &self.config, self.outbound.clone()));
+        let events = self.new_connection();
+        self.server = Some(ServerLink::open(url, &self.config, events));
     }
 
-    fn open_peer(
-        &mut self,
-        peer: NodeId,
-        role: crate::Role,
-        ice_servers: Vec<potluck_protocol::server::IceServer>,
-    ) {
+    fn open_peer(&mut self, peer: NodeId, role: Role, ice_servers: Vec<IceServer>) {
         if self.peers.get(&peer).is_some_and(|known| !known.is_closed()) {
             return;
         }
-        let connection = self.connection();
-        let opened =
-            Peer::open(connection, peer, role, ice_servers, &self.config, self.outbound.clone());
+        let events = self.new_connection();
+        let opened = open_peer(peer, role, ice_servers, &self.config, events);
         self.peers.insert(peer, opened);
     }
 
     /// The event, unless it comes from a connection that is not the node's any more.
-    fn accept(&mut self, happened: Happened) -> Option<Event> {
-        let Happened { event, connection, _room } = happened;
-        let of_server = |server: &Option<ServerLink>| {
-            server.as_ref().is_some_and(|link| link.connection == connection)
-        };
-        let of_peer = |peers: &HashMap<NodeId, Arc<Peer>>, peer| {
-            peers.get(peer).filter(|known| known.connection == connection).cloned()
-        };
-        match &event {
-            Event::ServerOpen | Event::ServerMessage { .. } => {
-                of_server(&self.server).then_some(event)
-            }
-            Event::ServerClosed { .. } => {
-                of_server(&self.server).then(|| self.server = None)?;
-                Some(event)
-            }
-            Event::Signal { peer, .. } | Event::PeerOpen { peer } => {
-                of_peer(&self.peers, peer).map(|_| event)
-            }
-            Event::PeerFrame { peer, frame, .. } => {
-                of_peer(&self.peers, peer)?.handle(Input::Read(frame.len()));
-                Some(event)
-            }
-            Event::PeerClosed { peer, .. } => {
-                of_peer(&self.peers, peer)?;
-                self.peers.remove(peer);
-                Some(event)
-            }
+    fn accept(&mut self, reported: Reported) -> Option<Event> {
+        let server = self.server.as_ref().map(ServerLink::connection);
+        if !reported.is_current(server, |peer| Some(self.peers.get(&peer)?.connection())) {
+            return None;
         }
+        match &reported.event {
+            Event::ServerMessage { .. } => {
+                if let Some(server) = &self.server {
+                    server.message_read();
+                }
+            }
+            Event::ServerClosed { .. } => self.server = None,
+            Event::PeerFrame { peer, frame, .. } => {
+                if let Some(known) = self.peers.get(peer) {
+                    frame_read(known, frame.len());
+                }
+            }
+            Event::PeerClosed { peer, .. } => drop(self.peers.remove(peer)),
+            Event::ServerOpen | Event::Signal { .. } | Event::PeerOpen { .. } => {}
+        }
+        Some(reported.event)
     }
 }
 
@@ -219,9 +197,9 @@ impl Transport for NativeTransport {
 
     async fn next_event(&mut self) -> Event {
         loop {
-            match self.events.recv().await {
-                Some(happened) => {
-                    if let Some(event) = self.accept(happened) {
+            match self.events.next().await {
+                Some(reported) => {
+                    if let Some(event) = self.accept(reported) {
                         return event;
                     }
                 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::{SinkExt as _, StreamExt as _};
 use potluck_protocol::codec::MAX_SERVER_MESSAGE_BYTES;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -14,8 +14,9 @@ use tokio_tungstenite::{
     Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
 };
 
-use super::{Happened, NetConfig, tls};
+use super::{NetConfig, tls};
 use crate::Event;
+use crate::events::{ConnectionId, EventSender};
 
 /// Messages that may wait for the server. A node says a few a second; a server this far behind is
 /// not there.
@@ -29,33 +30,43 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// The node's end of the link. Dropping it says what is left to say and hangs up.
+/// The node's end of the link. Dropping it sends what is left to send and hangs up.
 #[derive(Debug)]
 pub(super) struct ServerLink {
-    pub(super) connection: u64,
     /// `None` after the server fell too far behind.
     messages: Option<mpsc::Sender<Vec<u8>>>,
     /// Dropped with this, which ends a dial that is still under way.
     _held: oneshot::Sender<()>,
-    outbound: mpsc::UnboundedSender<Happened>,
+    unread: Arc<Semaphore>,
+    events: EventSender,
 }
 
 impl ServerLink {
     /// Dials.
-    pub(super) fn open(
-        connection: u64,
-        url: &str,
-        config: &Arc<NetConfig>,
-        outbound: mpsc::UnboundedSender<Happened>,
-    ) -> Self {
+    pub(super) fn open(url: &str, config: &Arc<NetConfig>, events: EventSender) -> Self {
         let (messages, receiver) = mpsc::channel(MAX_WAITING_MESSAGES);
         let (held, dropped) = oneshot::channel();
-        let (url, config, reports) = (url.to_owned(), Arc::clone(config), outbound.clone());
-        tokio::spawn(async move {
-            let link = Link { connection, config, outbound: reports, messages: receiver, dropped };
-            link.run(&url).await;
-        });
-        Self { connection, messages: Some(messages), _held: held, outbound }
+        let unread = Arc::new(Semaphore::new(MAX_UNREAD_MESSAGES));
+        let link = Link {
+            config: Arc::clone(config),
+            events: events.clone(),
+            messages: receiver,
+            unread: Arc::clone(&unread),
+            dropped,
+        };
+        let url = url.to_owned();
+        tokio::spawn(async move { link.run(&url).await });
+        Self { messages: Some(messages), _held: held, unread, events }
+    }
+
+    /// Which of the transport's connections this is.
+    pub(super) fn connection(&self) -> ConnectionId {
+        self.events.connection()
+    }
+
+    /// The node took a message: there is room for another.
+    pub(super) fn message_read(&self) {
+        self.unread.add_permits(1);
     }
 
     pub(super) fn send(&mut self, message: Vec<u8>) {
@@ -64,36 +75,33 @@ impl ServerLink {
             self.messages = None;
             let reason =
                 format!("the server does not take messages; {MAX_WAITING_MESSAGES} were waiting");
-            let event = Event::ServerClosed { reason };
-            // The transport may be gone, and then nobody wants to know.
-            let _ =
-                self.outbound.send(Happened { event, connection: self.connection, _room: None });
+            self.events.send(Event::ServerClosed { reason });
         }
     }
 }
 
 struct Link {
-    connection: u64,
     config: Arc<NetConfig>,
-    outbound: mpsc::UnboundedSender<Happened>,
+    events: EventSender,
     messages: mpsc::Receiver<Vec<u8>>,
+    /// One permit for each message that may still come before the node has taken one.
+    unread: Arc<Semaphore>,
     dropped: oneshot::Receiver<()>,
 }
 
 impl Link {
     async fn run(mut self, url: &str) {
-        if let Err(reason) = self.talk(url).await {
-            self.tell(Event::ServerClosed { reason });
+        if let Err(reason) = self.serve(url).await {
+            self.events.send(Event::ServerClosed { reason });
         }
     }
 
     /// Returns when the node hangs up; an error says why the server is gone.
-    async fn talk(&mut self, url: &str) -> Result<(), String> {
+    async fn serve(&mut self, url: &str) -> Result<(), String> {
         let Some(socket) = self.dial(url).await? else { return Ok(()) };
-        self.tell(Event::ServerOpen);
+        self.events.send(Event::ServerOpen);
         let (mut sink, mut stream) = socket.split();
-        let unread = Arc::new(Semaphore::new(MAX_UNREAD_MESSAGES));
-        let mut heard = Instant::now();
+        let mut last_sign = Instant::now();
         let mut pings = tokio::time::interval(self.config.server_ping);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let patience = self.config.server_timeout;
@@ -107,19 +115,20 @@ impl Link {
                     write(&mut sink, Message::Binary(message.into()), patience).await?;
                 }
                 _ = pings.tick() => {
-                    if unread.available_permits() == 0 {
-                        heard = Instant::now(); // it is this node that does not listen
+                    if self.unread.available_permits() == 0 {
+                        last_sign = Instant::now(); // it is this node that does not listen
                     }
-                    if heard.elapsed() >= self.config.server_ping * MISSED_PINGS {
-                        return Err(format!("the server has been silent for {} s", heard.elapsed().as_secs()));
+                    let silence = last_sign.elapsed();
+                    if silence >= self.config.server_ping * MISSED_PINGS {
+                        return Err(format!("the server has been silent for {} s", silence.as_secs()));
                     }
                     write(&mut sink, Message::Ping(Vec::new().into()), patience).await?;
                 }
-                message = next(&mut stream, &unread) => {
-                    heard = Instant::now();
-                    let Some((message, room)) = message? else { continue };
-                    let event = Event::ServerMessage { message };
-                    let _ = self.outbound.send(Happened { event, connection: self.connection, _room: Some(room) });
+                message = next(&mut stream, &self.unread) => {
+                    last_sign = Instant::now();
+                    if let Some(message) = message? {
+                        self.events.send(Event::ServerMessage { message });
+                    }
                 }
             }
         }
@@ -143,21 +152,19 @@ impl Link {
             _ = &mut self.dropped => Ok(None),
         }
     }
-
-    fn tell(&self, event: Event) {
-        // The transport may be gone, and then nobody wants to know.
-        let _ = self.outbound.send(Happened { event, connection: self.connection, _room: None });
-    }
 }
 
-/// The next message and the room it takes; `None` for what is not the node's to read.
+/// The next message, for which it takes a permit; `None` for what is not the node's to read.
 async fn next(
     stream: &mut futures::stream::SplitStream<Socket>,
-    unread: &Arc<Semaphore>,
-) -> Result<Option<(Vec<u8>, OwnedSemaphorePermit)>, String> {
-    let room = Arc::clone(unread).acquire_owned().await.map_err(|error| error.to_string())?;
+    unread: &Semaphore,
+) -> Result<Option<Vec<u8>>, String> {
+    let permit = unread.acquire().await.map_err(|error| error.to_string())?;
     match stream.next().await {
-        Some(Ok(Message::Binary(message))) => Ok(Some((message.into(), room))),
+        Some(Ok(Message::Binary(message))) => {
+            permit.forget(); // the transport gives it back when the node takes the message
+            Ok(Some(message.into()))
+        }
         Some(Ok(Message::Close(Some(frame)))) => {
             Err(format!("the server hung up: {} {}", frame.code, frame.reason))
         }

@@ -3,8 +3,7 @@
 //! What a chunk looks like is written where chunks are put together again, in
 //! [`reassembler`](super::reassembler).
 
-use super::MAX_CHUNK_BYTES;
-use super::reassembler::{FIRST, FIRST_HEADER_BYTES, LATER, LATER_HEADER_BYTES};
+use super::reassembler::{FIRST, FIRST_HEADER_BYTES, LATER, LATER_HEADER_BYTES, MAX_CHUNK_BYTES};
 
 /// A frame on its way out, cut as it goes, so that only the chunk that is being sent is copied.
 #[derive(Debug)]
@@ -42,7 +41,7 @@ impl Fragmenter {
     /// The next chunk, at most [`MAX_CHUNK_BYTES`].
     ///
     /// A frame longer than [`MAX_PEER_FRAME_BYTES`] would be refused at the other end;
-    /// [`PeerSession`](super::PeerSession) does not let one in.
+    /// [`PeerSession`](super::peer::PeerSession) does not let one in.
     pub(super) fn next_chunk(&mut self) -> Option<Vec<u8>> {
         if self.is_done() {
             return None;

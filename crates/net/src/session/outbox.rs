@@ -20,6 +20,11 @@ impl Outbox {
         self.queued_bytes
     }
 
+    /// Frames that are not wholly handed over.
+    pub(super) fn queued_frames(&self) -> usize {
+        self.frames.len()
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.frames.len() >= MAX_QUEUED_FRAMES
     }

@@ -15,7 +15,7 @@ use crate::{Event, Role};
 
 /// Something happened.
 #[derive(Debug)]
-pub enum Input<'a> {
+pub(crate) enum Input<'a> {
     /// Begin.
     Start,
     /// A checked signal from the peer.
@@ -43,7 +43,7 @@ pub enum Input<'a> {
 
 /// To be done by the platform, in this order.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// Make an offer, set it as the local description and tell it as a signal.
     Offer,
     /// Set this offer, make an answer, set it and tell it as a signal.
@@ -62,26 +62,26 @@ pub enum Action {
     AddCandidate(Candidate),
     /// Send a chunk.
     Transmit(Channel, Vec<u8>),
-    /// Tell the node.
-    Tell(Event),
+    /// Report this event to the node.
+    Report(Event),
     /// Tear the connection down. The node has been told why; nothing follows.
     Close,
 }
 
 /// An ICE candidate of the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// The `candidate:` line.
-    pub candidate: String,
+    pub(crate) candidate: String,
     /// Media stream identification, if given.
-    pub sdp_mid: Option<String>,
+    pub(crate) sdp_mid: Option<String>,
     /// Index of the media line, if given.
-    pub sdp_m_line_index: Option<u16>,
+    pub(crate) sdp_m_line_index: Option<u16>,
 }
 
 /// The path to the peer, as the WebRTC stack sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PathState {
+pub(crate) enum PathState {
     /// There is one.
     Connected,
     /// Nothing comes through; it may come back.
@@ -92,7 +92,7 @@ pub enum PathState {
 
 /// One peer.
 #[derive(Debug)]
-pub struct PeerSession {
+pub(crate) struct PeerSession {
     peer: NodeId,
     role: Role,
     limits: Limits,
@@ -138,7 +138,7 @@ fn lane(channel: Channel) -> usize {
 impl PeerSession {
     /// A connection to `peer` that nothing was done for yet.
     #[must_use]
-    pub fn new(peer: NodeId, role: Role, limits: Limits) -> Self {
+    pub(crate) fn new(peer: NodeId, role: Role, limits: Limits) -> Self {
         Self {
             peer,
             role,
@@ -156,18 +156,18 @@ impl PeerSession {
 
     /// Bytes of frames that the node was told of and has not taken.
     #[must_use]
-    pub fn unread_bytes(&self) -> usize {
+    pub(crate) fn unread_bytes(&self) -> usize {
         self.unread_bytes
     }
 
     /// True once [`Action::Close`] was asked for.
     #[must_use]
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.phase == Phase::Closed
     }
 
     /// Takes what happened at `now` (since any fixed moment) and says what to do.
-    pub fn handle(&mut self, input: Input<'_>, now: Duration) -> Vec<Action> {
+    pub(crate) fn handle(&mut self, input: Input<'_>, now: Duration) -> Vec<Action> {
         let mut actions = Vec::new();
         if self.is_closed() {
             return actions;
@@ -270,8 +270,8 @@ impl PeerSession {
             && self.lanes.iter().all(|lane| lane.greeting.is_done())
         {
             self.phase = Phase::Open;
-            actions.push(Action::Tell(Event::PeerOpen { peer: self.peer }));
-            actions.extend(self.early.drain(..).map(Action::Tell));
+            actions.push(Action::Report(Event::PeerOpen { peer: self.peer }));
+            actions.extend(self.early.drain(..).map(Action::Report));
             for channel in CHANNELS {
                 self.pump(channel, actions);
             }
@@ -309,7 +309,7 @@ impl PeerSession {
         }
         let event = Event::PeerFrame { peer: self.peer, channel, frame };
         if self.phase == Phase::Open {
-            actions.push(Action::Tell(event));
+            actions.push(Action::Report(event));
         } else {
             self.early.push(event);
         }
@@ -324,7 +324,9 @@ impl PeerSession {
         let queued: usize = self.lanes.iter().map(|lane| lane.outbox.queued_bytes()).sum();
         let outbox = &mut self.lanes[lane(channel)].outbox;
         if queued + frame.len() > MAX_QUEUED_BYTES || outbox.is_full() {
-            return self.close(format!("it is too slow: {queued} bytes wait for it"), actions);
+            let frames = outbox.queued_frames();
+            let reason = format!("it is too slow: {queued} bytes, {frames} frames wait for it");
+            return self.close(reason, actions);
         }
         outbox.push(frame);
         self.pump(channel, actions);
@@ -369,7 +371,7 @@ impl PeerSession {
         self.phase = Phase::Closed;
         self.lanes = Default::default();
         self.early = Vec::new();
-        actions.push(Action::Tell(Event::PeerClosed { peer: self.peer, reason }));
+        actions.push(Action::Report(Event::PeerClosed { peer: self.peer, reason }));
         actions.push(Action::Close);
     }
 }

@@ -1,6 +1,7 @@
 //! What a peer connection does, step by step, without one.
 
-use super::super::{HIGH_WATER_BYTES, LOW_WATER_BYTES, MAX_CHUNK_BYTES};
+use super::super::reassembler::MAX_CHUNK_BYTES;
+use super::super::{HIGH_WATER_BYTES, LOW_WATER_BYTES};
 use super::*;
 
 const PEER: NodeId = NodeId([7; 32]);
@@ -23,7 +24,7 @@ fn open(role: Role) -> PeerSession {
         session.handle(Input::ChannelOpen(Channel::Control), NOW),
         [hello(Channel::Control)]
     );
-    assert_eq!(heard(&mut session), [Action::Tell(Event::PeerOpen { peer: PEER })]);
+    assert_eq!(heard(&mut session), [Action::Report(Event::PeerOpen { peer: PEER })]);
     session
 }
 
@@ -65,7 +66,7 @@ fn added(line: &str) -> Action {
 
 fn closed(actions: &[Action]) -> &str {
     match actions {
-        [Action::Tell(Event::PeerClosed { peer: PEER, reason }), Action::Close] => reason,
+        [Action::Report(Event::PeerClosed { peer: PEER, reason }), Action::Close] => reason,
         other => panic!("not closed: {other:?}"),
     }
 }
@@ -128,7 +129,7 @@ fn a_peer_that_offers_anew_gets_a_new_connection_and_what_was_queued() {
     session.handle(Input::ChannelOpen(Channel::Control), NOW);
     session.handle(Input::ChannelOpen(Channel::Activations), NOW);
     let actions = heard(&mut session);
-    assert_eq!(actions[0], Action::Tell(Event::PeerOpen { peer: PEER }));
+    assert_eq!(actions[0], Action::Report(Event::PeerOpen { peer: PEER }));
     assert_eq!(actions[1], Action::Transmit(Channel::Control, vec![1, 1, 0, 0, 0, 1]));
 }
 
@@ -141,7 +142,7 @@ fn frames_queue_until_both_channels_carry_and_then_go_out_in_order() {
     session.handle(Input::ChannelOpen(Channel::Activations), NOW);
     let actions = heard(&mut session);
     let sent = |byte| Action::Transmit(Channel::Control, vec![1, 1, 0, 0, 0, byte]);
-    assert_eq!(actions, [Action::Tell(Event::PeerOpen { peer: PEER }), sent(1), sent(2)]);
+    assert_eq!(actions, [Action::Report(Event::PeerOpen { peer: PEER }), sent(1), sent(2)]);
 }
 
 #[test]
@@ -152,7 +153,7 @@ fn frames_that_come_before_the_second_channel_opens_are_told_after_it() {
     session.handle(Input::ChannelOpen(Channel::Activations), NOW);
     let told = heard(&mut session);
     let frame = Event::PeerFrame { peer: PEER, channel: Channel::Control, frame: vec![9] };
-    assert_eq!(told, [Action::Tell(Event::PeerOpen { peer: PEER }), Action::Tell(frame)]);
+    assert_eq!(told, [Action::Report(Event::PeerOpen { peer: PEER }), Action::Report(frame)]);
 }
 
 #[test]
@@ -172,7 +173,7 @@ fn nothing_is_sent_where_the_peer_was_not_heard_and_greetings_go_on_until_it_is(
         [Action::Transmit(Channel::Control, vec![3]), hello(Channel::Activations)]
     );
     let opened = heard(&mut session);
-    assert_eq!(opened[0], Action::Tell(Event::PeerOpen { peer: PEER }));
+    assert_eq!(opened[0], Action::Report(Event::PeerOpen { peer: PEER }));
     assert_eq!(transmitted(&opened), 6, "the frame that waited");
     assert_eq!(session.handle(Input::Tick, NOW), []);
 }
@@ -212,8 +213,8 @@ fn a_peer_too_slow_is_closed_with_a_reason() {
 fn a_node_that_does_not_read_is_not_flooded() {
     let mut session = open(Role::Offers);
     let flood = |session: &mut PeerSession| {
-        let frame = vec![0; MAX_PEER_FRAME_BYTES];
-        let mut fragmenter = super::super::fragmenter::Fragmenter::new(frame);
+        let mut fragmenter =
+            super::super::fragmenter::Fragmenter::new(vec![0; MAX_PEER_FRAME_BYTES]);
         let mut all = Vec::new();
         while let Some(chunk) = fragmenter.next_chunk() {
             all.extend(session.handle(Input::Chunk(Channel::Activations, &chunk), NOW));

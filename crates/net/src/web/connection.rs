@@ -1,23 +1,28 @@
 //! A WebRTC connection by the browser, with its two data channels, negotiated in advance by their
 //! ids.
 
+use core::time::Duration;
+use std::sync::Arc;
+
 use js_sys::{Array, Uint8Array};
-use potluck_protocol::codec::{MAX_CANDIDATE_BYTES, MAX_SDP_BYTES};
+use potluck_protocol::id::NodeId;
 use potluck_protocol::peer::Channel;
-use potluck_protocol::server::{IceServer, Signal};
-use std::rc::{Rc, Weak};
+use potluck_protocol::server::IceServer;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast as _, JsValue};
-use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{
     MessageEvent, RtcConfiguration, RtcDataChannel, RtcDataChannelInit, RtcDataChannelType,
     RtcIceCandidateInit, RtcIceServer, RtcPeerConnection, RtcPeerConnectionIceEvent,
     RtcPeerConnectionState, RtcSdpType, RtcSessionDescriptionInit,
 };
+use web_time::Instant;
 
 use super::describe;
-use super::peer::Peer;
-use crate::session::{Candidate, Input, LOW_WATER_BYTES, PathState};
+use crate::Role;
+use crate::events::EventSender;
+use crate::session::negotiation::{self, Channels, PeerConnection, Platform, Reporter, negotiate};
+use crate::session::{Candidate, Input, LOW_WATER_BYTES, Limits, PathState};
 
 /// A callback that the browser holds as long as this does.
 pub(super) type Listener = Closure<dyn Fn(web_sys::Event)>;
@@ -32,63 +37,100 @@ pub(super) fn listen(
     closure
 }
 
-/// One connection. Dropping it closes it, and nothing is heard of it any more.
-pub(super) struct Connection {
-    pub(super) generation: u64,
-    stack: RtcPeerConnection,
-    control: RtcDataChannel,
-    activations: RtcDataChannel,
-    _listeners: Vec<Listener>,
+/// One peer of the page's transport.
+pub(super) type Peer = negotiation::Peer<Stack>;
+
+/// Begins a connection to `id` and spawns the task that works for it.
+pub(super) fn open_peer(
+    id: NodeId,
+    role: Role,
+    ice_servers: Vec<IceServer>,
+    limits: Limits,
+    events: EventSender,
+) -> Arc<Peer> {
+    let stack = Stack { ice_servers, started: Instant::now() };
+    let (peer, task) = Peer::open(id, role, limits, stack, events);
+    spawn_local(negotiate(Arc::clone(&peer), task));
+    peer
 }
 
-impl Connection {
-    /// Makes the connection and its channels; nothing is sent yet.
-    pub(super) fn new(
-        peer: &Rc<Peer>,
-        generation: u64,
-        ice_servers: &[IceServer],
-    ) -> Result<Self, String> {
-        let stack = RtcPeerConnection::new_with_configuration(&configuration(ice_servers))
+/// Makes connections to one peer.
+pub(super) struct Stack {
+    ice_servers: Vec<IceServer>,
+    started: Instant,
+}
+
+impl Platform for Stack {
+    type Connection = Connection;
+    type Channels = DataChannels;
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    async fn connect(
+        &self,
+        reporter: Reporter<Self>,
+    ) -> Result<(Connection, DataChannels), String> {
+        let stack = RtcPeerConnection::new_with_configuration(&configuration(&self.ice_servers))
             .map_err(|thrown| format!("no WebRTC here: {}", describe(&thrown)))?;
         let mut listeners =
-            vec![watch_path(peer, generation, &stack), watch_candidates(peer, &stack)];
+            vec![watch_path(&reporter, &stack), watch_candidates(&reporter, &stack)];
         let mut open = |channel| {
             let handle = open_channel(&stack, channel);
-            listeners.extend(watch_channel(peer, generation, channel, &handle));
+            listeners.extend(watch_channel(&reporter, channel, &handle));
             handle
         };
-        let (control, activations) = (open(Channel::Control), open(Channel::Activations));
-        Ok(Self { generation, stack, control, activations, _listeners: listeners })
+        let channels = DataChannels {
+            control: open(Channel::Control),
+            activations: open(Channel::Activations),
+        };
+        let connection =
+            Connection { stack, local: None, channels: channels.clone(), _listeners: listeners };
+        Ok((connection, channels))
     }
+}
 
-    /// Hands a chunk to a channel.
-    pub(super) fn transmit(&self, channel: Channel, chunk: &[u8]) -> Result<(), String> {
-        self.channel(channel).send_with_u8_array(chunk).map_err(|thrown| describe(&thrown))
-    }
+/// The browser's two channels.
+#[derive(Clone)]
+pub(super) struct DataChannels {
+    control: RtcDataChannel,
+    activations: RtcDataChannel,
+}
 
-    /// Bytes that a channel holds back.
-    pub(super) fn buffered_bytes(&self, channel: Channel) -> usize {
-        self.channel(channel).buffered_amount() as usize
-    }
-
-    fn channel(&self, channel: Channel) -> &RtcDataChannel {
+impl DataChannels {
+    fn of(&self, channel: Channel) -> &RtcDataChannel {
         match channel {
             Channel::Control => &self.control,
             Channel::Activations => &self.activations,
         }
     }
+}
 
-    /// The browser's object, for [`Negotiation`]: nothing may be borrowed while it waits.
-    pub(super) fn negotiation(&self) -> Negotiation {
-        Negotiation(self.stack.clone())
+impl Channels for DataChannels {
+    fn transmit(&self, channel: Channel, chunk: Vec<u8>) -> Result<(), String> {
+        self.of(channel).send_with_u8_array(&chunk).map_err(|thrown| describe(&thrown))
     }
+
+    fn buffered_bytes(&self, channel: Channel) -> Option<usize> {
+        Some(self.of(channel).buffered_amount() as usize)
+    }
+}
+
+/// One connection. Dropping it closes it, and nothing is heard of it any more.
+pub(super) struct Connection {
+    stack: RtcPeerConnection,
+    /// Our description, made and not set yet.
+    local: Option<(RtcSdpType, String)>,
+    channels: DataChannels,
+    _listeners: Vec<Listener>,
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
         self.stack.set_onconnectionstatechange(None);
         self.stack.set_onicecandidate(None);
-        for channel in [&self.control, &self.activations] {
+        for channel in [&self.channels.control, &self.channels.activations] {
             channel.set_onopen(None);
             channel.set_onclose(None);
             channel.set_onmessage(None);
@@ -98,41 +140,57 @@ impl Drop for Connection {
     }
 }
 
-/// What takes time.
-pub(super) struct Negotiation(RtcPeerConnection);
-
-impl Negotiation {
-    /// Our offer's SDP text, before it is set.
-    pub(super) async fn offer(&self) -> Result<String, String> {
-        text(JsFuture::from(self.0.create_offer()).await)
+impl Connection {
+    async fn set_remote(&self, kind: RtcSdpType, sdp: &str) -> Result<(), String> {
+        done(JsFuture::from(self.stack.set_remote_description(&description(kind, sdp))).await)
     }
 
-    /// Takes the peer's offer; our answer's SDP text, before it is set.
-    pub(super) async fn answer(&self, offer: &str) -> Result<String, String> {
-        self.set_remote(RtcSdpType::Offer, offer).await?;
-        text(JsFuture::from(self.0.create_answer()).await)
+    fn describe(
+        &mut self,
+        kind: RtcSdpType,
+        made: Result<JsValue, JsValue>,
+    ) -> Result<String, String> {
+        let made = made.map_err(|thrown| failed(&thrown))?;
+        let sdp = made.unchecked_into::<RtcSessionDescriptionInit>().get_sdp().unwrap_or_default();
+        self.local = Some((kind, sdp.clone()));
+        Ok(sdp)
+    }
+}
+
+impl PeerConnection for Connection {
+    type Error = String;
+
+    async fn offer(&mut self) -> Result<String, String> {
+        let made = JsFuture::from(self.stack.create_offer()).await;
+        self.describe(RtcSdpType::Offer, made)
     }
 
-    /// Sets our description, which starts the search for candidates. After it was told, so that the
-    /// peer hears it first.
-    pub(super) async fn gather(&self, kind: RtcSdpType, sdp: &str) -> Result<(), String> {
-        done(JsFuture::from(self.0.set_local_description(&description(kind, sdp))).await)
+    async fn answer(&mut self, offer: String) -> Result<String, String> {
+        self.set_remote(RtcSdpType::Offer, &offer).await?;
+        let made = JsFuture::from(self.stack.create_answer()).await;
+        self.describe(RtcSdpType::Answer, made)
     }
 
-    /// Takes a description of the peer's.
-    pub(super) async fn set_remote(&self, kind: RtcSdpType, sdp: &str) -> Result<(), String> {
-        done(JsFuture::from(self.0.set_remote_description(&description(kind, sdp))).await)
+    async fn gather(&mut self) -> Result<(), String> {
+        let Some((kind, sdp)) = self.local.take() else { return Ok(()) };
+        done(JsFuture::from(self.stack.set_local_description(&description(kind, &sdp))).await)
     }
 
-    /// Takes a candidate of the peer's.
-    pub(super) async fn add_candidate(&self, candidate: &Candidate) -> Result<(), String> {
+    async fn accept(&mut self, answer: String) -> Result<(), String> {
+        self.set_remote(RtcSdpType::Answer, &answer).await
+    }
+
+    async fn add_candidate(&mut self, candidate: Candidate) -> Result<(), String> {
         let init = RtcIceCandidateInit::new(&candidate.candidate);
         init.set_sdp_mid(candidate.sdp_mid.as_deref());
         init.set_sdp_m_line_index(candidate.sdp_m_line_index);
-        done(
-            JsFuture::from(self.0.add_ice_candidate_with_opt_rtc_ice_candidate_init(Some(&init)))
-                .await,
-        )
+        let added = self.stack.add_ice_candidate_with_opt_rtc_ice_candidate_init(Some(&init));
+        done(JsFuture::from(added).await)
+    }
+
+    async fn close(self) {
+        // The browser sends what its channels hold before they close.
+        drop(self);
     }
 }
 
@@ -165,80 +223,67 @@ fn open_channel(stack: &RtcPeerConnection, channel: Channel) -> RtcDataChannel {
     handle
 }
 
-/// Calls the peer, if it is still there.
-fn reporter(peer: &Rc<Peer>, generation: u64) -> impl Fn(Input<'_>) + Clone + 'static {
-    let peer: Weak<Peer> = Rc::downgrade(peer);
-    move |input| {
-        if let Some(peer) = peer.upgrade() {
-            peer.handle_from(generation, input);
-        }
-    }
-}
-
 fn watch_channel(
-    peer: &Rc<Peer>,
-    generation: u64,
+    reporter: &Reporter<Stack>,
     channel: Channel,
     handle: &RtcDataChannel,
 ) -> [Listener; 4] {
-    let report = reporter(peer, generation);
-    let (opened, closed, drained, of) =
-        (report.clone(), report.clone(), report.clone(), handle.clone());
+    let [opened, closed, drained, received] = core::array::from_fn(|_| reporter.clone());
+    let of = handle.clone();
     [
-        listen(|f| handle.set_onopen(f), move |_| opened(Input::ChannelOpen(channel))),
-        listen(|f| handle.set_onclose(f), move |_| closed(Input::ChannelClosed(channel))),
+        listen(|f| handle.set_onopen(f), move |_| opened.handle(Input::ChannelOpen(channel))),
+        listen(|f| handle.set_onclose(f), move |_| closed.handle(Input::ChannelClosed(channel))),
         listen(
             |f| handle.set_onbufferedamountlow(f),
-            move |_| drained(Input::Buffered(channel, of.buffered_amount() as usize)),
+            move |_| drained.handle(Input::Buffered(channel, of.buffered_amount() as usize)),
         ),
         listen(
             |f| handle.set_onmessage(f),
-            move |event| match event
-                .unchecked_into::<MessageEvent>()
-                .data()
-                .dyn_into::<js_sys::ArrayBuffer>()
-            {
-                Ok(buffer) => report(Input::Chunk(channel, &Uint8Array::new(&buffer).to_vec())),
-                Err(_) => {
-                    report(Input::Failed("it sent text where only bytes are allowed".to_owned()))
+            move |event| {
+                let data = event.unchecked_into::<MessageEvent>().data();
+                let input = data.dyn_into::<js_sys::ArrayBuffer>();
+                match input.map(|buffer| Uint8Array::new(&buffer).to_vec()) {
+                    Ok(chunk) => received.handle(Input::Chunk(channel, &chunk)),
+                    Err(_) => received.handle(Input::Failed(
+                        "it sent text where only bytes are allowed".to_owned(),
+                    )),
                 }
             },
         ),
     ]
 }
 
-fn watch_path(peer: &Rc<Peer>, generation: u64, stack: &RtcPeerConnection) -> Listener {
-    let (report, of) = (reporter(peer, generation), stack.clone());
+fn watch_path(reporter: &Reporter<Stack>, stack: &RtcPeerConnection) -> Listener {
+    let (reporter, of) = (reporter.clone(), stack.clone());
     listen(
         |f| stack.set_onconnectionstatechange(f),
-        move |_| match of.connection_state() {
-            RtcPeerConnectionState::Connected => report(Input::Path(PathState::Connected)),
-            RtcPeerConnectionState::Disconnected => report(Input::Path(PathState::Disconnected)),
-            RtcPeerConnectionState::Failed | RtcPeerConnectionState::Closed => {
-                report(Input::Path(PathState::Failed))
-            }
-            _ => {}
+        move |_| {
+            let path = match of.connection_state() {
+                RtcPeerConnectionState::Connected => PathState::Connected,
+                RtcPeerConnectionState::Disconnected => PathState::Disconnected,
+                RtcPeerConnectionState::Failed | RtcPeerConnectionState::Closed => {
+                    PathState::Failed
+                }
+                _ => return,
+            };
+            reporter.handle(Input::Path(path));
         },
     )
 }
 
-fn watch_candidates(peer: &Rc<Peer>, stack: &RtcPeerConnection) -> Listener {
-    let peer = Rc::downgrade(peer);
+fn watch_candidates(reporter: &Reporter<Stack>, stack: &RtcPeerConnection) -> Listener {
+    let reporter = reporter.clone();
     listen(
         |f| stack.set_onicecandidate(f),
         move |event| {
             let found = event.unchecked_into::<RtcPeerConnectionIceEvent>().candidate();
-            let (Some(peer), Some(found)) = (peer.upgrade(), found) else { return };
-            let candidate = found.candidate();
-            // An empty one says that there are no more, which nobody here waits for.
-            if candidate.is_empty() || candidate.len() > MAX_CANDIDATE_BYTES {
-                return;
+            if let Some(found) = found {
+                reporter.send_candidate(Candidate {
+                    candidate: found.candidate(),
+                    sdp_mid: found.sdp_mid(),
+                    sdp_m_line_index: found.sdp_m_line_index(),
+                });
             }
-            peer.tell_signal(Signal::Candidate {
-                candidate,
-                sdp_mid: found.sdp_mid(),
-                sdp_m_line_index: found.sdp_m_line_index(),
-            });
         },
     )
 }
@@ -247,18 +292,6 @@ fn description(kind: RtcSdpType, sdp: &str) -> RtcSessionDescriptionInit {
     let description = RtcSessionDescriptionInit::new(kind);
     description.set_sdp(sdp);
     description
-}
-
-fn text(made: Result<JsValue, JsValue>) -> Result<String, String> {
-    let made = made.map_err(|thrown| failed(&thrown))?;
-    let sdp = made.unchecked_into::<RtcSessionDescriptionInit>().get_sdp().unwrap_or_default();
-    if sdp.len() > MAX_SDP_BYTES {
-        return Err(format!(
-            "session description of {} bytes, at most {MAX_SDP_BYTES} allowed",
-            sdp.len()
-        ));
-    }
-    Ok(sdp)
 }
 
 fn done(result: Result<JsValue, JsValue>) -> Result<(), String> {

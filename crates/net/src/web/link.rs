@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use futures::StreamExt as _;
-use futures::channel::mpsc;
 use potluck_protocol::page::{self, Notice};
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen_futures::spawn_local;
@@ -14,7 +13,8 @@ use web_sys::{ErrorEvent, MessageEvent, Worker};
 use super::connection::{Listener, listen};
 use super::describe;
 use super::envelope::{FromWorker, ToWorker, open, seal};
-use super::page::{Happened, PageNet};
+use super::page::PageNet;
+use crate::events::EventReceiver;
 use crate::session::Limits;
 
 /// The worker could not be started.
@@ -162,9 +162,9 @@ fn watch_messages(
 }
 
 /// Passes the connections' events on to the worker, until the connections are gone.
-async fn pump(shared: Rc<Shared>, mut events: mpsc::UnboundedReceiver<Happened>) {
-    while let Some(happened) = events.next().await {
-        if let Some(event) = shared.net.accept(happened) {
+async fn pump(shared: Rc<Shared>, mut events: EventReceiver) {
+    while let Some(reported) = events.next().await {
+        if let Some(event) = shared.net.accept(reported) {
             shared.post(ToWorker::Net(event));
         }
     }

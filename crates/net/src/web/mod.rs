@@ -18,7 +18,6 @@ mod http;
 mod link;
 mod lock;
 pub mod page;
-mod peer;
 pub mod port;
 mod socket;
 

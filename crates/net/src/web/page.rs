@@ -3,14 +3,15 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use futures::StreamExt as _;
-use futures::channel::mpsc;
 use gloo::timers::callback::Interval;
 use potluck_protocol::id::NodeId;
 
-use super::peer::Peer;
+use super::connection::{Peer, open_peer};
 use super::socket::ServerSocket;
+use crate::events::{ConnectionId, EventReceiver, EventSender, Reported};
 use crate::session::{Input, Limits, TICK};
 use crate::{Command, Event, Transport};
 
@@ -21,24 +22,17 @@ const TICK_MS: u32 = TICK.subsec_millis();
 /// [`Transport`] for a node on the page. Dropping it closes everything.
 pub struct PageTransport {
     net: Rc<PageNet>,
-    events: mpsc::UnboundedReceiver<Happened>,
+    events: EventReceiver,
 }
 
 /// The page's connections, without the queue of events.
 pub(super) struct PageNet {
-    outbound: mpsc::UnboundedSender<Happened>,
+    sender: EventSender,
     limits: Limits,
     server: RefCell<Option<ServerSocket>>,
-    peers: RefCell<HashMap<NodeId, Rc<Peer>>>,
-    /// Names connections, so that what an old one still had to say is not taken for a new one's.
-    next_connection: Cell<u64>,
+    peers: RefCell<HashMap<NodeId, Arc<Peer>>>,
+    last_connection: Cell<ConnectionId>,
     ticks: RefCell<Option<Interval>>,
-}
-
-/// An event on its way to the node.
-pub(super) struct Happened {
-    pub(super) event: Event,
-    pub(super) connection: u64,
 }
 
 impl core::fmt::Debug for PageTransport {
@@ -78,11 +72,11 @@ impl Transport for PageTransport {
 
     async fn next_event(&mut self) -> Event {
         loop {
-            let Some(happened) = self.events.next().await else {
+            let Some(reported) = self.events.next().await else {
                 // Not reached: `net` holds a sender.
                 std::future::pending().await
             };
-            let Some(event) = self.net.accept(happened) else { continue };
+            let Some(event) = self.net.accept(reported) else { continue };
             if let Event::PeerFrame { peer, frame, .. } = &event {
                 self.net.read(*peer, frame.len());
             }
@@ -98,14 +92,14 @@ impl Drop for PageTransport {
 }
 
 impl PageNet {
-    pub(super) fn new(limits: Limits) -> (Rc<Self>, mpsc::UnboundedReceiver<Happened>) {
-        let (outbound, events) = mpsc::unbounded();
+    pub(super) fn new(limits: Limits) -> (Rc<Self>, EventReceiver) {
+        let (sender, events) = EventSender::channel();
         let net = Rc::new(Self {
-            outbound,
+            sender,
             limits,
             server: RefCell::new(None),
             peers: RefCell::default(),
-            next_connection: Cell::new(0),
+            last_connection: Cell::default(),
             ticks: RefCell::new(None),
         });
         let ticking = Rc::downgrade(&net);
@@ -123,7 +117,7 @@ impl PageNet {
             Command::OpenServer { url } => {
                 // The old one first, so that the server sees one connection of this node at a time.
                 drop(self.server.take());
-                let socket = ServerSocket::open(self.connection(), &url, self.outbound.clone());
+                let socket = ServerSocket::open(&url, self.new_connection());
                 self.server.replace(Some(socket));
             }
             Command::CloseServer => drop(self.server.take()),
@@ -136,8 +130,8 @@ impl PageNet {
                 if self.peer(peer).is_some_and(|known| !known.is_closed()) {
                     return;
                 }
-                let (connection, outbound) = (self.connection(), self.outbound.clone());
-                let opened = Peer::open(connection, peer, role, ice_servers, self.limits, outbound);
+                let events = self.new_connection();
+                let opened = open_peer(peer, role, ice_servers, self.limits, events);
                 self.peers.borrow_mut().insert(peer, opened);
             }
             Command::Signal { peer, signal } => {
@@ -147,7 +141,7 @@ impl PageNet {
             }
             Command::SendPeer { peer, channel, frame } => {
                 if let Some(known) = self.peer(peer) {
-                    known.send(channel, frame);
+                    known.handle(Input::Send(channel, frame));
                 }
             }
             Command::ClosePeer { peer } => {
@@ -160,28 +154,17 @@ impl PageNet {
     }
 
     /// The event, unless it comes from a connection that is not the node's any more.
-    pub(super) fn accept(&self, happened: Happened) -> Option<Event> {
-        let Happened { event, connection } = happened;
-        let known = match &event {
-            Event::ServerOpen | Event::ServerMessage { .. } | Event::ServerClosed { .. } => {
-                self.server.borrow().as_ref().is_some_and(|server| server.connection == connection)
-            }
-            Event::Signal { peer, .. }
-            | Event::PeerOpen { peer }
-            | Event::PeerFrame { peer, .. }
-            | Event::PeerClosed { peer, .. } => {
-                self.peer(*peer).is_some_and(|known| known.connection == connection)
-            }
-        };
-        if !known {
+    pub(super) fn accept(&self, reported: Reported) -> Option<Event> {
+        let server = self.server.borrow().as_ref().map(ServerSocket::connection);
+        if !reported.is_current(server, |peer| Some(self.peer(peer)?.connection())) {
             return None;
         }
-        match &event {
+        match &reported.event {
             Event::ServerClosed { .. } => drop(self.server.take()),
             Event::PeerClosed { peer, .. } => drop(self.peers.borrow_mut().remove(peer)),
             _ => {}
         }
-        Some(event)
+        Some(reported.event)
     }
 
     /// The node took a frame.
@@ -199,22 +182,23 @@ impl PageNet {
             peer.hang_up();
         }
         // Ends whoever waits for events.
-        self.outbound.close_channel();
+        self.sender.close();
     }
 
     fn tick(&self) {
-        let peers: Vec<Rc<Peer>> = self.peers.borrow().values().cloned().collect();
+        let peers: Vec<Arc<Peer>> = self.peers.borrow().values().cloned().collect();
         for peer in peers {
             peer.handle(Input::Tick);
         }
     }
 
-    fn peer(&self, peer: NodeId) -> Option<Rc<Peer>> {
+    fn peer(&self, peer: NodeId) -> Option<Arc<Peer>> {
         self.peers.borrow().get(&peer).cloned()
     }
 
-    fn connection(&self) -> u64 {
-        self.next_connection.set(self.next_connection.get() + 1);
-        self.next_connection.get()
+    /// Where a new connection sends its events.
+    fn new_connection(&self) -> EventSender {
+        self.last_connection.set(self.last_connection.get().next());
+        self.sender.of(self.last_connection.get())
     }
 }

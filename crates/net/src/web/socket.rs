@@ -6,7 +6,6 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use futures::channel::mpsc;
 use gloo::timers::callback::Timeout;
 use js_sys::{ArrayBuffer, Uint8Array};
 use potluck_protocol::codec::MAX_SERVER_MESSAGE_BYTES;
@@ -15,8 +14,8 @@ use web_sys::{BinaryType, CloseEvent, EventTarget, MessageEvent, WebSocket};
 
 use super::connection::{Listener, listen};
 use super::describe;
-use super::page::Happened;
 use crate::Event;
+use crate::events::{ConnectionId, EventSender};
 
 /// Milliseconds the server may take to answer the dial.
 const DIAL_MS: u32 = 10_000;
@@ -26,7 +25,6 @@ const MAX_BUFFERED_BYTES: u32 = 4 * 1024 * 1024;
 
 /// The link. Dropping it hangs up, without an event.
 pub(super) struct ServerSocket {
-    pub(super) connection: u64,
     socket: Option<WebSocket>,
     report: Report,
     _listeners: Vec<Listener>,
@@ -34,43 +32,36 @@ pub(super) struct ServerSocket {
     offline: Option<Listener>,
 }
 
-/// Says what happens, and the end only once.
+/// Reports what happens, and the end only once.
 #[derive(Clone)]
 struct Report {
-    connection: u64,
-    outbound: mpsc::UnboundedSender<Happened>,
+    events: EventSender,
     open: Rc<Cell<bool>>,
     over: Rc<Cell<bool>>,
 }
 
 impl Report {
-    fn tell(&self, event: Event) {
+    fn send(&self, event: Event) {
         if !self.over.get() {
-            // The transport may be gone, and then nobody wants to know.
-            let _ = self.outbound.unbounded_send(Happened { event, connection: self.connection });
+            self.events.send(event);
         }
     }
 
     fn end(&self, reason: &str) {
-        self.tell(Event::ServerClosed { reason: reason.to_owned() });
+        self.send(Event::ServerClosed { reason: reason.to_owned() });
         self.over.set(true);
     }
 }
 
 impl ServerSocket {
     /// Dials.
-    pub(super) fn open(
-        connection: u64,
-        url: &str,
-        outbound: mpsc::UnboundedSender<Happened>,
-    ) -> Self {
-        let report = Report { connection, outbound, open: Rc::default(), over: Rc::default() };
+    pub(super) fn open(url: &str, events: EventSender) -> Self {
+        let report = Report { events, open: Rc::default(), over: Rc::default() };
         let socket = match WebSocket::new(url) {
             Ok(socket) => socket,
             Err(thrown) => {
                 report.end(&format!("could not reach the server: {}", describe(&thrown)));
                 return Self {
-                    connection,
                     socket: None,
                     report,
                     _listeners: Vec::new(),
@@ -90,14 +81,12 @@ impl ServerSocket {
             }
         });
         let offline = watch_offline(&report);
-        Self {
-            connection,
-            socket: Some(socket),
-            report,
-            _listeners: listeners,
-            _dial: Some(dial),
-            offline,
-        }
+        Self { socket: Some(socket), report, _listeners: listeners, _dial: Some(dial), offline }
+    }
+
+    /// Which of the transport's connections this is.
+    pub(super) fn connection(&self) -> ConnectionId {
+        self.report.events.connection()
     }
 
     /// Sends a message; dropped if the connection is not open.
@@ -134,13 +123,13 @@ impl Drop for ServerSocket {
 }
 
 fn watch(socket: &WebSocket, report: &Report) -> Vec<Listener> {
-    let (opened, closed, heard) = (report.clone(), report.clone(), report.clone());
+    let (opened, closed, received) = (report.clone(), report.clone(), report.clone());
     vec![
         listen(
             |f| socket.set_onopen(f),
             move |_| {
                 opened.open.set(true);
-                opened.tell(Event::ServerOpen);
+                opened.send(Event::ServerOpen);
             },
         ),
         listen(
@@ -150,12 +139,13 @@ fn watch(socket: &WebSocket, report: &Report) -> Vec<Listener> {
                 let data = event.unchecked_into::<MessageEvent>().data();
                 let Ok(buffer) = data.dyn_into::<ArrayBuffer>() else { return };
                 if buffer.byte_length() as usize > MAX_SERVER_MESSAGE_BYTES {
-                    heard.end(&format!(
+                    received.end(&format!(
                         "the server sent {} bytes at once, at most {MAX_SERVER_MESSAGE_BYTES} allowed",
                         buffer.byte_length()
                     ));
                 } else {
-                    heard.tell(Event::ServerMessage { message: Uint8Array::new(&buffer).to_vec() });
+                    received
+                        .send(Event::ServerMessage { message: Uint8Array::new(&buffer).to_vec() });
                 }
             },
         ),
