@@ -11,10 +11,10 @@ use std::process::Command;
 use crate::command::{Failure, Outcome, cargo, clean, root, run};
 use xtask::programs::on_path;
 
-/// The targets, one for every kind of file and one for messages.
-const TARGETS: [&str; 4] = ["gguf", "safetensors", "package", "codec"];
+/// The targets, one for every kind of file, one for messages and one for chunks of frames.
+const TARGETS: [&str; 5] = ["gguf", "safetensors", "package", "codec", "reassembler"];
 /// A minute in all.
-const SECONDS_A_TARGET: u32 = 15;
+const SECONDS_A_TARGET: u32 = 12;
 /// Memory that bytes of a few kilobytes account for, and far less than a length that they invent.
 const MEMORY_MB: u32 = 1024;
 /// What makes a program tell the fuzzer where it has been.
