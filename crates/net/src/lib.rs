@@ -56,7 +56,7 @@ pub enum Command {
         /// The message.
         message: Vec<u8>,
     },
-    /// Open a connection to a peer. Both sides get this for a session; the role settles who offers.
+    /// Open a connection to a peer. Both sides get this for a session; the role decides who offers.
     /// A no-op if it is open or opening.
     ///
     /// If the peer loses its side and offers anew before the loss shows on this one, its new

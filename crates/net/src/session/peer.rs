@@ -30,8 +30,8 @@ pub(crate) enum Input<'a> {
     Chunk(Channel, &'a [u8]),
     /// The node wants to send a frame.
     Send(Channel, Vec<u8>),
-    /// How many bytes the channel holds back at this moment. To be told before a send and whenever
-    /// it has drained.
+    /// How many bytes the channel holds back at this moment. Needed before a send, where the
+    /// platform can be asked, and whenever the channel has drained.
     Buffered(Channel, usize),
     /// The node took this many bytes of frames.
     Read(usize),
@@ -44,9 +44,9 @@ pub(crate) enum Input<'a> {
 /// To be done by the platform, in this order.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Make an offer, set it as the local description and tell it as a signal.
+    /// Make an offer, send it as a signal and set it as the local description.
     Offer,
-    /// Set this offer, make an answer, set it and tell it as a signal.
+    /// Set this offer, make an answer, send it as a signal and set it as the local description.
     Answer {
         /// The offer's SDP text.
         offer: String,
@@ -105,7 +105,7 @@ pub(crate) struct PeerSession {
     disconnected_since: Option<Duration>,
     lanes: [Lane; 2],
     /// Frames that came before both channels were known to carry.
-    early: Vec<Event>,
+    held_back: Vec<Event>,
     unread_bytes: usize,
 }
 
@@ -149,7 +149,7 @@ impl PeerSession {
             waiting: Vec::new(),
             disconnected_since: None,
             lanes: Default::default(),
-            early: Vec::new(),
+            held_back: Vec::new(),
             unread_bytes: 0,
         }
     }
@@ -248,8 +248,8 @@ impl PeerSession {
         self.candidates = 0;
         self.waiting.clear();
         self.disconnected_since = None;
-        for early in self.early.drain(..) {
-            if let Event::PeerFrame { frame, .. } = early {
+        for held in self.held_back.drain(..) {
+            if let Event::PeerFrame { frame, .. } = held {
                 self.unread_bytes = self.unread_bytes.saturating_sub(frame.len());
             }
         }
@@ -271,7 +271,7 @@ impl PeerSession {
         {
             self.phase = Phase::Open;
             actions.push(Action::Report(Event::PeerOpen { peer: self.peer }));
-            actions.extend(self.early.drain(..).map(Action::Report));
+            actions.extend(self.held_back.drain(..).map(Action::Report));
             for channel in CHANNELS {
                 self.pump(channel, actions);
             }
@@ -290,7 +290,7 @@ impl PeerSession {
 
     fn chunk(&mut self, channel: Channel, chunk: &[u8], now: Duration, actions: &mut Vec<Action>) {
         let lane = &mut self.lanes[lane(channel)];
-        let greeting = lane.greeting.hear(chunk);
+        let greeting = lane.greeting.handle(chunk);
         if let Some(answer) = greeting {
             actions.extend(answer.map(|word| Action::Transmit(channel, word.to_vec())));
             return self.opened(actions);
@@ -311,7 +311,7 @@ impl PeerSession {
         if self.phase == Phase::Open {
             actions.push(Action::Report(event));
         } else {
-            self.early.push(event);
+            self.held_back.push(event);
         }
     }
 
@@ -361,8 +361,8 @@ impl PeerSession {
             );
         } else {
             for channel in CHANNELS {
-                let again = self.lanes[lane(channel)].greeting.again();
-                actions.extend(again.map(|word| Action::Transmit(channel, word.to_vec())));
+                let greeting = self.lanes[lane(channel)].greeting.repeat();
+                actions.extend(greeting.map(|chunk| Action::Transmit(channel, chunk.to_vec())));
             }
         }
     }
@@ -370,7 +370,7 @@ impl PeerSession {
     fn close(&mut self, reason: String, actions: &mut Vec<Action>) {
         self.phase = Phase::Closed;
         self.lanes = Default::default();
-        self.early = Vec::new();
+        self.held_back = Vec::new();
         actions.push(Action::Report(Event::PeerClosed { peer: self.peer, reason }));
         actions.push(Action::Close);
     }
