@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
-use potluck_engine::import::{Options, import};
-use potluck_engine::package::EncoderManifest;
-use potluck_engine::tokenizer::Tokenizer;
+use potluck_importer::{Options, import};
+use potluck_model::encoder::EncoderManifest;
+use potluck_model::tokenizer::Tokenizer;
 
 use crate::peers;
 
@@ -15,7 +15,7 @@ pub const NAME: &str = "minilm";
 /// Texts of a batch.
 pub const BATCH: usize = 16;
 /// Sentences of our own, one a line.
-const SENTENCES: &str = include_str!("../../crates/engine/tests/support/sentences.txt");
+const SENTENCES: &str = include_str!("../../crates/reference/tests/sentences.txt");
 
 /// Writes everything that the page fetches into `shapes`; false where the model was not downloaded
 /// (`POTLUCK_MINILM` names its folder).

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use potluck_engine::synthetic::Random;
+use potluck_model::synthetic::Random;
 use serde_json::Value;
 
 use crate::shapes::Shape;

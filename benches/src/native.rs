@@ -9,8 +9,8 @@ use e2e::median::median;
 use futures::executor::block_on;
 use potluck_engine::engine::BackendChoice;
 use potluck_engine::gpu::{Gpu, SessionRows};
-use potluck_engine::package::{BlobRole, LayerWeights, Tables};
-use potluck_engine::synthetic::{self, Synthetic};
+use potluck_model::package::{BlobRole, LayerWeights, Tables};
+use potluck_model::synthetic::{self, Synthetic};
 
 use crate::rate::Subject;
 use crate::shapes::Shape;

@@ -9,9 +9,9 @@ use potluck_engine::engine::{
     BackendChoice, Engine, ForwardError, Input, LoadError, MAX_ROWS, Output, SessionError, Step,
     Want,
 };
-use potluck_engine::package::{BlobRole, ModelConfig};
-use potluck_engine::sampler::Sampling;
-use potluck_engine::synthetic::Synthetic;
+use potluck_model::package::{BlobRole, ModelConfig};
+use potluck_model::synthetic::Synthetic;
+use potluck_protocol::sampling::Sampling;
 use web_time::Instant;
 
 /// A loaded engine.

@@ -1,8 +1,8 @@
 //! Shapes of models that people use. A token's cost depends on the shape alone, so random weights
 //! measure it as well as real ones.
 
-use potluck_engine::package::{Eps, ModelConfig};
-use potluck_engine::synthetic;
+use potluck_model::package::{Eps, ModelConfig};
+use potluck_model::synthetic;
 
 /// A model's shape.
 #[derive(Clone, Copy, Debug)]

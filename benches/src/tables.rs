@@ -11,8 +11,8 @@ use crate::native::{Native, cores, handing_over};
 use crate::page::{Page, Work, serve};
 use crate::peers;
 use crate::shapes::Shape;
-use potluck_engine::package::BlobRole;
-use potluck_engine::synthetic::Synthetic;
+use potluck_model::package::BlobRole;
+use potluck_model::synthetic::Synthetic;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]

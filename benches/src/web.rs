@@ -8,8 +8,9 @@ use potluck_engine::encoder::{Embedding, Encoder};
 use potluck_engine::engine::{BackendChoice, Engine, Input, Want};
 use potluck_engine::gpu::GpuEncoder;
 use potluck_engine::kernels::linear::CpuPath;
-use potluck_engine::package::{BlobRole, EncoderManifest, ModelConfig};
-use potluck_engine::synthetic::Synthetic;
+use potluck_model::encoder::EncoderManifest;
+use potluck_model::package::{BlobRole, ModelConfig};
+use potluck_model::synthetic::Synthetic;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsError, JsValue};
 

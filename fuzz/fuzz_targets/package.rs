@@ -2,8 +2,8 @@
 //! range or refused.
 #![no_main]
 
-use potluck_engine::package::{LayerWeights, Linear, Manifest, Tables};
-use potluck_engine::synthetic::config;
+use potluck_model::package::{LayerWeights, Linear, Manifest, Tables};
+use potluck_model::synthetic::config;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     // What comes of it does not matter, only that something does.
@@ -12,5 +12,5 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let _ = LayerWeights::from_bytes(&config, 0, bytes);
     let _ = Tables::from_bytes(&config, bytes);
     let _ =
-        Linear::vocabulary_from_bytes(&config, potluck_engine::package::BlobRole::Embedding, bytes);
+        Linear::vocabulary_from_bytes(&config, potluck_model::package::BlobRole::Embedding, bytes);
 });

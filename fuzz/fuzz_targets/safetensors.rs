@@ -3,5 +3,5 @@
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     // What comes of it does not matter, only that something does.
-    let _ = potluck_engine::import::read_safetensors(bytes.to_vec());
+    let _ = potluck_importer::read_safetensors(bytes.to_vec());
 });

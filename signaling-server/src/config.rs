@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use potluck_engine::import::DEFAULT_CONTEXT;
+use potluck_importer::DEFAULT_CONTEXT;
 
 /// Rendezvous server of a Potluck swarm.
 #[derive(Debug, Parser)]

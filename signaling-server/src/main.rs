@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use potluck_engine::import::Options;
+use potluck_importer::Options;
 use potluck_server::config::{Arguments, Config, ModelTask, Task};
 use potluck_server::models;
 use potluck_server::server::Server;

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use potluck_engine::package::{BlobRole, Manifest};
 use potluck_ledger::work::WorkModel;
+use potluck_model::package::{BlobRole, Manifest};
 use potluck_protocol::id::ModelId;
 use potluck_protocol::server::ModelSummary;
 

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::fs;
+#[cfg(unix)]
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -21,8 +23,12 @@ impl Data {
 
     /// What `potluck-server model ...` prints: on success to stdout, else to stderr.
     fn model(&self, arguments: &[&str]) -> Result<String, String> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_potluck-server"));
-        let output = command
+        self.run(Path::new(env!("CARGO_BIN_EXE_potluck-server")), arguments)
+    }
+
+    /// The same of a copy of the program.
+    fn run(&self, program: &Path, arguments: &[&str]) -> Result<String, String> {
+        let output = Command::new(program)
             .arg("model")
             .args(arguments)
             .arg("--data-dir")
@@ -65,37 +71,39 @@ fn models_come_are_listed_and_go() {
     assert_eq!((data.files("blobs"), data.files("models"), data.files("origins")), (0, 0, 0));
 }
 
+#[cfg(unix)]
 #[test]
-fn a_check_compares_with_what_the_model_was_made_from() {
+fn a_check_asks_the_program_beside_this_one() {
     let (data, folder) = (Data::new(), built_in().display().to_string());
     data.model(&["add", &folder]).unwrap();
-    let text = data.0.path().join("text.txt");
-    fs::write(
-        &text,
-        "Long ago, a fox named Elsie lived in the desert. She loved to explore. ".repeat(4),
-    )
-    .unwrap();
-    let text = text.display().to_string();
-    let report = data.model(&["check", "potluck-tiny", "--text", &text]).unwrap();
-    for named in ["positions", "perplexity", "greedy agreement", "saturated          0 values"] {
-        assert!(report.contains(named), "{report}");
-    }
-    assert_eq!(
-        data.model(&["check", "potluck-tiny", "--text", &text, "--against", &folder]).unwrap(),
-        report
+    let text = data.0.path().join("text.txt").display().to_string();
+    // The server under another roof, so that what lies beside it is up to this test. A hard link:
+    // the program is large, and a symbolic one would lead back.
+    let server = PathBuf::from(env!("CARGO_BIN_EXE_potluck-server"));
+    let roof = tempfile::tempdir_in(server.parent().unwrap()).unwrap();
+    let moved = roof.path().join(server.file_name().unwrap());
+    fs::hard_link(&server, &moved).unwrap();
+    let check = |arguments: &[&str]| data.run(&moved, &[&["check"][..], arguments].concat());
+
+    let missing = check(&["potluck-tiny", "--text", &text]).unwrap_err();
+    assert!(missing.contains("cargo build -p potluck-reference"), "{missing}");
+    assert!(check(&["none", "--text", &text]).unwrap_err().contains("no model \"none\""));
+
+    let checker = roof.path().join("potluck-model-check");
+    fs::write(&checker, "#!/bin/sh\nprintf '%s|' \"$@\"\n").unwrap();
+    fs::set_permissions(&checker, fs::Permissions::from_mode(0o755)).unwrap();
+    let origin = fs::canonicalize(built_in()).unwrap().display().to_string();
+    let expected = format!(
+        "potluck-tiny|--text|{text}|--against|{origin}|--data-dir|{}|\n",
+        data.0.path().display()
     );
-    assert!(
-        data.model(&["check", "none", "--text", &text]).unwrap_err().contains("no model \"none\"")
-    );
-    assert!(
-        data.model(&["check", "potluck-tiny", "--text", "no-such-text"])
-            .unwrap_err()
-            .contains("no-such-text")
-    );
+    assert_eq!(check(&["potluck-tiny", "--text", &text]).unwrap(), expected);
+    assert_eq!(check(&["potluck-tiny", "--text", &text, "--against", &folder]).unwrap(), expected);
+
+    fs::write(&checker, "#!/bin/sh\nexit 3\n").unwrap();
+    assert!(check(&["potluck-tiny", "--text", &text]).unwrap_err().contains("failed"));
     fs::write(data.0.path().join("origins/potluck-tiny"), "/no/such/folder").unwrap();
-    assert!(
-        data.model(&["check", "potluck-tiny", "--text", &text]).unwrap_err().contains("--against")
-    );
+    assert!(check(&["potluck-tiny", "--text", &text]).unwrap_err().contains("--against"));
 }
 
 #[test]

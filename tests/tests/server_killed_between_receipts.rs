@@ -25,7 +25,7 @@ async fn server_killed_between_receipts() -> anyhow::Result<()> {
     // An answer of one token more than so many whole receipts: whatever the prompt's length, up to
     // a receipt, adds to it, every stage has exactly one receipt more than that.
     let question = Question::new("Tell me a story about a bear and a kite.", 3);
-    let whole = swarm.yardstick(&question).await?.token_ids;
+    let whole = swarm.reference_answer(&question).await?.token_ids;
     let full = whole.len().saturating_sub(1) / RECEIPT_POSITIONS;
     let tokens = full * RECEIPT_POSITIONS + 1;
     let question = question.at_most(u32::try_from(tokens)?);

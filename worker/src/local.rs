@@ -9,11 +9,11 @@ use std::time::Duration;
 use potluck_engine::engine::{
     BackendChoice, Engine, EngineError, ForwardError, Input, LoadError, Output, SessionError, Want,
 };
-use potluck_engine::package::{BlobError, BlobRef, BlobRole, Manifest, ManifestError, verify_blob};
-use potluck_engine::sampler::Sampling;
-use potluck_engine::tokenizer::{TextStream, Tokenizer, TokenizerError};
+use potluck_model::package::{BlobError, BlobRef, BlobRole, Manifest, ManifestError, verify_blob};
+use potluck_model::tokenizer::{TextStream, Tokenizer, TokenizerError};
 use potluck_protocol::codec::MAX_ROWS;
 use potluck_protocol::page::SamplingChoice;
+use potluck_protocol::sampling::Sampling;
 use web_time::Instant;
 
 /// An imported model on disk.

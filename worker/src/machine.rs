@@ -15,14 +15,13 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use potluck_engine::conformance;
 use potluck_engine::engine::{
     self, BackendChoice, Engine, ForwardError, GpuLoss, Input, LoadError, Output, SessionError,
     Want,
 };
-use potluck_engine::package::{BlobRef, BlobRole, Manifest};
-use potluck_engine::sampler;
-use potluck_engine::tokenizer::Tokenizer;
+use potluck_engine::known_answer;
+use potluck_model::package::{BlobRef, BlobRole, Manifest};
+use potluck_model::tokenizer::Tokenizer;
 use potluck_net::weights::WeightStore;
 use potluck_protocol::id::{LayerRange, ModelId, SessionId};
 use potluck_protocol::page::BackendPreference;
@@ -513,14 +512,7 @@ fn engine_step(waiting: &Waiting) -> engine::Step<'_> {
         Work::Tokens(tokens) => Input::Tokens(tokens),
         Work::Hidden(values) => Input::Hidden(values),
     };
-    let want = waiting.sampling.map_or(Want::Nothing, |sampling| {
-        Want::Token(sampler::Sampling {
-            temperature_milli: sampling.temperature_milli,
-            top_k: sampling.top_k,
-            top_p_milli: sampling.top_p_milli,
-            seed: sampling.seed,
-        })
-    });
+    let want = waiting.sampling.map_or(Want::Nothing, Want::Token);
     engine::Step { session: waiting.session.as_u128(), position: waiting.position, input, want }
 }
 
@@ -548,17 +540,17 @@ async fn measure(engine: &mut Engine) -> Result<u64, String> {
     let mut best_us = u64::MAX;
     for _ in 0..SPEED_RUNS {
         let begin = Instant::now();
-        let hash = conformance::run(engine).await.map_err(|error| error.to_string())?;
+        let hash = known_answer::run(engine).await.map_err(|error| error.to_string())?;
         best_us =
             best_us.min(u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX).max(1));
-        if hash != conformance::EXPECTED {
+        if hash != known_answer::EXPECTED {
             let adapter = &engine.backend().adapter;
             return Err(format!(
                 "{adapter} computes wrongly: it fails the conformance vector; choose another backend"
             ));
         }
     }
-    Ok(conformance::MACS.saturating_mul(1000) / best_us)
+    Ok(known_answer::MACS.saturating_mul(1000) / best_us)
 }
 
 /// The first run pays for caches and pipelines; three are enough to see past it.
@@ -567,7 +559,7 @@ const SPEED_RUNS: u32 = 3;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 #[expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 mod tests {
-    use potluck_engine::synthetic::{Synthetic, config};
+    use potluck_model::synthetic::{Synthetic, config};
     use potluck_net::platform::BlobCache;
     use potluck_net::weights::Patience;
     use potluck_protocol::sampling::Sampling;

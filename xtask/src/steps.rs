@@ -125,9 +125,14 @@ fn clippy_wasm(prepared: &mut Prepared) -> Outcome<Report> {
         ));
     }
     let mut command = cargo(&["clippy", "--locked", "--target", WASM_TARGET]);
-    for package in
-        ["potluck-app", "potluck-worker", "potluck-net", "potluck-engine", "potluck-bench"]
-    {
+    for package in [
+        "potluck-app",
+        "potluck-worker",
+        "potluck-net",
+        "potluck-model",
+        "potluck-engine",
+        "potluck-bench",
+    ] {
         command.args(["-p", package]);
     }
     command.args(["--", "-D", "warnings"]).env("CLIPPY_CONF_DIR", root().join(WASM_LINTS));

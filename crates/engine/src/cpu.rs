@@ -7,9 +7,9 @@ use crate::kernels::attention;
 use crate::kernels::linear::{CpuPath, Matrices};
 use crate::kernels::rope::Heads;
 use crate::kv_cache::LayerCache;
-use crate::package::{Bias, Gain, LayerWeights, Linear, ModelConfig, Tables};
 use crate::sampler::Logits;
 use crate::threads;
+use potluck_model::package::{Bias, Gain, LayerWeights, Linear, ModelConfig, Tables};
 
 /// A layer's weights, packed for one path.
 #[derive(Debug)]

@@ -12,11 +12,11 @@ use crate::kernels::linear::{CpuPath, Matrices};
 use crate::kernels::rope::Heads;
 use crate::kernels::{attention, embedding, rms_norm};
 use crate::kv_cache::LayerCache;
-use crate::package::{
-    Bias, Biased, BlobError, BlobRole, EncoderEmbedding, EncoderLayer, EncoderManifest, Eps, Gain,
-    ModelConfig, Norm, Pooling, Tables,
-};
 use crate::threads;
+use potluck_model::encoder::{
+    Biased, EncoderEmbedding, EncoderLayer, EncoderManifest, Norm, Pooling,
+};
+use potluck_model::package::{Bias, BlobError, BlobRole, Eps, Gain, ModelConfig, Tables};
 
 /// A loaded encoder.
 #[derive(Debug)]

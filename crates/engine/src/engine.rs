@@ -13,16 +13,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
-#[cfg(feature = "gpu")]
-use crate::conformance;
 use crate::cpu;
-#[cfg(feature = "gpu")]
 use crate::gpu::{Gpu, GpuError};
 use crate::kernels::embedding;
 use crate::kernels::linear::CpuPath;
+use crate::known_answer;
 use crate::kv_cache::LayerCache;
-use crate::package::{BlobRole, LayerWeights, Linear, Manifest, ModelConfig, Tables};
-use crate::sampler::{Logits, Sampling};
+use crate::sampler::Logits;
+use potluck_model::package::{BlobRole, LayerWeights, Linear, Manifest, ModelConfig, Tables};
+use potluck_protocol::sampling::Sampling;
 
 pub use error::{EngineError, ForwardError, GpuLoss, LoadError, SessionError};
 pub(crate) use steps::MAX_WANTED;
@@ -34,6 +33,10 @@ mod steps;
 /// Rows of one batch at most: bounds working memory (120 MB on a GPU for a model of 8 billion
 /// weights) and the time a batch holds a GPU. A fast one wants hundreds to be busy.
 pub const MAX_ROWS: usize = 512;
+const _: () = assert!(
+    potluck_protocol::codec::MAX_ROWS <= MAX_ROWS,
+    "a step that nodes send each other fits a batch"
+);
 /// Sessions at once.
 pub const MAX_SESSIONS: usize = 64;
 /// Bytes of all sessions' KV caches together, unless [`Engine::limit_caches`] says otherwise: three
@@ -43,7 +46,6 @@ pub const DEFAULT_CACHE_BYTES: u64 = 1 << 30;
 /// Bytes of what all sessions were given that are kept for a GPU's loss: a conversation of 2,000
 /// tokens takes 16 MB in the middle of a model that is 2,048 wide, and 8 KB at its beginning. A
 /// session that is over it cannot be resumed.
-#[cfg(feature = "gpu")]
 const MAX_KEPT_BYTES: usize = 64 << 20;
 
 /// What should compute.
@@ -108,10 +110,6 @@ pub enum Want {
 pub struct Engine {
     /// What was asked for: a GPU that is too small for a model gives way to the processor only if
     /// that was left open.
-    #[cfg_attr(
-        not(feature = "gpu"),
-        expect(dead_code, reason = "without GPUs there is nothing to give way")
-    )]
     choice: BackendChoice,
     backend: Backend,
     info: BackendInfo,
@@ -125,7 +123,6 @@ pub struct Engine {
 #[derive(Debug)]
 enum Backend {
     Cpu(CpuPath),
-    #[cfg(feature = "gpu")]
     Gpu(Box<Gpu>),
 }
 
@@ -145,22 +142,11 @@ impl Backend {
     }
 
     /// Makes room for a session's caches.
-    #[cfg(feature = "gpu")]
     fn open_session(&mut self, id: u128, layers: Range<u32>) -> Result<(), ForwardError> {
         match self {
             Self::Cpu(_) => Ok(()),
             Self::Gpu(gpu) => Ok(gpu.open_session(id, layers)?),
         }
-    }
-
-    #[cfg(not(feature = "gpu"))]
-    #[expect(
-        clippy::unused_self,
-        clippy::unnecessary_wraps,
-        reason = "a GPU has caches of its own"
-    )]
-    fn open_session(&mut self, _id: u128, _layers: Range<u32>) -> Result<(), ForwardError> {
-        Ok(())
     }
 }
 
@@ -257,7 +243,6 @@ impl Engine {
     }
 
     /// Leaves the GPU for good: it cannot compute what the CPU can.
-    #[cfg(feature = "gpu")]
     fn compute_on_cpu(&mut self, reason: &str) {
         let path = CpuPath::detect();
         let note = Some(format!("computing on the CPU: {reason}"));
@@ -265,12 +250,6 @@ impl Engine {
         self.backend = Backend::Cpu(path);
     }
 
-    #[cfg(not(feature = "gpu"))]
-    async fn with_gpu(_choice: BackendChoice, _tuning: Option<&str>) -> Result<Self, String> {
-        Err("this build has no GPU support".to_owned())
-    }
-
-    #[cfg(feature = "gpu")]
     async fn with_gpu(choice: BackendChoice, tuning: Option<&str>) -> Result<Self, String> {
         let tuning = tuning.and_then(|text| serde_json::from_str(text).ok());
         let gpu = Gpu::new(choice == BackendChoice::Gpu, tuning.as_ref())
@@ -294,8 +273,8 @@ impl Engine {
             waiting: HashMap::new(),
             max_cache_bytes: DEFAULT_CACHE_BYTES,
         };
-        let hash = conformance::run(&mut engine).await.map_err(|error| error.to_string())?;
-        if hash != conformance::EXPECTED {
+        let hash = known_answer::run(&mut engine).await.map_err(|error| error.to_string())?;
+        if hash != known_answer::EXPECTED {
             return Err(format!(
                 "{} computes wrongly (its driver fails the conformance vector)",
                 engine.info.adapter
@@ -317,7 +296,6 @@ impl Engine {
     pub fn tuning(&self) -> Option<String> {
         match &self.backend {
             Backend::Cpu(_) => None,
-            #[cfg(feature = "gpu")]
             Backend::Gpu(gpu) => serde_json::to_string(gpu.tuning()).ok(),
         }
     }
@@ -341,7 +319,6 @@ impl Engine {
         Ok(())
     }
 
-    #[cfg(feature = "gpu")]
     fn set_tables(&mut self, manifest: &Manifest, tables: &Tables) -> Result<(), LoadError> {
         if let Backend::Gpu(gpu) = &mut self.backend {
             match gpu.set_model(manifest, tables) {
@@ -354,17 +331,7 @@ impl Engine {
         Ok(())
     }
 
-    #[cfg(not(feature = "gpu"))]
-    #[expect(
-        clippy::unused_self,
-        clippy::unnecessary_wraps,
-        reason = "a GPU has tables of its own"
-    )]
-    fn set_tables(&mut self, _manifest: &Manifest, _tables: &Tables) -> Result<(), LoadError> {
-        Ok(())
-    }
-
-    /// Takes a part in. Its hash is the caller's to check ([`crate::package::verify_blob`]); its
+    /// Takes a part in. Its hash is the caller's to check ([`potluck_model::package::verify_blob`]); its
     /// shape is checked here.
     ///
     /// # Errors
@@ -381,7 +348,6 @@ impl Engine {
                 let weights = LayerWeights::from_bytes(config, index, bytes)?;
                 let kept = match &mut self.backend {
                     Backend::Cpu(path) => Some(cpu::Layer::new(*path, weights)),
-                    #[cfg(feature = "gpu")]
                     Backend::Gpu(gpu) => {
                         gpu.load_layer(index, &weights)?;
                         None
@@ -395,7 +361,6 @@ impl Engine {
                 let norm = model.tables.last_norm.clone();
                 model.head = Some(match &mut self.backend {
                     Backend::Cpu(path) => Some(cpu::Head::new(*path, norm, output)),
-                    #[cfg(feature = "gpu")]
                     Backend::Gpu(gpu) => {
                         gpu.load_head(&norm, &output)?;
                         None
@@ -414,14 +379,12 @@ impl Engine {
             BlobRole::Embedding => model.embedding = None,
             BlobRole::Layer(index) => {
                 model.layers.remove(&index);
-                #[cfg(feature = "gpu")]
                 if let Backend::Gpu(gpu) = &mut self.backend {
                     gpu.unload_layer(index);
                 }
             }
             BlobRole::Head => {
                 model.head = None;
-                #[cfg(feature = "gpu")]
                 if let Backend::Gpu(gpu) = &mut self.backend {
                     gpu.unload_head();
                 }
@@ -470,7 +433,6 @@ impl Engine {
     pub fn close_session(&mut self, id: u128) {
         self.waiting.remove(&id);
         if self.sessions.remove(&id).is_some() {
-            #[cfg(feature = "gpu")]
             if let Backend::Gpu(gpu) = &mut self.backend {
                 gpu.close_session(id);
             }
@@ -523,7 +485,6 @@ impl Engine {
     }
 
     /// Takes the GPU away, as a driver's reset does; for tests.
-    #[cfg(feature = "gpu")]
     pub fn lose_gpu(&mut self) {
         if let Backend::Gpu(gpu) = &mut self.backend {
             gpu.destroy();

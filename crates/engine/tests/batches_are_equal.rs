@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use futures::executor::block_on;
 use potluck_engine::engine::{BackendChoice, Engine, ForwardError, Input, Output, Step, Want};
-use potluck_engine::package::BlobRole;
-use potluck_engine::synthetic::{Random, Synthetic, config};
+use potluck_model::package::BlobRole;
+use potluck_model::synthetic::{Random, Synthetic, config};
 use proptest::prelude::*;
 
 proptest! {

@@ -1,7 +1,7 @@
 //! The engine on whatever adapter this machine has: it passes the known-answer test at start, says
 //! what the CPU says, takes a text back, and refuses what the CPU refuses. Without an adapter
 //! they are skipped (`gpu_support/skip.rs`).
-#![cfg(all(not(target_arch = "wasm32"), feature = "gpu"))]
+#![cfg(not(target_arch = "wasm32"))]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 #[path = "gpu_support/skip.rs"]
@@ -13,7 +13,7 @@ use potluck_engine::engine::{
     BackendChoice, Engine, EngineError, ForwardError, Input, Output, Want,
 };
 use potluck_engine::gpu::Tuning;
-use potluck_engine::package::BlobRole;
+use potluck_model::package::BlobRole;
 use support::{Imported, count, logits};
 
 /// Whether there is an adapter that computes rightly; one that computes wrongly fails the test.

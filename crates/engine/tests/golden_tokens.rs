@@ -13,7 +13,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use potluck_engine::engine::BackendChoice;
-use potluck_engine::sampler::{Sampling, sample};
+use potluck_engine::sampler::sample;
+use potluck_protocol::sampling::Sampling;
 use serde_json::{Value, json};
 use support::{Imported, count, logits, source_json, tokens};
 

@@ -2,7 +2,7 @@
 //! plain loops of the CPU in the same wasm, bit for bit. Run it with `wasm-bindgen-test-runner` and
 //! a chromedriver; `webdriver.json` beside the manifest switches on WebGPU in software. A browser
 //! without WebGPU fails it: whoever starts a browser for this wants to know.
-#![cfg(all(target_arch = "wasm32", feature = "gpu"))]
+#![cfg(target_arch = "wasm32")]
 #![expect(clippy::unwrap_used, reason = "this is a test; clippy does not see that of a browser's")]
 
 #[path = "gpu_support/batches.rs"]
@@ -21,7 +21,7 @@ use std::task::{Context, Waker};
 use gpu_support::{Reference, batches_equal, going_back_equals, hidden, odd_shapes, same};
 use potluck_engine::engine::BackendChoice;
 use potluck_engine::gpu::Gpu;
-use potluck_engine::synthetic::{Random, config};
+use potluck_model::synthetic::{Random, config};
 use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
 
 wasm_bindgen_test_configure!(run_in_dedicated_worker);

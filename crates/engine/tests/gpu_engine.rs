@@ -1,7 +1,7 @@
 //! The engine on a GPU: an adapter that passes the known-answer test is taken, and whole
 //! answers (tokens in, logits out) are those of the specification. Without an adapter
 //! they are skipped (`gpu_support/skip.rs`).
-#![cfg(all(not(target_arch = "wasm32"), feature = "gpu"))]
+#![cfg(not(target_arch = "wasm32"))]
 
 #[path = "gpu_support/batches.rs"]
 mod batches;
@@ -15,8 +15,8 @@ use std::sync::Arc;
 use futures::executor::block_on;
 use potluck_engine::engine::{BackendChoice, Engine, Input, Output, Want};
 use potluck_engine::gpu::{Gpu, GpuError};
-use potluck_engine::package::BlobRole;
-use potluck_engine::synthetic::{Synthetic, config};
+use potluck_model::package::BlobRole;
+use potluck_model::synthetic::{Synthetic, config};
 
 fn is_here() -> bool {
     let Err(error @ GpuError::NoAdapter { .. }) = block_on(Gpu::new(true, None)) else {

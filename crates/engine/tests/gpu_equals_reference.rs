@@ -1,7 +1,7 @@
 //! On whatever adapter this machine has (Mesa's lavapipe in CI): layers and head equal the plain
 //! loops of the CPU, bit for bit, for odd shapes, every batch size, growing caches and going back.
 //! Without an adapter they are skipped (`gpu_support/skip.rs`).
-#![cfg(all(not(target_arch = "wasm32"), feature = "gpu"))]
+#![cfg(not(target_arch = "wasm32"))]
 
 #[path = "gpu_support/encoders.rs"]
 mod encoders;
@@ -15,7 +15,7 @@ use futures::executor::block_on;
 use gpu_support::{Reference, batches_equal, going_back_equals, hidden, odd_shapes, same};
 use potluck_engine::engine::MAX_ROWS;
 use potluck_engine::gpu::{Gpu, GpuEncoderError, GpuError, Shaders, Variants};
-use potluck_engine::synthetic::{Random, config};
+use potluck_model::synthetic::{Random, config};
 
 /// An adapter; none, and the test is skipped.
 fn any_gpu() -> Option<Gpu> {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use futures::executor::block_on;
 use potluck_engine::engine::{BackendChoice, Engine, Input, Output, Want};
 use potluck_engine::kernels::linear::{CpuPath, Matrices, reference};
-use potluck_engine::package::{GROUP, Linear, ModelConfig};
-use potluck_engine::synthetic::{Random, Synthetic, config};
+use potluck_model::package::{GROUP, Linear, ModelConfig};
+use potluck_model::synthetic::{Random, Synthetic, config};
 use proptest::prelude::*;
 
 /// A matrix whose values are spread over their whole ranges, or lie at their ends.

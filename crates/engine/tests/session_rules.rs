@@ -10,8 +10,8 @@ use potluck_engine::engine::{
     BackendChoice, Engine, ForwardError, Input, LoadError, MAX_ROWS, MAX_SESSIONS, Output,
     SessionError, Want,
 };
-use potluck_engine::package::{BlobError, BlobRole};
-use potluck_engine::synthetic::{Synthetic, config};
+use potluck_model::package::{BlobError, BlobRole};
+use potluck_model::synthetic::{Synthetic, config};
 
 const POSITIONS: u32 = 80;
 const VOCAB: u32 = 40;

@@ -7,12 +7,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use potluck_engine::conformance::{EXPECTED, run};
 use potluck_engine::encoder::Encoder;
 use potluck_engine::engine::{BackendChoice, Engine, Input, Output, Want};
 use potluck_engine::kernels::linear::{CpuPath, Matrices, reference};
-use potluck_engine::package::{BlobRole, GROUP, Linear, Pooling};
-use potluck_engine::synthetic::{self, Random, Synthetic, SyntheticEncoder, config};
+use potluck_engine::known_answer::{EXPECTED, run};
+use potluck_model::encoder::Pooling;
+use potluck_model::package::{BlobRole, GROUP, Linear};
+use potluck_model::synthetic::{self, Random, Synthetic, SyntheticEncoder, config};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 #[wasm_bindgen_test]

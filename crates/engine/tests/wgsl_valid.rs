@@ -5,7 +5,7 @@
 //! To look at a kernel whole, in an editor or with naga:
 //! `cargo test -p potluck-engine --test wgsl_valid` leaves the texts, comments and all, in
 //! `target/tmp/wgsl`.
-#![cfg(all(not(target_arch = "wasm32"), feature = "gpu"))]
+#![cfg(not(target_arch = "wasm32"))]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test that called it")]
 
 use std::collections::{BTreeMap, BTreeSet};

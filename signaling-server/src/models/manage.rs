@@ -3,33 +3,23 @@
 //! Besides its manifest a model keeps its origin, `origins/<name>`, so that `check` finds the
 //! floats it was made from.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use potluck_engine::encoder::Encoder;
-use potluck_engine::engine::{BackendChoice, Engine};
-use potluck_engine::import::float::FloatModel;
-use potluck_engine::import::float_encoder::FloatEncoder;
-use potluck_engine::import::{Options, import};
-use potluck_engine::kernels::linear::CpuPath;
-use potluck_engine::package::{
-    BlobHash, BlobRef, BlobRole, ChatFormat, EncoderManifest, Manifest, ManifestError, ModelConfig,
-    verify_blob,
-};
-use potluck_engine::quality;
-use potluck_engine::tokenizer::Tokenizer;
+use potluck_importer::{Options, import};
+use potluck_model::encoder::EncoderManifest;
+use potluck_model::package::{BlobHash, BlobRef, BlobRole, Manifest, ManifestError, ModelConfig};
 use potluck_protocol::id::ModelId;
 
 use super::download::{Reference, SCHEME};
 
-/// Tokens of a text that are measured at once; each starts without what came before.
-const WINDOW: usize = 512;
+/// The program that compares a model with its floats, of the crate `potluck-reference`.
+const CHECKER: &str = "potluck-model-check";
 
 /// What a model is made from: a folder, a GGUF file, or one of the Hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,10 +173,11 @@ pub fn remove(name: &str, data_dir: &Path) -> anyhow::Result<()> {
 }
 
 /// Compares a model with the floats it was made from, on a text; of an encoder every line of it is
-/// a text of its own.
+/// a text of its own. The program that computes, [`CHECKER`], lies beside this one: a server links no
+/// kernels.
 ///
 /// # Errors
-/// If either cannot be read, or they are not the same model.
+/// If either cannot be read, they are not the same model, or the program is missing.
 pub fn check(
     name: &str,
     text: &Path,
@@ -194,10 +185,8 @@ pub fn check(
     data_dir: &Path,
 ) -> anyhow::Result<String> {
     let encoders = encoders(data_dir)?;
-    let encoder = encoders.iter().find(|(_, manifest)| manifest.name == name);
-    let models = installed(data_dir)?;
-    if encoder.is_none() {
-        find(&models, name)?;
+    if !encoders.iter().any(|(_, manifest)| manifest.name == name) {
+        find(&installed(data_dir)?, name)?;
     }
     let origin = match against {
         Some(source) => Origin::parse(source)?,
@@ -211,77 +200,28 @@ pub fn check(
             )?
         }
     };
-    let text =
-        fs::read_to_string(text).with_context(|| format!("could not read {}", text.display()))?;
-    if let Some((_, manifest)) = encoder {
-        return check_encoder(manifest, &text, &origin.fetch()?, data_dir);
-    }
-    let (_, manifest) = find(&models, name)?;
-    let float = FloatModel::open(&origin.fetch()?)?;
-    let tokenizer = Tokenizer::from_bytes(&read_verified(data_dir, &manifest.tokenizer)?)?;
-    let plain = ChatFormat { prefix: String::new(), suffix: String::new() };
-    let tokens = tokenizer.encode_chat(&plain, &text)?;
-    let window = WINDOW.min(manifest.config.max_positions as usize);
-    let texts: Vec<Vec<u32>> = tokens.chunks(window).map(<[u32]>::to_vec).collect();
-    let bar = ProgressBar::new(tokens.len() as u64)
-        .with_style(ProgressStyle::with_template("{wide_bar} {pos} of {len} tokens, {eta} left")?);
-    let measured = futures::executor::block_on(async {
-        let mut engine = whole_engine(manifest, data_dir).await?;
-        let told = &mut |done| bar.set_position(done as u64);
-        anyhow::Ok(
-            quality::measure(&mut engine, manifest.config.layers, &float, &texts, told).await?,
-        )
-    });
-    bar.finish_and_clear();
-    Ok(measured?.to_string())
-}
-
-fn check_encoder(
-    manifest: &EncoderManifest,
-    text: &str,
-    origin: &Path,
-    data_dir: &Path,
-) -> anyhow::Result<String> {
-    let float = FloatEncoder::open(origin)?;
-    let tokenizer = Tokenizer::from_bytes(&read_verified(data_dir, &manifest.tokenizer)?)?;
-    let mut parts = HashMap::new();
-    for (role, blob) in manifest.blobs() {
-        parts.insert(role, read_verified(data_dir, &blob)?);
-    }
-    // Every part of the manifest is in the map.
-    let part = |role| Cow::Borrowed(parts.get(&role).map_or(&[][..], Vec::as_slice));
-    let encoder = Encoder::new(CpuPath::detect(), Arc::new(manifest.clone()), part)?;
-    let lines = text.lines().filter(|line| !line.trim().is_empty());
-    let texts = lines
-        .map(|line| Ok(tokenizer.encode_text(manifest, line)?))
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    ensure!(!texts.is_empty(), "there is no line to measure on");
-    let mut cosines = Vec::with_capacity(texts.len());
-    for text in &texts {
-        for vector in encoder.encode(&[text])? {
-            cosines.push(cosine(&vector.to_f64(), &float.encode(text)));
-        }
-    }
-    let least = cosines.iter().copied().fold(1.0, f64::min);
-    let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
-    Ok(format!("texts   {}\ncosine  at least {least:.6}, {mean:.6} on average", texts.len()))
-}
-
-fn cosine(a: &[f64], b: &[f64]) -> f64 {
-    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
-}
-
-/// An engine on this processor with all of a model in it.
-async fn whole_engine(manifest: &Manifest, data_dir: &Path) -> anyhow::Result<Engine> {
-    let mut engine = Engine::new(BackendChoice::Cpu).await?;
-    engine.set_model(Arc::new(manifest.clone()), &read_verified(data_dir, &manifest.tables)?)?;
-    for (role, blob) in manifest.blobs_for(0..manifest.config.layers) {
-        if role != BlobRole::Tables {
-            engine.load(role, &read_verified(data_dir, &blob)?)?;
-        }
-    }
-    Ok(engine)
+    let program = std::env::current_exe()
+        .context("where this program lies cannot be found out")?
+        .with_file_name(format!("{CHECKER}{}", std::env::consts::EXE_SUFFIX));
+    ensure!(
+        program.exists(),
+        "the program that compares, {CHECKER}, is not beside this one: {} is missing; build it with \
+         `cargo build -p potluck-reference`",
+        program.display()
+    );
+    let output = Command::new(&program)
+        .arg(name)
+        .arg("--text")
+        .arg(text)
+        .arg("--against")
+        .arg(origin.fetch()?)
+        .arg("--data-dir")
+        .arg(data_dir)
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("could not start {}", program.display()))?;
+    ensure!(output.status.success(), "{CHECKER} failed ({})", output.status);
+    Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
 /// All models, by name.
@@ -351,15 +291,6 @@ fn held_bytes(blobs: BTreeMap<BlobHash, u64>) -> u64 {
 
 fn blob_path(data_dir: &Path, hash: BlobHash) -> PathBuf {
     data_dir.join("blobs").join(hash.to_string())
-}
-
-/// A blob's bytes, which are those that its manifest names.
-fn read_verified(data_dir: &Path, blob: &BlobRef) -> anyhow::Result<Vec<u8>> {
-    let path = blob_path(data_dir, blob.hash);
-    let again = || format!("could not read {}; import the model again", path.display());
-    let bytes = fs::read(&path).with_context(again)?;
-    verify_blob(blob, &bytes).with_context(again)?;
-    Ok(bytes)
 }
 
 /// Removes a file; one that is not there is removed already.

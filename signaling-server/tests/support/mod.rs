@@ -46,7 +46,7 @@ impl Running {
         potluck_server::models::add(
             &model.display().to_string(),
             folder.path(),
-            &potluck_engine::import::Options::default(),
+            &potluck_importer::Options::default(),
         )?;
         let data_dir = folder.path().display().to_string();
         let arguments = [

@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use potluck_engine::tokenizer::TextStream;
+use potluck_model::tokenizer::TextStream;
 use potluck_protocol::codec::{MAX_EXCLUDED, MAX_POSITIONS, MAX_ROWS, clip_reason};
 use potluck_protocol::id::{LayerRange, ModelId, NodeId, RequestId, SessionId};
 use potluck_protocol::page::{AnswerEnd, AnswerEvent, Ask, Notice, StageView};

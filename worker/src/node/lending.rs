@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use potluck_engine::package::{BlobRef, BlobRole, Manifest};
+use potluck_model::package::{BlobRef, BlobRole, Manifest};
 use potluck_protocol::id::{LayerRange, ModelId};
 use potluck_protocol::page::{BackendPreference, Lending, LendingPhase, Notice};
 use potluck_protocol::server::{Capabilities, Report, ToServer};

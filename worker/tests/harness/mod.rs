@@ -20,10 +20,9 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use potluck_engine::engine::{BackendChoice, Engine, Input as EngineInput, Output, Want};
-use potluck_engine::import::import_folder;
-use potluck_engine::package::{BlobRole, Manifest};
-use potluck_engine::sampler;
-use potluck_engine::tokenizer::Tokenizer;
+use potluck_importer::import_folder;
+use potluck_model::package::{BlobRole, Manifest};
+use potluck_model::tokenizer::Tokenizer;
 use potluck_net as net;
 use potluck_protocol::codec;
 use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, SessionId};
@@ -550,14 +549,7 @@ impl Swarm {
                     Work::Hidden(values) => (EngineInput::Hidden(values), values.len() / d_model),
                 };
                 let rows = u32::try_from(rows).unwrap();
-                let want = sampling.map_or(Want::Nothing, |s| {
-                    Want::Token(sampler::Sampling {
-                        temperature_milli: s.temperature_milli,
-                        top_k: s.top_k,
-                        top_p_milli: s.top_p_milli,
-                        seed: s.seed,
-                    })
-                });
+                let want = sampling.map_or(Want::Nothing, Want::Token);
                 let output = block_on(engine.forward(session.as_u128(), position, input, want));
                 let output = output.map_err(|error| error.to_string()).map(|output| match output {
                     Output::Hidden(values) => Computed::Hidden(values),

@@ -8,7 +8,7 @@
 use crate::kernels::rope::Heads;
 use crate::kernels::{attention, bias, block, gelu, layer_norm, mlp, rms_norm, rope};
 use crate::kv_cache::LayerCache;
-use crate::package::{Bias, Eps, Gain, ModelConfig, Tables};
+use potluck_model::package::{Bias, Eps, Gain, ModelConfig, Tables};
 
 /// Defines a function that is `$body`, compiled for AVX2 where the processor has it.
 macro_rules! compiled {

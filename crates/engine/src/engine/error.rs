@@ -2,9 +2,8 @@
 //! node decides.
 
 use super::MAX_SESSIONS;
-#[cfg(feature = "gpu")]
 use crate::gpu::GpuError;
-use crate::package::{BlobError, BlobRole};
+use potluck_model::package::{BlobError, BlobRole};
 
 /// There is no such backend here.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +26,6 @@ pub enum LoadError {
     #[error(transparent)]
     Blob(#[from] BlobError),
     /// The GPU would not take it.
-    #[cfg(feature = "gpu")]
     #[error(transparent)]
     Gpu(#[from] GpuError),
 }
@@ -69,7 +67,6 @@ impl LoadError {
     #[must_use]
     pub fn gpu_loss(&self) -> Option<GpuLoss> {
         match self {
-            #[cfg(feature = "gpu")]
             Self::Gpu(error) => loss(error),
             _ => None,
         }
@@ -81,14 +78,12 @@ impl ForwardError {
     #[must_use]
     pub fn gpu_loss(&self) -> Option<GpuLoss> {
         match self {
-            #[cfg(feature = "gpu")]
             Self::Gpu(error) => loss(error),
             _ => None,
         }
     }
 }
 
-#[cfg(feature = "gpu")]
 fn loss(error: &GpuError) -> Option<GpuLoss> {
     match error {
         GpuError::DeviceLost { .. } => Some(GpuLoss::Device),
@@ -157,7 +152,6 @@ pub enum ForwardError {
         first: u32,
     },
     /// The GPU failed.
-    #[cfg(feature = "gpu")]
     #[error(transparent)]
     Gpu(#[from] GpuError),
 }

@@ -9,15 +9,13 @@
 
 use std::ops::Range;
 
-#[cfg(feature = "gpu")]
 use super::MAX_KEPT_BYTES;
 use super::{Backend, Engine, ForwardError, Input, MAX_ROWS, Output, Session, Want};
 use crate::cpu;
-#[cfg(feature = "gpu")]
 use crate::gpu::SessionRows;
-use crate::package::ModelConfig;
 use crate::sampler::sample;
 use crate::threads;
+use potluck_model::package::ModelConfig;
 
 /// Rows of a batch that the head runs over, at most: a GPU keeps room for their logits.
 pub(crate) const MAX_WANTED: usize = 16;
@@ -169,16 +167,11 @@ impl Engine {
     }
 
     /// The outputs of batches, each of steps over the same layers.
-    #[cfg_attr(
-        not(feature = "gpu"),
-        expect(clippy::unused_async, reason = "a processor does not wait")
-    )]
     async fn compute(
         &mut self,
         steps: &[Step<'_>],
         batches: Vec<Vec<Ready>>,
     ) -> Vec<(Ready, Result<Output, ForwardError>)> {
-        #[cfg(feature = "gpu")]
         if self.backend.is_gpu() {
             return self.compute_on_gpu(steps, batches).await;
         }
@@ -246,7 +239,6 @@ impl Engine {
     }
 
     /// On the GPU, which has the next batch before the one before it is read.
-    #[cfg(feature = "gpu")]
     async fn compute_on_gpu(
         &mut self,
         steps: &[Step<'_>],
@@ -298,14 +290,12 @@ impl Engine {
             Input::Tokens(tokens) => u32::try_from(tokens.len()).unwrap_or(u32::MAX),
             Input::Hidden(values) => count(values, width),
         };
-        #[cfg(feature = "gpu")]
         if self.backend.is_gpu() {
             self.keep(step.session, step.input);
         }
     }
 
     /// Keeps what a session was given, as far as there is room.
-    #[cfg(feature = "gpu")]
     fn keep(&mut self, id: u128, input: Input<'_>) {
         let kept: usize = self
             .sessions

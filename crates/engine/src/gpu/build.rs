@@ -5,7 +5,7 @@ use super::matrix::{Destination, Matrix, MatrixBuffers, storage, uniform};
 use super::model::Model;
 use super::pipelines::Pipelines;
 use super::uniforms;
-use crate::package::{Gain, LayerWeights, Linear};
+use potluck_model::package::{Gain, LayerWeights, Linear};
 
 /// Linear's exponent is that of its input, plus that of its weights, plus this
 /// (`docs/numerics.md`).

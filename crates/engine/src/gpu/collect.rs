@@ -6,7 +6,8 @@ use std::ops::Range;
 use super::sampling::{self, HEAVIEST_WORDS, RESULT_WORDS};
 use super::{Gpu, GpuError, read_back};
 use crate::engine::{Output, Want};
-use crate::sampler::{Logits, Sampling, sample};
+use crate::sampler::{Logits, coefficient, sample};
+use potluck_protocol::sampling::Sampling;
 
 /// A call that the device computes, for [`Gpu::collect`].
 #[derive(Debug)]
@@ -51,7 +52,7 @@ pub(super) fn answer_words(want: Option<&Want>, rows: usize, width: usize, vocab
         // The exponent comes along behind the logits.
         Some(Want::Logits) => vocab + 1,
         // If a sample needs more than the heaviest tokens, the head computes its logits again.
-        Some(Want::Token(sampling)) if sampling.coefficient().is_some() => {
+        Some(Want::Token(sampling)) if coefficient(sampling).is_some() => {
             RESULT_WORDS + HEAVIEST_WORDS + width
         }
         Some(Want::Token(_)) => RESULT_WORDS,
@@ -110,7 +111,7 @@ impl Gpu {
         position: u32,
     ) -> Result<u32, GpuError> {
         let (results, rest) = words.split_at(RESULT_WORDS);
-        if sampling.coefficient().is_none() {
+        if coefficient(sampling).is_none() {
             return Ok(sampling::largest(results));
         }
         let (heaviest, row) = rest.split_at(HEAVIEST_WORDS);

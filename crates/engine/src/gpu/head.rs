@@ -9,7 +9,7 @@ use super::pipelines::Pipelines;
 use super::sampling::TokenSampler;
 use super::uniforms;
 use crate::engine::Want;
-use crate::package::{Gain, Linear};
+use potluck_model::package::{Gain, Linear};
 
 /// The final norm, the output matrix and what samples from its logits, ready to run.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use super::model::Model;
 use super::pipelines::Pipelines;
 use super::session::Cache;
 use super::uniforms;
-use crate::package::{LayerWeights, Linear};
+use potluck_model::package::{LayerWeights, Linear};
 
 /// A layer, ready to run.
 #[derive(Debug)]

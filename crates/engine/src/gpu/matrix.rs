@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::compiled::bind;
 use super::linear_kernels::LinearKernels;
 use super::uniforms;
-use crate::package::{GROUP, Linear};
+use potluck_model::package::{GROUP, Linear};
 
 /// Where the results of a matrix go.
 #[derive(Debug, Clone, Copy)]

@@ -55,7 +55,6 @@ pub use tune::TUNE_LIMIT;
 pub use variants::{Arithmetic, Gemm, Shaders, TUNING_VERSION, Tuning, Variants};
 
 use crate::engine::{MAX_ROWS, MAX_SESSIONS, Output, Want};
-use crate::package::{Gain, LayerWeights, Linear, Manifest, Tables};
 use crate::sampler::Logits;
 use build::BuildContext;
 use device::{Device, Part};
@@ -63,6 +62,7 @@ use head::Head;
 use layer::Layer;
 use model::Model;
 use pipelines::Pipelines;
+use potluck_model::package::{Gain, LayerWeights, Linear, Manifest, Tables};
 use read_back::Ring;
 use session::{Caches, Session};
 
@@ -344,8 +344,8 @@ mod tests {
     use futures::executor::block_on;
 
     use super::*;
-    use crate::package::BlobRole;
-    use crate::synthetic::{Random, Synthetic, config};
+    use potluck_model::package::BlobRole;
+    use potluck_model::synthetic::{Random, Synthetic, config};
 
     /// Rows and logits of a model whose matrices were cut into pieces of `piece_bytes`.
     fn run(piece_bytes: usize) -> Result<(Vec<i32>, Logits), GpuError> {

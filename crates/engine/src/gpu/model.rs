@@ -7,7 +7,7 @@ use super::matrix::{storage, uniform};
 use super::pipelines::Pipelines;
 use super::{GpuError, uniforms};
 use crate::engine::{MAX_ROWS, MAX_SESSIONS, MAX_WANTED};
-use crate::package::{ModelConfig, Tables};
+use potluck_model::package::{ModelConfig, Tables};
 
 /// The most elements of a head that the kernels keep in workgroup memory (`MAX_PAIRS`,
 /// `MAX_HEAD_DIM` there).

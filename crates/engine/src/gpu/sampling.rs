@@ -10,7 +10,8 @@ use super::model::{HEAD_ROWS, activation};
 use super::pipelines::Pipelines;
 use super::uniforms;
 use crate::engine::Want;
-use crate::sampler::{Candidate, Candidates, HEAVIEST, Sampling};
+use crate::sampler::{self, Candidate, Candidates, HEAVIEST};
+use potluck_protocol::sampling::Sampling;
 
 /// Words of a row's results (`RESULTS` in the kernel), then of its heaviest tokens.
 pub(super) const RESULT_WORDS: usize = 8;
@@ -96,7 +97,7 @@ impl TokenSampler {
 /// the largest.
 fn coefficient(want: &Want) -> Option<u32> {
     match want {
-        Want::Token(sampling) => sampling.coefficient(),
+        Want::Token(sampling) => sampler::coefficient(sampling),
         Want::Nothing | Want::Logits => None,
     }
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::model::activation;
 use super::pipelines::Pipelines;
-use crate::package::ModelConfig;
+use potluck_model::package::ModelConfig;
 
 /// Positions that a new session has room for: a short question and its answer.
 const FIRST_POSITIONS: u32 = 256;

@@ -21,6 +21,7 @@ use super::sampling::{HEAVIEST_WORDS, RESULT_WORDS};
 use super::session::Caches;
 use super::{Gpu, GpuError, Part, uniforms};
 use crate::engine::{MAX_ROWS, Want};
+use crate::sampler::coefficient;
 
 /// Consecutive rows of a session.
 #[derive(Debug, Clone, Copy)]
@@ -305,7 +306,7 @@ fn copy_head_answers(
             }
             Some(Want::Token(sampling)) => {
                 copy(&head.sampler.results, RESULT_WORDS);
-                if sampling.coefficient().is_some() {
+                if coefficient(&sampling).is_some() {
                     copy(&head.sampler.heaviest, HEAVIEST_WORDS);
                     copy(&buffers.rows, config.d_model as usize);
                 }

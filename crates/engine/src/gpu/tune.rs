@@ -15,8 +15,8 @@ use super::model::activation;
 use super::variants::{Arithmetic, Gemm, Variants};
 use super::{GpuError, read_back, uniforms};
 use crate::kernels::linear;
-use crate::package::Linear;
-use crate::synthetic::{self, Random};
+use potluck_model::package::Linear;
+use potluck_model::synthetic::{self, Random};
 
 /// Measuring stops here and the best so far is taken: a visitor waits for it.
 pub const TUNE_LIMIT: Duration = Duration::from_millis(200);

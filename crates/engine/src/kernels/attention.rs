@@ -13,7 +13,7 @@
 mod words;
 
 use crate::kv_cache::LayerCache;
-use crate::package::{ModelConfig, Tables};
+use potluck_model::package::{ModelConfig, Tables};
 
 use super::block::{bits, exp2_neg, fit, mul_shift, rescale};
 use super::rope::Heads;
@@ -104,7 +104,7 @@ fn wrap(value: i64) -> i32 {
 mod tests {
     use super::*;
     use crate::kernels::testing::{tables, value};
-    use crate::synthetic::{Random, config};
+    use potluck_model::synthetic::{Random, config};
 
     /// Two query heads share each of two kv heads.
     fn shape() -> ModelConfig {

@@ -4,7 +4,7 @@
 //! The coarser of the two decides, but a bias may grow by four bits first: its 24 bits have room
 //! for that, and the outputs keep theirs.
 
-use crate::package::Bias;
+use potluck_model::package::Bias;
 
 use super::block::rescale;
 
@@ -26,7 +26,7 @@ pub fn reference(bias: &Bias, y: &mut [i32], exponent: i32) -> i32 {
 mod tests {
     use super::*;
     use crate::kernels::testing::{numbers, value};
-    use crate::synthetic::Random;
+    use potluck_model::synthetic::Random;
 
     #[test]
     fn it_is_the_sum() {

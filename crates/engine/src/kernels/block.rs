@@ -5,7 +5,7 @@
 //! WGSL does. Functions are always inlined, so that a row's loop is compiled for the processor that
 //! its kernel is compiled for (`cpu/rows.rs`).
 
-use crate::package::Tables;
+use potluck_model::package::Tables;
 
 /// Magnitude bits of a block's mantissas.
 pub const MANTISSA_BITS: i32 = 14;
@@ -110,7 +110,7 @@ pub fn rsqrt(tables: &Tables, s: u64) -> (u32, i32) {
 mod tests {
     use super::*;
     use crate::kernels::testing::{numbers, tables, value};
-    use crate::synthetic::{Random, config};
+    use potluck_model::synthetic::{Random, config};
 
     /// Values at and around every power of two, both signs.
     fn edges() -> Vec<i32> {

@@ -1,7 +1,7 @@
 //! Tokens to residual rows (`docs/numerics.md`, "Embedding"): `x_j = rescale(w_j · g · m, we + F)`,
 //! `[tokens] -> [tokens, d_model]`.
 
-use crate::package::{GROUP, Linear};
+use potluck_model::package::{GROUP, Linear};
 
 use super::block::rescale;
 
@@ -26,7 +26,7 @@ pub fn reference(weights: &Linear, fraction_bits: i32, tokens: &[u32]) -> Vec<i3
 mod tests {
     use super::*;
     use crate::kernels::testing::value;
-    use crate::synthetic::{Random, linear};
+    use potluck_model::synthetic::{Random, linear};
 
     #[test]
     fn rows_are_weights_with_the_residuals_fraction_bits() {

@@ -1,7 +1,7 @@
 //! `GELU(x) = x * Phi(x)` into a block (`docs/numerics.md`, "GELU"): a `[d_ff]` row with its
 //! exponent to one block.
 
-use crate::package::Tables;
+use potluck_model::package::Tables;
 
 use super::block::{fit, rescale, sigmoid};
 
@@ -22,7 +22,7 @@ pub fn reference(tables: &Tables, x: &[i32], exponent: i32) -> (Vec<i32>, i32) {
 mod tests {
     use super::*;
     use crate::kernels::testing::{numbers, tables, value};
-    use crate::synthetic::{Random, config};
+    use potluck_model::synthetic::{Random, config};
 
     #[test]
     fn it_is_the_row_times_its_gate() {

@@ -4,7 +4,7 @@
 //! The row less its mean, then what RMSNorm does before it cuts a block, then the bias. Encoders
 //! normalise the residual stream itself, so nothing is cut to 14 bits here.
 
-use crate::package::{Bias, Eps, Gain, Tables};
+use potluck_model::package::{Bias, Eps, Gain, Tables};
 
 use super::block::{bits, rescale};
 use super::{bias, rms_norm};
@@ -46,7 +46,7 @@ fn centre(x: &mut [i32]) {
 mod tests {
     use super::*;
     use crate::kernels::testing::{numbers, tables, value};
-    use crate::synthetic::{Random, config};
+    use potluck_model::synthetic::{Random, config};
 
     #[test]
     fn it_is_the_row_less_its_mean_over_its_deviation_times_gain_plus_bias() {

@@ -30,7 +30,7 @@ mod packed;
 #[cfg(target_arch = "wasm32")]
 mod simd128;
 
-use crate::package::{GROUP, Linear};
+use potluck_model::package::{GROUP, Linear};
 
 use super::block::mul_shift;
 pub use matrices::Matrices;
@@ -151,7 +151,7 @@ fn wrap(sum: i64) -> i32 {
 mod tests {
     use super::*;
     use crate::kernels::testing::{numbers, value};
-    use crate::synthetic;
+    use potluck_model::synthetic;
 
     #[test]
     fn a_small_product_is_what_the_definition_says() {

@@ -1,7 +1,7 @@
 //! `silu(gate) * up` into a block (`docs/numerics.md`, "MLP"): two `[d_ff]` rows with exponents to
 //! one block.
 
-use crate::package::Tables;
+use potluck_model::package::Tables;
 
 use super::block::{fit, rescale, sigmoid};
 
@@ -28,7 +28,7 @@ pub fn reference(tables: &Tables, gate: (&[i32], i32), up: (&[i32], i32)) -> (Ve
 mod tests {
     use super::*;
     use crate::kernels::testing::{numbers, tables, value};
-    use crate::synthetic::{Random, config};
+    use potluck_model::synthetic::{Random, config};
 
     #[test]
     fn it_is_silu_of_the_gate_times_up() {

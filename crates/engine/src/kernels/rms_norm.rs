@@ -7,7 +7,7 @@
 //! bits until the gain is in, because real models have single channels a thousand times larger than
 //! the rest.
 
-use crate::package::{Eps, Gain, Tables};
+use potluck_model::package::{Eps, Gain, Tables};
 
 use super::block::{MANTISSA_BITS, MANTISSA_MAX, bits, fit, fit_shift, mul_shift, rescale, rsqrt};
 
@@ -66,7 +66,7 @@ const WIDE_MAX: i32 = (1 << WIDE_BITS) - 1;
 mod tests {
     use super::*;
     use crate::kernels::testing::{numbers, tables, value};
-    use crate::synthetic::{Random, config};
+    use potluck_model::synthetic::{Random, config};
 
     fn gain(random: &mut Random) -> Gain {
         Gain {

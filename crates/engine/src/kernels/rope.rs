@@ -2,7 +2,7 @@
 //!
 //! `[heads * head_dim] -> [heads, head_dim]` mantissas and `[heads]` exponents.
 
-use crate::package::{Eps, Gain, ModelConfig, Tables};
+use potluck_model::package::{Eps, Gain, ModelConfig, Tables};
 
 use super::block::fit;
 use super::rms_norm;
@@ -73,7 +73,7 @@ pub fn scale_queries(config: &ModelConfig, heads: &mut Heads) {
 mod tests {
     use super::*;
     use crate::kernels::testing::{numbers, tables, value};
-    use crate::synthetic::{Random, config};
+    use potluck_model::synthetic::{Random, config};
 
     #[test]
     fn heads_are_fitted_on_their_own() {

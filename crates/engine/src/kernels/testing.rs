@@ -1,8 +1,10 @@
 //! What the kernels' tests share: true tables, made with this machine's floats, and blocks as
 //! numbers. Floats only measure here; nothing pinned depends on them.
 
-use crate::package::{EXP2_ENTRIES, Gain, ModelConfig, RSQRT_ENTRIES, SIGMOID_ENTRIES, Tables};
-use crate::synthetic::Random;
+use potluck_model::package::{
+    EXP2_ENTRIES, Gain, ModelConfig, RSQRT_ENTRIES, SIGMOID_ENTRIES, Tables,
+};
+use potluck_model::synthetic::Random;
 
 /// The tables of `docs/numerics.md`, for a base of 10,000.
 pub(crate) fn tables(config: &ModelConfig) -> Tables {

@@ -6,9 +6,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use potluck_engine::engine::{BackendChoice, Engine, Input, Step, Want};
-use potluck_engine::package::BlobRole;
-use potluck_engine::sampler::Sampling;
-use potluck_engine::synthetic::{Random, Synthetic, config};
+use potluck_model::package::BlobRole;
+use potluck_model::synthetic::{Random, Synthetic, config};
+use potluck_protocol::sampling::Sampling;
 
 const WIDTH: usize = 96;
 /// Of the sessions: three over the whole model, two from its middle, one at its end and one at its

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use potluck_engine::engine::{BackendChoice, Engine, ForwardError, GpuLoss, Input, Output, Want};
-use potluck_engine::package::BlobRole;
-use potluck_engine::synthetic::{Random, Synthetic, config};
+use potluck_model::package::BlobRole;
+use potluck_model::synthetic::{Random, Synthetic, config};
 
 const WIDTH: usize = 64;
 /// Of a session over the whole model, and of one that starts in its middle.

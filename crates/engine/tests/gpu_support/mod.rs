@@ -10,8 +10,8 @@ use potluck_engine::engine::MAX_ROWS;
 use potluck_engine::gpu::{Gpu, GpuError};
 use potluck_engine::kernels::linear::CpuPath;
 use potluck_engine::kv_cache::LayerCache;
-use potluck_engine::package::{BlobRole, LayerWeights, Linear, ModelConfig, Tables};
-use potluck_engine::synthetic::{Random, Synthetic, config};
+use potluck_model::package::{BlobRole, LayerWeights, Linear, ModelConfig, Tables};
+use potluck_model::synthetic::{Random, Synthetic, config};
 
 /// A model on the CPU, parsed.
 pub(crate) struct Reference {

@@ -6,8 +6,9 @@ use potluck_engine::cpu;
 use potluck_engine::engine::{Output, Want};
 use potluck_engine::gpu::{Gpu, SessionRows};
 use potluck_engine::kernels::linear::CpuPath;
-use potluck_engine::sampler::{Sampling, sample};
-use potluck_engine::synthetic::{Random, config};
+use potluck_engine::sampler::sample;
+use potluck_model::synthetic::{Random, config};
+use potluck_protocol::sampling::Sampling;
 
 use super::gpu_support::{Reference, hidden};
 

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use futures::executor::block_on;
 use potluck_engine::engine::{BackendChoice, Engine, Input, Output, Want};
-use potluck_engine::import::{Options, import};
-use potluck_engine::package::{BlobHash, BlobRole, Manifest, verify_blob};
 use potluck_engine::sampler::Logits;
-use potluck_engine::tokenizer::Tokenizer;
+use potluck_importer::{Options, import};
+use potluck_model::package::{BlobHash, BlobRole, Manifest, verify_blob};
+use potluck_model::tokenizer::Tokenizer;
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -5,7 +5,8 @@ use crate::gpu::compiled::run;
 use crate::gpu::matrix::{Destination, Matrix, MatrixBuffers, storage, uniform};
 use crate::gpu::model::Buffers;
 use crate::gpu::uniforms;
-use crate::package::{Bias, Biased, EncoderLayer, Norm};
+use potluck_model::encoder::{Biased, EncoderLayer, Norm};
+use potluck_model::package::Bias;
 
 /// What the exponent of a matrix's output has beyond those of its input and its weights, of twelve
 /// bits (`docs/numerics.md`).

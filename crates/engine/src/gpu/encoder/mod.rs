@@ -21,8 +21,9 @@ use crate::gpu::model::{Buffers, activation, check_limits};
 use crate::gpu::read_back::{self, Ring};
 use crate::gpu::variants::Shaders;
 use crate::gpu::{GpuError, GpuInfo, uniforms};
-use crate::package::{BlobError, BlobRole, EncoderLayer, EncoderManifest, ModelConfig};
 use crate::threads;
+use potluck_model::encoder::{EncoderLayer, EncoderManifest};
+use potluck_model::package::{BlobError, BlobRole, ModelConfig};
 
 /// Rows that go through the layers at once, at least: enough to keep an adapter busy, few enough
 /// that a visitor's memory holds them. An encoder with more positions takes as many as it has.

@@ -9,7 +9,7 @@
 use crate::kernels::block::{exp2_neg, rescale};
 use crate::kernels::rope::Heads;
 use crate::kv_cache::LayerCache;
-use crate::package::{ModelConfig, Tables};
+use potluck_model::package::{ModelConfig, Tables};
 
 use super::{SCORE_BITS, divide, join};
 

@@ -15,7 +15,7 @@ use std::arch::x86_64::{
 
 use super::finish;
 use super::packed::{Block, Kernel, W8, W12, Width};
-use crate::package::GROUP;
+use potluck_model::package::GROUP;
 
 /// Whether this processor can run this path.
 pub(super) fn is_available() -> bool {

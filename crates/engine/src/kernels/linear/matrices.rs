@@ -1,7 +1,7 @@
 //! Matrices that take the same input, in the form that a path reads: query, key and value are one
 //! walk over memory, as are gate and up.
 
-use crate::package::Linear;
+use potluck_model::package::Linear;
 
 #[cfg(target_arch = "aarch64")]
 use super::neon::Neon;

@@ -8,8 +8,8 @@
 
 use core::marker::PhantomData;
 
-use crate::package::{GROUP, Linear};
 use crate::threads;
+use potluck_model::package::{GROUP, Linear};
 
 use super::Multiply;
 

@@ -15,7 +15,7 @@ use core::marker::PhantomData;
 
 use super::finish;
 use super::packed::{Block, Kernel, W8, W12, Width};
-use crate::package::GROUP;
+use potluck_model::package::GROUP;
 
 /// The kernel.
 #[derive(Debug)]

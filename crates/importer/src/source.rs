@@ -1,0 +1,186 @@
+//! What a model's files say, whatever kind of files they are: a Hugging Face folder or one GGUF
+//! file.
+
+mod element;
+mod file;
+pub(crate) mod folder;
+mod gguf;
+mod gguf_tokenizer;
+mod safetensors;
+mod tensors;
+
+use std::ops::Range;
+use std::path::Path;
+
+use crate::ImportError;
+
+pub(crate) use safetensors::open as open_safetensors;
+pub(crate) use tensors::Tensors;
+
+/// An opened model: everything small is read, its tensors wait in their files.
+#[derive(Debug)]
+pub struct Source {
+    /// Of the folder or file.
+    pub(crate) name: String,
+    pub(crate) license: String,
+    /// The decoder's.
+    pub shape: Shape,
+    /// A `tokenizer.json`.
+    pub(crate) tokenizer: Vec<u8>,
+    pub(crate) chat: Chat,
+    pub(crate) end_tokens: Vec<u32>,
+    pub(crate) generation: Generation,
+    tensors: Tensors,
+}
+
+/// The decoder's shape, in floats where the files have floats.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// One of [`potluck_model::package::ARCHITECTURES`].
+    pub architecture: &'static str,
+    /// How many.
+    pub layers: u32,
+    /// Width of the residual stream.
+    pub d_model: u32,
+    /// Width of the MLP.
+    pub d_ff: u32,
+    /// Query heads.
+    pub heads: u32,
+    /// Key and value heads; divides `heads`.
+    pub kv_heads: u32,
+    /// Width of a head.
+    pub head_dim: u32,
+    /// Tokens.
+    pub vocab: u32,
+    /// Positions that it was made for.
+    pub max_positions: u32,
+    /// Added to the mean square of every norm.
+    pub eps: f64,
+    /// Radians a position, `[head_dim / 2]`.
+    pub frequencies: Vec<f64>,
+    /// Whether the embedding is the head too.
+    pub tied: bool,
+}
+
+impl Shape {
+    /// Whether the query, key and value projections have biases.
+    #[must_use]
+    pub fn qkv_bias(&self) -> bool {
+        self.architecture == "qwen2"
+    }
+
+    /// Whether query and key heads are normalised.
+    #[must_use]
+    pub fn qk_norm(&self) -> bool {
+        self.architecture == "qwen3"
+    }
+}
+
+/// How the model is talked to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Chat {
+    /// In Jinja.
+    pub(crate) template: Option<String>,
+    pub(crate) specials: Specials,
+}
+
+/// Tokens that templates name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Specials {
+    pub(crate) bos: String,
+    pub(crate) eos: String,
+}
+
+/// How its makers draw tokens from it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Generation {
+    pub(crate) do_sample: bool,
+    pub(crate) temperature: Option<f64>,
+    pub(crate) top_p: Option<f64>,
+    pub(crate) top_k: Option<u32>,
+    pub(crate) max_new_tokens: Option<u32>,
+}
+
+impl Generation {
+    /// Thousandths; 0 is greedy.
+    pub(crate) fn temperature_milli(&self) -> u32 {
+        if self.do_sample {
+            thousandths(self.temperature.unwrap_or(1.0)).clamp(50, 5000)
+        } else {
+            0
+        }
+    }
+
+    /// Thousandths.
+    pub(crate) fn top_p_milli(&self) -> u32 {
+        thousandths(self.top_p.unwrap_or(1.0)).clamp(1, 1000)
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped by the callers"
+)]
+fn thousandths(value: f64) -> u32 {
+    libm::round(value * 1000.0) as u32
+}
+
+impl Source {
+    /// Opens a folder, or a file that ends in `.gguf`.
+    ///
+    /// # Errors
+    /// If a file is missing, unreadable or unsupported.
+    pub fn open(path: &Path) -> Result<Self, ImportError> {
+        let source = if path.is_dir() { folder::open(path)? } else { gguf::open(path)? };
+        if !(source.shape.eps.is_finite() && (0.0..=1.0).contains(&source.shape.eps)) {
+            let what = format!("rms_norm_eps {}", source.shape.eps);
+            return Err(ImportError::Unsupported { what, supported: "0 to 1".to_owned() });
+        }
+        Ok(source)
+    }
+
+    /// Rows of a tensor as `f32`, row-major; `shape` is what it must have.
+    ///
+    /// # Errors
+    /// If it is missing, of another shape, or holds what is no number.
+    pub fn rows(
+        &self,
+        name: &str,
+        shape: &[usize],
+        rows: Range<usize>,
+    ) -> Result<Vec<f32>, ImportError> {
+        self.tensors.rows(name, shape, rows)
+    }
+
+    /// Whether a tensor is there, in this shape.
+    pub(crate) fn expect(&self, name: &str, shape: &[usize]) -> Result<(), ImportError> {
+        self.tensors.rows(name, shape, 0..0).map(|_| ())
+    }
+
+    /// Bytes of tensors read so far, and of all.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        self.tensors.progress()
+    }
+}
+
+/// Reads every tensor of the bytes of a GGUF file, for fuzzing: whatever the bytes are, this ends
+/// without a panic.
+///
+/// # Errors
+/// If they are not one.
+#[doc(hidden)]
+pub fn read_gguf(bytes: Vec<u8>) -> Result<(), ImportError> {
+    let source =
+        gguf::read(file::WeightsFile::from_bytes("fuzzed.gguf", bytes), "fuzzed".to_owned())?;
+    source.tensors.read_all()
+}
+
+/// Reads every tensor of the bytes of a safetensors file, for fuzzing.
+///
+/// # Errors
+/// If they are not one.
+#[doc(hidden)]
+pub fn read_safetensors(bytes: Vec<u8>) -> Result<(), ImportError> {
+    safetensors::read(vec![file::WeightsFile::from_bytes("fuzzed.safetensors", bytes)])?.read_all()
+}

@@ -1,0 +1,255 @@
+//! Where every tensor lies, by its Hugging Face name, and its rows as `f32`.
+//!
+//! Both readers fill this table once, with every length, offset and product checked, so that what
+//! is asked for later can only be missing, of another shape, or hold numbers that are none.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::element::Element;
+use super::file::WeightsFile;
+use crate::ImportError;
+
+/// Tensors of a model at most: the deepest model's, four times over.
+pub(super) const MAX_TENSORS: usize = 65_536;
+/// Bytes of a tensor's name at most.
+pub(super) const MAX_NAME_BYTES: usize = 256;
+/// Dimensions at most; matrices have two.
+pub(super) const MAX_DIMENSIONS: usize = 4;
+
+/// All tensors of a model.
+#[derive(Debug, Default)]
+pub(crate) struct Tensors {
+    files: Vec<WeightsFile>,
+    stored: BTreeMap<String, Stored>,
+    read_bytes: AtomicU64,
+}
+
+/// One tensor, checked: its bytes are within its file.
+#[derive(Debug)]
+pub(super) struct Stored {
+    /// Which of the files.
+    pub(super) file: usize,
+    /// Of its first byte in the file.
+    pub(super) offset: u64,
+    /// Outermost first.
+    pub(super) shape: Vec<usize>,
+    /// How its numbers are stored.
+    pub(super) element: Element,
+    /// Heads whose rows alternate between the two halves, as llama.cpp stores them for its kind of
+    /// rotation.
+    pub(super) interleaved_heads: Option<usize>,
+}
+
+impl Stored {
+    /// Its length; none if it is too long to say, or its rows are no whole blocks.
+    pub(super) fn size_bytes(&self) -> Option<u64> {
+        let values =
+            self.shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size))?;
+        let in_row = self.shape.last().copied().unwrap_or(1);
+        if !in_row.is_multiple_of(self.element.block()) {
+            return None;
+        }
+        Some(self.element.bytes_of(values)? as u64)
+    }
+}
+
+impl Tensors {
+    pub(super) fn new(files: Vec<WeightsFile>) -> Self {
+        Self { files, ..Self::default() }
+    }
+
+    /// Adds a tensor whose place has been checked.
+    pub(super) fn add(&mut self, name: String, stored: Stored) -> Result<(), ImportError> {
+        if self.stored.len() >= MAX_TENSORS {
+            return Err(ImportError::Weights(format!("more than {MAX_TENSORS} tensors")));
+        }
+        // Such as a billion rows of nothing, which take no room in the file and no end to read.
+        if stored.shape.contains(&0) {
+            return Err(tensor_error(&name, &format!("shape {:?} holds nothing", stored.shape)));
+        }
+        match self.stored.insert(name.clone(), stored) {
+            None => Ok(()),
+            Some(_) => Err(tensor_error(&name, "is there twice")),
+        }
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.stored.contains_key(name)
+    }
+
+    /// Its shape, outermost first.
+    pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.stored.get(name).map(|stored| stored.shape.as_slice())
+    }
+
+    /// Bytes of all tensors, and those read so far.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        let total = self.stored.values().filter_map(Stored::size_bytes).sum();
+        (self.read_bytes.load(Ordering::Relaxed), total)
+    }
+
+    /// Rows of a tensor, row-major; a row is all but the outermost dimension.
+    pub(super) fn rows(
+        &self,
+        name: &str,
+        shape: &[usize],
+        rows: Range<usize>,
+    ) -> Result<Vec<f32>, ImportError> {
+        let stored = self.stored.get(name).ok_or_else(|| tensor_error(name, "missing"))?;
+        if stored.shape != shape {
+            return Err(tensor_error(
+                name,
+                &format!("shape {:?}, expected {shape:?}", stored.shape),
+            ));
+        }
+        let all = shape.first().copied().unwrap_or(1);
+        if rows.start > rows.end || rows.end > all {
+            return Err(tensor_error(name, &format!("rows {rows:?} of {all}")));
+        }
+        let Some(heads) = stored.interleaved_heads else { return self.read(name, stored, &rows) };
+        // Whole heads are read, put in order, and cut to what was asked for.
+        let in_head = all / heads;
+        let (first, last) =
+            (rows.start / in_head * in_head, rows.end.next_multiple_of(in_head).min(all));
+        let interleaved = self.read(name, stored, &(first..last))?;
+        let columns = interleaved.len() / (last - first).max(1);
+        let mut values = Vec::with_capacity(rows.len() * columns);
+        for row in rows {
+            let at = (row - first) / in_head * in_head + interleaved_row(row % in_head, in_head);
+            values.extend_from_slice(&interleaved[at * columns..][..columns]);
+        }
+        Ok(values)
+    }
+
+    /// A tensor, or as many of its first rows as `shape` has: models are not obliged to use all
+    /// that their files hold.
+    pub(crate) fn first_rows(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ImportError> {
+        let mut stored = self.shape(name).unwrap_or_default().to_vec();
+        if let (Some(all), Some(wanted), true) =
+            (stored.first_mut(), shape.first(), shape.len() > 1)
+        {
+            *all = (*all).min(*wanted);
+        }
+        if stored != shape {
+            // Names what is wrong with it.
+            return self.rows(name, shape, 0..0);
+        }
+        let whole = self.shape(name).unwrap_or_default().to_vec();
+        self.rows(name, &whole, 0..shape[0])
+    }
+
+    /// Reads everything once, a few rows at a time.
+    pub(super) fn read_all(&self) -> Result<(), ImportError> {
+        for (name, stored) in &self.stored {
+            let rows = stored.shape.first().copied().unwrap_or(1);
+            let step = stored.interleaved_heads.map_or(1, |heads| rows / heads.max(1)).max(1);
+            for start in (0..rows).step_by(step) {
+                self.rows(name, &stored.shape, start..(start + step).min(rows))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read(
+        &self,
+        name: &str,
+        stored: &Stored,
+        rows: &Range<usize>,
+    ) -> Result<Vec<f32>, ImportError> {
+        let all: usize = stored.shape.iter().product();
+        let columns = all / stored.shape.first().copied().unwrap_or(1).max(1);
+        let bytes_of = |values| {
+            let cut = "is cut within a block";
+            stored.element.bytes_of(values).ok_or_else(|| tensor_error(name, cut))
+        };
+        let (start, length) = (bytes_of(rows.start * columns)?, bytes_of(rows.len() * columns)?);
+        let bytes = self.files[stored.file].read_at(stored.offset + start as u64, length)?;
+        self.read_bytes.fetch_add(length as u64, Ordering::Relaxed);
+        let values = stored.element.decode(&bytes);
+        if values.iter().any(|value| !value.is_finite()) {
+            return Err(tensor_error(name, "holds a value that is not a number"));
+        }
+        Ok(values)
+    }
+}
+
+/// Where llama.cpp stores row `row` of a head: its converter reshapes `[heads, 2, half]` to
+/// `[heads, half, 2]`.
+fn interleaved_row(row: usize, in_head: usize) -> usize {
+    let half = in_head / 2;
+    row % half * 2 + row / half
+}
+
+pub(super) fn tensor_error(name: &str, problem: &str) -> ImportError {
+    ImportError::Tensor { name: name.to_owned(), problem: problem.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `[8, 2]`, two heads of four rows; row `r` holds `r, r + 0.5`, stored in the order of
+    /// `order`.
+    fn tensors(order: [usize; 8], interleaved_heads: Option<usize>) -> Tensors {
+        let values = order.iter().flat_map(|row| [*row as f32, *row as f32 + 0.5]);
+        let bytes = values.flat_map(f32::to_le_bytes).collect();
+        let mut tensors = Tensors::new(vec![WeightsFile::from_bytes("weights", bytes)]);
+        let stored = Stored {
+            file: 0,
+            offset: 0,
+            shape: vec![8, 2],
+            element: Element::F32,
+            interleaved_heads,
+        };
+        tensors.add("q".to_owned(), stored).unwrap();
+        tensors
+    }
+
+    #[test]
+    fn interleaved_heads_come_back_in_order_however_they_are_cut() {
+        // By hand: halves (0, 1) and (2, 3) of a head of four become 0, 2, 1, 3.
+        let interleaved = tensors([0, 2, 1, 3, 4, 6, 5, 7], Some(2));
+        let plain = tensors([0, 1, 2, 3, 4, 5, 6, 7], None);
+        for start in 0..=8 {
+            for end in start..=8 {
+                let rows = |tensors: &Tensors| tensors.rows("q", &[8, 2], start..end).unwrap();
+                assert_eq!(rows(&interleaved), rows(&plain), "{start}..{end}");
+            }
+        }
+        assert_eq!(plain.rows("q", &[8, 2], 3..5).unwrap(), [3.0, 3.5, 4.0, 4.5]);
+    }
+
+    #[test]
+    fn what_is_not_there_is_named() {
+        let tensors = tensors([0, 1, 2, 3, 4, 5, 6, 7], None);
+        #[expect(clippy::reversed_empty_ranges, reason = "that is what is refused")]
+        let backwards = 2..1;
+        for (name, shape, rows, named) in [
+            ("k", [8, 2], 0..8, "k: missing"),
+            ("q", [2, 8], 0..2, "shape [8, 2], expected [2, 8]"),
+            ("q", [8, 2], 0..9, "rows 0..9 of 8"),
+            ("q", [8, 2], backwards, "rows 2..1 of 8"),
+        ] {
+            let words = tensors.rows(name, &shape, rows).unwrap_err().to_string();
+            assert!(words.contains(named), "{words}");
+        }
+    }
+
+    #[test]
+    fn lengths_that_no_computer_has_are_none() {
+        let stored = |shape: &[usize], element| Stored {
+            file: 0,
+            offset: 0,
+            shape: shape.to_vec(),
+            element,
+            interleaved_heads: None,
+        };
+        assert_eq!(stored(&[2, 64], Element::Q4_0).size_bytes(), Some(4 * 18));
+        assert_eq!(stored(&[], Element::F32).size_bytes(), Some(4));
+        assert_eq!(stored(&[usize::MAX, 2], Element::F32).size_bytes(), None);
+        assert_eq!(stored(&[usize::MAX / 2], Element::F32).size_bytes(), None);
+        assert_eq!(stored(&[32, 48], Element::Q4_0).size_bytes(), None, "rows are whole blocks");
+    }
+}

@@ -1,0 +1,42 @@
+//! The package: a manifest and the blobs it names, each addressed by BLAKE3.
+//!
+//! A model is imported into this form once; from then on every node holds exactly the same bytes. A
+//! blob has no header: its planes, in fixed order, each padded to 16 bytes, all little endian, have
+//! sizes that follow from the manifest's [`ModelConfig`], so a blob of any other length is refused
+//! before it is looked at.
+//!
+//! | blob | planes |
+//! |---|---|
+//! | tables | `exp2 u16 [257]`, `sigmoid u16 [2049]`, `rsqrt u16 [768]`, `cos i16`, `sin i16` `[max_positions, head_dim / 2]`, the last norm's gain |
+//! | embedding | one [`Linear`] `[vocab, d_model]` |
+//! | layer | two gains; q, k, v, o, gate, up, down as [`Linear`]; with `qkv_bias` three biases; with `qk_norm` two gains of a head's width |
+//! | head | one [`Linear`] `[vocab, d_model]`; the embedding's very blob where they are tied |
+//!
+//! An encoder's package is of the same kind, with a manifest of its own ([`crate::encoder::EncoderManifest`]).
+//!
+//! A `Linear` is `weights i8 [out, in]` (a layer's with `weight_bits` 4: `u8 [out, in / 32, 16]`,
+//! byte `j` of a group holding `w + 8` of places `j`, low, and `j + 16`, high),
+//! `group_scales u8 [out, in / 32]`, `row_multipliers u16 [out]`, `exponent i32`; a gain is
+//! `mantissas i16 [width]`, `exponent i32`; a bias `mantissas i32 [out]`, `exponent i32`.
+
+pub(crate) mod blob;
+mod exp2;
+pub(crate) mod manifest;
+
+pub use blob::{Bias, BlobError, Gain, LayerWeights, Linear, Tables, verify_blob};
+pub use exp2::EXP2;
+pub use manifest::{
+    ARCHITECTURES, BlobHash, BlobRef, BlobRole, ChatFormat, Defaults, Eps, FORMAT, MAX_D_FF,
+    MAX_D_MODEL, MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_MANIFEST_BYTES, MAX_NAME_BYTES,
+    MAX_POSITIONS, MAX_TOKENIZER_BYTES, MAX_VOCAB, Manifest, ManifestError, ModelConfig,
+    ParseHashError, is_name,
+};
+
+/// Weights a group, which share one integer scale.
+pub const GROUP: usize = 32;
+/// Entries of the `2^-x` table.
+pub const EXP2_ENTRIES: usize = 257;
+/// Entries of the logistic table.
+pub const SIGMOID_ENTRIES: usize = 2049;
+/// Entries of the reciprocal square root table.
+pub const RSQRT_ENTRIES: usize = 768;

@@ -1,0 +1,279 @@
+//! A manifest or blob from anyone is read or refused, never believed: every limit from both sides,
+//! and bytes of all kinds.
+#![cfg(not(target_arch = "wasm32"))]
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use potluck_model::package::{
+    BlobError, BlobHash, BlobRef, BlobRole, LayerWeights, Linear, MAX_MANIFEST_BYTES, Manifest,
+    ManifestError, Tables, verify_blob,
+};
+use potluck_model::synthetic::{Synthetic, config};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn model() -> Synthetic {
+    Synthetic::new(config(2, 64, 96, (4, 2, 16), 40, 16), 1)
+}
+
+/// The manifest's JSON with one value, named by a JSON pointer, replaced.
+fn changed(pointer: &str, value: Value) -> Result<Manifest, ManifestError> {
+    let mut json = serde_json::to_value(&model().manifest).unwrap();
+    *json.pointer_mut(pointer).unwrap_or_else(|| panic!("no {pointer}")) = value;
+    Manifest::from_bytes(json.to_string().as_bytes())
+}
+
+#[test]
+fn a_good_manifest_reads_back() {
+    let manifest = model().manifest;
+    assert_eq!(Manifest::from_bytes(&manifest.to_bytes().unwrap()).unwrap(), manifest);
+}
+
+#[test]
+fn every_limit_refuses_what_is_beyond_it() {
+    for (pointer, values) in [
+        ("/format", vec![json!(1), json!(3)]),
+        ("/numerics", vec![json!(1), json!(3)]),
+        ("/architecture", vec![json!("gpt2"), json!("")]),
+        (
+            "/name",
+            vec![
+                json!(""),
+                json!("a/b"),
+                json!(".."),
+                json!(".a"),
+                json!("a b"),
+                json!("a".repeat(97)),
+            ],
+        ),
+        ("/license", vec![json!("x".repeat(4097))]),
+        ("/chat/prefix", vec![json!("x".repeat(4097))]),
+        ("/chat/suffix", vec![json!("x".repeat(4097))]),
+        ("/config/layers", vec![json!(0), json!(1), json!(3), json!(257), json!(u32::MAX)]),
+        ("/config/d_model", vec![json!(0), json!(32), json!(65), json!(16_416), json!(u32::MAX)]),
+        ("/config/d_ff", vec![json!(0), json!(64), json!(97), json!(65_568), json!(u32::MAX)]),
+        ("/config/heads", vec![json!(0), json!(3), json!(257), json!(u32::MAX)]),
+        ("/config/kv_heads", vec![json!(0), json!(3), json!(5), json!(u32::MAX)]),
+        ("/config/head_dim", vec![json!(0), json!(1), json!(15), json!(258), json!(u32::MAX)]),
+        ("/config/vocab", vec![json!(0), json!(39), json!((1 << 20) + 1), json!(u32::MAX)]),
+        ("/config/max_positions", vec![json!(0), json!(32_769), json!(u32::MAX)]),
+        ("/config/residual_fraction_bits", vec![json!(0), json!(25)]),
+        ("/config/qk_scale", vec![json!(0), json!(65_537)]),
+        ("/config/eps_mantissa", vec![json!((1 << 23) - 1), json!(1 << 24)]),
+        ("/config/eps_exponent", vec![json!(101), json!(-101), json!(i32::MIN)]),
+        ("/config/weight_bits", vec![json!(0), json!(4), json!(5), json!(12), json!(16)]),
+        ("/config/qkv_bias", vec![json!(true)]),
+        (
+            "/config/qk_norm",
+            vec![
+                json!({"mantissa": 1 << 23, "exponent": -32}),
+                json!({"mantissa": 1, "exponent": 0}),
+            ],
+        ),
+        ("/tables/size_bytes", vec![json!(0), json!(u64::MAX)]),
+        ("/embedding/size_bytes", vec![json!(1)]),
+        ("/layer_blobs/1/size_bytes", vec![json!(1)]),
+        ("/head/size_bytes", vec![json!(1)]),
+        (
+            "/head/hash",
+            vec![
+                json!("00"),
+                json!("zz".repeat(32)),
+                json!("AB".repeat(32)),
+                json!("00".repeat(33)),
+            ],
+        ),
+        ("/tokenizer/size_bytes", vec![json!((64 << 20) + 1)]),
+        ("/layer_blobs", vec![json!([])]),
+        ("/end_tokens", vec![json!([40]), json!(vec![1; 17])]),
+        ("/defaults/temperature_milli", vec![json!(5001)]),
+        ("/defaults/top_p_milli", vec![json!(0), json!(1001)]),
+        ("/defaults/max_tokens", vec![json!(0), json!(32_769)]),
+    ] {
+        for value in values {
+            let got = changed(pointer, value.clone());
+            assert!(got.is_err(), "{pointer} = {value} was accepted");
+        }
+    }
+}
+
+#[test]
+fn errors_name_the_field_and_the_value() {
+    for (pointer, value, words) in [
+        ("/numerics", json!(7), "the manifest has numerics 7; this build knows 2"),
+        ("/config/layers", json!(300), "layers is 300, outside 1 to 256"),
+        ("/config/d_model", json!(65), "d_model is 65, not a multiple of 32"),
+        (
+            "/architecture",
+            json!("gpt2"),
+            "architecture \"gpt2\" is not supported; supported: llama",
+        ),
+    ] {
+        let error = changed(pointer, value).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn unknown_fields_and_endless_manifests_are_refused() {
+    let mut json = serde_json::to_value(&model().manifest).unwrap();
+    json["surprise"] = json!(1);
+    assert!(matches!(
+        Manifest::from_bytes(json.to_string().as_bytes()),
+        Err(ManifestError::Json(_))
+    ));
+    let endless = vec![b' '; MAX_MANIFEST_BYTES + 1];
+    assert!(matches!(Manifest::from_bytes(&endless), Err(ManifestError::TooLong { .. })));
+}
+
+#[test]
+fn a_stage_needs_its_own_blobs_and_the_ends_need_theirs() {
+    let manifest = model().manifest;
+    let roles =
+        |layers| manifest.blobs_for(layers).into_iter().map(|(role, _)| role).collect::<Vec<_>>();
+    use BlobRole::{Embedding, Head, Layer, Tables};
+    assert_eq!(roles(0..2), [Tables, Embedding, Layer(0), Layer(1), Head]);
+    assert_eq!(roles(0..1), [Tables, Embedding, Layer(0)]);
+    assert_eq!(roles(1..2), [Tables, Layer(1), Head]);
+    // A range from outside may be anything; it must cost nothing.
+    assert_eq!(roles(1..u32::MAX), [Tables, Layer(1)]);
+    assert_eq!(roles(u32::MAX - 1..u32::MAX), [Tables]);
+}
+
+#[test]
+fn the_tally_counts_what_the_matrices_hold() {
+    let config = config(2, 64, 96, (4, 2, 16), 40, 16);
+    // q and o 64x64, k and v 32x64, three of 96x64.
+    assert_eq!(config.linear_macs_per_layer(), 2 * 64 * 64 + 2 * 32 * 64 + 3 * 96 * 64);
+    // Scores and values, four heads of 16, over positions 0 to 9.
+    assert_eq!(config.attention_macs(9), 2 * 10 * 64);
+    assert_eq!(config.head_macs(), 40 * 64);
+}
+
+#[test]
+fn a_blob_that_is_not_the_named_one_is_refused() {
+    let model = model();
+    let mut bytes = model.blob(BlobRole::Head).to_vec();
+    let blob = model.manifest.head;
+    verify_blob(&blob, &bytes).unwrap();
+    assert!(matches!(verify_blob(&blob, &bytes[1..]), Err(BlobError::Length { .. })));
+    bytes[7] ^= 1;
+    assert!(matches!(verify_blob(&blob, &bytes), Err(BlobError::Hash { .. })));
+    let other = BlobRef { hash: BlobHash([0; 32]), ..blob };
+    assert!(matches!(verify_blob(&other, &bytes), Err(BlobError::Hash { .. })));
+}
+
+#[test]
+fn values_that_the_arithmetic_is_not_defined_for_are_refused() {
+    let model = model();
+    let config = &model.manifest.config;
+    let spoilt = |role, at: usize, bytes: &[u8]| {
+        let mut blob = model.blob(role).to_vec();
+        blob[at..at + bytes.len()].copy_from_slice(bytes);
+        blob
+    };
+    let value = |result: Result<(), BlobError>| {
+        assert!(matches!(result, Err(BlobError::Value { .. })), "{result:?}")
+    };
+    // Embedding 40 x 64: weights 2560 bytes, group scales 80, multipliers 80, exponent.
+    let embedding = |at, bytes: &[u8]| {
+        let blob = spoilt(BlobRole::Embedding, at, bytes);
+        Linear::vocabulary_from_bytes(config, BlobRole::Embedding, &blob).map(|_| ())
+    };
+    embedding(5, &[7]).unwrap();
+    value(embedding(5, &[0x80]));
+    value(embedding(2560, &[0]));
+    value(embedding(2640, &[0, 0]));
+    value(embedding(2640, &32_769_u16.to_le_bytes()));
+    value(embedding(2720, &257_i32.to_le_bytes()));
+    value(embedding(2720, &i32::MIN.to_le_bytes()));
+    // A norm's gain comes first.
+    value(
+        LayerWeights::from_bytes(
+            config,
+            0,
+            &spoilt(BlobRole::Layer(0), 0, &i16::MIN.to_le_bytes()),
+        )
+        .map(|_| ()),
+    );
+    // Tables: 2^0 must be one, else a softmax could divide by zero; everything falls, rises or
+    // stays small.
+    let tables = |at, bytes: &[u8]| {
+        Tables::from_bytes(config, &spoilt(BlobRole::Tables, at, bytes)).map(|_| ())
+    };
+    value(tables(0, &[0, 0]));
+    value(tables(0, &40_000_u16.to_le_bytes()));
+    value(tables(4, &40_000_u16.to_le_bytes()));
+    let (sigmoid, rsqrt, cos) = (528, 528 + 4112, 528 + 4112 + 1536);
+    value(tables(sigmoid, &65_535_u16.to_le_bytes()));
+    value(tables(rsqrt, &0_u16.to_le_bytes()));
+    value(tables(rsqrt, &32_768_u16.to_le_bytes()));
+    value(tables(cos, &16_385_i16.to_le_bytes()));
+    value(tables(cos, &i16::MIN.to_le_bytes()));
+}
+
+/// A layer of `Layer(1)`'s shape with everything that a config can ask for.
+#[test]
+fn layers_with_biases_norms_and_four_bits_read_back() {
+    let mut config = config(2, 64, 96, (4, 2, 16), 40, 16);
+    config.qkv_bias = true;
+    config.qk_norm = Some(config.eps());
+    for weight_bits in [8, 4] {
+        config.weight_bits = weight_bits;
+        let bytes = Synthetic::part(&config, 5, BlobRole::Layer(1));
+        let layer = LayerWeights::from_bytes(&config, 1, &bytes).unwrap();
+        assert_eq!(layer.to_bytes(weight_bits), bytes);
+        let most = layer.down.weights.iter().map(|weight| weight.unsigned_abs()).max();
+        assert_eq!(most, Some(if weight_bits == 4 { 8 } else { 127 }));
+        assert_eq!(layer.qkv_bias.as_ref().map(|biases| biases[0].mantissas.len()), Some(64));
+        assert_eq!(layer.qk_norm.as_ref().map(|gains| gains[1].mantissas.len()), Some(16));
+
+        // Biases lie before the two norms of 16, each of which is 32 bytes and an exponent's 16.
+        let mut spoilt = bytes.clone();
+        let exponent = bytes.len() - 2 * 48 - 16;
+        spoilt[exponent - 4..exponent].copy_from_slice(&((1 << 24) + 1_i32).to_le_bytes());
+        assert!(matches!(
+            LayerWeights::from_bytes(&config, 1, &spoilt),
+            Err(BlobError::Value { .. })
+        ));
+    }
+    // Low nibbles are a group's first half.
+    let small = Synthetic::part(&config, 5, BlobRole::Layer(0));
+    let layer = LayerWeights::from_bytes(&config, 0, &small).unwrap();
+    let first = small[2 * (128 + 16)];
+    assert_eq!(
+        (layer.q.weights[0], layer.q.weights[16]),
+        ((first & 15) as i8 - 8, (first >> 4) as i8 - 8)
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn no_bytes_make_a_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), at in 0_usize..2000, cut in 0_usize..2000) {
+        let model = model();
+        let _ = Manifest::from_bytes(&bytes);
+        // A good manifest with a hole, or cut short.
+        let mut good = model.manifest.to_bytes().unwrap();
+        let at = at % good.len();
+        let end = (at + bytes.len()).min(good.len());
+        good[at..end].copy_from_slice(&bytes[..end - at]);
+        let _ = Manifest::from_bytes(&good);
+        let _ = Manifest::from_bytes(&good[..cut % good.len()]);
+    }
+
+    #[test]
+    fn blobs_of_any_bytes_are_read_or_refused(seed in any::<[u8; 32]>(), role in 0_u32..4, length in -1_i64..2) {
+        let config = model().manifest.config;
+        let role = [BlobRole::Tables, BlobRole::Embedding, BlobRole::Layer(1), BlobRole::Head][role as usize];
+        let expected = i64::try_from(config.blob_bytes(role)).unwrap();
+        let mut bytes = vec![0; usize::try_from(expected + length).unwrap()];
+        blake3::Hasher::new_keyed(&seed).finalize_xof().fill(&mut bytes);
+        let read = match role {
+            BlobRole::Tables => Tables::from_bytes(&config, &bytes).map(|_| ()),
+            BlobRole::Layer(index) => LayerWeights::from_bytes(&config, index, &bytes).map(|_| ()),
+            BlobRole::Embedding | BlobRole::Head => Linear::vocabulary_from_bytes(&config, role, &bytes).map(|_| ()),
+        };
+        let refused_for_its_length = matches!(read, Err(BlobError::Length { .. }));
+        prop_assert_eq!(refused_for_its_length, length != 0);
+    }
+}
