@@ -20,7 +20,7 @@ use potluck_engine::engine::{
     Want,
 };
 use potluck_engine::known_answer;
-use potluck_model::package::{BlobRef, BlobRole, Manifest};
+use potluck_model::package::{BlobRef, BlobRole, MAX_MANIFEST_BYTES, Manifest};
 use potluck_model::tokenizer::Tokenizer;
 use potluck_net::weights::WeightStore;
 use potluck_protocol::id::{LayerRange, ModelId, SessionId};
@@ -70,8 +70,6 @@ struct Progress {
     waker: Option<Waker>,
 }
 
-/// Largest manifest: a few hundred layers at some hundred bytes each.
-const MAX_MANIFEST_BYTES: u64 = 1024 * 1024;
 /// Losses after which a GPU is not asked again: a driver that fails so often fails everyone who
 /// waits.
 const MAX_LOSSES: u32 = 3;
@@ -323,12 +321,13 @@ impl Machine {
     fn fetch_manifest(&mut self, model: ModelId) {
         let (store, server) = (Rc::clone(&self.store), self.server.clone());
         self.downloads.push(Box::pin(async move {
-            let result = match store.fetch_verified(&server, &model.0, MAX_MANIFEST_BYTES).await {
-                Ok(bytes) => {
-                    Manifest::from_bytes(&bytes).map(Arc::new).map_err(|error| error.to_string())
-                }
-                Err(error) => Err(error.to_string()),
-            };
+            let result =
+                match store.fetch_verified(&server, &model.0, MAX_MANIFEST_BYTES as u64).await {
+                    Ok(bytes) => Manifest::from_bytes(&bytes)
+                        .map(Arc::new)
+                        .map_err(|error| error.to_string()),
+                    Err(error) => Err(error.to_string()),
+                };
             Downloaded::Event(MachineEvent::Manifest { model, result })
         }));
     }

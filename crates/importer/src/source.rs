@@ -12,6 +12,8 @@ mod tensors;
 use std::ops::Range;
 use std::path::Path;
 
+use potluck_protocol::sampling::{MAX_TEMPERATURE_MILLI, MIN_TEMPERATURE_MILLI};
+
 use crate::ImportError;
 
 pub(crate) use safetensors::open as open_safetensors;
@@ -102,10 +104,12 @@ pub(crate) struct Generation {
 }
 
 impl Generation {
-    /// Thousandths; 0 is greedy.
+    /// Thousandths; 0 is greedy. What makers write beyond what a step may carry becomes the nearest
+    /// value that it may.
     pub(crate) fn temperature_milli(&self) -> u32 {
         if self.do_sample {
-            thousandths(self.temperature.unwrap_or(1.0)).clamp(50, 5000)
+            thousandths(self.temperature.unwrap_or(1.0))
+                .clamp(MIN_TEMPERATURE_MILLI, MAX_TEMPERATURE_MILLI)
         } else {
             0
         }

@@ -27,10 +27,10 @@ pub use blob::{Bias, BlobError, Gain, LayerWeights, Linear, Tables, verify_blob}
 pub use exp2::EXP2;
 pub use manifest::{
     ARCHITECTURES, BlobHash, BlobRef, BlobRole, ChatFormat, Defaults, Eps, FORMAT, MAX_D_FF,
-    MAX_D_MODEL, MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_MANIFEST_BYTES, MAX_NAME_BYTES,
-    MAX_POSITIONS, MAX_TOKENIZER_BYTES, MAX_VOCAB, Manifest, ManifestError, ModelConfig,
-    ParseHashError, is_name,
+    MAX_D_MODEL, MAX_HEAD_DIM, MAX_HEADS, MAX_MANIFEST_BYTES, MAX_NAME_BYTES, MAX_TOKENIZER_BYTES,
+    MAX_VOCAB, Manifest, ManifestError, ModelConfig, ParseHashError, is_name,
 };
+pub use potluck_protocol::codec::{MAX_LAYERS, MAX_POSITIONS};
 
 /// Weights a group, which share one integer scale.
 pub const GROUP: usize = 32;

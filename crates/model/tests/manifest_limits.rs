@@ -85,7 +85,7 @@ fn every_limit_refuses_what_is_beyond_it() {
         ("/tokenizer/size_bytes", vec![json!((64 << 20) + 1)]),
         ("/layer_blobs", vec![json!([])]),
         ("/end_tokens", vec![json!([40]), json!(vec![1; 17])]),
-        ("/defaults/temperature_milli", vec![json!(5001)]),
+        ("/defaults/temperature_milli", vec![json!(1), json!(49), json!(5001)]),
         ("/defaults/top_p_milli", vec![json!(0), json!(1001)]),
         ("/defaults/max_tokens", vec![json!(0), json!(32_769)]),
     ] {
@@ -93,6 +93,20 @@ fn every_limit_refuses_what_is_beyond_it() {
             let got = changed(pointer, value.clone());
             assert!(got.is_err(), "{pointer} = {value} was accepted");
         }
+    }
+}
+
+#[test]
+fn default_samplings_are_those_that_a_step_may_carry() {
+    use potluck_protocol::sampling::{MAX_TEMPERATURE_MILLI, MIN_TEMPERATURE_MILLI};
+    for temperature in [0, MIN_TEMPERATURE_MILLI, MAX_TEMPERATURE_MILLI] {
+        let manifest = changed("/defaults/temperature_milli", json!(temperature)).unwrap();
+        assert!(manifest.defaults.sampling(7).is_valid());
+    }
+    for temperature in [1, MIN_TEMPERATURE_MILLI - 1, MAX_TEMPERATURE_MILLI + 1] {
+        let error = changed("/defaults/temperature_milli", json!(temperature)).unwrap_err();
+        let words = error.to_string();
+        assert!(words.contains(&format!("a temperature of {temperature} ")), "{words}");
     }
 }
 
@@ -195,14 +209,22 @@ fn values_that_the_arithmetic_is_not_defined_for_are_refused() {
         )
         .map(|_| ()),
     );
-    // Tables: 2^0 must be one, else a softmax could divide by zero; everything falls, rises or
-    // stays small.
+    // Tables: rising or small, and 2^-x is the definition's own.
     let tables = |at, bytes: &[u8]| {
         Tables::from_bytes(config, &spoilt(BlobRole::Tables, at, bytes)).map(|_| ())
     };
     value(tables(0, &[0, 0]));
     value(tables(0, &40_000_u16.to_le_bytes()));
     value(tables(4, &40_000_u16.to_le_bytes()));
+    // Still falling, and one off: a CPU would sample with the right table, a GPU with this one.
+    let entry = |at: usize| {
+        u16::from_le_bytes([model.blob(BlobRole::Tables)[at], model.blob(BlobRole::Tables)[at + 1]])
+    };
+    for at in [2, 256, 512] {
+        tables(at, &entry(at).to_le_bytes()).unwrap();
+        value(tables(at, &(entry(at) - 1).to_le_bytes()));
+        value(tables(at, &(entry(at) + 1).to_le_bytes()));
+    }
     let (sigmoid, rsqrt, cos) = (528, 528 + 4112, 528 + 4112 + 1536);
     value(tables(sigmoid, &65_535_u16.to_le_bytes()));
     value(tables(rsqrt, &0_u16.to_le_bytes()));

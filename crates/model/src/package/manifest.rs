@@ -6,6 +6,8 @@ use core::str::FromStr;
 
 use data_encoding::HEXLOWER;
 use potluck_protocol::NUMERICS_VERSION;
+use potluck_protocol::codec::{self, MAX_LAYERS, MAX_POSITIONS};
+use potluck_protocol::sampling::{MAX_TEMPERATURE_MILLI, MIN_TEMPERATURE_MILLI, Sampling};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::{EXP2_ENTRIES, GROUP, RSQRT_ENTRIES, SIGMOID_ENTRIES};
@@ -15,11 +17,11 @@ pub const FORMAT: u32 = 2;
 /// Architectures that the arithmetic computes: one decoder layer, with biases on its projections or
 /// norms on its heads where the config says so.
 pub const ARCHITECTURES: [&str; 4] = ["llama", "mistral", "qwen2", "qwen3"];
-/// Layers at most: twice the deepest model in use.
-pub const MAX_LAYERS: u32 = 256;
 /// Width of the residual stream at most; sums of squares stay in the two words that the arithmetic
 /// gives them.
 pub const MAX_D_MODEL: u32 = 16_384;
+const _: () =
+    assert!(MAX_D_MODEL as usize == codec::MAX_D_MODEL, "a frame carries rows of any model");
 /// Width of the MLP at most.
 pub const MAX_D_FF: u32 = 65_536;
 /// Heads at most.
@@ -28,11 +30,10 @@ pub const MAX_HEADS: u32 = 256;
 pub const MAX_HEAD_DIM: u32 = 256;
 /// Tokens of a vocabulary at most.
 pub const MAX_VOCAB: u32 = 1 << 20;
-/// Positions at most: the two words of an attention sum hold no more.
-pub const MAX_POSITIONS: u32 = 32_768;
 /// Bytes of a tokenizer at most.
 pub const MAX_TOKENIZER_BYTES: u64 = 64 << 20;
-/// Bytes of a manifest at most: four times what the deepest model's needs.
+/// Bytes of a manifest at most, for whoever writes, fetches or reads one: four times what the
+/// deepest model's needs.
 pub const MAX_MANIFEST_BYTES: usize = 256 << 10;
 /// Bytes of a model's name at most; it becomes a file's name.
 pub const MAX_NAME_BYTES: usize = 96;
@@ -173,6 +174,15 @@ pub struct Defaults {
     pub max_tokens: u32,
 }
 
+impl Defaults {
+    /// The sampling that a step carries where the requester says nothing but a seed.
+    #[must_use]
+    pub fn sampling(&self, seed: u64) -> Sampling {
+        let Self { temperature_milli, top_p_milli, top_k, .. } = *self;
+        Sampling { temperature_milli, top_k, top_p_milli, seed }
+    }
+}
+
 /// A manifest was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
@@ -203,6 +213,17 @@ pub enum ManifestError {
         high: u64,
         /// What it says.
         got: u64,
+    },
+    /// Defaults that no step may carry.
+    #[error(
+        "a temperature of {temperature_milli} and a top p of {top_p_milli} thousandths; allowed are 0 or \
+         {MIN_TEMPERATURE_MILLI} to {MAX_TEMPERATURE_MILLI}, and 1 to 1000"
+    )]
+    Sampling {
+        /// Thousandths.
+        temperature_milli: u32,
+        /// Thousandths.
+        top_p_milli: u32,
     },
     /// Longer than any manifest needs to be.
     #[error("a manifest of {got} bytes; at most {MAX_MANIFEST_BYTES} are read")]
@@ -296,8 +317,10 @@ impl Manifest {
         {
             return inconsistent("end tokens outside the vocabulary".to_owned());
         }
-        range("top_p_milli", self.defaults.top_p_milli, 1, 1000)?;
-        range("temperature_milli", self.defaults.temperature_milli, 0, 5000)?;
+        if !self.defaults.sampling(0).is_valid() {
+            let Defaults { temperature_milli, top_p_milli, .. } = self.defaults;
+            return Err(ManifestError::Sampling { temperature_milli, top_p_milli });
+        }
         range("max_tokens", self.defaults.max_tokens, 1, MAX_POSITIONS)?;
         if self.tokenizer.size_bytes > MAX_TOKENIZER_BYTES {
             return inconsistent(format!("a tokenizer of {} bytes", self.tokenizer.size_bytes));
