@@ -7,7 +7,7 @@
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, ErrorKind, context};
 
-use crate::ImportError;
+use crate::error::ImportError;
 use crate::source::Chat;
 use potluck_model::package::ChatFormat;
 

@@ -1,7 +1,7 @@
 //! How fast each pair of a head turns: plain frequencies, and the stretching that Llama 3.1 and
 //! later use for long contexts.
 
-use crate::ImportError;
+use crate::error::ImportError;
 use potluck_model::package::MAX_HEAD_DIM;
 
 /// The four numbers of `rope_type: llama3`.

@@ -5,7 +5,7 @@ mod element;
 mod file;
 pub(crate) mod folder;
 mod gguf;
-mod gguf_tokenizer;
+pub(crate) mod json;
 mod safetensors;
 mod tensors;
 
@@ -14,7 +14,7 @@ use std::path::Path;
 
 use potluck_protocol::sampling::{MAX_TEMPERATURE_MILLI, MIN_TEMPERATURE_MILLI};
 
-use crate::ImportError;
+use crate::error::ImportError;
 
 pub(crate) use safetensors::open as open_safetensors;
 pub(crate) use tensors::Tensors;

@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use crate::ImportError;
+use crate::error::ImportError;
 
 /// Anything with bytes and a place in them.
 trait Readable: Read + Seek + Send {}

@@ -4,14 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
+use super::json::{json, optional_json, read};
 use super::{Chat, Generation, Shape, Source, Specials, safetensors};
-use crate::ImportError;
+use crate::error::ImportError;
 use crate::rope::{self, Llama3};
 
-/// Bytes of a JSON file at most: the largest vocabularies with their merges have some 30 MB.
-const MAX_JSON_BYTES: u64 = 64 << 20;
 /// Llama's own, where the file says nothing.
 const DEFAULT_THETA: f64 = 10_000.0;
 /// Lines of a model card in which its licence is looked for.
@@ -285,26 +283,4 @@ pub(crate) fn license(folder: &Path) -> Result<String, ImportError> {
     let line = card.lines().take(CARD_LINES).find_map(|line| line.strip_prefix("license:"));
     let text = line.map(|text| text.trim().trim_matches(['[', ']']).chars().take(200).collect());
     Ok(text.unwrap_or_else(|| "unknown".to_owned()))
-}
-
-/// The same, of a file that need not be there.
-pub(crate) fn optional_json<T: DeserializeOwned + Default>(path: &Path) -> Result<T, ImportError> {
-    if path.exists() { json(path) } else { Ok(T::default()) }
-}
-
-/// A JSON file.
-pub(crate) fn json<T: DeserializeOwned>(path: &Path) -> Result<T, ImportError> {
-    serde_json::from_slice(&read(path)?)
-        .map_err(|source| ImportError::Json { path: path.to_owned(), source })
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
-    let failed = |source| ImportError::File { path: path.to_owned(), source };
-    let length = fs::metadata(path).map_err(failed)?.len();
-    if length > MAX_JSON_BYTES {
-        let source =
-            std::io::Error::other(format!("{length} bytes, at most {MAX_JSON_BYTES} are read"));
-        return Err(failed(source));
-    }
-    fs::read(path).map_err(failed)
 }

@@ -14,9 +14,9 @@ use serde::Deserialize;
 
 use super::element::Element;
 use super::file::WeightsFile;
-use super::folder::json;
+use super::json::json;
 use super::tensors::{MAX_DIMENSIONS, MAX_NAME_BYTES, Stored, Tensors, tensor_error};
-use crate::ImportError;
+use crate::error::ImportError;
 
 /// Bytes of a header at most, the `safetensors` crate's own limit.
 const MAX_HEADER_BYTES: u64 = 100_000_000;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::element::Element;
 use super::file::WeightsFile;
-use crate::ImportError;
+use crate::error::ImportError;
 
 /// Tensors of a model at most: the deepest model's, four times over.
 pub(super) const MAX_TENSORS: usize = 65_536;

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-use super::gguf::Metadata;
-use crate::ImportError;
+use super::metadata::Metadata;
+use crate::error::ImportError;
 
 /// A token's kind, as ggml counts them.
 const UNKNOWN: u32 = 2;
