@@ -12,8 +12,9 @@ use potluck_engine::engine::{BackendChoice, Engine, Input, Output, Want};
 use potluck_engine::kernels::linear::{CpuPath, Matrices, reference};
 use potluck_engine::known_answer::{EXPECTED, run};
 use potluck_model::encoder::Pooling;
+use potluck_model::encoder::SyntheticEncoder;
 use potluck_model::package::{BlobRole, GROUP, Linear};
-use potluck_model::synthetic::{self, Random, Synthetic, SyntheticEncoder, config};
+use potluck_model::synthetic::{self, Random, Synthetic, config};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 #[wasm_bindgen_test]

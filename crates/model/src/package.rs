@@ -20,17 +20,27 @@
 //! `mantissas i16 [width]`, `exponent i32`; a bias `mantissas i32 [out]`, `exponent i32`.
 
 pub(crate) mod blob;
+pub(crate) mod check;
+pub(crate) mod config;
 mod exp2;
+mod layer;
 pub(crate) mod manifest;
+mod name;
+pub(crate) mod planes;
+pub(crate) mod tables;
 
-pub use blob::{Bias, BlobError, Gain, LayerWeights, Linear, Tables, verify_blob};
-pub use exp2::EXP2;
-pub use manifest::{
-    ARCHITECTURES, BlobHash, BlobRef, BlobRole, ChatFormat, Defaults, Eps, FORMAT, MAX_D_FF,
-    MAX_D_MODEL, MAX_HEAD_DIM, MAX_HEADS, MAX_MANIFEST_BYTES, MAX_NAME_BYTES, MAX_TOKENIZER_BYTES,
-    MAX_VOCAB, Manifest, ManifestError, ModelConfig, ParseHashError, is_name,
+pub use blob::{BlobError, verify_blob};
+pub use check::{
+    ARCHITECTURES, FORMAT, MAX_MANIFEST_BYTES, MAX_NAME_BYTES, ManifestError, is_name,
 };
+pub use config::{Eps, MAX_D_FF, MAX_D_MODEL, MAX_HEAD_DIM, MAX_HEADS, MAX_VOCAB, ModelConfig};
+pub use exp2::EXP2;
+pub use layer::LayerWeights;
+pub use manifest::{ChatFormat, Defaults, MAX_TOKENIZER_BYTES, Manifest};
+pub use name::{BlobHash, BlobRef, BlobRole, ParseHashError};
+pub use planes::{Bias, Gain, Linear};
 pub use potluck_protocol::codec::{MAX_LAYERS, MAX_POSITIONS};
+pub use tables::Tables;
 
 /// Weights a group, which share one integer scale.
 pub const GROUP: usize = 32;

@@ -5,10 +5,6 @@
 
 use potluck_protocol::NUMERICS_VERSION;
 
-use crate::encoder::{
-    Biased, EncoderEmbedding, EncoderLayer, EncoderManifest, LAYER_BITS, Norm, Pooling,
-    layer_shapes,
-};
 use crate::package::{
     Bias, BlobHash, BlobRef, BlobRole, ChatFormat, Defaults, EXP2, FORMAT, GROUP, Gain,
     LayerWeights, Linear, Manifest, ModelConfig, RSQRT_ENTRIES, SIGMOID_ENTRIES, Tables,
@@ -19,15 +15,6 @@ use crate::package::{
 pub struct Synthetic {
     /// Its manifest; the tokenizer it names does not exist.
     pub manifest: Manifest,
-    /// Every blob.
-    pub blobs: Vec<(BlobRole, Vec<u8>)>,
-}
-
-/// A synthetic encoder: manifest and blobs.
-#[derive(Clone, Debug)]
-pub struct SyntheticEncoder {
-    /// Its manifest; the tokenizer it names does not exist.
-    pub manifest: EncoderManifest,
     /// Every blob.
     pub blobs: Vec<(BlobRole, Vec<u8>)>,
 }
@@ -145,59 +132,11 @@ impl Synthetic {
     }
 }
 
-impl SyntheticEncoder {
-    /// An encoder of shape `config`, whose `kv_heads` are its `heads`, from `seed`; its weights'
-    /// bits are an encoder's.
-    #[must_use]
-    pub fn new(config: ModelConfig, pooling: Pooling, seed: u64) -> Self {
-        let config = ModelConfig { weight_bits: LAYER_BITS, qkv_bias: true, ..config };
-        let mut random = Random::new(seed);
-        let width = config.d_model as usize;
-        let tables = Tables { cos: Vec::new(), sin: Vec::new(), ..tables(&config, &mut random) };
-        let embedding = EncoderEmbedding {
-            words: linear(&mut random, config.vocab as usize, width, -30),
-            positions: linear(&mut random, config.max_positions as usize, width, -30),
-            norm: norm(&mut random, width),
-        };
-        let mut blobs = vec![
-            (BlobRole::Tables, tables.encoder_to_bytes()),
-            (BlobRole::Embedding, embedding.to_bytes()),
-        ];
-        for index in 0..config.layers {
-            blobs.push((BlobRole::Layer(index), encoder_layer(&mut random, &config).to_bytes()));
-        }
-        let named = |role| named(&blobs, role);
-        let manifest = EncoderManifest {
-            format: FORMAT,
-            numerics: u32::from(NUMERICS_VERSION),
-            name: "synthetic".to_owned(),
-            architecture: "bert".to_owned(),
-            license: "none".to_owned(),
-            config,
-            pooling,
-            normalised: true,
-            prefix: Vec::new(),
-            suffix: Vec::new(),
-            tables: named(BlobRole::Tables),
-            tokenizer: BlobRef { hash: BlobHash([0; 32]), size_bytes: 0 },
-            embedding: named(BlobRole::Embedding),
-            layer_blobs: (0..config.layers).map(|index| named(BlobRole::Layer(index))).collect(),
-        };
-        Self { manifest, blobs }
-    }
-
-    /// The bytes of a part.
-    #[must_use]
-    pub fn blob(&self, role: BlobRole) -> &[u8] {
-        part_of(&self.blobs, role)
-    }
-}
-
-fn part_of(blobs: &[(BlobRole, Vec<u8>)], role: BlobRole) -> &[u8] {
+pub(crate) fn part_of(blobs: &[(BlobRole, Vec<u8>)], role: BlobRole) -> &[u8] {
     blobs.iter().find(|(of, _)| *of == role).map_or(&[], |(_, bytes)| bytes)
 }
 
-fn named(blobs: &[(BlobRole, Vec<u8>)], role: BlobRole) -> BlobRef {
+pub(crate) fn named(blobs: &[(BlobRole, Vec<u8>)], role: BlobRole) -> BlobRef {
     let bytes = part_of(blobs, role);
     BlobRef { hash: BlobHash(*blake3::hash(bytes).as_bytes()), size_bytes: bytes.len() as u64 }
 }
@@ -246,7 +185,7 @@ pub fn twelve_bits(random: &mut Random, rows: usize, columns: usize, exponent: i
     matrix
 }
 
-fn gain(random: &mut Random, width: usize) -> Gain {
+pub(crate) fn gain(random: &mut Random, width: usize) -> Gain {
     Gain {
         mantissas: (0..width).map(|_| narrow(random.within(-16_384, 16_384))).collect(),
         exponent: -10,
@@ -268,26 +207,12 @@ fn layer(random: &mut Random, config: &ModelConfig) -> LayerWeights {
     LayerWeights { attention_norm, mlp_norm, q, k, v, o, gate, up, down, qkv_bias, qk_norm }
 }
 
-fn encoder_layer(random: &mut Random, config: &ModelConfig) -> EncoderLayer {
-    let width = config.d_model as usize;
-    let shapes = layer_shapes(config);
-    let matrices = core::array::from_fn(|at| {
-        let (rows, columns) = shapes[at];
-        Biased { weights: twelve_bits(random, rows, columns, -32), bias: bias(random, rows) }
-    });
-    EncoderLayer { matrices, attention_norm: norm(random, width), output_norm: norm(random, width) }
-}
-
-fn norm(random: &mut Random, width: usize) -> Norm {
-    Norm { gain: gain(random, width), bias: bias(random, width) }
-}
-
-fn bias(random: &mut Random, rows: usize) -> Bias {
+pub(crate) fn bias(random: &mut Random, rows: usize) -> Bias {
     let most = 1 << 24;
     Bias { mantissas: (0..rows).map(|_| random.within(-most, most)).collect(), exponent: -24 }
 }
 
-fn tables(config: &ModelConfig, random: &mut Random) -> Tables {
+pub(crate) fn tables(config: &ModelConfig, random: &mut Random) -> Tables {
     let rope = config.max_positions as usize * (config.head_dim as usize / 2);
     Tables {
         exp2: EXP2.to_vec(),

@@ -9,8 +9,9 @@ use potluck_engine::encoder::{Embedding, Encoder};
 use potluck_engine::gpu::{GpuEncoder, GpuEncoderError, Shaders};
 use potluck_engine::kernels::linear::CpuPath;
 use potluck_model::encoder::Pooling;
+use potluck_model::encoder::SyntheticEncoder;
 use potluck_model::package::BlobRole;
-use potluck_model::synthetic::{Random, SyntheticEncoder, config};
+use potluck_model::synthetic::{Random, config};
 
 /// An encoder, texts for it in batches, and their vectors.
 pub(crate) struct Case {

@@ -1,5 +1,7 @@
-//! The table of `2^-x` (`docs/numerics.md`, "Tables"), in full: samplers draw with it, whatever package
-//! the logits come from.
+//! The table of `2^-x` in full (`docs/numerics.md`, "Tables").
+//!
+//! A sampler on the CPU has it at hand without a package, a GPU's reads the package's: a package
+//! whose table is another one is refused.
 
 use super::EXP2_ENTRIES;
 
