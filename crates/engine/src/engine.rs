@@ -9,36 +9,23 @@
 //! over](Engine::take_over) from the old one, is given the weights again, [resumes](Engine::resume)
 //! the sessions, and the step that failed is tried again: the answer is the same to the bit.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::cpu;
-use crate::gpu::{Gpu, GpuError};
+use potluck_model::package::{BlobRole, LayerWeights, Linear, Manifest, ModelConfig, Tables};
+
+use crate::backend::{Backend as _, CpuBackend, Device};
+use crate::gpu::GpuError;
 use crate::kernels::embedding;
 use crate::kernels::linear::CpuPath;
-use crate::known_answer;
-use crate::kv_cache::LayerCache;
-use crate::sampler::Logits;
-use potluck_model::package::{BlobRole, LayerWeights, Linear, Manifest, ModelConfig, Tables};
-use potluck_protocol::sampling::Sampling;
 
-pub use error::{EngineError, ForwardError, GpuLoss, LoadError, SessionError};
-pub(crate) use steps::MAX_WANTED;
-pub use steps::Step;
+pub use crate::backend::{BackendChoice, BackendInfo};
+pub use crate::error::{EngineError, ForwardError, GpuLoss, LoadError, SessionError};
+pub use crate::step::{Input, MAX_ROWS, MAX_SESSIONS, Output, Step, Want};
 
-mod error;
 mod steps;
 
-/// Rows of one batch at most: bounds working memory (120 MB on a GPU for a model of 8 billion
-/// weights) and the time a batch holds a GPU. A fast one wants hundreds to be busy.
-pub const MAX_ROWS: usize = 512;
-const _: () = assert!(
-    potluck_protocol::codec::MAX_ROWS <= MAX_ROWS,
-    "a step that nodes send each other fits a batch"
-);
-/// Sessions at once.
-pub const MAX_SESSIONS: usize = 64;
 /// Bytes of all sessions' KV caches together, unless [`Engine::limit_caches`] says otherwise: three
 /// conversations of 8,192 tokens in all layers of a model of a billion weights (268 MB each).
 pub const DEFAULT_CACHE_BYTES: u64 = 1 << 30;
@@ -48,70 +35,13 @@ pub const DEFAULT_CACHE_BYTES: u64 = 1 << 30;
 /// session that is over it cannot be resumed.
 const MAX_KEPT_BYTES: usize = 64 << 20;
 
-/// What should compute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BackendChoice {
-    /// A real GPU that passes the conformance vector, else the CPU.
-    Auto,
-    /// The CPU's SIMD.
-    Cpu,
-    /// Any GPU adapter, software ones too.
-    Gpu,
-    /// The specification itself, for comparison.
-    Scalar,
-}
-
-/// What computes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BackendInfo {
-    /// `scalar`, `avx2`, `simd128`, `webgpu`, `vulkan`, …
-    pub kind: &'static str,
-    /// The adapter's or processor's name.
-    pub adapter: String,
-    /// Something a person should know, such as why it is not the GPU.
-    pub note: Option<String>,
-}
-
-/// What a step starts from.
-#[derive(Clone, Copy, Debug)]
-pub enum Input<'a> {
-    /// Token ids, for a session that starts at layer 0.
-    Tokens(&'a [u32]),
-    /// `[rows, d_model]` residual rows, for any other.
-    Hidden(&'a [i32]),
-}
-
-/// What a step ends with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// `[rows, d_model]`, of a session that does not end at the last layer.
-    Hidden(Vec<i32>),
-    /// Of the step's last row, where they were wanted.
-    Logits(Logits),
-    /// Drawn from the last row's logits, where it was wanted.
-    Token(u32),
-    /// The last layer, and nothing wanted.
-    None,
-}
-
-/// What is wanted of a step's last row, where the session ends at the last layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
-    /// The step goes into the session's caches, that is all.
-    Nothing,
-    /// For measuring; they are large.
-    Logits,
-    /// The token for the position after the step.
-    Token(Sampling),
-}
-
 /// Parts and sessions on one backend.
 #[derive(Debug)]
 pub struct Engine {
-    /// What was asked for: a GPU that is too small for a model gives way to the processor only if
-    /// that was left open.
-    choice: BackendChoice,
-    backend: Backend,
+    backend: Device,
+    /// Whether a GPU that is too small for a model gives way to the processor: only where which of
+    /// them computes was left open.
+    may_give_way: bool,
     info: BackendInfo,
     model: Option<Model>,
     sessions: HashMap<u128, Session>,
@@ -121,33 +51,15 @@ pub struct Engine {
 }
 
 #[derive(Debug)]
-enum Backend {
-    Cpu(CpuPath),
-    Gpu(Box<Gpu>),
-}
-
-#[derive(Debug)]
 struct Model {
     manifest: Arc<Manifest>,
-    tables: Tables,
+    tables: Arc<Tables>,
+    /// Tokens become rows here, whatever computes what follows.
     embedding: Option<Linear>,
-    /// Weights of the CPU backend; on a GPU the map's keys alone count.
-    layers: BTreeMap<u32, Option<cpu::Layer>>,
-    head: Option<Option<cpu::Head>>,
-}
-
-impl Backend {
-    fn is_gpu(&self) -> bool {
-        !matches!(self, Self::Cpu(_))
-    }
-
-    /// Makes room for a session's caches.
-    fn open_session(&mut self, id: u128, layers: Range<u32>) -> Result<(), ForwardError> {
-        match self {
-            Self::Cpu(_) => Ok(()),
-            Self::Gpu(gpu) => Ok(gpu.open_session(id, layers)?),
-        }
-    }
+    /// Layers that the backend holds.
+    layers: BTreeSet<u32>,
+    /// Whether the backend holds the head.
+    head: bool,
 }
 
 impl Model {
@@ -169,8 +81,8 @@ impl Model {
         wanted.into_iter().map(|(role, _)| role).find(|role| match role {
             BlobRole::Tables => false,
             BlobRole::Embedding => self.embedding.is_none(),
-            BlobRole::Layer(index) => !self.layers.contains_key(index),
-            BlobRole::Head => self.head.is_none(),
+            BlobRole::Layer(index) => !self.layers.contains(index),
+            BlobRole::Head => !self.head,
         })
     }
 }
@@ -179,16 +91,13 @@ impl Model {
 struct Session {
     layers: Range<u32>,
     position: u32,
-    /// One a layer; unused on a GPU, which keeps its own.
-    caches: Vec<LayerCache>,
-    /// On a GPU, what it was given: tokens, or residual rows; none once that was too much.
+    /// On a backend that can be lost, what it was given: tokens, or residual rows; none once that was too much.
     inputs: Option<Vec<i32>>,
 }
 
 impl Session {
     fn new(layers: Range<u32>) -> Self {
-        let caches = vec![LayerCache::default(); layers.len()];
-        Self { layers, position: 0, caches, inputs: Some(Vec::new()) }
+        Self { layers, position: 0, inputs: Some(Vec::new()) }
     }
 
     /// Values of its input a row.
@@ -198,90 +107,18 @@ impl Session {
 }
 
 impl Engine {
-    /// Finds the backend; a GPU must first reproduce the pinned conformance vector.
-    ///
-    /// # Errors
-    /// If a GPU was asked for and none can be used.
-    pub async fn new(choice: BackendChoice) -> Result<Self, EngineError> {
-        Self::with_tuning(choice, None).await
-    }
-
-    /// The same with what an earlier engine on this machine [measured](Self::tuning), which saves
-    /// measuring it again. What is of another adapter or version, or not a tuning at all, counts as
-    /// none.
-    ///
-    /// # Errors
-    /// As [`Self::new`].
-    pub async fn with_tuning(
-        choice: BackendChoice,
-        tuning: Option<&str>,
-    ) -> Result<Self, EngineError> {
-        let note = match choice {
-            BackendChoice::Cpu | BackendChoice::Scalar => None,
-            BackendChoice::Auto | BackendChoice::Gpu => {
-                match Self::with_gpu(choice, tuning).await {
-                    Ok(engine) => return Ok(engine),
-                    Err(reason) if choice == BackendChoice::Gpu => {
-                        return Err(EngineError::NoGpu(reason));
-                    }
-                    Err(reason) => Some(format!("computing on the CPU: {reason}")),
-                }
-            }
-        };
-        let path =
-            if choice == BackendChoice::Scalar { CpuPath::Scalar } else { CpuPath::detect() };
-        let info = BackendInfo { kind: path.name(), adapter: "CPU".to_owned(), note };
-        Ok(Self {
-            choice,
-            backend: Backend::Cpu(path),
-            info,
-            model: None,
-            sessions: HashMap::new(),
-            waiting: HashMap::new(),
-            max_cache_bytes: DEFAULT_CACHE_BYTES,
-        })
-    }
-
-    /// Leaves the GPU for good: it cannot compute what the CPU can.
-    fn compute_on_cpu(&mut self, reason: &str) {
-        let path = CpuPath::detect();
-        let note = Some(format!("computing on the CPU: {reason}"));
-        self.info = BackendInfo { kind: path.name(), adapter: "CPU".to_owned(), note };
-        self.backend = Backend::Cpu(path);
-    }
-
-    async fn with_gpu(choice: BackendChoice, tuning: Option<&str>) -> Result<Self, String> {
-        let tuning = tuning.and_then(|text| serde_json::from_str(text).ok());
-        let gpu = Gpu::new(choice == BackendChoice::Gpu, tuning.as_ref())
-            .await
-            .map_err(|error| error.to_string())?;
-        let info = BackendInfo {
-            kind: gpu.info().kind,
-            adapter: gpu.info().adapter.clone(),
-            note: gpu
-                .info()
-                .is_software
-                .then(|| "this adapter is software: it computes on the CPU".to_owned()),
-        };
-        let backend = Backend::Gpu(Box::new(gpu));
-        let mut engine = Self {
-            choice,
+    /// An engine on a backend that was found, with no model. One that `may_give_way` leaves a GPU
+    /// that is too small for a model to the processor.
+    pub(crate) fn over(backend: Device, info: BackendInfo, may_give_way: bool) -> Self {
+        Self {
             backend,
             info,
+            may_give_way,
             model: None,
             sessions: HashMap::new(),
             waiting: HashMap::new(),
             max_cache_bytes: DEFAULT_CACHE_BYTES,
-        };
-        let hash = known_answer::run(&mut engine).await.map_err(|error| error.to_string())?;
-        if hash != known_answer::EXPECTED {
-            return Err(format!(
-                "{} computes wrongly (its driver fails the conformance vector)",
-                engine.info.adapter
-            ));
         }
-        engine.forget_model();
-        Ok(engine)
     }
 
     /// What computes.
@@ -295,8 +132,8 @@ impl Engine {
     #[must_use]
     pub fn tuning(&self) -> Option<String> {
         match &self.backend {
-            Backend::Cpu(_) => None,
-            Backend::Gpu(gpu) => serde_json::to_string(gpu.tuning()).ok(),
+            Device::Cpu(_) => None,
+            Device::Gpu(gpu) => gpu.tuning(),
         }
     }
 
@@ -311,24 +148,25 @@ impl Engine {
     /// # Errors
     /// If the blob is not this model's tables, or a GPU that was asked for is too small for it.
     pub fn set_model(&mut self, manifest: Arc<Manifest>, tables: &[u8]) -> Result<(), LoadError> {
-        let tables = Tables::from_bytes(&manifest.config, tables)?;
+        let tables = Arc::new(Tables::from_bytes(&manifest.config, tables)?);
         self.forget_model();
         self.set_tables(&manifest, &tables)?;
-        self.model =
-            Some(Model { manifest, tables, embedding: None, layers: BTreeMap::new(), head: None });
+        let layers = BTreeSet::new();
+        self.model = Some(Model { manifest, tables, embedding: None, layers, head: false });
         Ok(())
     }
 
-    fn set_tables(&mut self, manifest: &Manifest, tables: &Tables) -> Result<(), LoadError> {
-        if let Backend::Gpu(gpu) = &mut self.backend {
-            match gpu.set_model(manifest, tables) {
-                Err(error @ GpuError::Limit { .. }) if self.choice == BackendChoice::Auto => {
-                    self.compute_on_cpu(&error.to_string());
-                }
-                outcome => outcome?,
+    /// Starts a model on the backend; leaves a GPU that is too small for it, where that is allowed.
+    fn set_tables(&mut self, manifest: &Manifest, tables: &Arc<Tables>) -> Result<(), LoadError> {
+        match self.backend.set_model(manifest, tables) {
+            Err(LoadError::Gpu(error @ GpuError::Limit { .. })) if self.may_give_way => {
+                let cpu = CpuBackend::new(CpuPath::detect());
+                self.info = cpu.info(Some(format!("computing on the CPU: {error}")));
+                self.backend = Device::Cpu(Box::new(cpu));
+                self.backend.set_model(manifest, tables)
             }
+            outcome => outcome,
         }
-        Ok(())
     }
 
     /// Takes a part in. Its hash is the caller's to check ([`potluck_model::package::verify_blob`]); its
@@ -346,26 +184,14 @@ impl Engine {
             }
             BlobRole::Layer(index) if index < config.layers => {
                 let weights = LayerWeights::from_bytes(config, index, bytes)?;
-                let kept = match &mut self.backend {
-                    Backend::Cpu(path) => Some(cpu::Layer::new(*path, weights)),
-                    Backend::Gpu(gpu) => {
-                        gpu.load_layer(index, &weights)?;
-                        None
-                    }
-                };
-                model.layers.insert(index, kept);
+                self.backend.load_layer(index, weights)?;
+                model.layers.insert(index);
             }
             BlobRole::Layer(_) => return Err(LoadError::NoSuchPart(role)),
             BlobRole::Head => {
                 let output = Linear::vocabulary_from_bytes(config, role, bytes)?;
-                let norm = model.tables.last_norm.clone();
-                model.head = Some(match &mut self.backend {
-                    Backend::Cpu(path) => Some(cpu::Head::new(*path, norm, output)),
-                    Backend::Gpu(gpu) => {
-                        gpu.load_head(&norm, &output)?;
-                        None
-                    }
-                });
+                self.backend.load_head(&model.tables.last_norm, output)?;
+                model.head = true;
             }
         }
         Ok(())
@@ -374,21 +200,14 @@ impl Engine {
     /// Drops a part. Sessions that need it fail at their next step.
     pub fn unload(&mut self, role: BlobRole) {
         let Some(model) = &mut self.model else { return };
+        self.backend.unload(role);
         match role {
             BlobRole::Tables => {}
             BlobRole::Embedding => model.embedding = None,
             BlobRole::Layer(index) => {
                 model.layers.remove(&index);
-                if let Backend::Gpu(gpu) = &mut self.backend {
-                    gpu.unload_layer(index);
-                }
             }
-            BlobRole::Head => {
-                model.head = None;
-                if let Backend::Gpu(gpu) = &mut self.backend {
-                    gpu.unload_head();
-                }
-            }
+            BlobRole::Head => model.head = false,
         }
     }
 
@@ -398,8 +217,8 @@ impl Engine {
         let Some(model) = &self.model else { return Vec::new() };
         let mut held = vec![BlobRole::Tables];
         held.extend(model.embedding.as_ref().map(|_| BlobRole::Embedding));
-        held.extend(model.layers.keys().map(|index| BlobRole::Layer(*index)));
-        held.extend(model.head.as_ref().map(|_| BlobRole::Head));
+        held.extend(model.layers.iter().map(|index| BlobRole::Layer(*index)));
+        held.extend(model.head.then_some(BlobRole::Head));
         held
     }
 
@@ -433,9 +252,7 @@ impl Engine {
     pub fn close_session(&mut self, id: u128) {
         self.waiting.remove(&id);
         if self.sessions.remove(&id).is_some() {
-            if let Backend::Gpu(gpu) = &mut self.backend {
-                gpu.close_session(id);
-            }
+            self.backend.close_session(id);
         }
     }
 
@@ -451,15 +268,7 @@ impl Engine {
         let (Some(session), Some(model)) = (session, &self.model) else { return };
         if position < session.position {
             session.position = position;
-            let config = &model.manifest.config;
-            for cache in &mut session.caches {
-                cache.truncate(
-                    position as usize,
-                    config.kv_heads as usize,
-                    config.head_dim as usize,
-                );
-            }
-            let width = session.input_width(config);
+            let width = session.input_width(&model.manifest.config);
             session.inputs.iter_mut().for_each(|inputs| inputs.truncate(position as usize * width));
         }
     }
@@ -475,10 +284,10 @@ impl Engine {
         self.max_cache_bytes = lost.max_cache_bytes;
         let Some(model) = &lost.model else { return Ok(Vec::new()) };
         self.set_tables(&model.manifest, &model.tables)?;
-        let layers = model.layers.keys().map(|index| BlobRole::Layer(*index));
-        let missing = layers.chain(model.head.as_ref().map(|_| BlobRole::Head)).collect();
+        let layers = model.layers.iter().map(|index| BlobRole::Layer(*index));
+        let missing = layers.chain(model.head.then_some(BlobRole::Head)).collect();
         let model = lost.model.take();
-        self.model = model.map(|model| Model { layers: BTreeMap::new(), head: None, ..model });
+        self.model = model.map(|model| Model { layers: BTreeSet::new(), head: false, ..model });
         self.waiting = std::mem::take(&mut lost.waiting);
         self.waiting.extend(std::mem::take(&mut lost.sessions));
         Ok(missing)
@@ -486,12 +295,12 @@ impl Engine {
 
     /// Takes the GPU away, as a driver's reset does; for tests.
     pub fn lose_gpu(&mut self) {
-        if let Backend::Gpu(gpu) = &mut self.backend {
+        if let Device::Gpu(gpu) = &mut self.backend {
             gpu.destroy();
         }
     }
 
-    fn forget_model(&mut self) {
+    pub(crate) fn forget_model(&mut self) {
         let open: Vec<u128> = self.sessions.keys().copied().collect();
         for id in open {
             self.close_session(id);

@@ -14,12 +14,16 @@
 //! | [`sampler`] | logits to tokens |
 //! | [`known_answer`] | what a backend must reproduce before it is used |
 
+mod backend;
+mod choice;
 pub mod cpu;
 pub mod encoder;
 pub mod engine;
+mod error;
 pub mod gpu;
 pub mod kernels;
 pub mod known_answer;
 pub mod kv_cache;
 pub mod sampler;
+mod step;
 mod threads;

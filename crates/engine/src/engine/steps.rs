@@ -17,21 +17,9 @@ use crate::sampler::sample;
 use crate::threads;
 use potluck_model::package::ModelConfig;
 
-/// Rows of a batch that the head runs over, at most: a GPU keeps room for their logits.
-pub(crate) const MAX_WANTED: usize = 16;
-
-/// A step of a session.
-#[derive(Clone, Copy, Debug)]
-pub struct Step<'a> {
-    /// Whose.
-    pub session: u128,
-    /// Where its first row goes, which is where the session ended.
-    pub position: u32,
-    /// Its rows.
-    pub input: Input<'a>,
-    /// What is wanted of its last row.
-    pub want: Want,
-}
+use super::{Engine, ForwardError, Input, MAX_KEPT_BYTES, MAX_ROWS, Output, Session, Want};
+use crate::backend::{Backend as _, Batch, SessionRows};
+use crate::step::{MAX_WANTED, Step};
 
 /// A step that fits its session.
 struct Ready {
@@ -95,11 +83,24 @@ impl Engine {
             };
             batches.push(ready.extract_if(.., fits).collect::<Vec<_>>());
         }
-        for (ready, output) in self.compute(steps, batches).await {
-            if output.is_ok() {
-                self.advance(&steps[ready.at]);
+        let computed = self
+            .backend
+            .forward(&batches.iter().map(|ready| batch(steps, ready, last)).collect::<Vec<_>>())
+            .await;
+        for (batch, computed) in batches.iter().zip(computed) {
+            match computed {
+                Ok(computed) => {
+                    for (ready, output) in batch.iter().zip(computed) {
+                        self.advance(&steps[ready.at]);
+                        outputs[ready.at] = Ok(output);
+                    }
+                }
+                Err(error) => {
+                    for ready in batch {
+                        outputs[ready.at] = Err(error.clone());
+                    }
+                }
             }
-            outputs[ready.at] = output;
         }
         outputs
     }
@@ -290,7 +291,7 @@ impl Engine {
             Input::Tokens(tokens) => u32::try_from(tokens.len()).unwrap_or(u32::MAX),
             Input::Hidden(values) => count(values, width),
         };
-        if self.backend.is_gpu() {
+        if self.backend.can_be_lost() {
             self.keep(step.session, step.input);
         }
     }
@@ -372,6 +373,19 @@ impl Session {
     fn position_bytes(&self, config: &ModelConfig) -> u64 {
         let heads = u64::from(config.kv_heads);
         self.layers.len() as u64 * heads * (u64::from(config.head_dim) * 4 + 8)
+    }
+}
+
+/// Steps over the same layers as a backend takes them, of a model with `last` layers.
+fn batch<'a>(steps: &[Step<'_>], together: &'a [Ready], last: u32) -> Batch<'a> {
+    let rows = together.iter().map(|ready| {
+        let Step { session, position, want, .. } = steps[ready.at];
+        let want = (ready.layers.end == last).then_some(want);
+        SessionRows { session, position, rows: &ready.rows, want }
+    });
+    Batch {
+        layers: together.first().map_or(0..0, |ready| ready.layers.clone()),
+        rows: rows.collect(),
     }
 }
 

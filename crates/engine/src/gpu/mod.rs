@@ -54,7 +54,6 @@ pub use step::SessionRows;
 pub use tune::TUNE_LIMIT;
 pub use variants::{Arithmetic, Gemm, Shaders, TUNING_VERSION, Tuning, Variants};
 
-use crate::engine::{MAX_ROWS, MAX_SESSIONS, Output, Want};
 use crate::sampler::Logits;
 use build::BuildContext;
 use device::{Device, Part};

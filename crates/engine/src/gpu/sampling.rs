@@ -11,6 +11,7 @@ use super::pipelines::Pipelines;
 use super::uniforms;
 use crate::engine::Want;
 use crate::sampler::{self, Candidate, Candidates, HEAVIEST};
+use crate::step::{MAX_WANTED, Want};
 use potluck_protocol::sampling::Sampling;
 
 /// Words of a row's results (`RESULTS` in the kernel), then of its heaviest tokens.

@@ -1,8 +1,8 @@
 //! Why the engine refused or failed, one type an operation. Nothing here is recovered from: the
 //! node decides.
 
-use super::MAX_SESSIONS;
 use crate::gpu::GpuError;
+use crate::step::MAX_SESSIONS;
 use potluck_model::package::{BlobError, BlobRole};
 
 /// There is no such backend here.
@@ -63,7 +63,7 @@ pub enum GpuLoss {
 
 impl LoadError {
     /// Whether the GPU is at its end, so that another engine should [take
-    /// over](super::Engine::take_over).
+    /// over](crate::engine::Engine::take_over).
     #[must_use]
     pub fn gpu_loss(&self) -> Option<GpuLoss> {
         match self {

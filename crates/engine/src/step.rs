@@ -1,0 +1,64 @@
+//! What goes into a step and what comes out of it, and how much at once: the words that sessions,
+//! backends and GPU share. It computes nothing.
+
+use potluck_protocol::sampling::Sampling;
+
+use crate::sampler::Logits;
+
+/// Rows of one batch at most: bounds working memory (120 MB on a GPU for a model of 8 billion
+/// weights) and the time a batch holds a GPU. A fast one wants hundreds to be busy.
+pub const MAX_ROWS: usize = 512;
+const _: () = assert!(
+    potluck_protocol::codec::MAX_ROWS <= MAX_ROWS,
+    "a step that nodes send each other fits a batch"
+);
+/// Sessions at once.
+pub const MAX_SESSIONS: usize = 64;
+/// Rows of a batch that the head runs over, at most: a GPU keeps room for their logits.
+pub(crate) const MAX_WANTED: usize = 16;
+
+/// A step of a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// Whose.
+    pub session: u128,
+    /// Where its first row goes, which is where the session ended.
+    pub position: u32,
+    /// Its rows.
+    pub input: Input<'a>,
+    /// What is wanted of its last row.
+    pub want: Want,
+}
+
+/// What a step starts from.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// Token ids, for a session that starts at layer 0.
+    Tokens(&'a [u32]),
+    /// `[rows, d_model]` residual rows, for any other.
+    Hidden(&'a [i32]),
+}
+
+/// What a step ends with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// `[rows, d_model]`, of a session that does not end at the last layer.
+    Hidden(Vec<i32>),
+    /// Of the step's last row, where they were wanted.
+    Logits(Logits),
+    /// Drawn from the last row's logits, where it was wanted.
+    Token(u32),
+    /// The last layer, and nothing wanted.
+    None,
+}
+
+/// What is wanted of a step's last row, where the session ends at the last layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// The step goes into the session's caches, that is all.
+    Nothing,
+    /// For measuring; they are large.
+    Logits,
+    /// The token for the position after the step.
+    Token(Sampling),
+}
