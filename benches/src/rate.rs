@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use potluck_engine::engine::{
-    BackendChoice, Engine, ForwardError, Input, LoadError, MAX_ROWS, Output, SessionError, Step,
-    Want,
+    BackendChoice, Engine, ForwardError, Input, LoadError, MAX_ROWS, Output, OutputRequest,
+    SessionError, Step,
 };
 use potluck_model::package::{BlobRole, ModelConfig};
 use potluck_model::synthetic::Synthetic;
@@ -42,8 +42,8 @@ pub enum RateError {
 }
 
 const SESSION: u128 = 1;
-const TOKEN: Want =
-    Want::Token(Sampling { temperature_milli: 0, top_k: 0, top_p_milli: 1000, seed: 0 });
+const TOKEN: OutputRequest =
+    OutputRequest::Token(Sampling { temperature_milli: 0, top_k: 0, top_p_milli: 1000, seed: 0 });
 
 impl Subject {
     /// An engine with a whole model of random weights, made and loaded part by part.
@@ -88,7 +88,7 @@ impl Subject {
                     SESSION,
                     position,
                     Input::Tokens(chunk),
-                    if next == tokens { TOKEN } else { Want::Nothing },
+                    if next == tokens { TOKEN } else { OutputRequest::Nothing },
                 )
                 .await?;
             position = next;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use potluck_engine::encoder::{Embedding, Encoder};
-use potluck_engine::engine::{BackendChoice, Engine, Input, Want};
+use potluck_engine::engine::{BackendChoice, Engine, Input, OutputRequest};
 use potluck_engine::gpu::GpuEncoder;
 use potluck_engine::kernels::linear::CpuPath;
 use potluck_model::encoder::EncoderManifest;
@@ -208,7 +208,7 @@ impl WebLayers {
         let (first, width) = (1, self.config.d_model as usize);
         self.engine.open_session(1, first..self.config.layers - 1).map_err(JsError::from)?;
         self.engine
-            .forward(1, 0, Input::Hidden(&vec![1; width]), Want::Nothing)
+            .forward(1, 0, Input::Hidden(&vec![1; width]), OutputRequest::Nothing)
             .await
             .map_err(JsError::from)?;
         Ok(())

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use potluck_engine::engine::{
-    BackendChoice, Engine, EngineError, ForwardError, Input, LoadError, Output, SessionError, Want,
+    BackendChoice, Engine, EngineError, ForwardError, Input, LoadError, Output, OutputRequest,
+    SessionError,
 };
 use potluck_model::package::{BlobError, BlobRef, BlobRole, Manifest, ManifestError, verify_blob};
 use potluck_model::tokenizer::{TextStream, Tokenizer, TokenizerError};
@@ -133,7 +134,11 @@ impl Model {
             let mut drawn = None;
             let steps = pending.len().div_ceil(MAX_ROWS);
             for (step, tokens) in pending.chunks(MAX_ROWS).enumerate() {
-                let want = if step + 1 == steps { Want::Token(sampling) } else { Want::Nothing };
+                let want = if step + 1 == steps {
+                    OutputRequest::Token(sampling)
+                } else {
+                    OutputRequest::Nothing
+                };
                 let output = engine.forward(SESSION, position, Input::Tokens(tokens), want).await?;
                 position += u32::try_from(tokens.len()).unwrap_or(u32::MAX);
                 if let Output::Token(token) = output {

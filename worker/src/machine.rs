@@ -16,8 +16,8 @@ use std::task::{Poll, Waker};
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use potluck_engine::engine::{
-    self, BackendChoice, Engine, ForwardError, GpuLoss, Input, LoadError, Output, SessionError,
-    Want,
+    self, BackendChoice, Engine, ForwardError, GpuLoss, Input, LoadError, Output, OutputRequest,
+    SessionError,
 };
 use potluck_engine::known_answer;
 use potluck_model::package::{BlobRef, BlobRole, MAX_MANIFEST_BYTES, Manifest};
@@ -511,7 +511,7 @@ fn engine_step(waiting: &Waiting) -> engine::Step<'_> {
         Work::Tokens(tokens) => Input::Tokens(tokens),
         Work::Hidden(values) => Input::Hidden(values),
     };
-    let want = waiting.sampling.map_or(Want::Nothing, Want::Token);
+    let want = waiting.sampling.map_or(OutputRequest::Nothing, OutputRequest::Token);
     engine::Step { session: waiting.session.as_u128(), position: waiting.position, input, want }
 }
 

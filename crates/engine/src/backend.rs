@@ -10,7 +10,7 @@ use std::sync::Arc;
 use potluck_model::package::{BlobRole, Gain, LayerWeights, Linear, Manifest, Tables};
 
 use crate::error::{ForwardError, LoadError};
-use crate::step::{Output, Want};
+use crate::step::{Output, OutputRequest};
 
 pub(crate) use cpu::CpuBackend;
 pub(crate) use gpu::GpuBackend;
@@ -57,7 +57,7 @@ pub(crate) struct SessionRows<'a> {
     /// `[rows, d_model]`, the residual stream.
     pub(crate) rows: &'a [i32],
     /// What is made of the last row, where the layers end with the model's last.
-    pub(crate) want: Option<Want>,
+    pub(crate) want: Option<OutputRequest>,
 }
 
 /// A batch's outputs, in the order of its sessions.

@@ -22,7 +22,7 @@ use crate::kernels::linear::CpuPath;
 
 pub use crate::backend::{BackendChoice, BackendInfo};
 pub use crate::error::{EngineError, ForwardError, GpuLoss, LoadError, SessionError};
-pub use crate::step::{Input, MAX_ROWS, MAX_SESSIONS, Output, Step, Want};
+pub use crate::step::{Input, MAX_ROWS, MAX_SESSIONS, Output, OutputRequest, Step};
 
 mod steps;
 

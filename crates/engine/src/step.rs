@@ -20,14 +20,14 @@ pub(crate) const MAX_WANTED: usize = 16;
 /// A step of a session.
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'a> {
-    /// Whose.
+    /// The session it belongs to.
     pub session: u128,
     /// Where its first row goes, which is where the session ended.
     pub position: u32,
     /// Its rows.
     pub input: Input<'a>,
-    /// What is wanted of its last row.
-    pub want: Want,
+    /// What its last row is wanted for.
+    pub want: OutputRequest,
 }
 
 /// What a step starts from.
@@ -44,20 +44,20 @@ pub enum Input<'a> {
 pub enum Output {
     /// `[rows, d_model]`, of a session that does not end at the last layer.
     Hidden(Vec<i32>),
-    /// Of the step's last row, where they were wanted.
+    /// Of the step's last row, where they were asked for.
     Logits(Logits),
-    /// Drawn from the last row's logits, where it was wanted.
+    /// Sampled from the last row's logits, where it was asked for.
     Token(u32),
-    /// The last layer, and nothing wanted.
+    /// The session ends at the last layer, and nothing was asked for.
     None,
 }
 
-/// What is wanted of a step's last row, where the session ends at the last layer.
+/// What a step asks for of its last row, where the session ends at the last layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
-    /// The step goes into the session's caches, that is all.
+pub enum OutputRequest {
+    /// Nothing: the step only extends the session's caches.
     Nothing,
-    /// For measuring; they are large.
+    /// All logits, for measuring; they are large.
     Logits,
     /// The token for the position after the step.
     Token(Sampling),

@@ -8,7 +8,9 @@ mod batches;
 use std::sync::Arc;
 
 use futures::executor::block_on;
-use potluck_engine::engine::{BackendChoice, Engine, ForwardError, Input, Output, Step, Want};
+use potluck_engine::engine::{
+    BackendChoice, Engine, ForwardError, Input, Output, OutputRequest, Step,
+};
 use potluck_model::package::BlobRole;
 use potluck_model::synthetic::{Random, Synthetic, config};
 use proptest::prelude::*;
@@ -25,7 +27,12 @@ proptest! {
 fn a_session_takes_one_step_at_a_time() {
     let model = batches::model(1);
     let mut engine = block_on(batches::loaded(&model, BackendChoice::Cpu));
-    let step = Step { session: 0, position: 0, input: Input::Tokens(&[1, 2]), want: Want::Logits };
+    let step = Step {
+        session: 0,
+        position: 0,
+        input: Input::Tokens(&[1, 2]),
+        want: OutputRequest::Logits,
+    };
     let outputs = block_on(engine.forward_all(&[step, step]));
     assert!(
         matches!(outputs[..], [Ok(Output::Logits(_)), Err(ForwardError::Twice)]),
@@ -44,7 +51,12 @@ fn caches_have_a_budget_that_all_sessions_share() {
     let position_bytes = 3 * 2 * (16 * 4 + 8);
     engine.limit_caches(10 * position_bytes);
     let forward = |engine: &mut Engine, session, position, rows: usize| {
-        block_on(engine.forward(session, position, Input::Tokens(&vec![3; rows]), Want::Nothing))
+        block_on(engine.forward(
+            session,
+            position,
+            Input::Tokens(&vec![3; rows]),
+            OutputRequest::Nothing,
+        ))
     };
     forward(&mut engine, 0, 0, 6).unwrap();
     forward(&mut engine, 1, 0, 4).unwrap();
@@ -57,7 +69,7 @@ fn caches_have_a_budget_that_all_sessions_share() {
     engine.truncate(1, 2);
     let steps = [0, 1].map(|session| {
         let position = engine.session_position(session).unwrap();
-        Step { session, position, input: Input::Tokens(&[5, 6]), want: Want::Nothing }
+        Step { session, position, input: Input::Tokens(&[5, 6]), want: OutputRequest::Nothing }
     });
     let outputs = block_on(engine.forward_all(&steps));
     assert!(matches!(outputs[..], [Ok(_), Err(ForwardError::CachesFull { .. })]), "{outputs:?}");
@@ -82,12 +94,17 @@ fn contexts_of_eight_thousand_are_equal() {
         while position < 8200 {
             let rows = (8200 - position).min(128);
             let tokens: Vec<u32> = (0..rows).map(|_| random.within(0, 39).unsigned_abs()).collect();
-            last = block_on(engine.forward(1, position, Input::Tokens(&tokens), Want::Logits))
-                .unwrap();
+            last = block_on(engine.forward(
+                1,
+                position,
+                Input::Tokens(&tokens),
+                OutputRequest::Logits,
+            ))
+            .unwrap();
             position += rows;
         }
-        let full =
-            block_on(engine.forward(1, 8200, Input::Tokens(&[1]), Want::Logits)).unwrap_err();
+        let full = block_on(engine.forward(1, 8200, Input::Tokens(&[1]), OutputRequest::Logits))
+            .unwrap_err();
         assert!(matches!(full, ForwardError::Full { limit: 8200 }), "{full}");
         last
     };

@@ -10,7 +10,7 @@ mod support;
 
 use futures::executor::block_on;
 use potluck_engine::engine::{
-    BackendChoice, Engine, EngineError, ForwardError, Input, Output, Want,
+    BackendChoice, Engine, EngineError, ForwardError, Input, Output, OutputRequest,
 };
 use potluck_engine::gpu::Tuning;
 use potluck_model::package::BlobRole;
@@ -53,12 +53,14 @@ fn stages_on_gpu_and_cpu_say_the_same() {
             "the whole model at position {position}"
         );
         let Output::Hidden(rows) =
-            block_on(stages[0].forward(1, position, Input::Tokens(tokens), Want::Logits)).unwrap()
+            block_on(stages[0].forward(1, position, Input::Tokens(tokens), OutputRequest::Logits))
+                .unwrap()
         else {
             panic!("the first stage ends with rows");
         };
         let last =
-            block_on(stages[1].forward(1, position, Input::Hidden(&rows), Want::Logits)).unwrap();
+            block_on(stages[1].forward(1, position, Input::Hidden(&rows), OutputRequest::Logits))
+                .unwrap();
         assert_eq!(last, Output::Logits(expected), "two stages at position {position}");
         position += count(tokens.len());
     }
@@ -78,12 +80,12 @@ fn a_session_on_the_gpu_keeps_the_rules() {
     gpu.truncate(1, 3);
     assert_eq!(logits(&mut gpu, 3, &prompt[3..]), first, "taken back and said again");
     assert!(matches!(
-        block_on(gpu.forward(1, end + 1, Input::Tokens(&[50]), Want::Logits)),
+        block_on(gpu.forward(1, end + 1, Input::Tokens(&[50]), OutputRequest::Logits)),
         Err(ForwardError::Position { .. })
     ));
     for role in [BlobRole::Layer(4), BlobRole::Head] {
         gpu.unload(role);
-        let missing = block_on(gpu.forward(1, end, Input::Tokens(&[50]), Want::Logits));
+        let missing = block_on(gpu.forward(1, end, Input::Tokens(&[50]), OutputRequest::Logits));
         assert!(matches!(missing, Err(ForwardError::Missing(gone)) if gone == role), "{missing:?}");
         let blob =
             model.manifest.blobs_for(0..6).into_iter().find(|(of, _)| *of == role).unwrap().1;
@@ -91,12 +93,12 @@ fn a_session_on_the_gpu_keeps_the_rules() {
     }
     assert_eq!(logits(&mut gpu, end, &[50]), next, "after its parts came back");
     assert_eq!(
-        block_on(gpu.forward(1, end + 1, Input::Tokens(&[7]), Want::Nothing)).unwrap(),
+        block_on(gpu.forward(1, end + 1, Input::Tokens(&[7]), OutputRequest::Nothing)).unwrap(),
         Output::None
     );
     gpu.close_session(1);
     assert!(matches!(
-        block_on(gpu.forward(1, 0, Input::Tokens(&[1]), Want::Logits)),
+        block_on(gpu.forward(1, 0, Input::Tokens(&[1]), OutputRequest::Logits)),
         Err(ForwardError::NoSession)
     ));
 }

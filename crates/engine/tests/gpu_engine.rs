@@ -13,7 +13,7 @@ mod skip;
 use std::sync::Arc;
 
 use futures::executor::block_on;
-use potluck_engine::engine::{BackendChoice, Engine, Input, Output, Want};
+use potluck_engine::engine::{BackendChoice, Engine, Input, Output, OutputRequest};
 use potluck_engine::gpu::{Gpu, GpuError};
 use potluck_model::package::BlobRole;
 use potluck_model::synthetic::{Synthetic, config};
@@ -71,7 +71,7 @@ async fn answer(choice: BackendChoice) -> Vec<Output> {
         engine.truncate(1, position);
         outputs.push(
             engine
-                .forward(1, position, Input::Tokens(tokens), Want::Logits)
+                .forward(1, position, Input::Tokens(tokens), OutputRequest::Logits)
                 .await
                 .expect("a step that fits"),
         );

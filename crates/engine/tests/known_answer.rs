@@ -1,4 +1,4 @@
-//! The pinned conformance vector, on every path of the CPU.
+//! The pinned known-answer test, on every path of the CPU.
 #![cfg(not(target_arch = "wasm32"))]
 
 use futures::executor::block_on;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use futures::executor::block_on;
-use potluck_engine::engine::{BackendChoice, Engine, Input, Output, Want};
+use potluck_engine::engine::{BackendChoice, Engine, Input, Output, OutputRequest};
 use potluck_engine::kernels::linear::{CpuPath, Matrices, reference};
 use potluck_model::package::{GROUP, Linear, ModelConfig};
 use potluck_model::synthetic::{Random, Synthetic, config};
@@ -178,7 +178,8 @@ fn run(
     let width = shape.d_model as usize;
     for rows in hidden.chunks(chunk * width) {
         let position = engine.session_position(9).unwrap();
-        output = block_on(engine.forward(9, position, Input::Hidden(rows), Want::Logits)).unwrap();
+        output = block_on(engine.forward(9, position, Input::Hidden(rows), OutputRequest::Logits))
+            .unwrap();
     }
     output
 }

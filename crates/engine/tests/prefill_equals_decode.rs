@@ -6,7 +6,7 @@
 mod support;
 
 use futures::executor::block_on;
-use potluck_engine::engine::{BackendChoice, Engine, Input, Output, Want};
+use potluck_engine::engine::{BackendChoice, Engine, Input, Output, OutputRequest};
 use potluck_engine::sampler::Logits;
 use support::{Imported, count};
 
@@ -76,7 +76,8 @@ fn run(
     let mut position = count(from);
     for tokens in text.chunks(chunk) {
         let Output::Hidden(hidden) =
-            block_on(stages[0].forward(1, position, Input::Tokens(tokens), Want::Logits)).unwrap()
+            block_on(stages[0].forward(1, position, Input::Tokens(tokens), OutputRequest::Logits))
+                .unwrap()
         else {
             panic!("the first stage ends with rows");
         };
@@ -85,7 +86,7 @@ fn run(
             1,
             position,
             Input::Hidden(&hidden),
-            if wanted { Want::Logits } else { Want::Nothing },
+            if wanted { OutputRequest::Logits } else { OutputRequest::Nothing },
         ))
         .unwrap()
         {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures::executor::block_on;
 use potluck_engine::engine::{
     BackendChoice, Engine, ForwardError, Input, LoadError, MAX_ROWS, MAX_SESSIONS, Output,
-    SessionError, Want,
+    OutputRequest, SessionError,
 };
 use potluck_model::package::{BlobError, BlobRole};
 use potluck_model::synthetic::{Synthetic, config};
@@ -35,7 +35,7 @@ fn forward(
     position: u32,
     input: Input<'_>,
 ) -> Result<Output, ForwardError> {
-    block_on(engine.forward(id, position, input, Want::Logits))
+    block_on(engine.forward(id, position, input, OutputRequest::Logits))
 }
 
 #[test]

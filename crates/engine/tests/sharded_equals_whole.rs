@@ -9,7 +9,7 @@ mod support;
 use std::ops::Range;
 
 use futures::executor::block_on;
-use potluck_engine::engine::{BackendChoice, Engine, Input, Output, Want};
+use potluck_engine::engine::{BackendChoice, Engine, Input, Output, OutputRequest};
 use potluck_engine::sampler::Logits;
 use support::{Imported, count, logits};
 
@@ -72,7 +72,7 @@ fn through(engines: &mut [Engine], position: u32, tokens: &[u32]) -> Logits {
     let mut hidden = Vec::new();
     for (index, engine) in engines.iter_mut().enumerate() {
         let input = if index == 0 { Input::Tokens(tokens) } else { Input::Hidden(&hidden) };
-        match block_on(engine.forward(1, position, input, Want::Logits)).unwrap() {
+        match block_on(engine.forward(1, position, input, OutputRequest::Logits)).unwrap() {
             Output::Hidden(rows) => hidden = rows,
             Output::Logits(logits) => return logits,
             Output::Token(_) | Output::None => panic!("logits were wanted"),

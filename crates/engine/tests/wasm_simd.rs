@@ -1,5 +1,5 @@
 //! In wasm, as in a visitor's worker: `simd128` equals the plain loops, and both give what native
-//! machines give, by the pinned conformance vector. It needs no browser feature and no GPU, so it
+//! machines give, by the pinned known-answer test. It needs no browser feature and no GPU, so it
 //! runs under Node as well as in any browser.
 #![cfg(target_arch = "wasm32")]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use potluck_engine::encoder::Encoder;
-use potluck_engine::engine::{BackendChoice, Engine, Input, Output, Want};
+use potluck_engine::engine::{BackendChoice, Engine, Input, Output, OutputRequest};
 use potluck_engine::kernels::linear::{CpuPath, Matrices, reference};
 use potluck_engine::known_answer::{EXPECTED, run};
 use potluck_model::encoder::Pooling;
@@ -18,7 +18,7 @@ use potluck_model::synthetic::{self, Random, Synthetic, config};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 #[wasm_bindgen_test]
-async fn the_conformance_vector_is_the_pinned_one_on_both_paths() {
+async fn the_known_answer_is_the_pinned_one_on_both_paths() {
     for (choice, kind) in [(BackendChoice::Scalar, "scalar"), (BackendChoice::Cpu, "simd128")] {
         let mut engine = Engine::new(choice).await.unwrap();
         assert_eq!(engine.backend().kind, kind);
@@ -126,8 +126,10 @@ async fn layers_are_equal_whatever_rows_come() {
             let mut output = Output::None;
             for rows in hidden.chunks(rows * 96) {
                 let position = engine.session_position(9).unwrap();
-                output =
-                    engine.forward(9, position, Input::Hidden(rows), Want::Logits).await.unwrap();
+                output = engine
+                    .forward(9, position, Input::Hidden(rows), OutputRequest::Logits)
+                    .await
+                    .unwrap();
             }
             outputs.push(output);
         }

@@ -8,7 +8,7 @@
 use core::fmt;
 use core::ops::Range;
 
-use potluck_engine::engine::{Engine, ForwardError, Input, Output, SessionError, Want};
+use potluck_engine::engine::{Engine, ForwardError, Input, Output, OutputRequest, SessionError};
 use potluck_importer::ImportError;
 
 use crate::decoder::{FloatModel, softmax};
@@ -131,7 +131,7 @@ async fn step(
     let mut hidden = Vec::new();
     for (id, range) in parts {
         let input = if range.start == 0 { Input::Tokens(&[token]) } else { Input::Hidden(&hidden) };
-        match engine.forward(*id, position, input, Want::Logits).await? {
+        match engine.forward(*id, position, input, OutputRequest::Logits).await? {
             Output::Hidden(rows) => {
                 sums.saturated +=
                     rows.iter().filter(|value| value.unsigned_abs() > RESIDUAL_MAX).count();

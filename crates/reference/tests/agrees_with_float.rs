@@ -26,7 +26,7 @@ const MOST_TOP_LOGIT_ERROR: f64 = 0.25;
 const LEAST_COSINE: f64 = 0.9995;
 
 #[test]
-fn the_yardstick_gives_the_logits_that_came_with_the_model() {
+fn the_reference_gives_the_logits_that_came_with_the_model() {
     let float = FloatModel::open(&source_folder()).unwrap();
     for case in source_json("golden.json")["cases"].as_array().unwrap() {
         let hidden = float.hidden(&tokens(&case["ids"])).unwrap();

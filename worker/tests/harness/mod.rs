@@ -19,7 +19,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::executor::block_on;
-use potluck_engine::engine::{BackendChoice, Engine, Input as EngineInput, Output, Want};
+use potluck_engine::engine::{BackendChoice, Engine, Input as EngineInput, Output, OutputRequest};
 use potluck_importer::import_folder;
 use potluck_model::package::{BlobRole, Manifest};
 use potluck_model::tokenizer::Tokenizer;
@@ -549,7 +549,7 @@ impl Swarm {
                     Work::Hidden(values) => (EngineInput::Hidden(values), values.len() / d_model),
                 };
                 let rows = u32::try_from(rows).unwrap();
-                let want = sampling.map_or(Want::Nothing, Want::Token);
+                let want = sampling.map_or(OutputRequest::Nothing, OutputRequest::Token);
                 let output = block_on(engine.forward(session.as_u128(), position, input, want));
                 let output = output.map_err(|error| error.to_string()).map(|output| match output {
                     Output::Hidden(values) => Computed::Hidden(values),

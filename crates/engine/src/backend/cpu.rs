@@ -13,7 +13,7 @@ use crate::error::{ForwardError, LoadError};
 use crate::kernels::linear::CpuPath;
 use crate::kv_cache::LayerCache;
 use crate::sampler::sample;
-use crate::step::{Output, Want};
+use crate::step::{Output, OutputRequest};
 use crate::threads;
 
 /// The processor, on one of its paths.
@@ -98,7 +98,8 @@ impl Model {
                 rows
             })
             .collect();
-        let wants_logits = |want| matches!(want, Some(Want::Logits | Want::Token(_)));
+        let wants_logits =
+            |want| matches!(want, Some(OutputRequest::Logits | OutputRequest::Token(_)));
         let last = own
             .iter()
             .zip(&batch.rows)
@@ -113,9 +114,9 @@ impl Model {
         .into_iter();
         let output = |(rows, session): (&&[i32], &super::SessionRows<'_>)| match session.want {
             None => Output::Hidden(rows.to_vec()),
-            Some(Want::Nothing) => Output::None,
-            Some(Want::Logits) => logits.next().map_or(Output::None, Output::Logits),
-            Some(Want::Token(sampling)) => logits.next().map_or(Output::None, |logits| {
+            Some(OutputRequest::Nothing) => Output::None,
+            Some(OutputRequest::Logits) => logits.next().map_or(Output::None, Output::Logits),
+            Some(OutputRequest::Token(sampling)) => logits.next().map_or(Output::None, |logits| {
                 let count = u32::try_from(rows.len() / width).unwrap_or(u32::MAX);
                 Output::Token(sample(&logits, &sampling, session.position + count))
             }),

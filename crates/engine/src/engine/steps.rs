@@ -17,7 +17,9 @@ use crate::sampler::sample;
 use crate::threads;
 use potluck_model::package::ModelConfig;
 
-use super::{Engine, ForwardError, Input, MAX_KEPT_BYTES, MAX_ROWS, Output, Session, Want};
+use super::{
+    Engine, ForwardError, Input, MAX_KEPT_BYTES, MAX_ROWS, Output, OutputRequest, Session,
+};
 use crate::backend::{Backend as _, Batch, SessionRows};
 use crate::step::{MAX_WANTED, Step};
 
@@ -43,7 +45,7 @@ impl Engine {
         id: u128,
         position: u32,
         input: Input<'_>,
-        want: Want,
+        want: OutputRequest,
     ) -> Result<Output, ForwardError> {
         let step = Step { session: id, position, input, want };
         self.forward_all(&[step]).await.pop().unwrap_or(Err(ForwardError::NoSession))
@@ -74,7 +76,9 @@ impl Engine {
             let fits = |next: &mut Ready| {
                 let more = rows + next.rows.len() / width;
                 let more_wanted = wanted
-                    + usize::from(layers.end == last && steps[next.at].want != Want::Nothing);
+                    + usize::from(
+                        layers.end == last && steps[next.at].want != OutputRequest::Nothing,
+                    );
                 let fits = next.layers == layers && more <= MAX_ROWS && more_wanted <= MAX_WANTED;
                 if fits {
                     (rows, wanted) = (more, more_wanted);
@@ -358,9 +362,9 @@ impl Engine {
         for inputs in inputs.chunks(MAX_ROWS * width) {
             if is_first {
                 let tokens: Vec<u32> = inputs.iter().map(|token| token.cast_unsigned()).collect();
-                self.forward(id, position, Input::Tokens(&tokens), Want::Nothing).await?;
+                self.forward(id, position, Input::Tokens(&tokens), OutputRequest::Nothing).await?;
             } else {
-                self.forward(id, position, Input::Hidden(inputs), Want::Nothing).await?;
+                self.forward(id, position, Input::Hidden(inputs), OutputRequest::Nothing).await?;
             }
             position += count(inputs, width);
         }

@@ -311,13 +311,13 @@ impl Gpu {
         }
         let buffers = &model.buffers;
         let queue = &self.device.queue;
-        head.write(queue, &[Want::Logits]);
+        head.write(queue, &[OutputRequest::Logits]);
         queue.write_buffer(&buffers.rows, 0, bytemuck::cast_slice(last_row));
         let mut encoder =
             self.device.handle.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            head.encode(&mut pass, &self.pipelines, &[Want::Logits]);
+            head.encode(&mut pass, &self.pipelines, &[OutputRequest::Logits]);
         }
         // The exponent comes along behind the logits.
         let vocab = model.config.vocab as usize;

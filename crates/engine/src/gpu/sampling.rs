@@ -11,7 +11,7 @@ use super::pipelines::Pipelines;
 use super::uniforms;
 use crate::engine::Want;
 use crate::sampler::{self, Candidate, Candidates, HEAVIEST};
-use crate::step::{MAX_WANTED, Want};
+use crate::step::{MAX_WANTED, OutputRequest};
 use potluck_protocol::sampling::Sampling;
 
 /// Words of a row's results (`RESULTS` in the kernel), then of its heaviest tokens.
@@ -81,10 +81,10 @@ impl TokenSampler {
         &self,
         pass: &mut wgpu::ComputePass<'_>,
         pipelines: &Pipelines,
-        wants: &[Want],
+        wants: &[OutputRequest],
     ) {
         let parts = (PARTS, count(wants.len()));
-        if wants.iter().any(|want| matches!(want, Want::Token(_))) {
+        if wants.iter().any(|want| matches!(want, OutputRequest::Token(_))) {
             run(pass, &pipelines.largest.pipeline, &self.largest, parts);
             run(pass, &pipelines.weigh.pipeline, &self.weigh, parts);
         }
@@ -96,10 +96,10 @@ impl TokenSampler {
 
 /// What distances between logits are multiplied with, unless no token is wanted or one that takes
 /// the largest.
-fn coefficient(want: &Want) -> Option<u32> {
+fn coefficient(want: &OutputRequest) -> Option<u32> {
     match want {
-        Want::Token(sampling) => sampler::coefficient(sampling),
-        Want::Nothing | Want::Logits => None,
+        OutputRequest::Token(sampling) => sampler::coefficient(sampling),
+        OutputRequest::Nothing | OutputRequest::Logits => None,
     }
 }
 

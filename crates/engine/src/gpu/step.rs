@@ -34,7 +34,7 @@ pub struct SessionRows<'a> {
     /// `[rows, d_model]`, the residual stream.
     pub rows: &'a [i32],
     /// What is made of the last row with the head; none: the rows as the layers leave them.
-    pub want: Option<Want>,
+    pub want: Option<OutputRequest>,
 }
 
 /// What a call computes, once its inputs are on their way to the device.

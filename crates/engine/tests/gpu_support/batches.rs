@@ -5,7 +5,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use potluck_engine::engine::{BackendChoice, Engine, Input, Step, Want};
+use potluck_engine::engine::{BackendChoice, Engine, Input, OutputRequest, Step};
 use potluck_model::package::BlobRole;
 use potluck_model::synthetic::{Random, Synthetic, config};
 use potluck_protocol::sampling::Sampling;
@@ -38,7 +38,7 @@ struct Given {
     position: u32,
     tokens: Vec<u32>,
     hidden: Vec<i32>,
-    want: Want,
+    want: OutputRequest,
 }
 
 impl Given {
@@ -79,13 +79,13 @@ fn turn(positions: &mut [u32; 7], most: i32, random: &mut Random) -> Vec<Given> 
     given
 }
 
-fn want(random: &mut Random) -> Want {
+fn want(random: &mut Random) -> OutputRequest {
     let sampling = Sampling { temperature_milli: 900, top_k: 0, top_p_milli: 950, seed: 5 };
     match random.within(0, 3) {
-        0 => Want::Nothing,
-        1 => Want::Logits,
-        2 => Want::Token(Sampling { temperature_milli: 0, ..sampling }),
-        _ => Want::Token(sampling),
+        0 => OutputRequest::Nothing,
+        1 => OutputRequest::Logits,
+        2 => OutputRequest::Token(Sampling { temperature_milli: 0, ..sampling }),
+        _ => OutputRequest::Token(sampling),
     }
 }
 

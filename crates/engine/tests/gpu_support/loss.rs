@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use potluck_engine::engine::{BackendChoice, Engine, ForwardError, GpuLoss, Input, Output, Want};
+use potluck_engine::engine::{
+    BackendChoice, Engine, ForwardError, GpuLoss, Input, Output, OutputRequest,
+};
 use potluck_model::package::BlobRole;
 use potluck_model::synthetic::{Random, Synthetic, config};
 
@@ -38,8 +40,12 @@ async fn step(
     let hidden: Vec<i32> = (0..rows * WIDTH).map(|_| random.within(-(1 << 20), 1 << 20)).collect();
     engine.truncate(WHOLE, position);
     engine.truncate(MIDDLE, position);
-    let whole = engine.forward(WHOLE, position, Input::Tokens(&tokens), Want::Logits).await?;
-    Ok([whole, engine.forward(MIDDLE, position, Input::Hidden(&hidden), Want::Nothing).await?])
+    let whole =
+        engine.forward(WHOLE, position, Input::Tokens(&tokens), OutputRequest::Logits).await?;
+    Ok([
+        whole,
+        engine.forward(MIDDLE, position, Input::Hidden(&hidden), OutputRequest::Nothing).await?,
+    ])
 }
 
 /// Long enough to be given again in more than one step; and a step back.

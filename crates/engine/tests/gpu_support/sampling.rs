@@ -40,7 +40,11 @@ pub(crate) async fn tokens_are_the_samplers(gpu: &mut Gpu) {
                 top_p_milli: [950, 1000, 500][random.within(0, 2).unsigned_abs() as usize],
                 seed: u64::from(random.within(0, 1 << 20).unsigned_abs()),
             };
-            let want = if random.within(0, 7) == 0 { Want::Logits } else { Want::Token(sampling) };
+            let want = if random.within(0, 7) == 0 {
+                OutputRequest::Logits
+            } else {
+                OutputRequest::Token(sampling)
+            };
             given.push((session, hidden(&mut random, rows as usize, WIDTH as usize), want));
         }
         let runs: Vec<SessionRows<'_>> = given
@@ -62,8 +66,8 @@ pub(crate) async fn tokens_are_the_samplers(gpu: &mut Gpu) {
             let logits = head.logits(&config, &reference.tables, last).remove(0);
             let place = u32::try_from(rows.len()).unwrap() / WIDTH;
             let expected = match want {
-                Want::Token(sampling) => Output::Token(sample(&logits, sampling, place)),
-                Want::Logits | Want::Nothing => Output::Logits(logits),
+                OutputRequest::Token(sampling) => Output::Token(sample(&logits, sampling, place)),
+                OutputRequest::Logits | OutputRequest::Nothing => Output::Logits(logits),
             };
             assert_eq!(got, expected, "turn {turn}, session {session}, {want:?}");
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::executor::block_on;
-use potluck_engine::engine::{BackendChoice, Engine, Input, Output, Want};
+use potluck_engine::engine::{BackendChoice, Engine, Input, Output, OutputRequest};
 use potluck_engine::sampler::Logits;
 use potluck_importer::{Options, import};
 use potluck_model::package::{BlobHash, BlobRole, Manifest, verify_blob};
@@ -104,7 +104,9 @@ impl Imported {
 
 /// A step of session 1 that ends with logits.
 pub fn logits(engine: &mut Engine, position: u32, tokens: &[u32]) -> Logits {
-    match block_on(engine.forward(1, position, Input::Tokens(tokens), Want::Logits)).unwrap() {
+    match block_on(engine.forward(1, position, Input::Tokens(tokens), OutputRequest::Logits))
+        .unwrap()
+    {
         Output::Logits(logits) => logits,
         other => panic!("expected logits, got {other:?}"),
     }

@@ -50,7 +50,7 @@ pub struct Manifest {
     pub chat: ChatFormat,
     /// Tokens that end an answer.
     pub end_tokens: Vec<u32>,
-    /// What to use where the asker says nothing.
+    /// What to use where the requester says nothing.
     pub defaults: Defaults,
 }
 
@@ -65,7 +65,7 @@ pub struct ChatFormat {
     pub suffix: String,
 }
 
-/// What to use where the asker says nothing.
+/// What to use where the requester says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Defaults {
