@@ -10,6 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use potluck_importer::{ImportError, import_folder};
+use potluck_model::package::Manifest;
 use serde_json::{Value, json};
 use support::{source_folder, source_json};
 use tempfile::TempDir;
@@ -192,4 +193,17 @@ fn a_folder_whose_name_cannot_be_a_model_s_is_refused() {
     fs::rename(&folder.source, &renamed).unwrap();
     let error = import_folder(&renamed, &folder.whole.path().join("data")).unwrap_err();
     assert!(error.to_string().contains("a name"), "{error}");
+}
+
+#[test]
+fn temperatures_that_no_step_may_carry_become_the_nearest_that_may() {
+    for (temperature, milli) in [(0.001, 50), (0.049, 50), (0.05, 50), (5.0, 5000), (70.0, 5000)] {
+        let folder = Folder::with("generation_config.json", &json!({"temperature": temperature}));
+        let data = folder.whole.path().join("data");
+        import_folder(&folder.source, &data).unwrap();
+        let manifest = fs::read(data.join("models/spoilt.json")).unwrap();
+        let defaults = Manifest::from_bytes(&manifest).unwrap().defaults;
+        assert_eq!(defaults.temperature_milli, milli, "{temperature}");
+        assert!(defaults.sampling(1).is_valid(), "{temperature}");
+    }
 }

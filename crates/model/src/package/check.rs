@@ -47,8 +47,8 @@ pub enum ManifestError {
     },
     /// Defaults that no step may carry.
     #[error(
-        "a temperature of {temperature_milli} and a top p of {top_p_milli} thousandths; allowed are 0 or \
-         {MIN_TEMPERATURE_MILLI} to {MAX_TEMPERATURE_MILLI}, and 1 to 1000"
+        "a temperature of {temperature_milli} and a top p of {top_p_milli} thousandths; allowed are \
+         0 or {MIN_TEMPERATURE_MILLI} to {MAX_TEMPERATURE_MILLI}, and 1 to 1000"
     )]
     Sampling {
         /// Thousandths.

@@ -116,7 +116,6 @@ impl Bias {
     }
 }
 
-/// Bytes of an encoder's tables.
 /// Appends a plane, padded to where the next one starts.
 pub(crate) fn write_plane(bytes: &mut Vec<u8>, plane: impl Iterator<Item = u8>) {
     bytes.extend(plane);

@@ -47,16 +47,14 @@ impl Tables {
     }
 
     fn check(&self, planes: &Planes<'_>) -> Result<(), BlobError> {
-        let tables = self;
         // The definition's, entry by entry: a sampler on the CPU has it compiled in, one on a GPU
         // reads the package's, and both must sample the same token. All other tables are read from
         // the package by every backend, so for them the arithmetic's own bounds are enough.
-        let defined = tables.exp2 == EXP2;
-        let rising = tables.sigmoid.windows(2).all(|pair| pair[0] <= pair[1])
-            && tables.sigmoid[SIGMOID_ENTRIES - 1] <= 1 << 15;
-        let small = tables.rsqrt.iter().all(|entry| (1 << 14..1 << 15).contains(entry));
-        let unit =
-            tables.cos.iter().chain(&tables.sin).all(|value| value.unsigned_abs() <= 1 << 14);
+        let defined = self.exp2 == EXP2;
+        let rising = self.sigmoid.windows(2).all(|pair| pair[0] <= pair[1])
+            && self.sigmoid[SIGMOID_ENTRIES - 1] <= 1 << 15;
+        let small = self.rsqrt.iter().all(|entry| (1 << 14..1 << 15).contains(entry));
+        let unit = self.cos.iter().chain(&self.sin).all(|value| value.unsigned_abs() <= 1 << 14);
         planes.check(defined && rising && small && unit)
     }
 
