@@ -533,7 +533,7 @@ impl From<ForwardError> for RefillError {
     }
 }
 
-/// Runs the conformance vector a few times: it must come out right, and the fastest run is this
+/// Runs the known-answer test a few times: it must come out right, and the fastest run is this
 /// machine's speed.
 async fn measure(engine: &mut Engine) -> Result<u64, String> {
     let mut best_us = u64::MAX;
@@ -545,7 +545,7 @@ async fn measure(engine: &mut Engine) -> Result<u64, String> {
         if hash != known_answer::EXPECTED {
             let adapter = &engine.backend().adapter;
             return Err(format!(
-                "{adapter} computes wrongly: it fails the conformance vector; choose another backend"
+                "{adapter} computes wrongly: it fails the known-answer test; choose another backend"
             ));
         }
     }

@@ -4,19 +4,23 @@
 //! Several texts go together: the matrices see one long list of rows, attention sees each text
 //! alone, so a vector does not depend on what it was computed beside.
 
+mod frame;
+
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::cpu::Blocks;
-use crate::cpu::rows;
+use potluck_model::encoder::{Biased, EncoderLayer, EncoderManifest, Norm};
+use potluck_model::package::{Bias, BlobError, BlobRole};
+
+use crate::cpu::{Blocks, rows};
+use crate::kernels::attention;
 use crate::kernels::linear::{CpuPath, Matrices};
 use crate::kernels::rope::Heads;
-use crate::kernels::{attention, embedding, rms_norm};
 use crate::kv_cache::LayerCache;
 use crate::threads;
-use potluck_model::encoder::{
-    Biased, EncoderEmbedding, EncoderLayer, EncoderManifest, Norm, Pooling,
-};
-use potluck_model::package::{Bias, BlobError, BlobRole, Eps, Gain, ModelConfig, Tables};
+
+pub(crate) use frame::Frame;
+pub use frame::{Embedding, EncodeError};
 
 /// A loaded encoder.
 #[derive(Debug)]
@@ -24,15 +28,6 @@ pub struct Encoder {
     path: CpuPath,
     frame: Frame,
     layers: Vec<Layer>,
-}
-
-/// What is around an encoder's layers, the same on every device: texts to rows, and rows to
-/// vectors.
-#[derive(Debug)]
-pub(crate) struct Frame {
-    pub(crate) manifest: Arc<EncoderManifest>,
-    pub(crate) tables: Tables,
-    embedding: EncoderEmbedding,
 }
 
 /// A layer's weights, packed for one path.
@@ -48,36 +43,6 @@ struct Layer {
     output_norm: Norm,
 }
 
-/// A text's vector: `mantissas * 2^exponent`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Embedding {
-    /// `[d_model]`.
-    pub mantissas: Vec<i32>,
-    /// One power of two for all.
-    pub exponent: i32,
-}
-
-/// A text cannot be turned into a vector.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EncodeError {
-    /// No token, or more than there are positions.
-    #[error("a text of {got} tokens; 1 to {most} are encoded")]
-    Length {
-        /// Positions.
-        most: u32,
-        /// Its tokens.
-        got: usize,
-    },
-    /// Not a token of the model.
-    #[error("token {got} of a vocabulary of {vocab}")]
-    Token {
-        /// Its size.
-        vocab: u32,
-        /// The token.
-        got: u32,
-    },
-}
-
 impl Encoder {
     /// Loads an encoder on a path; `blob` gives the bytes of every part, whose hashes the caller
     /// has checked.
@@ -87,7 +52,7 @@ impl Encoder {
     pub fn new<'a>(
         path: CpuPath,
         manifest: Arc<EncoderManifest>,
-        blob: impl Fn(BlobRole) -> std::borrow::Cow<'a, [u8]>,
+        blob: impl Fn(BlobRole) -> Cow<'a, [u8]>,
     ) -> Result<Self, BlobError> {
         let config = &manifest.config;
         let layers = (0..config.layers)
@@ -219,93 +184,6 @@ impl Encoder {
     }
 }
 
-impl Frame {
-    pub(crate) fn new<'a>(
-        manifest: Arc<EncoderManifest>,
-        blob: impl Fn(BlobRole) -> std::borrow::Cow<'a, [u8]>,
-    ) -> Result<Self, BlobError> {
-        let tables = Tables::encoder_from_bytes(&blob(BlobRole::Tables))?;
-        let embedding = EncoderEmbedding::from_bytes(&manifest.config, &blob(BlobRole::Embedding))?;
-        Ok(Self { manifest, tables, embedding })
-    }
-
-    /// Whether texts can be encoded.
-    pub(crate) fn check(&self, texts: &[&[u32]]) -> Result<(), EncodeError> {
-        let ModelConfig { max_positions, vocab, .. } = self.manifest.config;
-        for text in texts {
-            if !(1..=max_positions as usize).contains(&text.len()) {
-                return Err(EncodeError::Length { most: max_positions, got: text.len() });
-            }
-            if let Some(got) = text.iter().copied().find(|token| *token >= vocab) {
-                return Err(EncodeError::Token { vocab, got });
-            }
-        }
-        Ok(())
-    }
-
-    /// `[rows, d_model]` of all texts, one after the other.
-    pub(crate) fn embed(&self, texts: &[&[u32]]) -> Vec<i32> {
-        let bits = -self.residual_exponent();
-        let mut rows = embedding::reference(&self.embedding.words, bits, &texts.concat());
-        let places: Vec<u32> = texts.iter().flat_map(|text| (0..).take(text.len())).collect();
-        let positions = embedding::reference(&self.embedding.positions, bits, &places);
-        rows::add(&mut rows, &positions, 0);
-        self.normalise(&self.embedding.norm, &mut rows);
-        rows
-    }
-
-    fn residual_exponent(&self) -> i32 {
-        -self.manifest.config.residual_fraction_bits.cast_signed()
-    }
-
-    fn normalise(&self, norm: &Norm, rows: &mut [i32]) {
-        let config = &self.manifest.config;
-        let (width, exponent) = (config.d_model as usize, self.residual_exponent());
-        threads::for_each_chunk(rows, width, 8 * width, |_, row| {
-            rows::layer_norm(config.eps(), &self.tables, (&norm.gain, &norm.bias), row, exponent);
-        });
-    }
-
-    /// The vectors of texts, whose rows lie one after the other.
-    pub(crate) fn pool(&self, texts: &[&[u32]], rows: &[i32]) -> Vec<Embedding> {
-        let mut rest = rows;
-        let pooled = texts.iter().map(|text| {
-            let (own, others) = rest.split_at(text.len() * self.manifest.config.d_model as usize);
-            rest = others;
-            self.pooled(own)
-        });
-        pooled.collect()
-    }
-
-    /// One vector of a text's rows.
-    fn pooled(&self, rows: &[i32]) -> Embedding {
-        let width = self.manifest.config.d_model as usize;
-        let pooled = match self.manifest.pooling {
-            Pooling::Cls => rows[..width].to_vec(),
-            Pooling::Mean => mean(rows, width),
-        };
-        if !self.manifest.normalised {
-            return Embedding { mantissas: pooled, exponent: self.residual_exponent() };
-        }
-        // What RMSNorm divides by is the length, once its gain is one instead of the root of the
-        // width.
-        let gain = Gain { mantissas: vec![1 << 14; width], exponent: -14 };
-        let nothing = Eps { mantissa: 1 << 23, exponent: -100 };
-        let (mantissas, exponent) =
-            rms_norm::wide(nothing, &self.tables, &gain, &pooled, self.residual_exponent());
-        Embedding { mantissas, exponent }
-    }
-}
-
-/// The mean of rows, rounded half up. In 64 bits: pooling happens once a text, on the processor.
-fn mean(rows: &[i32], width: usize) -> Vec<i32> {
-    let count = i64::try_from(rows.len() / width).unwrap_or(i64::MAX);
-    let sum =
-        |at: usize| rows[at..].iter().step_by(width).map(|value| i64::from(*value)).sum::<i64>();
-    let mean = |at: usize| (sum(at) + count / 2).div_euclid(count);
-    (0..width).map(|at| i32::try_from(mean(at)).unwrap_or_default()).collect()
-}
-
 impl Layer {
     fn new(path: CpuPath, weights: EncoderLayer) -> Self {
         let EncoderLayer { matrices: [q, k, v, o, up, down], attention_norm, output_norm } =
@@ -322,14 +200,5 @@ impl Layer {
             attention_norm,
             output_norm,
         }
-    }
-}
-
-impl Embedding {
-    /// As numbers.
-    #[must_use]
-    pub fn to_f64(&self) -> Vec<f64> {
-        let scale = f64::from(self.exponent).exp2();
-        self.mantissas.iter().map(|value| f64::from(*value) * scale).collect()
     }
 }

@@ -91,7 +91,8 @@ impl Model {
 struct Session {
     layers: Range<u32>,
     position: u32,
-    /// On a backend that can be lost, what it was given: tokens, or residual rows; none once that was too much.
+    /// On a backend that can be lost, what it was given: tokens, or residual rows; none once that
+    /// was too much.
     inputs: Option<Vec<i32>>,
 }
 
@@ -169,8 +170,8 @@ impl Engine {
         }
     }
 
-    /// Takes a part in. Its hash is the caller's to check ([`potluck_model::package::verify_blob`]); its
-    /// shape is checked here.
+    /// Takes a part in. Its hash is the caller's to check
+    /// ([`potluck_model::package::verify_blob`]); its shape is checked here.
     ///
     /// # Errors
     /// If there is no model yet, no such part, or the blob is not of its shape.

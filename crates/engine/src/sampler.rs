@@ -1,5 +1,6 @@
-//! Draws a token from logits, in integers (`docs/numerics.md`, "Sampling"). Knows what a draw needs
-//! at most of a vocabulary, so that a GPU can leave the rest where it is.
+//! Samples a token from logits, in integers (`docs/numerics.md`, "Sampling"). It knows how
+//! little of a vocabulary a sample usually needs, so that a GPU can leave the rest where it is. Randomness is
+//! a hash of seed and position; there is no other.
 
 use std::cmp::Ordering;
 
@@ -18,7 +19,7 @@ pub struct Logits {
 }
 
 impl Logits {
-    /// As numbers, for comparing with floats; draws stay in integers.
+    /// As numbers, for comparing with floats; sampling stays in integers.
     #[must_use]
     pub fn to_f64(&self) -> Vec<f64> {
         let scale = f64::from(self.exponent).exp2();
@@ -26,7 +27,8 @@ impl Logits {
     }
 }
 
-/// The token for `position`. A pure function of its arguments: a replaced node draws the same.
+/// The token for `position`. A pure function of its arguments: whoever takes over from another node
+/// samples the same.
 #[must_use]
 pub fn sample(logits: &Logits, sampling: &Sampling, position: u32) -> u32 {
     let largest = logits.values.iter().copied().max().unwrap_or(0);
@@ -55,7 +57,7 @@ pub fn sample(logits: &Logits, sampling: &Sampling, position: u32) -> u32 {
     (Candidates { heaviest: &mut all, total }).draw(sampling, position).unwrap_or(0)
 }
 
-/// So many tokens are sorted before the rest is looked at, which a draw rarely needs.
+/// Tokens that are sorted before the rest is looked at, which a sample rarely needs.
 pub(crate) const HEAVIEST: usize = 1024;
 
 /// What distances between logits are multiplied with, Q16: `log2(e) / temperature`; none if the
@@ -64,7 +66,7 @@ pub(crate) fn coefficient(sampling: &Sampling) -> Option<u32> {
     LOG2_E_Q16_MILLI.checked_div(sampling.temperature_milli)
 }
 
-/// A token that may be drawn.
+/// A token that may be sampled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
     /// `2^30` for the largest logit, never 0.
@@ -79,7 +81,7 @@ impl Candidate {
     }
 }
 
-/// What a token is drawn from.
+/// What a token is sampled from.
 #[derive(Debug)]
 pub(crate) struct Candidates<'a> {
     /// In any order; every other token comes after all of these.

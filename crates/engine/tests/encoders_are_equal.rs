@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use potluck_engine::encoder::{Embedding, EncodeError, Encoder};
 use potluck_engine::kernels::linear::CpuPath;
-use potluck_model::encoder::SyntheticEncoder;
-use potluck_model::encoder::{EncoderEmbedding, EncoderLayer, EncoderManifest, Pooling};
+use potluck_model::encoder::{
+    EncoderEmbedding, EncoderLayer, EncoderManifest, Pooling, SyntheticEncoder,
+};
 use potluck_model::package::{BlobError, BlobRole};
 use potluck_model::synthetic::{Random, config};
 use proptest::prelude::*;

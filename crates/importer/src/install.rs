@@ -1,4 +1,5 @@
-//! Puts blobs and manifests into a data folder: `blobs/<hash>`, and `<kind>/<name>.json` last of all.
+//! Puts blobs and manifests into a data folder: `blobs/<hash>`, and `<kind>/<name>.json` last of
+//! all.
 
 use std::fs;
 use std::path::Path;

@@ -4,8 +4,8 @@
 //! ...) or a GGUF file; writes `blobs/<hash>` and `models/<name>.json`, each aside and renamed, so
 //! that a crash leaves no half model. Matrices are read a few rows at a time, so that no more than
 //! one layer and one matrix of floats are in memory. The same files give the same bytes on every
-//! machine: rounding is written out, and sines and exponentials come from `libm`. Nothing is fetched
-//! here, and nothing is computed with a model once it is written.
+//! machine: rounding is written out, and sines and exponentials come from `libm`. Nothing is
+//! fetched here, and nothing is computed with a model once it is written.
 
 mod chat;
 mod decoder;

@@ -12,7 +12,8 @@
 //! | layer | two gains; q, k, v, o, gate, up, down as [`Linear`]; with `qkv_bias` three biases; with `qk_norm` two gains of a head's width |
 //! | head | one [`Linear`] `[vocab, d_model]`; the embedding's very blob where they are tied |
 //!
-//! An encoder's package is of the same kind, with a manifest of its own ([`crate::encoder::EncoderManifest`]).
+//! An encoder's package is of the same kind, with a manifest of its own
+//! ([`crate::encoder::EncoderManifest`]).
 //!
 //! A `Linear` is `weights i8 [out, in]` (a layer's with `weight_bits` 4: `u8 [out, in / 32, 16]`,
 //! byte `j` of a group holding `w + 8` of places `j`, low, and `j + 16`, high),

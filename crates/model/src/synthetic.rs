@@ -1,4 +1,5 @@
-//! Models made of random numbers, of any shape: for the conformance vector, tests and benchmarks.
+//! Models made of random numbers, of any shape: for the known-answer test, tests and
+//! benchmarks.
 //!
 //! Everything is integer, from one seed, so the same model comes out on every machine. The weights
 //! mean nothing; the ranges are those of real ones.

@@ -1,8 +1,8 @@
 //! Models in `f64`, straight from their definition, and how close the exact engine comes to them.
 //!
 //! Slow and simple on purpose: it is what the integers are measured against, never what answers.
-//! Neither the server nor a node links it; its program, `potluck-model-check`, is what `potluck-server
-//! model check` starts. It downloads nothing and installs nothing.
+//! Neither the server nor a node links it; its program, `potluck-model-check`, is what
+//! `potluck-server model check` starts. It downloads nothing and installs nothing.
 //!
 //! | module | what |
 //! |---|---|

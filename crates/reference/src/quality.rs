@@ -65,8 +65,8 @@ pub enum QualityError {
     NoText,
 }
 
-/// Runs both over `texts`; `told` hears how many positions are done. The engine must hold all of
-/// the model, with `layers` layers, and have no sessions.
+/// Runs both over `texts`; `progress` is called with how many positions are done. The
+/// engine must hold all of the model, with `layers` layers, and have no sessions.
 ///
 /// # Errors
 /// If either fails, or they are not the same model.
@@ -75,7 +75,7 @@ pub async fn measure(
     layers: u32,
     float: &FloatModel,
     texts: &[Vec<u32>],
-    told: &mut dyn FnMut(usize),
+    progress: &mut dyn FnMut(usize),
 ) -> Result<Quality, QualityError> {
     let mut sums = Sums { least_cosine: 1.0, ..Sums::default() };
     for text in texts.iter().filter(|text| text.len() > 1) {
@@ -88,7 +88,7 @@ pub async fn measure(
                 return Err(QualityError::Vocabulary { exact: exact.len(), float: wanted.len() });
             }
             sums.add(&exact, &wanted, pair[1] as usize);
-            told(sums.positions);
+            progress(sums.positions);
         }
         parts.iter().for_each(|(id, _)| engine.close_session(*id));
     }

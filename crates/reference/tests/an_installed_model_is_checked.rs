@@ -1,5 +1,5 @@
-//! `potluck-model-check`, run as `potluck-server model check` runs it: on a model imported into a data
-//! folder, against the folder that it came from.
+//! `potluck-model-check`, run as `potluck-server model check` runs it: on a model imported into a
+//! data folder, against the folder that it came from.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::fs;

@@ -173,8 +173,8 @@ pub fn remove(name: &str, data_dir: &Path) -> anyhow::Result<()> {
 }
 
 /// Compares a model with the floats it was made from, on a text; of an encoder every line of it is
-/// a text of its own. The program that computes, [`CHECKER`], lies beside this one: a server links no
-/// kernels.
+/// a text of its own. The program that computes, `potluck-model-check`, lies beside this one: a
+/// server links no kernels.
 ///
 /// # Errors
 /// If either cannot be read, they are not the same model, or the program is missing.

@@ -1,5 +1,5 @@
-//! The processor as a backend: weights packed for its fastest exact path, and a cache for each layer
-//! of each session. It needs no waiting and cannot be lost.
+//! The processor as a backend: weights packed for its fastest exact path, and a cache for each
+//! layer of each session. It needs no waiting and cannot be lost.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;

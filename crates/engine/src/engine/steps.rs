@@ -1,7 +1,10 @@
 //! Steps: rows through the layers of the sessions that they belong to.
 //!
 //! ```text
-//! steps ── check, embed ──▶ of the same layers, up to MAX_ROWS rows, MAX_WANTED of them for the head: one batch ──▶ layers ──▶ head, on the rows whose logits are wanted
+//! steps ── check, embed ──▶ batch: of the same layers, up to MAX_ROWS rows,
+//!                             │    up to MAX_WANTED of them for the head
+//!                             ▼
+//!                           layers ──▶ head, on the rows whose logits are wanted
 //! ```
 //! A batch reads every weight once, whoever the rows belong to; attention sees each session alone,
 //! so that an output does not depend on what it was computed beside. A GPU is given all batches

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use potluck_engine::encoder::{Embedding, Encoder};
 use potluck_engine::gpu::{GpuEncoder, GpuEncoderError, Shaders};
 use potluck_engine::kernels::linear::CpuPath;
-use potluck_model::encoder::Pooling;
-use potluck_model::encoder::SyntheticEncoder;
+use potluck_model::encoder::{Pooling, SyntheticEncoder};
 use potluck_model::package::BlobRole;
 use potluck_model::synthetic::{Random, config};
 

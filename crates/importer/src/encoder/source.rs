@@ -76,7 +76,8 @@ pub struct EncoderSource {
     root: &'static str,
 }
 
-/// The tensors of a layer: matrices in the order of [`EncoderLayer::matrices`](potluck_model::encoder::EncoderLayer::matrices).
+/// The tensors of a layer: matrices in the order of
+/// [`EncoderLayer::matrices`](potluck_model::encoder::EncoderLayer::matrices).
 pub const MATRICES: [&str; 6] = [
     "attention.self.query",
     "attention.self.key",
