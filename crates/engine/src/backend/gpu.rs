@@ -7,7 +7,7 @@ use potluck_model::package::{BlobRole, Gain, LayerWeights, Linear, Manifest, Tab
 
 use super::{Backend, BackendInfo, Batch, Outputs};
 use crate::error::{ForwardError, LoadError};
-use crate::gpu::{Gpu, GpuError, Run};
+use crate::gpu::{Gpu, GpuError, SessionRows};
 
 /// A GPU that was found.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl Backend for GpuBackend {
     async fn forward(&mut self, batches: &[Batch<'_>]) -> Vec<Outputs> {
         let mut submitted = Vec::with_capacity(batches.len());
         for batch in batches {
-            let runs = batch.rows.iter().map(|own| Run {
+            let runs = batch.rows.iter().map(|own| SessionRows {
                 session: own.session,
                 position: own.position,
                 rows: own.rows,

@@ -12,12 +12,6 @@
 
 use std::ops::Range;
 
-use super::MAX_KEPT_BYTES;
-use super::{Backend, Engine, ForwardError, Input, MAX_ROWS, Output, Session, Want};
-use crate::cpu;
-use crate::gpu::SessionRows;
-use crate::sampler::sample;
-use crate::threads;
 use potluck_model::package::ModelConfig;
 
 use super::{
@@ -172,121 +166,6 @@ impl Engine {
     /// Bounds the KV caches of all sessions together, instead of [`super::DEFAULT_CACHE_BYTES`].
     pub fn limit_caches(&mut self, bytes: u64) {
         self.max_cache_bytes = bytes;
-    }
-
-    /// The outputs of batches, each of steps over the same layers.
-    async fn compute(
-        &mut self,
-        steps: &[Step<'_>],
-        batches: Vec<Vec<Ready>>,
-    ) -> Vec<(Ready, Result<Output, ForwardError>)> {
-        if self.backend.is_gpu() {
-            return self.compute_on_gpu(steps, batches).await;
-        }
-        let compute = |batch: Vec<Ready>| {
-            let outputs = threads::enter(|| self.compute_together(steps, &batch));
-            batch.into_iter().zip(outputs.into_iter().map(Ok))
-        };
-        batches.into_iter().flat_map(compute).collect()
-    }
-
-    /// On the processor, whose sessions hold their caches themselves.
-    fn compute_together(&mut self, steps: &[Step<'_>], batch: &[Ready]) -> Vec<Output> {
-        let (Some(model), Some(first)) = (&self.model, batch.first()) else { return Vec::new() };
-        let config = &model.manifest.config;
-        let width = config.d_model as usize;
-        let mut rows = batch.iter().map(|ready| &ready.rows[..]).collect::<Vec<_>>().concat();
-        // All at once, which a map of sessions does not lend: they are out of it meanwhile. Nothing
-        // here waits or fails.
-        let mut sessions: Vec<(u128, Session)> = batch
-            .iter()
-            .filter_map(|ready| self.sessions.remove_entry(&steps[ready.at].session))
-            .collect();
-        for (at, index) in first.layers.clone().enumerate() {
-            let runs = sessions.iter_mut().zip(batch).map(|((_, session), ready)| cpu::Run {
-                position: session.position,
-                rows: ready.rows.len() / width,
-                cache: &mut session.caches[at],
-            });
-            let Some(Some(weights)) = model.layers.get(&index) else { continue };
-            weights.forward(config, &model.tables, &mut runs.collect::<Vec<_>>(), &mut rows);
-        }
-        self.sessions.extend(sessions);
-        let mut rest = &rows[..];
-        let own = batch.iter().map(|ready| {
-            let (own, others) = rest.split_at(ready.rows.len());
-            rest = others;
-            own
-        });
-        if first.layers.end != config.layers {
-            return own.map(|rows| Output::Hidden(rows.to_vec())).collect();
-        }
-        let wanted = |ready: &&Ready| steps[ready.at].want != Want::Nothing;
-        let last = own
-            .zip(batch)
-            .filter(|(_, ready)| wanted(ready))
-            .map(|(rows, _)| &rows[rows.len() - width..]);
-        let last = last.collect::<Vec<_>>().concat();
-        let head = model.head.as_ref().and_then(Option::as_ref);
-        let mut logits = head
-            .map_or_else(Vec::new, |head| head.logits(config, &model.tables, &last))
-            .into_iter();
-        let output = |ready: &Ready| {
-            let step = &steps[ready.at];
-            let logits = if wanted(&ready) { logits.next() } else { None };
-            logits.map_or(Output::None, |logits| match step.want {
-                Want::Token(sampling) => Output::Token(sample(
-                    &logits,
-                    &sampling,
-                    step.position + count(&ready.rows, width),
-                )),
-                Want::Logits | Want::Nothing => Output::Logits(logits),
-            })
-        };
-        batch.iter().map(output).collect()
-    }
-
-    /// On the GPU, which has the next batch before the one before it is read.
-    async fn compute_on_gpu(
-        &mut self,
-        steps: &[Step<'_>],
-        batches: Vec<Vec<Ready>>,
-    ) -> Vec<(Ready, Result<Output, ForwardError>)> {
-        let mut outputs = Vec::new();
-        let (Backend::Gpu(gpu), Some(model)) = (&mut self.backend, &self.model) else {
-            return outputs;
-        };
-        let layers = model.manifest.config.layers;
-        let mut under_way = Vec::with_capacity(batches.len());
-        for batch in batches {
-            let runs = batch.iter().map(|ready| {
-                let Step { session, position, want, .. } = steps[ready.at];
-                SessionRows {
-                    session,
-                    position,
-                    rows: &ready.rows,
-                    want: (ready.layers.end == layers).then_some(want),
-                }
-            });
-            let submitted = gpu.submit(&runs.collect::<Vec<_>>()).await;
-            under_way.push((batch, submitted));
-        }
-        for (batch, submitted) in under_way {
-            let collected = match submitted {
-                Ok(submitted) => gpu.collect(submitted).await,
-                Err(error) => Err(error),
-            };
-            match collected {
-                Ok(collected) => {
-                    outputs.extend(batch.into_iter().zip(collected.into_iter().map(Ok)))
-                }
-                Err(error) => {
-                    let error = ForwardError::from(error);
-                    outputs.extend(batch.into_iter().map(|ready| (ready, Err(error.clone()))));
-                }
-            }
-        }
-        outputs
     }
 
     /// Takes note of a computed step. Last, so that one that failed can be tried again: a GPU's

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use super::sampling::{self, HEAVIEST_WORDS, RESULT_WORDS};
 use super::{Gpu, GpuError, read_back};
-use crate::engine::{Output, Want};
 use crate::sampler::{Logits, coefficient, sample};
+use crate::step::{Output, OutputRequest};
 use potluck_protocol::sampling::Sampling;
 
 /// A call that the device computes, for [`Gpu::collect`].
@@ -29,7 +29,7 @@ pub(super) struct Answer {
     /// The session's first row in the call.
     pub(super) first_row: u32,
     pub(super) words: Range<usize>,
-    pub(super) want: Option<Want>,
+    pub(super) want: Option<OutputRequest>,
 }
 
 impl Answer {
@@ -45,17 +45,22 @@ impl Answer {
 }
 
 /// Words that come back of what is wanted of `rows` rows of a session, `[rows, width]`.
-pub(super) fn answer_words(want: Option<&Want>, rows: usize, width: usize, vocab: usize) -> usize {
+pub(super) fn answer_words(
+    want: Option<&OutputRequest>,
+    rows: usize,
+    width: usize,
+    vocab: usize,
+) -> usize {
     match want {
         None => rows * width,
-        Some(Want::Nothing) => 0,
+        Some(OutputRequest::Nothing) => 0,
         // The exponent comes along behind the logits.
-        Some(Want::Logits) => vocab + 1,
+        Some(OutputRequest::Logits) => vocab + 1,
         // If a sample needs more than the heaviest tokens, the head computes its logits again.
-        Some(Want::Token(sampling)) if coefficient(sampling).is_some() => {
+        Some(OutputRequest::Token(sampling)) if coefficient(sampling).is_some() => {
             RESULT_WORDS + HEAVIEST_WORDS + width
         }
-        Some(Want::Token(_)) => RESULT_WORDS,
+        Some(OutputRequest::Token(_)) => RESULT_WORDS,
     }
 }
 
@@ -78,9 +83,9 @@ impl Gpu {
             let words = &words[answer.words.clone()];
             outputs.push(match answer.want {
                 None => Output::Hidden(words.to_vec()),
-                Some(Want::Nothing) => Output::None,
-                Some(Want::Logits) => Output::Logits(self.logits(words)),
-                Some(Want::Token(sampling)) => {
+                Some(OutputRequest::Nothing) => Output::None,
+                Some(OutputRequest::Logits) => Output::Logits(self.logits(words)),
+                Some(OutputRequest::Token(sampling)) => {
                     Output::Token(self.token(words, &sampling, answer.end).await?)
                 }
             });

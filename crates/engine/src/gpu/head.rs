@@ -8,7 +8,7 @@ use super::model::{HEAD_ROWS, activation};
 use super::pipelines::Pipelines;
 use super::sampling::TokenSampler;
 use super::uniforms;
-use crate::engine::Want;
+use crate::step::OutputRequest;
 use potluck_model::package::{Gain, Linear};
 
 /// The final norm, the output matrix and what samples from its logits, ready to run.
@@ -61,10 +61,10 @@ impl Head {
 
     /// Says what is wanted of each of the residual stream's first rows. To be called before the
     /// submission.
-    pub(super) fn write(&self, queue: &wgpu::Queue, wants: &[Want]) {
+    pub(super) fn write(&self, queue: &wgpu::Queue, wants: &[OutputRequest]) {
         let forward = uniforms::Forward { position: 0, rows: count(wants.len()), first_row: 0 };
         queue.write_buffer(&self.forward, 0, bytemuck::bytes_of(&forward));
-        if wants.iter().any(|want| matches!(want, Want::Token(_))) {
+        if wants.iter().any(|want| matches!(want, OutputRequest::Token(_))) {
             self.sampler.write(queue, wants);
         }
     }
@@ -74,7 +74,7 @@ impl Head {
         &self,
         pass: &mut wgpu::ComputePass<'_>,
         pipelines: &Pipelines,
-        wants: &[Want],
+        wants: &[OutputRequest],
     ) {
         let rows = count(wants.len());
         run(pass, &pipelines.rms_norm.pipeline, &self.norm, (rows, 1));

@@ -55,6 +55,7 @@ pub use tune::TUNE_LIMIT;
 pub use variants::{Arithmetic, Gemm, Shaders, TUNING_VERSION, Tuning, Variants};
 
 use crate::sampler::Logits;
+use crate::step::{MAX_ROWS, MAX_SESSIONS, Output, OutputRequest};
 use build::BuildContext;
 use device::{Device, Part};
 use head::Head;

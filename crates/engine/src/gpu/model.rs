@@ -6,7 +6,7 @@ use super::compiled::PART_STRIDE;
 use super::matrix::{storage, uniform};
 use super::pipelines::Pipelines;
 use super::{GpuError, uniforms};
-use crate::engine::{MAX_ROWS, MAX_SESSIONS, MAX_WANTED};
+use crate::step::{MAX_ROWS, MAX_SESSIONS, MAX_WANTED};
 use potluck_model::package::{ModelConfig, Tables};
 
 /// The most elements of a head that the kernels keep in workgroup memory (`MAX_PAIRS`,

@@ -9,9 +9,8 @@ use super::matrix::{count, uniform};
 use super::model::{HEAD_ROWS, activation};
 use super::pipelines::Pipelines;
 use super::uniforms;
-use crate::engine::Want;
 use crate::sampler::{self, Candidate, Candidates, HEAVIEST};
-use crate::step::{MAX_WANTED, OutputRequest};
+use crate::step::OutputRequest;
 use potluck_protocol::sampling::Sampling;
 
 /// Words of a row's results (`RESULTS` in the kernel), then of its heaviest tokens.
@@ -70,7 +69,7 @@ impl TokenSampler {
 
     /// Writes how every row is sampled; a row of which no token is wanted counts as greedy. To be
     /// called before the submission.
-    pub(super) fn write(&self, queue: &wgpu::Queue, wants: &[Want]) {
+    pub(super) fn write(&self, queue: &wgpu::Queue, wants: &[OutputRequest]) {
         let coefficients: Vec<u32> =
             wants.iter().map(|want| coefficient(want).unwrap_or(GREEDY)).collect();
         queue.write_buffer(&self.coefficients, 0, bytemuck::cast_slice(&coefficients));

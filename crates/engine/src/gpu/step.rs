@@ -20,8 +20,8 @@ use super::model::{HEAD_ROWS, Model};
 use super::sampling::{HEAVIEST_WORDS, RESULT_WORDS};
 use super::session::Caches;
 use super::{Gpu, GpuError, Part, uniforms};
-use crate::engine::{MAX_ROWS, Want};
 use crate::sampler::coefficient;
+use crate::step::{MAX_ROWS, OutputRequest};
 
 /// Consecutive rows of a session.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +49,7 @@ struct Plan {
     /// Rows of the call that the head runs over.
     head_rows: Vec<u32>,
     /// What is made of each of those.
-    wants: Vec<Want>,
+    wants: Vec<OutputRequest>,
 }
 
 impl Plan {
@@ -60,7 +60,9 @@ impl Plan {
 
     /// The answers that the head makes, in the order of its rows.
     fn head_answers(&self) -> impl Iterator<Item = &Answer> {
-        self.answers.iter().filter(|answer| !matches!(answer.want, None | Some(Want::Nothing)))
+        self.answers
+            .iter()
+            .filter(|answer| !matches!(answer.want, None | Some(OutputRequest::Nothing)))
     }
 }
 
@@ -121,7 +123,10 @@ impl Gpu {
             if !together || inputs[..at].iter().any(|earlier| earlier.session == id) {
                 return Err(GpuError::Apart { id });
             }
-            picked += usize::from(matches!(input.want, Some(Want::Logits | Want::Token(_))));
+            picked += usize::from(matches!(
+                input.want,
+                Some(OutputRequest::Logits | OutputRequest::Token(_))
+            ));
         }
         if picked > HEAD_ROWS {
             return Err(GpuError::Shape {
@@ -197,7 +202,7 @@ impl Gpu {
             let offset = u64::from(first_row) * row_bytes(model);
             queue.write_buffer(&buffers.rows, offset, bytemuck::cast_slice(input.rows));
             plan.rows += rows;
-            if let Some(want @ (Want::Logits | Want::Token(_))) = input.want {
+            if let Some(want @ (OutputRequest::Logits | OutputRequest::Token(_))) = input.want {
                 plan.head_rows.push(plan.rows - 1);
                 plan.wants.push(want);
             }
@@ -300,18 +305,18 @@ fn copy_head_answers(
             to += size_bytes;
         };
         match answer.want {
-            Some(Want::Logits) => {
+            Some(OutputRequest::Logits) => {
                 copy(&head.logits, config.vocab as usize);
                 copy(&buffers.norm_exponents, 1);
             }
-            Some(Want::Token(sampling)) => {
+            Some(OutputRequest::Token(sampling)) => {
                 copy(&head.sampler.results, RESULT_WORDS);
                 if coefficient(&sampling).is_some() {
                     copy(&head.sampler.heaviest, HEAVIEST_WORDS);
                     copy(&buffers.rows, config.d_model as usize);
                 }
             }
-            Some(Want::Nothing) | None => {}
+            Some(OutputRequest::Nothing) | None => {}
         }
     }
 }

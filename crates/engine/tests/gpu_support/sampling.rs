@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test that called it")]
 
 use potluck_engine::cpu;
-use potluck_engine::engine::{Output, Want};
+use potluck_engine::engine::{Output, OutputRequest};
 use potluck_engine::gpu::{Gpu, SessionRows};
 use potluck_engine::kernels::linear::CpuPath;
 use potluck_engine::sampler::sample;
