@@ -11,7 +11,7 @@ use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::http::StatusCode;
 
-/// What the server says to a connection that it does not take; `None` if it takes it.
+/// The sentence with which the server turns a connection away; `None` if it accepts it.
 async fn turned_away(server: &Running) -> anyhow::Result<Option<String>> {
     match connect_async(server.socket_url()).await {
         Ok(_) => Ok(None),
@@ -85,8 +85,10 @@ async fn silence_ends_a_connection() -> anyhow::Result<()> {
             break;
         }
     }
-    let reason = silent.refusal().await;
-    assert!(reason.contains("no sign of life"), "{reason}");
+    // The silent one finds its connection ended; the requester, which sent as little but answered
+    // pings, goes on.
+    while silent.receive_or_end().await.is_some() {}
+    assert_eq!(requester.register().await.len(), requester.models[0].layers);
     Ok(())
 }
 
