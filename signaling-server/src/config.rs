@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use potluck_importer::DEFAULT_CONTEXT;
 
-/// Rendezvous server of a Potluck swarm.
+/// Signaling server of a Potluck swarm.
 #[derive(Debug, Parser)]
 #[command(name = "potluck-server", version, args_conflicts_with_subcommands = true)]
 pub struct Arguments {
@@ -102,7 +102,7 @@ impl WeightFormat {
     }
 }
 
-/// Everything a server can be told.
+/// A server's configuration.
 #[derive(Clone, Debug, Args)]
 pub struct Config {
     /// Address to listen on; port 0 takes a free one. Only this machine can reach the default.
@@ -147,11 +147,11 @@ pub struct Config {
 pub struct Timeouts {
     /// From the open socket to the proof of the key.
     pub handshake: Duration,
-    /// Between two questions whether the other side is still there.
+    /// Between two pings.
     pub ping_every: Duration,
-    /// Silence after which it is not.
+    /// How long nothing may be received from a node that is still there.
     pub silence: Duration,
-    /// For one message to leave; slower readers are let go.
+    /// For one message to be sent; slower readers are let go.
     pub send: Duration,
 }
 

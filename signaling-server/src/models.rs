@@ -81,7 +81,7 @@ impl Models {
         self.order.iter().filter_map(|id| self.by_id.get(id))
     }
 
-    /// As nodes are told.
+    /// What a node learns of every model when it joins.
     #[must_use]
     pub fn summaries(&self) -> Vec<ModelSummary> {
         self.iter()

@@ -50,7 +50,8 @@ impl FromStr for Reference {
     fn from_str(text: &str) -> anyhow::Result<Self> {
         let form = || {
             format!(
-                "{text:?} is not of the form hf:owner/name, hf:owner/name@revision or hf:owner/name/file.gguf"
+                "{text:?} is not of the form hf:owner/name, hf:owner/name@revision or \
+                 hf:owner/name/file.gguf"
             )
         };
         let rest = text.strip_prefix(SCHEME).with_context(form)?;
@@ -138,7 +139,8 @@ impl Reference {
             }
         } else if let Some(gguf) = listed.iter().find(|file| is_gguf(Path::new(file))) {
             bail!(
-                "{self} has no safetensors, but GGUF files; name one of them, such as {SCHEME}{owner}/{name}/{gguf}"
+                "{self} has no safetensors, but GGUF files; name one of them, such as \
+                 {SCHEME}{owner}/{name}/{gguf}"
             );
         } else {
             bail!("{self} has no weights that can be read: neither {WHOLE} nor a GGUF file");
@@ -152,8 +154,8 @@ impl Reference {
 
     fn explained(&self, what: &str) -> String {
         format!(
-            "could not {what} {self}: does it exist, and if its owner asks for consent to a licence, is HF_TOKEN set? Run the command again \
-             to go on where it stopped"
+            "could not {what} {self}: does it exist, and if its owner asks for consent to a \
+             licence, is HF_TOKEN set? Run the command again to go on where it stopped"
         )
     }
 }
@@ -320,7 +322,8 @@ mod tests {
     }
 
     fn files() -> Vec<(&'static str, Vec<u8>)> {
-        let index = br#"{"weight_map": {"a": "one.safetensors", "b": "two.safetensors", "c": "one.safetensors"}}"#;
+        let index = br#"{"weight_map":
+            {"a": "one.safetensors", "b": "two.safetensors", "c": "one.safetensors"}}"#;
         vec![
             ("config.json", b"{}".to_vec()),
             ("tokenizer.json", vec![b'x'; 1000]),

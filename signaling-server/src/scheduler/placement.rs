@@ -1,8 +1,8 @@
 //! Layers to nodes: contiguous ranges, longer ones for faster nodes, within each one's memory.
 //!
-//! As many nodes as there are layers form one pipeline; further ones repeat the ranges that have the
-//! fewest copies. A node with layers keeps its place in the pipeline as far as the sizes allow, so
-//! that a newcomer moves few weights.
+//! As many nodes as there are layers form one pipeline; further ones repeat the ranges that have
+//! the fewest copies. A node with layers keeps its place in the pipeline as far as the sizes allow,
+//! so that a newcomer moves few weights.
 
 use potluck_protocol::id::LayerRange;
 

@@ -1,8 +1,8 @@
 //! A route: a chain of stages that together compute every layer once, each on a node that has its
 //! layers ready.
 //!
-//! From each layer the node goes on that reaches farthest, which makes the fewest hops; among equals
-//! the one in the fewest sessions, then the fastest.
+//! From each layer the node goes on that reaches farthest, which makes the fewest hops; among
+//! equals the one in the fewest sessions, then the fastest.
 
 use std::cmp::Reverse;
 

@@ -211,16 +211,16 @@ fn a_node_that_leaves_is_named_to_everybody_else_in_the_session() {
     let session = route(&world.ask(9)).unwrap();
     assert!(world.scheduler.share_session(NodeId([1; 32]), NodeId([9; 32])));
     let actions = world.handle(2, Event::Left);
-    for told in [1, 9] {
+    for other in [1, 9] {
         let told_why = actions.iter().any(|action| match action {
             Action::Send(node, FromServer::SessionEnded { session: id, reason, .. }) => {
-                *node == NodeId([told; 32])
+                *node == NodeId([other; 32])
                     && *id == session.id
                     && reason.contains("who computed layers 3 to 5, left")
             }
             _ => false,
         });
-        assert!(told_why, "node {told}: {actions:?}");
+        assert!(told_why, "node {other}: {actions:?}");
     }
     assert!(!world.scheduler.share_session(NodeId([1; 32]), NodeId([9; 32])));
 }
