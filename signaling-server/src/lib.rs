@@ -1,8 +1,8 @@
-//! Potluck's signaling server: introduces peers, assigns layers to nodes, keeps the tally, serves the
-//! page and the weights.
+//! Potluck's signaling server: introduces peers, assigns layers to nodes, keeps the tally, serves
+//! the page and the weights.
 //!
 //! ```text
-//! socket (one task a connection) ──Event──▶ hub ──▶ scheduler (pure) ──Action──▶ hub ──▶ sockets
+//! socket (one task a connection) ─message─▶ hub ──▶ scheduler (pure) ──Action──▶ hub ──▶ sockets
 //!      │                                                            └─ new session ─▶ store
 //!      └── receipt ─▶ ledger checks (pure) ─▶ store (one transaction) ─▶ verdict
 //! ```
@@ -12,9 +12,10 @@ pub mod config;
 pub mod models;
 pub mod scheduler;
 pub mod server;
-pub mod store;
 
+mod app;
 mod connection_limiter;
 mod http;
 mod hub;
 mod socket;
+mod store;

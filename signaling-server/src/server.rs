@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use potluck_protocol::codec::MAX_ICE_SERVERS;
-use potluck_protocol::server::IceServer;
 use tokio::net::TcpListener;
 
+use crate::app::App;
 use crate::config::Config;
 use crate::connection_limiter::ConnectionLimiter;
 use crate::http;
@@ -27,18 +27,8 @@ pub struct Server {
     app: Arc<App>,
 }
 
-/// What every handler shares.
-#[derive(Debug)]
-pub(crate) struct App {
-    pub(crate) config: Config,
-    pub(crate) models: Arc<Models>,
-    pub(crate) store: Store,
-    pub(crate) hub: Hub,
-    pub(crate) limiter: Arc<ConnectionLimiter>,
-}
-
-/// How long open requests may take when the server is told to stop.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long open requests may take once the server is to stop.
+const GRACE: Duration = Duration::from_secs(2);
 
 impl Server {
     /// Opens the data folder and binds the address.
@@ -62,7 +52,8 @@ impl Server {
         let store = Store::open(&config.data_dir).await.context("could not open the database")?;
         let listener = TcpListener::bind(config.listen).await.with_context(|| {
             format!(
-                "could not listen on {}: is another server running there? choose another with --listen",
+                "could not listen on {}: is another server running there? choose another with \
+                 --listen",
                 config.listen
             )
         })?;
@@ -86,14 +77,14 @@ impl Server {
         self.address
     }
 
-    /// Serves until `stop`, then says goodbye.
+    /// Serves until `stop`, and then for as long as open requests take, within a limit.
     ///
     /// # Errors
     /// If the listener fails.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
         let router =
             http::router(Arc::clone(&self.app)).into_make_service_with_connect_info::<SocketAddr>();
-        let (stopped, mut told) = tokio::sync::watch::channel(false);
+        let (stopped, mut stopping) = tokio::sync::watch::channel(false);
         let serving = axum::serve(self.listener, router).with_graceful_shutdown(async move {
             stop.await;
             // The receiver outlives this.
@@ -107,8 +98,8 @@ impl Server {
             // themselves.
             () = async {
                 // An error means that `stopped` is gone, and so is what it would have stopped.
-                let _ = told.wait_for(|stopped| *stopped).await;
-                tokio::time::sleep(FAREWELL).await;
+                let _ = stopping.wait_for(|stopped| *stopped).await;
+                tokio::time::sleep(GRACE).await;
             } => {}
             never = forget_daily(&self.app.store) => match never {},
         }
@@ -127,14 +118,5 @@ async fn forget_daily(store: &Store) -> Infallible {
             Ok(count) => tracing::info!(count, "forgot old sessions without receipts"),
             Err(error) => tracing::warn!(%error, "could not forget old sessions"),
         }
-    }
-}
-
-impl App {
-    /// As nodes are told.
-    pub(crate) fn ice_servers(&self) -> Vec<IceServer> {
-        let server =
-            |url: &String| IceServer { urls: vec![url.clone()], username: None, credential: None };
-        self.config.ice_servers.iter().map(server).collect()
     }
 }

@@ -17,9 +17,9 @@ use axum::response::Response;
 use potluck_protocol::codec::MAX_SERVER_MESSAGE_BYTES;
 use tokio::sync::mpsc;
 
+use crate::app::App;
 use crate::http::error::HttpError;
 use crate::hub::OUTBOX;
-use crate::server::App;
 use exchange::exchange;
 use handshake::handshake;
 
@@ -54,7 +54,8 @@ fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), HttpError
         return Ok(());
     }
     Err(HttpError::Forbidden(
-        "pages of this origin may not connect; the server's operator can allow it with --allow-origin",
+        "pages of this origin may not connect; the server's operator can allow it with \
+         --allow-origin",
     ))
 }
 

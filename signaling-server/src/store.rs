@@ -21,17 +21,17 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
-pub use credit::Credit;
+pub(crate) use credit::Credit;
 
 /// The database.
 #[derive(Clone, Debug)]
-pub struct Store {
+pub(crate) struct Store {
     pool: SqlitePool,
 }
 
 /// The database could not do it. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreError {
+pub(crate) enum StoreError {
     /// SQLite reports an error.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
@@ -45,15 +45,15 @@ pub enum StoreError {
 
 /// One contributor.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Contributor {
+pub(crate) struct Contributor {
     /// The node's public key.
-    pub node: NodeId,
+    pub(crate) node: NodeId,
     /// A page or a program, as the node said when it last registered.
-    pub kind: Option<NodeKind>,
+    pub(crate) kind: Option<NodeKind>,
     /// Multiply-accumulates credited.
-    pub macs: u64,
+    pub(crate) macs: u64,
     /// How many receipts were credited.
-    pub receipts: u64,
+    pub(crate) receipts: u64,
 }
 
 /// Connections to the database file: SQLite has one writer, and readers are few.
@@ -67,7 +67,7 @@ impl Store {
     ///
     /// # Errors
     /// If the file cannot be opened or is not a database of ours.
-    pub async fn open(data_dir: &Path) -> Result<Self, StoreError> {
+    pub(crate) async fn open(data_dir: &Path) -> Result<Self, StoreError> {
         let options = SqliteConnectOptions::new()
             .filename(data_dir.join("potluck.sqlite"))
             .create_if_missing(true)
@@ -81,7 +81,7 @@ impl Store {
     }
 
     /// Closes the database; what was acknowledged is on disk already.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.pool.close().await;
     }
 
@@ -89,7 +89,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn save_session(&self, session: &Session) -> Result<(), StoreError> {
+    pub(crate) async fn save_session(&self, session: &Session) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT OR IGNORE INTO sessions (id, body, opened_s) VALUES (?, ?, unixepoch())",
         )
@@ -119,7 +119,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn save_kind(&self, node: NodeId, kind: NodeKind) -> Result<(), StoreError> {
+    pub(crate) async fn save_kind(&self, node: NodeId, kind: NodeKind) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT INTO nodes (node, kind) VALUES (?, ?)
              ON CONFLICT (node) DO UPDATE SET kind = excluded.kind",
@@ -135,7 +135,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn contributors(&self, limit: u32) -> Result<Vec<Contributor>, StoreError> {
+    pub(crate) async fn contributors(&self, limit: u32) -> Result<Vec<Contributor>, StoreError> {
         let rows: Vec<(Vec<u8>, Option<String>, i64, i64)> = sqlx::query_as(
             "SELECT p.node, n.kind, SUM(p.macs) AS macs, COUNT(*)
              FROM postings p LEFT JOIN nodes n ON n.node = p.node

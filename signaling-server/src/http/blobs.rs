@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use tower_http::services::ServeFile;
 
 use super::error::HttpError;
-use crate::server::App;
+use crate::app::App;
 
 pub(super) async fn blob(
     State(app): State<Arc<App>>,

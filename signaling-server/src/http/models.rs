@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use potluck_protocol::api::ModelView;
 
-use crate::server::App;
+use crate::app::App;
 
 pub(super) async fn models(State(app): State<Arc<App>>) -> Json<Vec<ModelView>> {
     let models = app.models.iter().map(|model| ModelView {

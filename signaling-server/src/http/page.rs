@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use tower_http::services::ServeDir;
 
 use super::error::HttpError;
-use crate::server::App;
+use crate::app::App;
 
 /// Everything but the page's files.
 pub(super) async fn page(

@@ -9,7 +9,7 @@ use potluck_protocol::api::TallyRow;
 use serde::Deserialize;
 
 use super::error::HttpError;
-use crate::server::App;
+use crate::app::App;
 use crate::store::Contributor;
 
 /// Rows of one answer, however many the caller asks for.

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, interval};
 
 use super::frames::{End, Received, decode, receive_frame, send, send_ping};
+use crate::app::App;
 use crate::hub::ConnectionId;
-use crate::server::App;
 use crate::store::Credit;
 
 /// How many times the messages of a second may come at once, as the configuration says.

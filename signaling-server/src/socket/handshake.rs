@@ -8,7 +8,7 @@ use potluck_protocol::{NUMERICS_VERSION, PROTOCOL_VERSION};
 use tokio::time::timeout;
 
 use super::frames::{End, receive, send};
-use crate::server::App;
+use crate::app::App;
 
 /// Lets a node prove its key, within the handshake's time limit.
 pub(super) async fn handshake(socket: &mut WebSocket, app: &App) -> Result<NodeId, End> {

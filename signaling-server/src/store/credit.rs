@@ -13,7 +13,7 @@ use crate::models::Models;
 
 /// What became of a receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Credit {
+pub(crate) enum Credit {
     /// It is credited, now or before; the stage's balance in multiply-accumulates.
     Credited(u64),
     /// It never will be, for this reason.
@@ -25,7 +25,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails; the receipt may be handed in again.
-    pub async fn credit(
+    pub(crate) async fn credit(
         &self,
         signed: &SignedReceipt,
         from: NodeId,
