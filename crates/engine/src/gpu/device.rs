@@ -158,6 +158,11 @@ impl Device {
                 Poll::Pending => self.unanswered.push(check),
             }
         }
+        if failure.is_some() {
+            // Natively a loss is reported only to somebody who polls, and only once what the device
+            // took before is done.
+            drop(self.handle.poll(wgpu::PollType::wait_indefinitely()));
+        }
         // That the device is gone says more than what failed because of it.
         self.check()?;
         failure.map_or(Ok(made), Err)
