@@ -1,5 +1,5 @@
-//! The loop that drives a [`Node`]: it waits for what happens, asks the node what to do, and does
-//! it.
+//! The loop that drives a [`Node`]: it waits for what happens, lets the node handle it, and carries
+//! out the actions.
 //!
 //! Steps are computed here, in batches of what waits; downloads run beside. The clock is read here
 //! and nowhere else.
@@ -35,7 +35,7 @@ pub async fn run<T: Transport>(
     let mut next_tick = TICK;
     let mut stopping = false;
     while !stopping || driven.node.is_settling() {
-        let mut inputs = VecDeque::new();
+        let (mut inputs, mut download) = (VecDeque::new(), None);
         // With steps waiting there is no rest, but whatever has come in meanwhile comes first: it
         // may go into the same batch.
         let has_steps = driven.machine.has_steps();
@@ -56,32 +56,41 @@ pub async fn run<T: Transport>(
                 }
                 None => stopping = true,
             },
-            event = next_event(&mut transport, is_full).fuse() => inputs.push_back(Input::Transport(event)),
-            event = driven.machine.next_event().fuse() => inputs.push_back(Input::Machine(event)),
+            event = next_event(&mut transport, is_full).fuse() => {
+                inputs.push_back(Input::Transport(event));
+            }
+            finished = driven.machine.next_finished().fuse() => download = Some(finished),
             () = rest(wait).fuse() => {}
+        }
+        if let Some(finished) = download {
+            // Not where it is waited for: a part may take a while to load, and must not be dropped
+            // halfway when something else happens.
+            driven.machine.finish(finished).await;
+            inputs.extend(driven.machine.take_events().into_iter().map(Input::Machine));
         }
         if driven.start.elapsed() >= next_tick {
             next_tick = driven.start.elapsed() + TICK;
             inputs.push_back(Input::Tick);
         }
-        driven.take(inputs, &mut transport).await;
+        driven.handle(inputs, &mut transport).await;
         for _ in 0..MAX_AT_ONCE {
             let Some(event) = next_event(&mut transport, driven.machine.is_full()).now_or_never()
             else {
                 break;
             };
-            driven.take(VecDeque::from([Input::Transport(event)]), &mut transport).await;
+            driven.handle(VecDeque::from([Input::Transport(event)]), &mut transport).await;
         }
         if driven.machine.has_steps() {
-            let computed = driven.machine.compute_next().await;
-            driven.take(computed.into_iter().map(Input::Machine).collect(), &mut transport).await;
+            driven.machine.compute_next().await;
+            let computed = driven.machine.take_events().into_iter().map(Input::Machine).collect();
+            driven.handle(computed, &mut transport).await;
         }
     }
     // The transport goes with this, and what it has not sent yet: a signature, a good-bye.
     platform::sleep(LINGER).await;
 }
 
-/// The node, and what does what it says.
+/// The node, and what carries out its actions.
 struct Driven<N> {
     start: Instant,
     node: Node,
@@ -90,21 +99,24 @@ struct Driven<N> {
 }
 
 impl<N: FnMut(Notice)> Driven<N> {
-    /// Tells the node what happened, and does what it says, until nothing follows.
-    async fn take<T: Transport>(&mut self, mut inputs: VecDeque<Input>, transport: &mut T) {
+    /// Lets the node handle what happened, and carries out its actions, until nothing follows.
+    async fn handle<T: Transport>(&mut self, mut inputs: VecDeque<Input>, transport: &mut T) {
         while let Some(input) = inputs.pop_front() {
             for action in self.node.handle(input, self.start.elapsed()) {
                 match action {
                     Action::Transport(command) => transport.send(command),
-                    Action::Notice(told) => (self.notice)(told),
-                    action => inputs.extend(self.machine.perform(action).await.map(Input::Machine)),
+                    Action::Notice(notice) => (self.notice)(notice),
+                    action => {
+                        self.machine.perform(action).await;
+                        inputs.extend(self.machine.take_events().into_iter().map(Input::Machine));
+                    }
                 }
             }
         }
     }
 }
 
-/// What the transport says; nothing as long as enough steps wait, so that whoever sends more of
+/// The next event of the transport; none as long as enough steps wait, so that whoever sends more of
 /// them has to wait as well.
 async fn next_event(transport: &mut impl Transport, is_full: bool) -> potluck_net::Event {
     if is_full { std::future::pending().await } else { transport.next_event().await }

@@ -19,6 +19,7 @@
 mod asking;
 mod lending;
 mod link;
+mod messages;
 mod peers;
 mod receipts;
 mod serving;
@@ -28,196 +29,19 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use potluck_model::package::{BlobRef, BlobRole, Manifest};
-use potluck_model::tokenizer::Tokenizer;
+use potluck_engine::package::Manifest;
+use potluck_engine::tokenizer::Tokenizer;
 use potluck_net as net;
 use potluck_protocol::codec;
-use potluck_protocol::id::{LayerRange, ModelId, NodeId, SessionId};
+use potluck_protocol::id::{ModelId, NodeId, SessionId};
 use potluck_protocol::identity::Identity;
-use potluck_protocol::page::{BackendPreference, Command, Notice};
+use potluck_protocol::page::{Command, Notice};
 use potluck_protocol::peer::PeerFrame;
-use potluck_protocol::sampling::Sampling;
 use potluck_protocol::server::{IceServer, ModelSummary, NodeKind, ToServer};
 
-/// One thing that happened.
-#[derive(Debug)]
-pub enum Input {
-    /// The person wants something.
-    Command(Command),
-    /// The transport says something.
-    Transport(net::Event),
-    /// The machine finished something it was told to do.
-    Machine(MachineEvent),
-    /// Time passed. Comes at least every [`TICK`].
-    Tick,
-}
-
-/// How often [`Input::Tick`] comes: fine enough for the shortest time-out here, coarse enough to
-/// cost nothing.
-pub const TICK: Duration = Duration::from_millis(250);
-
-/// What the machine (engine, weight store) has finished.
-#[derive(Debug)]
-pub enum MachineEvent {
-    /// The engine runs.
-    EngineReady(EngineDescription),
-    /// Another engine runs in its place, with the same parts and sessions: its GPU was lost.
-    EngineReplaced(EngineDescription),
-    /// There is no engine.
-    EngineFailed {
-        /// Why.
-        reason: String,
-    },
-    /// A manifest was fetched and verified.
-    Manifest {
-        /// Its model.
-        model: ModelId,
-        /// What it says, or why it could not be had.
-        result: Result<Arc<Manifest>, String>,
-    },
-    /// A tokenizer was fetched, verified and read.
-    Tokenizer {
-        /// Its model.
-        model: ModelId,
-        /// It, or why it could not be had.
-        result: Result<Arc<Tokenizer>, String>,
-    },
-    /// Bytes of a blob arrived.
-    Progress {
-        /// Which blob.
-        role: BlobRole,
-        /// Bytes so far.
-        bytes: u64,
-    },
-    /// A blob is verified and in the engine, or could not be had.
-    Loaded {
-        /// Its model.
-        model: ModelId,
-        /// Which blob.
-        role: BlobRole,
-        /// Why not.
-        result: Result<(), String>,
-    },
-    /// A step is computed.
-    Computed(Step),
-}
-
-/// What computes.
-#[derive(Debug, Clone)]
-pub struct EngineDescription {
-    /// `webgpu`, `simd128`, …
-    pub backend: String,
-    /// The adapter's or processor's name.
-    pub adapter: String,
-    /// Something the person should know.
-    pub note: Option<String>,
-    /// Measured speed of the linear kernel, multiply-accumulates a millisecond.
-    pub macs_per_ms: u64,
-}
-
-/// A computed step.
-#[derive(Debug)]
-pub struct Step {
-    /// The session.
-    pub session: SessionId,
-    /// Position of its first row.
-    pub position: u32,
-    /// Rows.
-    pub rows: u32,
-    /// What came out.
-    pub output: Result<Computed, String>,
-    /// As it was given, to be passed on.
-    pub sampling: Option<Sampling>,
-    /// How long it took.
-    pub elapsed: Duration,
-}
-
-/// What came out of a step.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Computed {
-    /// `[rows, d_model]` residual rows, for the next stage.
-    Hidden(Vec<i32>),
-    /// The last stage drew a token.
-    Token(u32),
-    /// The last stage, and no token was wanted.
-    Nothing,
-}
-
-/// What a step starts from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Work {
-    /// Token ids.
-    Tokens(Vec<u32>),
-    /// `[rows, d_model]` residual rows.
-    Hidden(Vec<i32>),
-}
-
-/// One thing to do.
-#[derive(Debug)]
-pub enum Action {
-    /// For the transport.
-    Transport(net::Command),
-    /// For the person.
-    Notice(Notice),
-    /// Find out what computes here, and measure it.
-    StartEngine {
-        /// What may compute.
-        backend: BackendPreference,
-    },
-    /// Drop the engine with all it holds.
-    StopEngine,
-    /// Fetch and verify a manifest.
-    FetchManifest {
-        /// Which model.
-        model: ModelId,
-    },
-    /// Fetch, verify and read a model's tokenizer.
-    FetchTokenizer {
-        /// Which model.
-        model: ModelId,
-        /// Where it is.
-        blob: BlobRef,
-    },
-    /// Fetch and verify a blob, and put it into the engine.
-    FetchBlob {
-        /// Which model.
-        model: ModelId,
-        /// Its manifest.
-        manifest: Arc<Manifest>,
-        /// Which part.
-        role: BlobRole,
-        /// Where it is.
-        blob: BlobRef,
-    },
-    /// Take a part out of the engine.
-    Unload {
-        /// Which part.
-        role: BlobRole,
-    },
-    /// Make room for a session.
-    OpenSession {
-        /// The session.
-        session: SessionId,
-        /// Layers computed in it here.
-        layers: LayerRange,
-    },
-    /// Forget a session.
-    CloseSession {
-        /// The session.
-        session: SessionId,
-    },
-    /// Compute a step.
-    Compute {
-        /// The session.
-        session: SessionId,
-        /// Position of the first row.
-        position: u32,
-        /// What to start from.
-        work: Work,
-        /// Draw the next token with this, if this node has the head.
-        sampling: Option<Sampling>,
-    },
-}
+pub use messages::{
+    Action, EngineDescription, Input, MachineEvent, StepInput, StepRequest, StepResult, TICK,
+};
 
 /// The node.
 #[derive(Debug)]
@@ -335,7 +159,7 @@ impl Node {
                 if let Ok(manifest) = &result {
                     self.manifests.insert(model, Arc::clone(manifest));
                 }
-                let failure = result.err();
+                let failure = result.err().map(|error| error.to_string());
                 self.lending_manifest(model, failure.as_deref(), now);
                 self.asking_manifest(model, failure.as_deref(), now);
             }
@@ -343,11 +167,12 @@ impl Node {
                 if let Ok(tokenizer) = &result {
                     self.tokenizers.insert(model, Arc::clone(tokenizer));
                 }
-                self.asking_tokenizer(model, result.err().as_deref(), now);
+                let failure = result.err().map(|error| error.to_string());
+                self.asking_tokenizer(model, failure.as_deref(), now);
             }
             MachineEvent::Progress { role, bytes } => self.blob_progress(role, bytes, now),
             MachineEvent::Loaded { model, role, result } => {
-                self.blob_loaded(model, role, result, now)
+                self.blob_loaded(model, role, result.map_err(|error| error.to_string()), now)
             }
             MachineEvent::Computed(step) => self.computed(step, now),
         }
@@ -356,10 +181,10 @@ impl Node {
     fn peer_frame(&mut self, from: NodeId, frame: PeerFrame, now: Duration) {
         match frame {
             PeerFrame::Step { session, position, tokens, sampling } => {
-                self.work(from, session, position, Work::Tokens(tokens), sampling, now);
+                self.work(from, session, position, StepInput::Tokens(tokens), sampling, now);
             }
             PeerFrame::Hidden { session, position, rows: _, values, sampling } => {
-                self.work(from, session, position, Work::Hidden(values), sampling, now);
+                self.work(from, session, position, StepInput::Hidden(values), sampling, now);
             }
             PeerFrame::Token { session, position, token } => {
                 self.token(from, session, position, token, now)

@@ -4,13 +4,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use potluck_engine::engine::Output;
 use potluck_protocol::id::{LayerRange, NodeId};
 use potluck_protocol::identity::{Purpose, Signature, verify};
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::receipt::{RECEIPT_POSITIONS, Receipt, ReceiptId, SignedReceipt};
 use potluck_protocol::server::{Session, ToServer, Verdict};
 
-use super::{Computed, Node};
+use super::Node;
 
 /// What one stage did in one session since its last receipt.
 #[derive(Debug)]
@@ -64,24 +65,24 @@ impl WorkLog {
     }
 
     /// Adds a step; returns the receipts it completes.
-    pub(super) fn record(&mut self, rows: u32, output: &Computed) -> Vec<Receipt> {
+    pub(super) fn record(&mut self, rows: u32, output: &Output) -> Vec<Receipt> {
         let mut complete = Vec::new();
         let width = match output {
-            Computed::Hidden(values) => values.len() / rows.max(1) as usize,
-            Computed::Token(_) | Computed::Nothing => 0,
+            Output::Hidden(values) => values.len() / rows.max(1) as usize,
+            Output::Token(_) | Output::Logits(_) | Output::None => 0,
         };
         for row in 0..rows as usize {
             match output {
-                Computed::Hidden(values) => {
+                Output::Hidden(values) => {
                     for value in &values[row * width..(row + 1) * width] {
                         self.hasher.update(&value.to_le_bytes());
                     }
                 }
-                Computed::Token(token) if row + 1 == rows as usize => {
+                Output::Token(token) if row + 1 == rows as usize => {
                     self.hasher.update(&token.to_le_bytes());
                     self.template.sampled += 1;
                 }
-                Computed::Token(_) | Computed::Nothing => {}
+                Output::Token(_) | Output::Logits(_) | Output::None => {}
             }
             self.template.to_position += 1;
             if self.template.positions() == RECEIPT_POSITIONS {
@@ -256,8 +257,8 @@ mod tests {
             (Identity::from_seed(&[1; 32]).node(), Identity::from_seed(&[2; 32]).node());
         let session = session(stage, requester);
         let mut log = WorkLog::new(&session, stage, session.stages[0].layers);
-        assert!(log.record(50, &Computed::Nothing).is_empty());
-        let receipts = log.record(50, &Computed::Token(7));
+        assert!(log.record(50, &Output::None).is_empty());
+        let receipts = log.record(50, &Output::Token(7));
         assert_eq!(receipts.len(), 1);
         assert_eq!(
             (receipts[0].from_position, receipts[0].to_position, receipts[0].sampled),
@@ -277,10 +278,10 @@ mod tests {
         let session = session(stage, requester);
         let rows: Vec<i32> = (0..8).collect();
         let mut at_once = WorkLog::new(&session, stage, session.stages[0].layers);
-        at_once.record(4, &Computed::Hidden(rows.clone()));
+        at_once.record(4, &Output::Hidden(rows.clone()));
         let mut one_by_one = WorkLog::new(&session, stage, session.stages[0].layers);
         for row in rows.chunks(2) {
-            one_by_one.record(1, &Computed::Hidden(row.to_vec()));
+            one_by_one.record(1, &Output::Hidden(row.to_vec()));
         }
         assert_eq!(at_once.finish(), one_by_one.finish());
     }
@@ -290,7 +291,7 @@ mod tests {
         let (stage, requester) = (NodeId([1; 32]), NodeId([2; 32]));
         let session = session(stage, requester);
         let mut log = WorkLog::new(&session, stage, session.stages[0].layers);
-        log.record(10, &Computed::Token(3));
+        log.record(10, &Output::Token(3));
         let receipt = log.finish().unwrap();
         let known = Known { session: &session, fed: 10, prompt: 10 };
         assert!(is_plausible(&receipt, stage, requester, known));

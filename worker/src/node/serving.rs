@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use potluck_engine::engine::Output;
 use potluck_protocol::codec::{MAX_POSITIONS, MAX_ROWS, clip_reason};
 use potluck_protocol::id::{LayerRange, NodeId, SessionId};
 use potluck_protocol::peer::PeerFrame;
@@ -14,7 +15,7 @@ use potluck_protocol::sampling::Sampling;
 use potluck_protocol::server::{Session, ToServer};
 
 use super::receipts::WorkLog;
-use super::{Action, Computed, Node, Step, Work};
+use super::{Action, Node, StepInput, StepRequest, StepResult};
 
 /// The stage.
 #[derive(Debug, Default)]
@@ -40,7 +41,7 @@ struct Early {
     from: NodeId,
     session: SessionId,
     position: u32,
-    work: Work,
+    work: StepInput,
     sampling: Option<Sampling>,
     until: Duration,
 }
@@ -159,7 +160,7 @@ impl Node {
         from: NodeId,
         id: SessionId,
         position: u32,
-        work: Work,
+        work: StepInput,
         sampling: Option<Sampling>,
         now: Duration,
     ) {
@@ -179,18 +180,18 @@ impl Node {
         let Some(manifest) = self.manifests.get(&serving.session.model) else { return };
         let d_model = manifest.config.d_model as usize;
         let rows = match &work {
-            Work::Tokens(tokens) => tokens.len(),
-            Work::Hidden(values) => values.len() / d_model,
+            StepInput::Tokens(tokens) => tokens.len(),
+            StepInput::Hidden(values) => values.len() / d_model,
         };
         let fault = if from != serving.previous() {
             Some("it is not the one to send this")
-        } else if matches!(work, Work::Tokens(_)) != serving.is_first() {
+        } else if matches!(work, StepInput::Tokens(_)) != serving.is_first() {
             Some("tokens go to the first stage, hidden rows to the others")
-        } else if matches!(&work, Work::Hidden(values) if values.len() % d_model != 0)
+        } else if matches!(&work, StepInput::Hidden(values) if values.len() % d_model != 0)
             || !(1..=MAX_ROWS).contains(&rows)
         {
             Some("it sent rows of the wrong shape")
-        } else if matches!(&work, Work::Tokens(tokens) if tokens.iter().any(|token| *token >= manifest.config.vocab))
+        } else if matches!(&work, StepInput::Tokens(tokens) if tokens.iter().any(|token| *token >= manifest.config.vocab))
         {
             Some("it sent a token that the model does not have")
         } else if position != serving.next_position {
@@ -210,14 +211,16 @@ impl Node {
             }
             return;
         }
-        serving.next_position += u32::try_from(rows).unwrap_or(u32::MAX);
+        let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+        serving.next_position += rows;
         serving.in_flight += 1;
         serving.last_frame = now;
-        self.actions.push(Action::Compute { session: id, position, work, sampling });
+        let step = StepRequest { session: id, position, rows, input: work, sampling };
+        self.actions.push(Action::Compute(step));
     }
 
-    pub(super) fn computed(&mut self, step: Step, now: Duration) {
-        let Step { session: id, position, rows, output, sampling, elapsed } = step;
+    pub(super) fn computed(&mut self, step: StepResult, now: Duration) {
+        let StepResult { session: id, position, rows, output, sampling, elapsed } = step;
         self.lending.statistics.record(rows, elapsed, now);
         self.tell_lending_soon(now);
         let Some(serving) = self.serving.sessions.get_mut(&id) else { return };
@@ -235,19 +238,19 @@ impl Node {
         let next = serving.next();
         let requester = serving.session.requester;
         match output {
-            Computed::Hidden(values) => {
+            Output::Hidden(values) => {
                 self.send_peer(
                     next,
                     PeerFrame::Hidden { session: id, position, rows, values, sampling },
                 );
             }
-            Computed::Token(token) => {
+            Output::Token(token) => {
                 self.send_peer(
                     requester,
                     PeerFrame::Token { session: id, position: position + rows, token },
                 );
             }
-            Computed::Nothing => {}
+            Output::Logits(_) | Output::None => {}
         }
         for receipt in receipts {
             self.offer_receipt(receipt, now);

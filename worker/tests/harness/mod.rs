@@ -19,10 +19,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::executor::block_on;
-use potluck_engine::engine::{BackendChoice, Engine, Input as EngineInput, Output, OutputRequest};
-use potluck_importer::import_folder;
-use potluck_model::package::{BlobRole, Manifest};
-use potluck_model::tokenizer::Tokenizer;
+use potluck_engine::engine::{BackendChoice, Engine, Input as EngineInput, Want};
+use potluck_engine::import::import_folder;
+use potluck_engine::package::{BlobRole, Manifest};
+use potluck_engine::sampler;
+use potluck_engine::tokenizer::Tokenizer;
 use potluck_net as net;
 use potluck_protocol::codec;
 use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, SessionId};
@@ -36,7 +37,7 @@ use potluck_protocol::server::{
     FromServer, ModelSummary, NodeKind, Session, Stage, ToServer, Verdict, challenge_bytes,
 };
 use potluck_worker::node::{
-    Action, Computed, EngineDescription, Input, MachineEvent, Node, Step, Work,
+    Action, EngineDescription, Input, MachineEvent, Node, StepInput, StepRequest, StepResult,
 };
 
 /// The built-in model, imported once for all tests of a binary.
@@ -541,27 +542,28 @@ impl Swarm {
                 member.engine.as_mut()?.close_session(session.as_u128());
                 None
             }
-            Action::Compute { session, position, work, sampling } => {
-                let d_model = package.manifest.config.d_model as usize;
+            Action::Compute(step) => {
+                let StepRequest { session, position, rows, input, sampling } = step;
                 let engine = member.engine.as_mut()?;
-                let (input, rows) = match &work {
-                    Work::Tokens(tokens) => (EngineInput::Tokens(tokens), tokens.len()),
-                    Work::Hidden(values) => (EngineInput::Hidden(values), values.len() / d_model),
+                let input = match &input {
+                    StepInput::Tokens(tokens) => EngineInput::Tokens(tokens),
+                    StepInput::Hidden(values) => EngineInput::Hidden(values),
                 };
-                let rows = u32::try_from(rows).unwrap();
-                let want = sampling.map_or(OutputRequest::Nothing, OutputRequest::Token);
-                let output = block_on(engine.forward(session.as_u128(), position, input, want));
-                let output = output.map_err(|error| error.to_string()).map(|output| match output {
-                    Output::Hidden(values) => Computed::Hidden(values),
-                    Output::Token(token) => Computed::Token(token),
-                    Output::Logits(_) | Output::None => Computed::Nothing,
+                let want = sampling.map_or(Want::Nothing, |s| {
+                    Want::Token(sampler::Sampling {
+                        temperature_milli: s.temperature_milli,
+                        top_k: s.top_k,
+                        top_p_milli: s.top_p_milli,
+                        seed: s.seed,
+                    })
                 });
-                Some(MachineEvent::Computed(Step {
+                let output = block_on(engine.forward(session.as_u128(), position, input, want));
+                Some(MachineEvent::Computed(StepResult {
                     session,
                     position,
                     rows,
-                    output,
                     sampling,
+                    output: output.map_err(Into::into),
                     elapsed: Duration::from_micros(500),
                 }))
             }

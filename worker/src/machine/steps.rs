@@ -8,24 +8,13 @@ use std::collections::VecDeque;
 
 use potluck_protocol::codec::MAX_ROWS;
 use potluck_protocol::id::SessionId;
-use potluck_protocol::sampling::Sampling;
 
-use crate::node::Work;
-
-/// A step that waits.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Waiting {
-    pub(crate) session: SessionId,
-    pub(crate) position: u32,
-    pub(crate) work: Work,
-    pub(crate) sampling: Option<Sampling>,
-    pub(crate) rows: usize,
-}
+use crate::node::StepRequest;
 
 /// All that wait, by session; whose turn it is comes first.
 #[derive(Debug, Default)]
-pub(crate) struct Steps {
-    turns: VecDeque<(SessionId, VecDeque<Waiting>)>,
+pub(super) struct Steps {
+    turns: VecDeque<(SessionId, VecDeque<StepRequest>)>,
 }
 
 /// Rows of a batch at most: the longest step, and a token of every session that an engine has.
@@ -36,7 +25,7 @@ const BATCH_ROWS: usize = MAX_ROWS + potluck_engine::engine::MAX_SESSIONS;
 const MAX_WAITING_ROWS: usize = 8 * BATCH_ROWS;
 
 impl Steps {
-    pub(crate) fn push(&mut self, step: Waiting) {
+    pub(super) fn push(&mut self, step: StepRequest) {
         match self.turns.iter_mut().find(|(session, _)| *session == step.session) {
             Some((_, steps)) => steps.push_back(step),
             None => self.turns.push_back((step.session, VecDeque::from([step]))),
@@ -44,36 +33,36 @@ impl Steps {
     }
 
     /// The session is over: nobody wants its steps.
-    pub(crate) fn forget(&mut self, session: SessionId) {
+    pub(super) fn forget(&mut self, session: SessionId) {
         self.turns.retain(|(waiting, _)| *waiting != session);
     }
 
     /// The engine is gone.
-    pub(crate) fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.turns.clear();
     }
 
     /// Whether enough wait for several batches.
-    pub(crate) fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         let steps = self.turns.iter().flat_map(|(_, steps)| steps);
-        steps.map(|step| step.rows).sum::<usize>() >= MAX_WAITING_ROWS
+        steps.map(|step| step.rows as usize).sum::<usize>() >= MAX_WAITING_ROWS
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.turns.is_empty()
     }
 
     /// What is computed next, together; nothing if nothing waits. Whoever is in it has had its
     /// turn.
-    pub(crate) fn next(&mut self) -> Vec<Waiting> {
+    pub(super) fn next(&mut self) -> Vec<StepRequest> {
         let (mut batch, mut rows) = (Vec::new(), 0);
         let mut had_turn = VecDeque::new();
         self.turns.retain_mut(|(session, steps)| {
             let fits = steps
                 .front()
-                .is_some_and(|step| batch.is_empty() || rows + step.rows <= BATCH_ROWS);
+                .is_some_and(|step| batch.is_empty() || rows + step.rows as usize <= BATCH_ROWS);
             let Some(step) = (if fits { steps.pop_front() } else { None }) else { return true };
-            rows += step.rows;
+            rows += step.rows as usize;
             batch.push(step);
             if !steps.is_empty() {
                 had_turn.push_back((*session, std::mem::take(steps)));
@@ -88,10 +77,11 @@ impl Steps {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::StepInput;
 
-    fn step(session: u8, position: u32, rows: usize) -> Waiting {
-        let work = Work::Tokens(vec![1; rows]);
-        Waiting { session: SessionId([session; 16]), position, work, sampling: None, rows }
+    fn step(session: u8, position: u32, rows: u32) -> StepRequest {
+        let input = StepInput::Tokens(vec![1; rows as usize]);
+        StepRequest { session: SessionId([session; 16]), position, rows, input, sampling: None }
     }
 
     /// Session and position of each.

@@ -1,0 +1,193 @@
+//! What goes into the node and what comes out: inputs, actions, and the types of one step.
+//!
+//! A step has three types on its way: the [`StepRequest`] that a frame becomes, the engine's own
+//! `Step` that borrows from it, and the [`StepResult`] that comes back with the engine's output.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use potluck_engine::engine::Output;
+use potluck_engine::package::{BlobRef, BlobRole, Manifest};
+use potluck_engine::tokenizer::Tokenizer;
+use potluck_net as net;
+use potluck_protocol::id::{LayerRange, ModelId, SessionId};
+use potluck_protocol::page::{BackendPreference, Command, Notice};
+use potluck_protocol::sampling::Sampling;
+
+use crate::failure::{FetchFailure, LoadFailure, StepFailure};
+
+/// One thing that happened.
+#[derive(Debug)]
+pub enum Input {
+    /// The person wants something.
+    Command(Command),
+    /// The transport reports an event.
+    Transport(net::Event),
+    /// The machine finished an action.
+    Machine(MachineEvent),
+    /// Time passed. Comes at least every [`TICK`].
+    Tick,
+}
+
+/// How often [`Input::Tick`] comes: fine enough for the shortest time-out here, coarse enough to
+/// cost nothing.
+pub const TICK: Duration = Duration::from_millis(250);
+
+/// What the machine (engine, weight store) has finished.
+#[derive(Debug)]
+pub enum MachineEvent {
+    /// The engine runs.
+    EngineReady(EngineDescription),
+    /// Another engine runs in its place, with the same parts and sessions: its GPU was lost, or is
+    /// too small for the model.
+    EngineReplaced(EngineDescription),
+    /// No engine could be started.
+    EngineFailed {
+        /// What happened and what to do, for people.
+        reason: String,
+    },
+    /// A manifest was fetched and verified, or could not be.
+    Manifest {
+        /// The model it describes.
+        model: ModelId,
+        /// The manifest, or why there is none.
+        result: Result<Arc<Manifest>, FetchFailure>,
+    },
+    /// A tokenizer was fetched, verified and read, or could not be.
+    Tokenizer {
+        /// The model it belongs to.
+        model: ModelId,
+        /// The tokenizer, or why there is none.
+        result: Result<Arc<Tokenizer>, FetchFailure>,
+    },
+    /// Bytes of a blob arrived.
+    Progress {
+        /// The part that the blob holds.
+        role: BlobRole,
+        /// Bytes so far.
+        bytes: u64,
+    },
+    /// A blob is verified and in the engine, or could not be had.
+    Loaded {
+        /// The model it is a part of.
+        model: ModelId,
+        /// The part that the blob holds.
+        role: BlobRole,
+        /// Nothing, or why it is not in the engine.
+        result: Result<(), LoadFailure>,
+    },
+    /// A step is computed, or failed.
+    Computed(StepResult),
+}
+
+/// The engine in use.
+#[derive(Debug, Clone)]
+pub struct EngineDescription {
+    /// `webgpu`, `simd128`, …
+    pub backend: String,
+    /// The adapter's or processor's name.
+    pub adapter: String,
+    /// Something the person should know.
+    pub note: Option<String>,
+    /// Multiply-accumulates a millisecond, measured on forward steps.
+    pub macs_per_ms: u64,
+}
+
+/// A step to be computed; its shape has been checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepRequest {
+    /// The session it continues.
+    pub session: SessionId,
+    /// Position of its first row.
+    pub position: u32,
+    /// Rows, 1 to [`MAX_ROWS`](potluck_protocol::codec::MAX_ROWS).
+    pub rows: u32,
+    /// What the rows are.
+    pub input: StepInput,
+    /// If set, the node with the head samples the next token with this; the others pass it on.
+    pub sampling: Option<Sampling>,
+}
+
+/// What a step starts from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StepInput {
+    /// Token ids, one a row.
+    Tokens(Vec<u32>),
+    /// `[rows, d_model]` residual rows.
+    Hidden(Vec<i32>),
+}
+
+/// A computed step.
+#[derive(Debug)]
+pub struct StepResult {
+    /// The session it continued.
+    pub session: SessionId,
+    /// Position of its first row.
+    pub position: u32,
+    /// Rows, as in the request.
+    pub rows: u32,
+    /// As in the request.
+    pub sampling: Option<Sampling>,
+    /// What the engine made of it.
+    pub output: Result<Output, StepFailure>,
+    /// How long it took: its share, by rows, of the batch it was computed in.
+    pub elapsed: Duration,
+}
+
+/// One thing to do.
+#[derive(Debug)]
+pub enum Action {
+    /// For the transport.
+    Transport(net::Command),
+    /// For the person.
+    Notice(Notice),
+    /// Find out what computes here, and measure it.
+    StartEngine {
+        /// What may compute.
+        backend: BackendPreference,
+    },
+    /// Drop the engine with all it holds.
+    StopEngine,
+    /// Fetch and verify a manifest.
+    FetchManifest {
+        /// The model it describes.
+        model: ModelId,
+    },
+    /// Fetch, verify and read a model's tokenizer.
+    FetchTokenizer {
+        /// The model it belongs to.
+        model: ModelId,
+        /// Its hash and size.
+        blob: BlobRef,
+    },
+    /// Fetch and verify a blob, and put it into the engine.
+    FetchBlob {
+        /// The model it is a part of.
+        model: ModelId,
+        /// The model's manifest.
+        manifest: Arc<Manifest>,
+        /// The part that the blob holds.
+        role: BlobRole,
+        /// Its hash and size.
+        blob: BlobRef,
+    },
+    /// Drop a part from the engine.
+    Unload {
+        /// Which part.
+        role: BlobRole,
+    },
+    /// Make room for a session.
+    OpenSession {
+        /// Its name.
+        session: SessionId,
+        /// Layers computed in it here.
+        layers: LayerRange,
+    },
+    /// Forget a session.
+    CloseSession {
+        /// Its name.
+        session: SessionId,
+    },
+    /// Compute a step.
+    Compute(StepRequest),
+}
