@@ -63,7 +63,7 @@ pub enum EngineFailure {
     #[error(transparent)]
     KnownAnswer(#[from] ConformanceError),
     /// The known-answer test came out differently.
-    #[error("{adapter} computes wrongly: it fails the conformance vector; choose another backend")]
+    #[error("{adapter} computes wrongly: it fails the known-answer test; choose another backend")]
     Wrong {
         /// The adapter's or processor's name.
         adapter: String,

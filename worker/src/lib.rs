@@ -5,7 +5,7 @@
 //! | [`node`] | what happens and when: a state machine without I/O |
 //! | [`run`] | the one loop that drives it: transport, engine, weights, clock |
 //! | [`failure`] | why the machine could not do what the node wanted |
-//! | [`local`] | a whole model in one process, no network: the yardstick for everything else |
+//! | [`local`] | a whole model in one process, no network: the reference for everything else |
 //!
 //! The same crate is a native program (`potluck-node`) and the page's Web Worker; `main.rs` has a
 //! main for each.

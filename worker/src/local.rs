@@ -30,7 +30,7 @@ pub struct Model {
 pub struct Question<'a> {
     /// What a person wrote.
     pub prompt: &'a str,
-    /// How to draw.
+    /// How tokens are sampled; what is left out comes from the model.
     pub sampling: SamplingChoice,
     /// Tokens at most; the model's default if `None`.
     pub max_tokens: Option<u32>,
@@ -39,9 +39,9 @@ pub struct Question<'a> {
 /// A whole answer.
 #[derive(Debug)]
 pub struct Answer {
-    /// The text.
+    /// The text, without the token that ends it.
     pub text: String,
-    /// The tokens drawn, the one that ends the answer included.
+    /// The tokens sampled, the one that ends the answer included.
     pub token_ids: Vec<u32>,
     /// From the first token to the last.
     pub decode: Duration,
@@ -53,7 +53,7 @@ pub enum LocalError {
     /// A file of the model could not be read.
     #[error("could not read {path}; import the model first with `potluck-server model add`")]
     Read {
-        /// Which one.
+        /// The file.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
@@ -64,7 +64,7 @@ pub enum LocalError {
     /// A blob is not what the manifest says.
     #[error(transparent)]
     Blob(#[from] BlobError),
-    /// The tokenizer is not one, or cannot take the prompt.
+    /// The tokenizer is not one, or refuses the prompt.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
     /// There is no such backend here.
@@ -131,7 +131,7 @@ impl Model {
             Answer { text: String::new(), token_ids: Vec::new(), decode: Duration::ZERO };
         let (mut position, mut first) = (0, None);
         loop {
-            let mut drawn = None;
+            let mut sampled = None;
             let steps = pending.len().div_ceil(MAX_ROWS);
             for (step, tokens) in pending.chunks(MAX_ROWS).enumerate() {
                 let want = if step + 1 == steps {
@@ -142,10 +142,10 @@ impl Model {
                 let output = engine.forward(SESSION, position, Input::Tokens(tokens), want).await?;
                 position += u32::try_from(tokens.len()).unwrap_or(u32::MAX);
                 if let Output::Token(token) = output {
-                    drawn = Some(token);
+                    sampled = Some(token);
                 }
             }
-            let Some(token) = drawn else { break };
+            let Some(token) = sampled else { break };
             let first = *first.get_or_insert_with(Instant::now);
             answer.decode = first.elapsed();
             answer.token_ids.push(token);

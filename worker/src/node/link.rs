@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use potluck_net as net;
-use potluck_protocol::identity::Purpose;
+use potluck_protocol::id::NodeId;
+use potluck_protocol::identity::{Identity, Purpose};
 use potluck_protocol::page::{self, Notice};
-use potluck_protocol::server::{FromServer, ToServer, challenge_bytes};
+use potluck_protocol::server::{IceServer, ToServer, challenge_bytes};
 use potluck_protocol::{NUMERICS_VERSION, PROTOCOL_VERSION};
 
-use super::{Action, Node};
+use super::Action;
+use super::context::{Event, Outbox};
 
 /// The link.
 #[derive(Debug, Default)]
@@ -17,6 +19,8 @@ pub(super) struct Link {
     url: String,
     /// Attempts since the last welcome.
     attempts: u32,
+    /// As the server announced them, for peer connections.
+    ice_servers: Vec<IceServer>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -26,10 +30,27 @@ enum LinkState {
     Off,
     /// Dialling or proving; given up at this time.
     Opening(Duration),
-    /// Welcome.
+    /// The server has welcomed this node.
     Open,
-    /// Lost; dial again at this time.
+    /// Lost; dialled again at this time.
     Lost(Duration),
+}
+
+/// No server can be dialled at an address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum AddressError {
+    /// It has another scheme than a server of ours, or none.
+    #[error(
+        "{address:?} is not a server's address: it has to begin with http:// or https://, as in \
+         http://127.0.0.1:8080"
+    )]
+    Scheme { address: String },
+    /// There is no host, or characters that no host has.
+    #[error("{address:?} is not a server's address: it names no host that could exist")]
+    Host { address: String },
+    /// What is behind the last colon is not a port.
+    #[error("{address:?} is not a server's address: its port is not a number from 1 to 65535")]
+    Port { address: String },
 }
 
 /// The first wait after a lost link. Short, because most losses are a server that restarts.
@@ -49,6 +70,96 @@ impl Link {
         self.state == LinkState::Off
     }
 
+    pub(super) fn ice_servers(&self) -> &[IceServer] {
+        &self.ice_servers
+    }
+
+    /// Dials a server. An address that cannot be one is refused at once: no patience makes it
+    /// better.
+    pub(super) fn connect(&mut self, server: &str, now: Duration, outbox: &mut Outbox) {
+        match socket_url(server) {
+            Ok(url) => {
+                self.url = url;
+                self.attempts = 0;
+                self.dial(now, outbox);
+            }
+            Err(error) => self.give_up(error.to_string(), error.to_string(), outbox),
+        }
+    }
+
+    fn dial(&mut self, now: Duration, outbox: &mut Outbox) {
+        self.state = LinkState::Opening(now + OPEN_TIMEOUT);
+        outbox.notice(Notice::Link(page::Link::Connecting));
+        outbox.act(Action::Transport(net::Command::OpenServer { url: self.url.clone() }));
+    }
+
+    /// The socket is open: this node introduces itself.
+    pub(super) fn handle_open(me: NodeId, outbox: &mut Outbox) {
+        outbox.send_server(&ToServer::Hello {
+            protocol: PROTOCOL_VERSION,
+            numerics: NUMERICS_VERSION,
+            node: me,
+        });
+    }
+
+    /// The server wants proof of the key.
+    pub(super) fn handle_challenge(nonce: &[u8; 32], identity: &Identity, outbox: &mut Outbox) {
+        let bytes = challenge_bytes(nonce, identity.node());
+        let signature = identity.sign(Purpose::Challenge, &bytes);
+        outbox.send_server(&ToServer::Prove { signature });
+    }
+
+    pub(super) fn handle_welcome(&mut self, ice_servers: Vec<IceServer>, outbox: &mut Outbox) {
+        self.ice_servers = ice_servers;
+        self.state = LinkState::Open;
+        self.attempts = 0;
+        outbox.notice(Notice::Link(page::Link::Open));
+    }
+
+    /// The server does not want this node.
+    pub(super) fn handle_refused(&mut self, reason: String, outbox: &mut Outbox) {
+        let for_questions = format!("the server refused this node: {reason}");
+        self.give_up(reason, for_questions, outbox);
+    }
+
+    fn give_up(&mut self, reason: String, for_questions: String, outbox: &mut Outbox) {
+        self.state = LinkState::Off;
+        outbox.act(Action::Transport(net::Command::CloseServer));
+        outbox.raise(Event::LinkRefused { reason: for_questions });
+        outbox.notice(Notice::Link(page::Link::Refused { reason }));
+    }
+
+    /// The link is gone, and is dialled again after a wait.
+    pub(super) fn handle_lost(
+        &mut self,
+        reason: String,
+        me: NodeId,
+        now: Duration,
+        outbox: &mut Outbox,
+    ) {
+        if self.is_off() {
+            return;
+        }
+        let wait = self.retry_after(me.0[2]);
+        self.attempts += 1;
+        self.state = LinkState::Lost(now + wait);
+        outbox.act(Action::Transport(net::Command::CloseServer));
+        outbox.raise(Event::LinkLost);
+        let retry_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+        outbox.notice(Notice::Link(page::Link::Lost { reason, retry_ms }));
+    }
+
+    pub(super) fn tick(&mut self, me: NodeId, now: Duration, outbox: &mut Outbox) {
+        match self.state {
+            LinkState::Lost(at) if now >= at => self.dial(now, outbox),
+            LinkState::Opening(at) if now >= at => {
+                let reason = "the server did not answer in time".to_owned();
+                self.handle_lost(reason, me, now, outbox);
+            }
+            _ => {}
+        }
+    }
+
     /// Doubles from [`FIRST_RETRY`] to [`LAST_RETRY`], then is stretched by up to a half, by the
     /// node's own id and the attempt, so that the nodes of a restarted server do not all come back
     /// in the same instant.
@@ -60,97 +171,39 @@ impl Link {
     }
 }
 
-impl Node {
-    pub(super) fn connect(&mut self, server: String, now: Duration) {
-        self.link.url = socket_url(&server);
-        self.link.attempts = 0;
-        self.dial(now);
-    }
-
-    fn dial(&mut self, now: Duration) {
-        self.link.state = LinkState::Opening(now + OPEN_TIMEOUT);
-        self.notice(Notice::Link(page::Link::Connecting));
-        self.actions
-            .push(Action::Transport(net::Command::OpenServer { url: self.link.url.clone() }));
-    }
-
-    pub(super) fn server_open(&mut self) {
-        self.say_in_handshake(&ToServer::Hello {
-            protocol: PROTOCOL_VERSION,
-            numerics: NUMERICS_VERSION,
-            node: self.me,
-        });
-    }
-
-    pub(super) fn server_message(&mut self, message: FromServer, now: Duration) {
-        match message {
-            FromServer::Challenge { nonce } => {
-                let signature =
-                    self.identity.sign(Purpose::Challenge, &challenge_bytes(&nonce, self.me));
-                self.say_in_handshake(&ToServer::Prove { signature });
-            }
-            FromServer::Welcome { ice_servers, models } => {
-                self.ice_servers = ice_servers;
-                self.models = models;
-                self.link.state = LinkState::Open;
-                self.link.attempts = 0;
-                self.notice(Notice::Link(page::Link::Open));
-                self.register();
-                self.asking_link_open(now);
-                self.resend_receipts();
-            }
-            FromServer::Refused { reason } => {
-                self.link.state = LinkState::Off;
-                self.actions.push(Action::Transport(net::Command::CloseServer));
-                self.fail_all_asks(&format!("the server refused this node: {reason}"), now);
-                self.notice(Notice::Link(page::Link::Refused { reason }));
-            }
-            FromServer::RequestRefused { request, reason } => self.fail_ask(request, &reason, now),
-            FromServer::Assign { model, layers } => self.assigned(model, layers, now),
-            FromServer::Waiting { request, missing } => self.waiting(request, missing),
-            FromServer::Route { request, session } => self.routed(request, session, now),
-            FromServer::Serve { session } => self.serve(session, now),
-            FromServer::SessionEnded { session, reason, failed_node } => {
-                self.end_serving(session, Some(&reason), now);
-                self.resume_ask_of(session, &reason, failed_node, now);
-            }
-            FromServer::Signal { from, signal } => self.signal_in(from, signal),
-            FromServer::ReceiptResult { receipt, verdict } => {
-                self.receipt_result(receipt, verdict, now)
-            }
-        }
-    }
-
-    pub(super) fn server_lost(&mut self, reason: String, now: Duration) {
-        if self.link.is_off() {
-            return;
-        }
-        let wait = self.link.retry_after(self.me.0[2]);
-        self.link.attempts += 1;
-        self.link.state = LinkState::Lost(now + wait);
-        self.actions.push(Action::Transport(net::Command::CloseServer));
-        self.asking_link_lost();
-        let retry_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
-        self.notice(Notice::Link(page::Link::Lost { reason, retry_ms }));
-    }
-
-    pub(super) fn link_tick(&mut self, now: Duration) {
-        match self.link.state {
-            LinkState::Lost(at) if now >= at => self.dial(now),
-            LinkState::Opening(at) if now >= at => {
-                self.server_lost("the server did not answer in time".to_owned(), now)
-            }
-            _ => {}
-        }
-    }
-}
-
 /// `http://host` → `ws://host/api/v1/socket`.
-fn socket_url(server: &str) -> String {
-    let server = server.trim_end_matches('/');
-    let socket =
-        server.strip_prefix("http").map_or_else(|| server.to_owned(), |rest| format!("ws{rest}"));
-    format!("{socket}/api/v1/socket")
+///
+/// By hand, as `url` is not among what the worker's WebAssembly links, and its tables of domain
+/// names would cost more than all of the node's own code; the platform parses the result again.
+fn socket_url(server: &str) -> Result<String, AddressError> {
+    let address = || server.to_owned();
+    let (scheme, rest) = match server.split_once("://") {
+        Some(("http", rest)) => ("ws", rest),
+        Some(("https", rest)) => ("wss", rest),
+        _ => return Err(AddressError::Scheme { address: address() }),
+    };
+    let rest = rest.trim_end_matches('/');
+    let authority = rest.split('/').next().unwrap_or_default();
+    // An IPv6 address stands in brackets, as it has colons of its own.
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_host = match bracketed {
+        Some(ipv6) => ipv6.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            let allowed = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+            host.chars().any(char::is_alphanumeric) && host.chars().all(allowed)
+        }
+    };
+    if !is_host || rest.contains(['?', '#', '\\']) || rest.contains(char::is_whitespace) {
+        return Err(AddressError::Host { address: address() });
+    }
+    if port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port != 0)) {
+        return Err(AddressError::Port { address: address() });
+    }
+    Ok(format!("{scheme}://{rest}/api/v1/socket"))
 }
 
 #[cfg(test)]
@@ -159,8 +212,46 @@ mod tests {
 
     #[test]
     fn the_socket_is_under_the_servers_address() {
-        assert_eq!(socket_url("http://127.0.0.1:8080/"), "ws://127.0.0.1:8080/api/v1/socket");
-        assert_eq!(socket_url("https://potluck.example"), "wss://potluck.example/api/v1/socket");
+        for (server, socket) in [
+            ("http://127.0.0.1:8080/", "ws://127.0.0.1:8080/api/v1/socket"),
+            ("https://potluck.example", "wss://potluck.example/api/v1/socket"),
+            ("http://[::1]:8080", "ws://[::1]:8080/api/v1/socket"),
+            ("http://[::1]", "ws://[::1]/api/v1/socket"),
+            ("http://host/below", "ws://host/below/api/v1/socket"),
+        ] {
+            assert_eq!(socket_url(server).as_deref(), Ok(socket));
+        }
+    }
+
+    #[test]
+    fn addresses_that_cannot_be_dialled_are_refused() {
+        let scheme = |address: &str| AddressError::Scheme { address: address.to_owned() };
+        let host = |address: &str| AddressError::Host { address: address.to_owned() };
+        let port = |address: &str| AddressError::Port { address: address.to_owned() };
+        for address in ["foo", "", "127.0.0.1:8080", "ftp://host", "httpx://host"] {
+            assert_eq!(socket_url(address), Err(scheme(address)));
+        }
+        for address in ["http://", "http://:80", "http://a b", "https://[::zz]:1", "http://h?x"] {
+            assert_eq!(socket_url(address), Err(host(address)));
+        }
+        for address in ["http://host:", "http://host:0", "http://host:99999", "http://host:http"] {
+            assert_eq!(socket_url(address), Err(port(address)));
+        }
+    }
+
+    #[test]
+    fn an_impossible_address_is_refused_once_and_not_dialled() {
+        let (mut link, mut outbox) = (Link::default(), Outbox::default());
+        link.connect("foo", Duration::ZERO, &mut outbox);
+        let is_refusal = |action: &Action| {
+            matches!(action, Action::Notice(Notice::Link(page::Link::Refused { reason }))
+                if reason.contains("\"foo\" is not a server's address"))
+        };
+        assert!(outbox.actions.iter().any(is_refusal), "{:?}", outbox.actions);
+        link.tick(NodeId([0; 32]), Duration::from_secs(60), &mut outbox);
+        let dials =
+            |action: &Action| matches!(action, Action::Transport(net::Command::OpenServer { .. }));
+        assert!(link.is_off() && !outbox.actions.iter().any(dials), "{:?}", outbox.actions);
     }
 
     #[test]

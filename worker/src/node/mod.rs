@@ -1,238 +1,316 @@
 //! The node as a state machine: what happens, and when.
 //!
 //! `handle(input, now)` takes one thing that happened and returns what to do about it. There is no
-//! I/O here, no clock and no randomness; [`crate::run`] drives it. A node is up to three things at
-//! once, each with a file:
+//! I/O here, no clock and no randomness; [`crate::run`] drives it. A node has several roles at once,
+//! each a type with its own state and its own file or folder:
 //!
-//! | file | the node as | speaks with |
+//! | file | the node as | exchanges messages with |
 //! |---|---|---|
 //! | `link` | a client of the server: handshake, back-off | server |
-//! | `lending` | a volunteer: backend, assignment, weights | server, engine |
-//! | `serving` | a stage: steps in, hidden rows or tokens out | peers, engine |
-//! | `asking` | a requester: prompt in, text out | server, peers |
-//! | `receipts` | both sides of a receipt | peers, server |
+//! | `volunteer` | a volunteer's machine: backend, assignment, weights | server, engine |
+//! | `stage` | a stage of sessions: steps in, hidden rows or tokens out | peers, engine |
+//! | `requester` | a requester: prompt in, text out, receipts signed | server, peers |
+//! | `receipts` | a stage that wants its work credited | peers, server |
 //! | `peers` | the keeper of its connections | peers |
 //!
-//! A frame for this very node (a page that both asks and serves) does not leave it: it goes round
-//! through `loopback`.
+//! Roles do not know each other. Each gets a [`Context`] with what they share, and puts what it
+//! wants into the context's outbox: actions for the loop, and events for other roles. The [`Node`]
+//! routes both ways and decides nothing.
 
-mod asking;
-mod lending;
+mod context;
 mod link;
 mod messages;
 mod peers;
 mod receipts;
-mod serving;
-mod statistics;
+mod requester;
+mod stage;
+#[cfg(test)]
+mod tests;
+mod volunteer;
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
-use potluck_engine::package::Manifest;
-use potluck_engine::tokenizer::Tokenizer;
 use potluck_net as net;
 use potluck_protocol::codec;
-use potluck_protocol::id::{ModelId, NodeId, SessionId};
+use potluck_protocol::id::{NodeId, SessionId};
 use potluck_protocol::identity::Identity;
-use potluck_protocol::page::{Command, Notice};
+use potluck_protocol::page::Command;
 use potluck_protocol::peer::PeerFrame;
-use potluck_protocol::server::{IceServer, ModelSummary, NodeKind, ToServer};
+use potluck_protocol::server::{FromServer, NodeKind, Session};
 
+use context::{Context, Event};
+use link::Link;
 pub use messages::{
     Action, EngineDescription, Input, MachineEvent, StepInput, StepRequest, StepResult, TICK,
 };
+use receipts::Receipts;
+use requester::Requester;
+use stage::Stages;
+use volunteer::Volunteer;
 
 /// The node.
 #[derive(Debug)]
 pub struct Node {
-    identity: Identity,
-    me: NodeId,
-    kind: NodeKind,
-    link: link::Link,
-    ice_servers: Vec<IceServer>,
-    models: Vec<ModelSummary>,
-    manifests: HashMap<ModelId, Arc<Manifest>>,
-    tokenizers: HashMap<ModelId, Arc<Tokenizer>>,
-    peers: peers::Peers,
-    lending: lending::State,
-    serving: serving::State,
-    asking: asking::State,
-    receipts: receipts::State,
-    loopback: VecDeque<PeerFrame>,
-    actions: Vec<Action>,
+    context: Context,
+    volunteer: Volunteer,
+    stages: Stages,
+    requester: Requester,
+    receipts: Receipts,
 }
 
 impl Node {
     /// A node that does nothing yet.
     #[must_use]
     pub fn new(identity: Identity, kind: NodeKind) -> Self {
-        let me = identity.node();
         Self {
-            identity,
-            me,
-            kind,
-            link: link::Link::default(),
-            ice_servers: Vec::new(),
-            models: Vec::new(),
-            manifests: HashMap::new(),
-            tokenizers: HashMap::new(),
-            peers: peers::Peers::default(),
-            lending: lending::State::default(),
-            serving: serving::State::default(),
-            asking: asking::State::default(),
-            receipts: receipts::State::default(),
-            loopback: VecDeque::new(),
-            actions: Vec::new(),
+            context: Context::new(identity),
+            volunteer: Volunteer::new(kind),
+            stages: Stages::default(),
+            requester: Requester::default(),
+            receipts: Receipts::default(),
         }
     }
 
     /// The node's key.
     #[must_use]
     pub fn id(&self) -> NodeId {
-        self.me
+        self.context.me
     }
 
-    /// Takes one thing that happened at `now` (since the node started) and says what to do, in
+    /// True while an answer runs, or its last receipts may still come: a program that asks stays
+    /// until then.
+    #[must_use]
+    pub fn is_settling(&self) -> bool {
+        self.requester.is_settling()
+    }
+
+    /// Handles one thing that happened at `now` (since the node started); returns what to do, in
     /// order.
     pub fn handle(&mut self, input: Input, now: Duration) -> Vec<Action> {
+        self.context.now = now;
         match input {
-            Input::Command(command) => self.command(command, now),
-            Input::Transport(event) => self.transport(event, now),
-            Input::Machine(event) => self.machine(event, now),
-            Input::Tick => {
-                self.link_tick(now);
-                self.serving_tick(now);
-                self.asking_tick(now);
-                self.receipts_tick(now);
-                self.peers_tick(now);
-                self.lending_tick(now);
-            }
+            Input::Command(command) => self.command(command),
+            Input::Transport(event) => self.transport(event),
+            Input::Machine(event) => self.machine(event),
+            Input::Tick => self.tick(),
         }
-        while let Some(frame) = self.loopback.pop_front() {
-            self.peer_frame(self.me, frame, now);
-        }
-        std::mem::take(&mut self.actions)
+        self.handle_events();
+        self.volunteer.notify(self.stages.count(), &mut self.context);
+        std::mem::take(&mut self.context.outbox.actions)
     }
 
-    fn command(&mut self, command: Command, now: Duration) {
+    fn command(&mut self, command: Command) {
+        let Self { context, volunteer, requester, stages, .. } = self;
         match command {
-            Command::Connect { server } => self.connect(server, now),
-            Command::Lend { backend, memory_bytes } => self.lend(backend, memory_bytes),
-            Command::StopLending => self.stop_lending(now),
-            Command::Ask(ask) => self.ask(ask, now),
-            Command::Cancel { request } => self.cancel(request, now),
+            Command::Connect { server } => {
+                context.link.connect(&server, context.now, &mut context.outbox);
+            }
+            Command::Lend { backend, memory_bytes } => {
+                volunteer.lend(backend, memory_bytes, context);
+            }
+            Command::StopLending if volunteer.is_lending() => {
+                stages.fail_all("the volunteer stopped lending", context);
+                // The last receipts and counters, before this node is a volunteer's no more.
+                self.handle_events();
+                self.volunteer.stop(&mut self.context);
+            }
+            Command::StopLending => {}
+            Command::Ask(ask) => requester.ask(ask, context),
+            Command::Cancel { request } => requester.cancel(request, context),
         }
     }
 
-    fn transport(&mut self, event: net::Event, now: Duration) {
+    fn transport(&mut self, event: net::Event) {
+        let Context { link, peers, outbox, me, now, .. } = &mut self.context;
         match event {
-            net::Event::ServerOpen => self.server_open(),
+            net::Event::ServerOpen => Link::handle_open(*me, outbox),
             net::Event::ServerMessage { message } => match codec::decode_from_server(&message) {
-                Ok(message) => self.server_message(message, now),
+                Ok(message) => self.server_message(message),
                 Err(error) => {
-                    self.server_lost(format!("the server sent something unreadable: {error}"), now)
+                    let reason = format!("the server sent something unreadable: {error}");
+                    link.handle_lost(reason, *me, *now, outbox);
                 }
             },
-            net::Event::ServerClosed { reason } => self.server_lost(reason, now),
-            net::Event::Signal { peer, signal } => self.signal_out(peer, signal),
-            net::Event::PeerOpen { peer } => self.peer_open(peer, now),
+            net::Event::ServerClosed { reason } => link.handle_lost(reason, *me, *now, outbox),
+            net::Event::Signal { peer, signal } => self.context.send_signal(peer, signal),
+            net::Event::PeerOpen { peer } => peers.handle_open(peer, outbox),
             net::Event::PeerFrame { peer, channel, frame } => {
                 match codec::decode_peer_frame(&frame) {
-                    Ok(frame) if frame.channel() == channel => self.peer_frame(peer, frame, now),
-                    Ok(_) => self.drop_peer(peer, "it used the wrong channel", now),
+                    Ok(frame) if frame.channel() == channel => self.peer_frame(peer, frame),
+                    Ok(_) => {
+                        peers.drop_peer(peer, "it used the wrong channel".to_owned(), outbox);
+                    }
                     Err(error) => {
-                        self.drop_peer(peer, &format!("it sent something unreadable: {error}"), now)
+                        let fault = format!("it sent something unreadable: {error}");
+                        peers.drop_peer(peer, fault, outbox);
                     }
                 }
             }
-            net::Event::PeerClosed { peer, reason } => self.peer_closed(peer, &reason, now),
+            net::Event::PeerClosed { peer, reason } => peers.handle_closed(peer, reason, outbox),
         }
     }
 
-    fn machine(&mut self, event: MachineEvent, now: Duration) {
+    fn server_message(&mut self, message: FromServer) {
+        let Self { context, volunteer, requester, stages, receipts } = self;
+        let Context { link, peers, outbox, identity, me, .. } = context;
+        match message {
+            FromServer::Challenge { nonce } => Link::handle_challenge(&nonce, identity, outbox),
+            FromServer::Welcome { ice_servers, models } => {
+                link.handle_welcome(ice_servers, outbox);
+                context.library.models = models;
+                volunteer.register(context);
+                requester.handle_link_open(context);
+                receipts.send_again(context);
+            }
+            FromServer::Refused { reason } => link.handle_refused(reason, outbox),
+            FromServer::Assign { model, layers } => {
+                volunteer.handle_assign(model, layers, context);
+            }
+            FromServer::Waiting { request, missing } => {
+                requester.handle_waiting(request, missing, context);
+            }
+            FromServer::Route { request, session } => {
+                requester.handle_route(request, session, context);
+            }
+            FromServer::RequestRefused { request, reason } => {
+                requester.handle_refused(request, &reason, context);
+            }
+            FromServer::Serve { session } => self.serve(session),
+            FromServer::SessionEnded { session, reason, failed_node } => {
+                stages.close(session, Some(&reason), context);
+                requester.resume(session, &reason, failed_node, context);
+            }
+            FromServer::Signal { from, signal } => peers.handle_signal(from, *me, signal, outbox),
+            FromServer::ReceiptResult { receipt, verdict } => {
+                receipts.handle_verdict(receipt, verdict, context);
+            }
+        }
+    }
+
+    fn serve(&mut self, session: Session) {
+        let Some(index) = session.stage_of(self.context.me) else { return };
+        let (model, layers) = (session.model, session.stages[index].layers);
+        let has_layers = self.volunteer.has_layers(model, layers, &self.context.library);
+        self.stages.open(session, has_layers, &mut self.context);
+    }
+
+    fn machine(&mut self, event: MachineEvent) {
+        let Self { context, volunteer, requester, stages, .. } = self;
         match event {
-            MachineEvent::EngineReady(engine) => self.engine_ready(engine),
-            MachineEvent::EngineReplaced(engine) => self.engine_replaced(engine),
-            MachineEvent::EngineFailed { reason } => self.engine_failed(reason),
+            MachineEvent::EngineReady(engine) => volunteer.handle_engine_ready(engine, context),
+            MachineEvent::EngineReplaced(engine) => {
+                volunteer.handle_engine_replaced(engine, context);
+            }
+            MachineEvent::EngineFailed { reason } => volunteer.handle_engine_failed(reason),
             MachineEvent::Manifest { model, result } => {
-                if let Ok(manifest) = &result {
-                    self.manifests.insert(model, Arc::clone(manifest));
-                }
-                let failure = result.err().map(|error| error.to_string());
-                self.lending_manifest(model, failure.as_deref(), now);
-                self.asking_manifest(model, failure.as_deref(), now);
+                let failure = result
+                    .map(|manifest| context.library.manifests.insert(model, manifest))
+                    .err()
+                    .map(|failure| failure.to_string());
+                volunteer.handle_manifest(model, failure.as_deref(), context);
+                requester.handle_description(model, failure.as_deref(), context);
             }
             MachineEvent::Tokenizer { model, result } => {
-                if let Ok(tokenizer) = &result {
-                    self.tokenizers.insert(model, Arc::clone(tokenizer));
-                }
-                let failure = result.err().map(|error| error.to_string());
-                self.asking_tokenizer(model, failure.as_deref(), now);
+                let failure = result
+                    .map(|tokenizer| context.library.tokenizers.insert(model, tokenizer))
+                    .err()
+                    .map(|failure| failure.to_string());
+                requester.handle_description(model, failure.as_deref(), context);
             }
-            MachineEvent::Progress { role, bytes } => self.blob_progress(role, bytes, now),
+            MachineEvent::Progress { role, bytes } => volunteer.handle_progress(role, bytes),
             MachineEvent::Loaded { model, role, result } => {
-                self.blob_loaded(model, role, result.map_err(|error| error.to_string()), now)
+                volunteer.handle_loaded(model, role, result, context);
             }
-            MachineEvent::Computed(step) => self.computed(step, now),
+            MachineEvent::Computed(result) => {
+                volunteer.handle_result(&result, stages.macs(&result), context);
+                stages.handle_result(result, context);
+            }
         }
     }
 
-    fn peer_frame(&mut self, from: NodeId, frame: PeerFrame, now: Duration) {
+    fn peer_frame(&mut self, from: NodeId, frame: PeerFrame) {
+        let Self { context, requester, stages, receipts, .. } = self;
         match frame {
             PeerFrame::Step { session, position, tokens, sampling } => {
-                self.work(from, session, position, StepInput::Tokens(tokens), sampling, now);
+                let rows = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+                let input = StepInput::Tokens(tokens);
+                let step = StepRequest { session, position, rows, input, sampling };
+                stages.handle_step(from, step, context);
             }
-            PeerFrame::Hidden { session, position, rows: _, values, sampling } => {
-                self.work(from, session, position, StepInput::Hidden(values), sampling, now);
+            PeerFrame::Hidden { session, position, rows, values, sampling } => {
+                let input = StepInput::Hidden(values);
+                let step = StepRequest { session, position, rows, input, sampling };
+                stages.handle_step(from, step, context);
             }
             PeerFrame::Token { session, position, token } => {
-                self.token(from, session, position, token, now)
+                requester.handle_token(from, session, position, token, context);
             }
             PeerFrame::ReceiptProposal { receipt, signature } => {
-                self.receipt_proposed(from, &receipt, &signature)
+                requester.handle_receipt(from, &receipt, &signature, context);
             }
             PeerFrame::ReceiptSigned { receipt, signature } => {
-                self.receipt_signed(from, receipt, signature)
+                receipts.handle_signed(from, receipt, signature, context);
             }
-            PeerFrame::End { session } => self.serving_end(from, session, now),
-            PeerFrame::Ping { session } => self.pinged(from, session),
-            PeerFrame::Pong { session } => self.asking.heard_from(session, from),
+            PeerFrame::End { session } => stages.handle_end(from, session, context),
+            PeerFrame::Ping { session } => stages.handle_ping(from, session, context),
+            PeerFrame::Pong { session } => requester.handle_pong(from, session),
             PeerFrame::Failed { session, reason, failed_node } => {
-                self.session_failed(from, session, &reason, failed_node, now)
+                self.session_failed(from, session, &reason, failed_node);
             }
         }
     }
 
+    /// Somebody in a session found that it cannot go on.
     fn session_failed(
         &mut self,
         from: NodeId,
         session: SessionId,
         reason: &str,
         failed_node: Option<NodeId>,
-        now: Duration,
     ) {
-        if self.serving.is_in(session, from) {
-            self.end_serving(session, Some(reason), now);
+        if self.stages.is_in(session, from) {
+            self.stages.close(session, Some(reason), &mut self.context);
         }
-        if self.asking.is_in(session, from) {
-            self.resume_ask_of(session, reason, failed_node, now);
-        }
-    }
-
-    fn notice(&mut self, notice: Notice) {
-        self.actions.push(Action::Notice(notice));
-    }
-
-    fn say_to_server(&mut self, message: &ToServer) {
-        if self.link.is_open() {
-            self.say_in_handshake(message);
+        if self.requester.is_in(session, from) {
+            self.requester.resume(session, reason, failed_node, &mut self.context);
         }
     }
 
-    /// Also before the server has welcomed us: for the handshake itself.
-    fn say_in_handshake(&mut self, message: &ToServer) {
-        self.actions
-            .push(Action::Transport(net::Command::SendServer { message: codec::encode(message) }));
+    fn tick(&mut self) {
+        let Self { context, volunteer, requester, stages, receipts } = self;
+        context.link.tick(context.me, context.now, &mut context.outbox);
+        stages.tick(context);
+        requester.tick(context);
+        receipts.tick(context);
+        let is_used = |peer| stages.uses(peer) || requester.uses(peer);
+        context.peers.tick(is_used, context.now, &mut context.outbox);
+        volunteer.tick(context);
+    }
+
+    /// Routes what one role lets the others know, until nothing follows.
+    fn handle_events(&mut self) {
+        while let Some(event) = self.context.outbox.events.pop_front() {
+            let Self { context, volunteer, requester, stages, receipts } = self;
+            match event {
+                Event::Loopback(frame) => self.peer_frame(self.context.me, frame),
+                Event::PeerMisbehaved { peer, fault } => {
+                    context.peers.drop_peer(peer, fault, &mut context.outbox);
+                }
+                Event::PeerLost { peer, reason } => {
+                    let reason = format!("the connection to {} is gone: {reason}", peer.name());
+                    stages.handle_peer_lost(peer, &reason, context);
+                    requester.handle_peer_lost(peer, &reason, context);
+                }
+                Event::LinkLost => requester.handle_link_lost(),
+                Event::LinkRefused { reason } => requester.fail_all(&reason, context),
+                Event::WorkDone(receipt) => receipts.propose(receipt, context),
+                Event::SessionClosed => {
+                    volunteer.report(context);
+                    volunteer.unload_unused(stages.ranges(), context);
+                }
+                Event::AssignmentChanged => volunteer.unload_unused(stages.ranges(), context),
+                Event::Credited { balance_macs } => volunteer.handle_credit(balance_macs),
+            }
+        }
     }
 }

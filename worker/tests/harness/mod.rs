@@ -90,6 +90,8 @@ pub struct Swarm {
     members: HashMap<NodeId, Member>,
     pub queue: VecDeque<(NodeId, Delivery)>,
     opening: HashSet<(NodeId, NodeId)>,
+    /// Frames for a connection that is still opening, as every transport keeps them.
+    queued: Vec<(NodeId, NodeId, PeerFrame)>,
     pub open: HashSet<(NodeId, NodeId)>,
     /// What the server assigns to whoever lends.
     pub assignments: HashMap<NodeId, LayerRange>,
@@ -114,6 +116,7 @@ impl Swarm {
             members: HashMap::new(),
             queue: VecDeque::new(),
             opening: HashSet::new(),
+            queued: Vec::new(),
             open: HashSet::new(),
             assignments: HashMap::new(),
             holding: HashMap::new(),
@@ -210,6 +213,7 @@ impl Swarm {
             self.open.iter().filter(|(a, _)| *a == id).map(|(_, b)| *b).collect();
         peers.sort_unstable();
         self.opening.retain(|(a, b)| *a != id && *b != id);
+        self.queued.retain(|(a, b, _)| *a != id && *b != id);
         for peer in peers {
             self.open.remove(&(id, peer));
             self.open.remove(&(peer, id));
@@ -240,6 +244,7 @@ impl Swarm {
     pub fn cut(&mut self, a: NodeId, b: NodeId) {
         for (one, other) in [(a, b), (b, a)] {
             self.opening.remove(&(one, other));
+            self.queued.retain(|(from, to, _)| (*from, *to) != (one, other));
             if self.open.remove(&(one, other)) {
                 let event = net::Event::PeerClosed {
                     peer: other,
@@ -356,25 +361,35 @@ impl Swarm {
                         let event = net::Event::PeerOpen { peer: b };
                         self.queue.push_back((a, Delivery::Input(Input::Transport(event))));
                     }
+                    for (from, to, frame) in std::mem::take(&mut self.queued) {
+                        self.send_peer(from, to, frame);
+                    }
                 }
             }
             net::Command::SendPeer { peer, channel, frame } => {
                 let frame = codec::decode_peer_frame(&frame).unwrap();
                 assert_eq!(frame.channel(), channel);
-                if self.open.contains(&(id, peer)) {
-                    self.queue.push_back((peer, Delivery::Peer { from: id, frame }));
-                }
+                self.send_peer(id, peer, frame);
             }
             net::Command::ClosePeer { peer } => {
                 self.closed.push((id, peer));
                 for pair in [(id, peer), (peer, id)] {
                     self.open.remove(&pair);
                     self.opening.remove(&pair);
+                    self.queued.retain(|(from, to, _)| (*from, *to) != pair);
                 }
                 let event =
                     net::Event::PeerClosed { peer: id, reason: "closed by the peer".to_owned() };
                 self.queue.push_back((peer, Delivery::Input(Input::Transport(event))));
             }
+        }
+    }
+
+    fn send_peer(&mut self, from: NodeId, to: NodeId, frame: PeerFrame) {
+        if self.open.contains(&(from, to)) {
+            self.queue.push_back((to, Delivery::Peer { from, frame }));
+        } else if self.opening.contains(&(from, to)) {
+            self.queued.push((from, to, frame));
         }
     }
 

@@ -1,0 +1,153 @@
+//! What the roles of a node share: who it is, what it knows, its connections, and the outbox.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use potluck_engine::package::Manifest;
+use potluck_engine::tokenizer::Tokenizer;
+use potluck_net as net;
+use potluck_protocol::codec;
+use potluck_protocol::id::{ModelId, NodeId};
+use potluck_protocol::identity::Identity;
+use potluck_protocol::page::Notice;
+use potluck_protocol::peer::PeerFrame;
+use potluck_protocol::receipt::Receipt;
+use potluck_protocol::server::{ModelSummary, Session, Signal, SignedSignal, ToServer};
+
+use super::Action;
+use super::link::Link;
+use super::peers::Peers;
+
+/// Handed to a role with everything that happens.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) identity: Identity,
+    pub(super) me: NodeId,
+    /// Since the node started.
+    pub(super) now: Duration,
+    pub(super) library: Library,
+    pub(super) link: Link,
+    pub(super) peers: Peers,
+    pub(super) outbox: Outbox,
+}
+
+/// The swarm's models, and what was fetched of them.
+#[derive(Debug, Default)]
+pub(super) struct Library {
+    /// As the server announced them; the first is the default.
+    pub(super) models: Vec<ModelSummary>,
+    pub(super) manifests: HashMap<ModelId, Arc<Manifest>>,
+    pub(super) tokenizers: HashMap<ModelId, Arc<Tokenizer>>,
+}
+
+/// What a role wants done: by the loop that drives the node, or by another role.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    pub(super) actions: Vec<Action>,
+    /// Handled, in order, before the node is done with what happened.
+    pub(super) events: VecDeque<Event>,
+}
+
+/// What one role lets the others know.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A frame of this node to itself: a page that both asks and serves.
+    Loopback(PeerFrame),
+    /// A peer broke the rules; its connection has to go.
+    PeerMisbehaved { peer: NodeId, fault: String },
+    /// The connection to a peer is gone.
+    PeerLost { peer: NodeId, reason: String },
+    /// The link to the server is gone, and will be dialled again.
+    LinkLost,
+    /// There will be no link to this server.
+    LinkRefused { reason: String },
+    /// A stage of this node finished a receipt.
+    WorkDone(Receipt),
+    /// A session that this node was a stage of is over.
+    SessionClosed,
+    /// Layers that were needed may not be needed any more.
+    AssignmentChanged,
+    /// The server credited a receipt; this is the node's whole balance.
+    Credited { balance_macs: u64 },
+}
+
+impl Context {
+    pub(super) fn new(identity: Identity) -> Self {
+        let me = identity.node();
+        Self {
+            identity,
+            me,
+            now: Duration::ZERO,
+            library: Library::default(),
+            link: Link::default(),
+            peers: Peers::default(),
+            outbox: Outbox::default(),
+        }
+    }
+
+    /// Sends a message to the server. It is lost without a link: what matters is sent again when
+    /// the server welcomes the node.
+    pub(super) fn send_server(&mut self, message: &ToServer) {
+        if self.link.is_open() {
+            self.outbox.send_server(message);
+        }
+    }
+
+    /// Sends a frame to a peer; the transport keeps it while the connection is still opening.
+    pub(super) fn send_peer(&mut self, peer: NodeId, frame: PeerFrame) {
+        if peer == self.me {
+            self.outbox.raise(Event::Loopback(frame));
+        } else if self.peers.is_known(peer) {
+            self.outbox.act(Action::Transport(net::Command::SendPeer {
+                peer,
+                channel: frame.channel(),
+                frame: codec::encode(&frame),
+            }));
+        } else {
+            // Its session fails by its own time-out or by the close that has been reported.
+            tracing::debug!(peer = %peer.short(), "no connection for a frame");
+        }
+    }
+
+    /// Makes sure there is, or will be, a connection to `peer` for `session`.
+    pub(super) fn open_peer(&mut self, peer: NodeId, session: &Session) {
+        if peer != self.me {
+            let ice_servers = self.link.ice_servers();
+            self.peers.open(peer, self.me, session, ice_servers, &mut self.outbox);
+        }
+    }
+
+    /// Sends a signal of the transport to a peer: signed, through the server.
+    pub(super) fn send_signal(&mut self, peer: NodeId, signal: Signal) {
+        let signal = SignedSignal::new(&self.identity, peer, signal);
+        self.send_server(&ToServer::Signal { to: peer, signal });
+    }
+}
+
+impl Library {
+    /// The model of this name, or the swarm's first; none if the swarm has no such model.
+    pub(super) fn find(&self, name: Option<&str>) -> Option<&ModelSummary> {
+        self.models.iter().find(|model| name.is_none_or(|name| name == model.name))
+    }
+}
+
+impl Outbox {
+    pub(super) fn act(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    pub(super) fn notice(&mut self, notice: Notice) {
+        self.act(Action::Notice(notice));
+    }
+
+    pub(super) fn raise(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
+    /// Also before the server has welcomed this node, which only the handshake may do.
+    pub(super) fn send_server(&mut self, message: &ToServer) {
+        let message = codec::encode(message);
+        self.act(Action::Transport(net::Command::SendServer { message }));
+    }
+}

@@ -1,0 +1,153 @@
+//! How far an answer has come: what outlives the sessions that compute it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use potluck_engine::package::Manifest;
+use potluck_engine::tokenizer::{TextStream, Tokenizer};
+use potluck_protocol::codec::{MAX_POSITIONS, MAX_ROWS};
+use potluck_protocol::id::SessionId;
+use potluck_protocol::page::{AnswerEnd, AnswerEvent, Ask};
+use potluck_protocol::peer::PeerFrame;
+use potluck_protocol::sampling::Sampling;
+
+use super::prepare::QuestionFault;
+
+/// An answer that has begun.
+#[derive(Debug)]
+pub(super) struct Answer {
+    sampling: Sampling,
+    max_tokens: u32,
+    max_positions: u32,
+    end_tokens: Vec<u32>,
+    vocab: u32,
+    stream: TextStream,
+    /// Fed so far: those of the prompt and those sampled, but for the last.
+    tokens: Vec<u32>,
+    /// Positions of the prompt.
+    prompt: u32,
+    /// Tokens received.
+    received: u32,
+    started: Duration,
+    first_token: Option<Duration>,
+}
+
+/// What follows from a token.
+#[derive(Debug)]
+pub(super) struct Pushed {
+    /// The text that it completes.
+    pub(super) text: String,
+    /// Set if it is the last one; else it has to be fed.
+    pub(super) end: Option<AnswerEnd>,
+}
+
+impl Answer {
+    /// An answer to `prompt`, which fits the model, with the tokens that the person has of it
+    /// already, and their events, to be shown again.
+    pub(super) fn begin(
+        ask: &Ask,
+        prompt: Vec<u32>,
+        manifest: &Manifest,
+        tokenizer: &Arc<Tokenizer>,
+        now: Duration,
+    ) -> Result<(Self, Vec<AnswerEvent>), QuestionFault> {
+        let (choice, defaults) = (ask.sampling, &manifest.defaults);
+        let sampling = Sampling {
+            temperature_milli: choice.temperature_milli.unwrap_or(defaults.temperature_milli),
+            top_k: choice.top_k.unwrap_or(defaults.top_k),
+            top_p_milli: choice.top_p_milli.unwrap_or(defaults.top_p_milli),
+            seed: choice.seed,
+        };
+        let mut answer = Self {
+            sampling,
+            max_tokens: ask.max_tokens.unwrap_or(defaults.max_tokens),
+            max_positions: manifest.config.max_positions.min(MAX_POSITIONS),
+            end_tokens: manifest.end_tokens.clone(),
+            vocab: manifest.config.vocab,
+            stream: TextStream::new(Arc::clone(tokenizer)),
+            prompt: u32::try_from(prompt.len()).unwrap_or(u32::MAX),
+            tokens: prompt,
+            received: 0,
+            started: now,
+            first_token: None,
+        };
+        let mut events = Vec::new();
+        for &token in &ask.drawn {
+            if !answer.has_token(token) || answer.end_tokens.contains(&token) {
+                return Err(QuestionFault::ForeignToken);
+            }
+            answer.received += 1;
+            if answer.is_full() {
+                return Err(QuestionFault::Whole);
+            }
+            answer.tokens.push(token);
+            events.push(AnswerEvent::Token { token, text: answer.stream.push(token) });
+        }
+        Ok((answer, events))
+    }
+
+    pub(super) fn sampling(&self) -> Sampling {
+        self.sampling
+    }
+
+    /// Positions of the prompt.
+    pub(super) fn prompt(&self) -> u32 {
+        self.prompt
+    }
+
+    /// Positions fed.
+    pub(super) fn fed(&self) -> u32 {
+        u32::try_from(self.tokens.len()).unwrap_or(u32::MAX)
+    }
+
+    /// True if the model has this token.
+    pub(super) fn has_token(&self, token: u32) -> bool {
+        token < self.vocab
+    }
+
+    /// No more tokens are wanted, or can be fed.
+    fn is_full(&self) -> bool {
+        self.received >= self.max_tokens || self.fed() + 1 >= self.max_positions
+    }
+
+    /// All tokens so far, in steps for a new session.
+    pub(super) fn steps(&self, session: SessionId) -> Vec<PeerFrame> {
+        let last = self.tokens.len().div_ceil(MAX_ROWS).saturating_sub(1);
+        let mut position = 0;
+        let step = |(index, tokens): (usize, &[u32])| {
+            let sampling = (index == last).then_some(self.sampling);
+            let frame = PeerFrame::Step { session, position, tokens: tokens.to_vec(), sampling };
+            position += u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+            frame
+        };
+        self.tokens.chunks(MAX_ROWS).enumerate().map(step).collect()
+    }
+
+    /// The next token came.
+    pub(super) fn push(&mut self, token: u32, now: Duration) -> Pushed {
+        self.received += 1;
+        self.first_token.get_or_insert(now);
+        if self.end_tokens.contains(&token) {
+            return Pushed { text: self.stream.finish(), end: Some(AnswerEnd::Stop) };
+        }
+        let mut text = self.stream.push(token);
+        if self.is_full() {
+            text.push_str(&self.stream.finish());
+            return Pushed { text, end: Some(AnswerEnd::Length) };
+        }
+        self.tokens.push(token);
+        Pushed { text, end: None }
+    }
+
+    /// The last event.
+    pub(super) fn done(&self, end: AnswerEnd, now: Duration) -> AnswerEvent {
+        let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+        let first = self.first_token.unwrap_or(now);
+        AnswerEvent::Done {
+            end,
+            first_token_ms: millis(first.saturating_sub(self.started)),
+            decode_ms: millis(now.saturating_sub(first)),
+            tokens: self.received,
+        }
+    }
+}

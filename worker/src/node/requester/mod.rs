@@ -1,0 +1,247 @@
+//! The node as a requester: a prompt goes in, text comes out.
+//!
+//! ```text
+//! Ask -> manifest, tokenizer -> (server) Waiting* -> Route -> steps out, tokens in -> Done
+//!                                   ▲                          │
+//!                                   └── a stage is gone: again, with all tokens so far
+//! ```
+//! | file | what |
+//! |---|---|
+//! | `prepare` | from a question to its route |
+//! | `running` | from the route to the last token |
+//! | `answer` | how far an answer has come; outlives its sessions |
+//! | `liveness` | stages that fall silent |
+//! | `closing` | the end of a session, and what comes after it |
+//! | `signing` | receipts |
+//!
+//! The prompt goes out in steps of up to 128 tokens, all at once, so that the stages overlap; then
+//! one token at a time. An answer that breaks off is asked for again, in a new session without
+//! whoever it broke off at. The tokens so far are its prompt then: arithmetic is exact and sampling
+//! depends on nothing but seed and position, so the text goes on as if nothing had been.
+
+mod answer;
+mod closing;
+mod liveness;
+mod prepare;
+mod running;
+mod signing;
+
+use std::collections::BTreeMap;
+
+use potluck_protocol::codec::MAX_EXCLUDED;
+use potluck_protocol::id::{ModelId, NodeId, RequestId, SessionId};
+use potluck_protocol::page::{AnswerEnd, AnswerEvent, Ask, Notice};
+use potluck_protocol::server::{Session, ToServer};
+
+use self::answer::Answer;
+use self::closing::{ClosedSessions, SessionEnd};
+use self::liveness::Liveness;
+use self::signing::Known;
+use super::context::Context;
+
+/// The requester.
+#[derive(Debug, Default)]
+pub(super) struct Requester {
+    questions: BTreeMap<RequestId, Question>,
+    closed: ClosedSessions,
+}
+
+#[derive(Debug)]
+struct Question {
+    ask: Ask,
+    phase: Phase,
+    /// Nodes that the answer broke off at, the latest last.
+    exclude: Vec<NodeId>,
+    /// Routes since the last token that led to none.
+    failed_attempts: u32,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Waiting for the link, the manifest or the tokenizer.
+    Preparing(Start),
+    /// The server is looking for a route.
+    Waiting { model: ModelId, start: Start },
+    /// The answer is coming.
+    Running(Box<Running>),
+}
+
+/// Where the next session begins.
+#[derive(Debug, Default)]
+enum Start {
+    /// At the prompt.
+    #[default]
+    Prompt,
+    /// Behind the tokens that an earlier session brought.
+    Answer(Box<Answer>),
+}
+
+#[derive(Debug)]
+struct Running {
+    session: Session,
+    answer: Box<Answer>,
+    liveness: Liveness,
+}
+
+/// Routes in a row that bring no token: then the swarm, or the question, is at fault.
+const MAX_FAILED_ATTEMPTS: u32 = 5;
+
+impl Requester {
+    /// True if `node` is a stage of this running session of ours.
+    pub(super) fn is_in(&self, session: SessionId, node: NodeId) -> bool {
+        self.running().any(|(_, running)| running.session.id == session && running.includes(node))
+    }
+
+    /// True if `peer` is a stage of any session of ours, running or just over.
+    pub(super) fn uses(&self, peer: NodeId) -> bool {
+        self.running().any(|(_, running)| running.includes(peer)) || self.closed.uses(peer)
+    }
+
+    /// True while an answer runs, or its last receipts may still come: a program that asks stays
+    /// until then.
+    pub(super) fn is_settling(&self) -> bool {
+        !self.questions.is_empty() || self.closed.expects_receipts()
+    }
+
+    /// The person gives up on a question.
+    pub(super) fn cancel(&mut self, request: RequestId, context: &mut Context) {
+        let Some(question) = self.questions.get(&request) else { return };
+        if matches!(question.phase, Phase::Waiting { .. }) {
+            context.send_server(&ToServer::Cancel { request });
+        }
+        self.finish(request, AnswerEnd::Cancelled, context);
+    }
+
+    /// There will be no link to the server.
+    pub(super) fn fail_all(&mut self, reason: &str, context: &mut Context) {
+        let requests: Vec<RequestId> = self.questions.keys().copied().collect();
+        for request in requests {
+            self.fail(request, reason, context);
+        }
+    }
+
+    /// The connection to a peer is gone: answers that it computes go on without it.
+    pub(super) fn handle_peer_lost(&mut self, peer: NodeId, reason: &str, context: &mut Context) {
+        let with_it = self.running().filter(|(_, running)| running.includes(peer));
+        let sessions: Vec<SessionId> = with_it.map(|(_, running)| running.session.id).collect();
+        for session in sessions {
+            self.resume(session, reason, Some(peer), context);
+        }
+    }
+
+    pub(super) fn tick(&mut self, context: &mut Context) {
+        self.look_after_stages(context);
+        self.closed.tick(context.now);
+    }
+
+    /// A session of ours cannot go on: its answer does in another, without the failed node, if one
+    /// is known and can be spared.
+    pub(super) fn resume(
+        &mut self,
+        session: SessionId,
+        reason: &str,
+        failed_node: Option<NodeId>,
+        context: &mut Context,
+    ) {
+        let Some(request) = self.request_of(session) else { return };
+        let Some(question) = self.questions.get_mut(&request) else { return };
+        question.failed_attempts += 1;
+        if question.failed_attempts > MAX_FAILED_ATTEMPTS {
+            return self.fail_session(session, reason, context);
+        }
+        if let Some(failed_node) = failed_node.filter(|failed_node| *failed_node != context.me) {
+            question.exclude.retain(|excluded| *excluded != failed_node);
+            question.exclude.push(failed_node);
+            if question.exclude.len() > MAX_EXCLUDED {
+                question.exclude.remove(0);
+            }
+        }
+        let phase = std::mem::replace(&mut question.phase, Phase::Preparing(Start::Prompt));
+        let Phase::Running(running) = phase else { return };
+        let Running { session, answer, .. } = *running;
+        tracing::info!(session = %session.id, reason, "an answer goes on elsewhere");
+        let (prompt, fed) = (answer.prompt(), answer.fed());
+        question.phase = Phase::Preparing(Start::Answer(answer));
+        let event = AnswerEvent::Resuming { reason: reason.to_owned() };
+        context.outbox.notice(Notice::Answer { request, event });
+        let end = SessionEnd { reason, failed_node, is_whole: false };
+        self.closed.close(session, prompt, fed, &end, context);
+        self.prepare(request, context);
+    }
+
+    /// Whoever is at fault is here, so no other session would do better.
+    fn fail_session(&mut self, session: SessionId, reason: &str, context: &mut Context) {
+        let Some(request) = self.request_of(session) else { return };
+        let reason = format!(
+            "the answer stopped: {reason}. The text so far is kept; ask again to get a whole one"
+        );
+        self.fail(request, &reason, context);
+    }
+
+    fn fail(&mut self, request: RequestId, reason: &str, context: &mut Context) {
+        let Some(question) = self.questions.remove(&request) else { return };
+        let event = AnswerEvent::Failed { reason: reason.to_owned() };
+        context.outbox.notice(Notice::Answer { request, event });
+        self.close(question.phase, reason, false, context);
+    }
+
+    fn finish(&mut self, request: RequestId, end: AnswerEnd, context: &mut Context) {
+        let Some(question) = self.questions.remove(&request) else { return };
+        let event = match &question.phase {
+            Phase::Preparing(Start::Answer(answer))
+            | Phase::Waiting { start: Start::Answer(answer), .. } => answer.done(end, context.now),
+            Phase::Running(running) => running.answer.done(end, context.now),
+            Phase::Preparing(Start::Prompt) | Phase::Waiting { start: Start::Prompt, .. } => {
+                AnswerEvent::Done { end, first_token_ms: 0, decode_ms: 0, tokens: 0 }
+            }
+        };
+        context.outbox.notice(Notice::Answer { request, event });
+        let is_whole = end != AnswerEnd::Cancelled;
+        self.close(question.phase, "the answer is whole", is_whole, context);
+    }
+
+    /// Ends the session of a question that is over, if it has one.
+    fn close(&mut self, phase: Phase, reason: &str, is_whole: bool, context: &mut Context) {
+        let Phase::Running(running) = phase else { return };
+        let Running { session, answer, .. } = *running;
+        let end = SessionEnd { reason, failed_node: None, is_whole };
+        self.closed.close(session, answer.prompt(), answer.fed(), &end, context);
+    }
+
+    /// What is known of a session of ours, running or just over.
+    fn known(&self, session: SessionId) -> Option<Known<'_>> {
+        let running = self.running().find(|(_, running)| running.session.id == session);
+        let known = running.map(|(_, Running { session, answer, .. })| Known {
+            session,
+            fed: answer.fed(),
+            prompt: answer.prompt(),
+        });
+        known.or_else(|| self.closed.known(session))
+    }
+
+    fn running(&self) -> impl Iterator<Item = (RequestId, &Running)> {
+        self.questions.iter().filter_map(|(request, question)| match &question.phase {
+            Phase::Running(running) => Some((*request, &**running)),
+            Phase::Preparing(_) | Phase::Waiting { .. } => None,
+        })
+    }
+
+    fn running_mut(&mut self) -> impl Iterator<Item = &mut Running> {
+        self.questions.values_mut().filter_map(|question| match &mut question.phase {
+            Phase::Running(running) => Some(&mut **running),
+            Phase::Preparing(_) | Phase::Waiting { .. } => None,
+        })
+    }
+
+    fn request_of(&self, session: SessionId) -> Option<RequestId> {
+        self.running()
+            .find(|(_, running)| running.session.id == session)
+            .map(|(request, _)| request)
+    }
+}
+
+impl Running {
+    fn includes(&self, node: NodeId) -> bool {
+        self.session.stages.iter().any(|stage| stage.node == node)
+    }
+}

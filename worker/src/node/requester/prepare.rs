@@ -1,0 +1,322 @@
+//! From a question to its route: is it one, is everything here that it needs, who computes it.
+
+use potluck_engine::tokenizer::TokenizerError;
+use potluck_protocol::codec::{MAX_POSITIONS, clip_reason};
+use potluck_protocol::id::{LayerRange, ModelId, RequestId};
+use potluck_protocol::page::{AnswerEvent, Ask, Notice};
+use potluck_protocol::sampling::{MAX_TEMPERATURE_MILLI, MIN_TEMPERATURE_MILLI};
+use potluck_protocol::server::{Session, ToServer};
+
+use super::answer::Answer;
+use super::{Phase, Question, Requester, Start};
+use crate::node::Action;
+use crate::node::context::{Context, Library};
+
+/// A question cannot be asked; the sentences are for the person.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum QuestionFault {
+    #[error("{MAX_QUESTIONS} questions are being answered already; wait for one, or cancel it")]
+    TooMany,
+    #[error("this question is being answered already")]
+    Repeated,
+    #[error("the question is empty; write something first")]
+    Empty,
+    #[error("the question has {bytes} bytes; at most {MAX_PROMPT_BYTES} can be sent")]
+    TooLong { bytes: usize },
+    #[error("the seed is {seed}; at most {MAX_SEED} is allowed")]
+    Seed { seed: u64 },
+    #[error("an answer of 0 tokens was asked for; ask for at least 1")]
+    NoTokens,
+    #[error("not connected to a server")]
+    NotConnected,
+    #[error(
+        "the temperature is {}; use 0, or {} to {}",
+        thousandths(*milli),
+        thousandths(MIN_TEMPERATURE_MILLI),
+        thousandths(MAX_TEMPERATURE_MILLI)
+    )]
+    Temperature { milli: u32 },
+    #[error("top-p must be above 0 and at most 1")]
+    TopP,
+    #[error("this swarm has no model yet")]
+    NoModels,
+    #[error("this swarm has no model {wanted:?}; it has {known}")]
+    NoSuchModel { wanted: String, known: String },
+    #[error("the model is not ready")]
+    NotReady,
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    #[error("the question has {tokens} tokens; {model} takes at most {limit}, answer included")]
+    TooManyTokens { tokens: usize, model: String, limit: usize },
+    #[error("the answer cannot go on: it has a token that is not one of its kind. Ask again")]
+    ForeignToken,
+    #[error("the answer cannot go on: it is whole already")]
+    Whole,
+}
+
+/// Questions of one node at once.
+const MAX_QUESTIONS: usize = 8;
+/// Bytes of a prompt: more than any context here holds, little enough to tokenise at once.
+const MAX_PROMPT_BYTES: usize = 64 * 1024;
+/// Seeds fit a JavaScript request.
+const MAX_SEED: u64 = (1 << 53) - 1;
+
+impl Requester {
+    /// The person asks.
+    pub(in crate::node) fn ask(&mut self, ask: Ask, context: &mut Context) {
+        let request = ask.request;
+        if let Err(fault) = self.check(&ask, context) {
+            let event = AnswerEvent::Failed { reason: fault.to_string() };
+            context.outbox.notice(Notice::Answer { request, event });
+            return;
+        }
+        let phase = Phase::Preparing(Start::Prompt);
+        let question = Question { ask, phase, exclude: Vec::new(), failed_attempts: 0 };
+        self.questions.insert(request, question);
+        self.prepare(request, context);
+    }
+
+    fn check(&self, ask: &Ask, context: &Context) -> Result<(), QuestionFault> {
+        let temperatures = MIN_TEMPERATURE_MILLI..=MAX_TEMPERATURE_MILLI;
+        let sampling = &ask.sampling;
+        if self.questions.len() >= MAX_QUESTIONS {
+            return Err(QuestionFault::TooMany);
+        } else if self.questions.contains_key(&ask.request) {
+            return Err(QuestionFault::Repeated);
+        } else if ask.prompt.trim().is_empty() {
+            return Err(QuestionFault::Empty);
+        } else if ask.prompt.len() > MAX_PROMPT_BYTES {
+            return Err(QuestionFault::TooLong { bytes: ask.prompt.len() });
+        } else if sampling.seed > MAX_SEED {
+            return Err(QuestionFault::Seed { seed: sampling.seed });
+        } else if ask.max_tokens == Some(0) {
+            return Err(QuestionFault::NoTokens);
+        } else if context.link.is_off() {
+            return Err(QuestionFault::NotConnected);
+        }
+        match (sampling.temperature_milli, sampling.top_p_milli) {
+            (Some(milli), _) if milli != 0 && !temperatures.contains(&milli) => {
+                Err(QuestionFault::Temperature { milli })
+            }
+            (_, Some(milli)) if !(1..=1000).contains(&milli) => Err(QuestionFault::TopP),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes a question one step further: model, manifest, tokenizer, then to the server.
+    pub(super) fn prepare(&mut self, request: RequestId, context: &mut Context) {
+        let Some(question) = self.questions.get_mut(&request) else { return };
+        let Phase::Preparing(start) = &mut question.phase else { return };
+        if !context.link.is_open() {
+            return;
+        }
+        let model = match find_model(&question.ask, &context.library) {
+            Ok(model) => model,
+            Err(fault) => return self.fail(request, &fault.to_string(), context),
+        };
+        let Some(manifest) = context.library.manifests.get(&model) else {
+            context.outbox.act(Action::FetchManifest { model });
+            return;
+        };
+        if !context.library.tokenizers.contains_key(&model) {
+            let blob = manifest.tokenizer;
+            context.outbox.act(Action::FetchTokenizer { model, blob });
+            return;
+        }
+        if let Err(fault) = prompt_tokens(&question.ask, model, &context.library) {
+            return self.fail(request, &fault.to_string(), context);
+        }
+        question.phase = Phase::Waiting { model, start: std::mem::take(start) };
+        let exclude = question.exclude.clone();
+        context.send_server(&ToServer::Ask { request, model, exclude });
+    }
+
+    /// A manifest or a tokenizer came, or could not be had: questions for that model go on, or fail.
+    pub(in crate::node) fn handle_description(
+        &mut self,
+        model: ModelId,
+        failure: Option<&str>,
+        context: &mut Context,
+    ) {
+        let needs_it = |question: &Question| {
+            matches!(question.phase, Phase::Preparing(_))
+                && find_model(&question.ask, &context.library).is_ok_and(|needed| needed == model)
+        };
+        let needing = self.questions.iter().filter(|(_, question)| needs_it(question));
+        let requests: Vec<RequestId> = needing.map(|(request, _)| *request).collect();
+        for request in requests {
+            match failure {
+                Some(reason) => {
+                    let reason = format!("could not get the model's description: {reason}");
+                    self.fail(request, &reason, context);
+                }
+                None => self.prepare(request, context),
+            }
+        }
+    }
+
+    /// The server has welcomed this node.
+    pub(in crate::node) fn handle_link_open(&mut self, context: &mut Context) {
+        let requests: Vec<RequestId> = self.questions.keys().copied().collect();
+        for request in requests {
+            self.prepare(request, context);
+        }
+    }
+
+    /// Questions without a route are asked again when the link is back; running answers go on
+    /// without the server.
+    pub(in crate::node) fn handle_link_lost(&mut self) {
+        for question in self.questions.values_mut() {
+            if let Phase::Waiting { start, .. } = &mut question.phase {
+                question.phase = Phase::Preparing(std::mem::take(start));
+            }
+        }
+    }
+
+    /// The server has no route yet.
+    pub(in crate::node) fn handle_waiting(
+        &mut self,
+        request: RequestId,
+        missing: Vec<LayerRange>,
+        context: &mut Context,
+    ) {
+        let Some(Question { phase: Phase::Waiting { model, .. }, .. }) =
+            self.questions.get(&request)
+        else {
+            return;
+        };
+        let manifest = context.library.manifests.get(model);
+        let model = manifest.map_or_else(String::new, |manifest| manifest.name.clone());
+        let event = AnswerEvent::Waiting { model, missing };
+        context.outbox.notice(Notice::Answer { request, event });
+    }
+
+    /// The server will never have a route.
+    pub(in crate::node) fn handle_refused(
+        &mut self,
+        request: RequestId,
+        reason: &str,
+        context: &mut Context,
+    ) {
+        if let Some(Question { phase: Phase::Waiting { .. }, .. }) = self.questions.get(&request) {
+            self.fail(request, reason, context);
+        }
+    }
+
+    /// The server has a route.
+    pub(in crate::node) fn handle_route(
+        &mut self,
+        request: RequestId,
+        session: Session,
+        context: &mut Context,
+    ) {
+        let refused = |reason: &str| ToServer::EndSession {
+            session: session.id,
+            reason: clip_reason(reason),
+            failed_node: None,
+        };
+        let question = self.questions.get_mut(&request).filter(|question| {
+            matches!(&question.phase, Phase::Waiting { model, .. } if *model == session.model)
+        });
+        let Some(question) = question.filter(|_| session.requester == context.me) else {
+            context.send_server(&refused("the question was withdrawn"));
+            return;
+        };
+        let Phase::Waiting { start, .. } = &mut question.phase else { return };
+        let begun = match std::mem::take(start) {
+            Start::Answer(answer) => Ok((answer, Vec::new())),
+            Start::Prompt => begin(&question.ask, session.model, context),
+        };
+        match begun {
+            Ok((answer, repeated)) => self.run(request, session, answer, repeated, context),
+            Err(fault) => {
+                context.send_server(&refused(&fault.to_string()));
+                self.fail(request, &fault.to_string(), context);
+            }
+        }
+    }
+}
+
+/// The first route: from here on there is something to lose.
+fn begin(
+    ask: &Ask,
+    model: ModelId,
+    context: &Context,
+) -> Result<(Box<Answer>, Vec<AnswerEvent>), QuestionFault> {
+    let library = &context.library;
+    let prompt = prompt_tokens(ask, model, library)?;
+    let manifest = library.manifests.get(&model).ok_or(QuestionFault::NotReady)?;
+    let tokenizer = library.tokenizers.get(&model).ok_or(QuestionFault::NotReady)?;
+    let (answer, repeated) = Answer::begin(ask, prompt, manifest, tokenizer, context.now)?;
+    Ok((Box::new(answer), repeated))
+}
+
+/// The model that a question is for.
+fn find_model(ask: &Ask, library: &Library) -> Result<ModelId, QuestionFault> {
+    let wanted = ask.model.as_deref();
+    if let Some(model) = library.find(wanted) {
+        return Ok(model.id);
+    }
+    let Some(wanted) = wanted else { return Err(QuestionFault::NoModels) };
+    let known: Vec<&str> = library.models.iter().map(|model| model.name.as_str()).collect();
+    Err(QuestionFault::NoSuchModel { wanted: wanted.to_owned(), known: known.join(", ") })
+}
+
+fn prompt_tokens(ask: &Ask, model: ModelId, library: &Library) -> Result<Vec<u32>, QuestionFault> {
+    let manifest = library.manifests.get(&model).ok_or(QuestionFault::NotReady)?;
+    let tokenizer = library.tokenizers.get(&model).ok_or(QuestionFault::NotReady)?;
+    let tokens = tokenizer.encode_chat(&manifest.chat, &ask.prompt)?;
+    let limit = manifest.config.max_positions.min(MAX_POSITIONS) as usize;
+    if tokens.len() >= limit {
+        let model = manifest.name.clone();
+        return Err(QuestionFault::TooManyTokens { tokens: tokens.len(), model, limit });
+    }
+    Ok(tokens)
+}
+
+fn thousandths(milli: u32) -> f64 {
+    f64::from(milli) / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use potluck_protocol::identity::Identity;
+    use potluck_protocol::page::SamplingChoice;
+
+    use super::*;
+
+    #[test]
+    fn a_question_that_the_server_refuses_fails_with_its_reason() {
+        let mut context = Context::new(Identity::from_seed(&[1; 32]));
+        context.now = Duration::ZERO;
+        let mut requester = Requester::default();
+        for (request, phase) in [
+            (RequestId(1), Phase::Preparing(Start::Prompt)),
+            (RequestId(2), Phase::Waiting { model: ModelId([1; 32]), start: Start::Prompt }),
+        ] {
+            let ask = Ask {
+                request,
+                model: None,
+                prompt: "a question".to_owned(),
+                sampling: SamplingChoice::default(),
+                max_tokens: None,
+                drawn: Vec::new(),
+            };
+            let question = Question { ask, phase, exclude: Vec::new(), failed_attempts: 0 };
+            requester.questions.insert(request, question);
+        }
+        requester.handle_refused(RequestId(1), "it waits for nothing", &mut context);
+        assert!(context.outbox.actions.is_empty(), "a question that was not asked yet goes on");
+        requester.handle_refused(RequestId(2), "nobody computes this model", &mut context);
+        let failed = |action: &Action| {
+            matches!(action, Action::Notice(Notice::Answer {
+                request: RequestId(2),
+                event: AnswerEvent::Failed { reason },
+            }) if reason == "nobody computes this model")
+        };
+        assert!(context.outbox.actions.iter().any(failed), "{:?}", context.outbox.actions);
+        assert_eq!(requester.questions.len(), 1);
+    }
+}

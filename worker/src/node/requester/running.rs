@@ -1,0 +1,120 @@
+//! From the route to the last token.
+
+use potluck_protocol::id::{NodeId, RequestId, SessionId};
+use potluck_protocol::page::{AnswerEvent, Notice, StageView};
+use potluck_protocol::peer::PeerFrame;
+use potluck_protocol::server::Session;
+
+use super::answer::{Answer, Pushed};
+use super::liveness::{Liveness, STEP_TIMEOUT, Verdict};
+use super::{Phase, Requester, Running};
+use crate::node::context::{Context, Event};
+
+impl Requester {
+    /// Feeds everything so far to the stages of a new session. `repeated`: events of tokens that an
+    /// earlier page had.
+    pub(super) fn run(
+        &mut self,
+        request: RequestId,
+        session: Session,
+        answer: Box<Answer>,
+        repeated: Vec<AnswerEvent>,
+        context: &mut Context,
+    ) {
+        let Some(question) = self.questions.get_mut(&request) else { return };
+        let view = |stage: &potluck_protocol::server::Stage| StageView {
+            node: stage.node,
+            layers: stage.layers,
+        };
+        let route = AnswerEvent::Route {
+            session: session.id.to_string(),
+            stages: session.stages.iter().map(view).collect(),
+            sampling: answer.sampling(),
+            prompt_tokens: answer.prompt(),
+        };
+        for event in std::iter::once(route).chain(repeated) {
+            context.outbox.notice(Notice::Answer { request, event });
+        }
+        for stage in &session.stages {
+            context.open_peer(stage.node, &session);
+        }
+        for step in answer.steps(session.id) {
+            context.send_peer(session.stages[0].node, step);
+        }
+        let liveness = Liveness::new(context.now);
+        question.phase = Phase::Running(Box::new(Running { session, answer, liveness }));
+    }
+
+    /// The last stage sampled a token.
+    pub(in crate::node) fn handle_token(
+        &mut self,
+        from: NodeId,
+        session: SessionId,
+        position: u32,
+        token: u32,
+        context: &mut Context,
+    ) {
+        let Some(request) = self.request_of(session) else { return };
+        let Some(question) = self.questions.get_mut(&request) else { return };
+        let Phase::Running(running) = &mut question.phase else { return };
+        let Running { session: Session { stages, .. }, answer, liveness } = &mut **running;
+        let is_last_stage = stages.last().is_some_and(|stage| stage.node == from);
+        if !is_last_stage || position != answer.fed() || !answer.has_token(token) {
+            let fault = "it sent a token that was not asked of it".to_owned();
+            if from == context.me {
+                self.fail_session(session, &fault, context);
+            } else {
+                context.outbox.raise(Event::PeerMisbehaved { peer: from, fault });
+            }
+            return;
+        }
+        question.failed_attempts = 0;
+        liveness.handle_token(context.now);
+        let Pushed { text, end } = answer.push(token, context.now);
+        if end.is_none() {
+            let sampling = Some(answer.sampling());
+            let step = PeerFrame::Step { session, position, tokens: vec![token], sampling };
+            context.send_peer(stages[0].node, step);
+        }
+        let event = AnswerEvent::Token { token, text };
+        context.outbox.notice(Notice::Answer { request, event });
+        if let Some(end) = end {
+            self.finish(request, end, context);
+        }
+    }
+
+    /// A stage of a session is there.
+    pub(in crate::node) fn handle_pong(&mut self, from: NodeId, session: SessionId) {
+        for running in self.running_mut().filter(|running| running.session.id == session) {
+            running.liveness.handle_pong(from);
+        }
+    }
+
+    /// Probes stages where no token comes, and goes on without those that do not answer.
+    pub(super) fn look_after_stages(&mut self, context: &mut Context) {
+        let (now, me) = (context.now, context.me);
+        let mut broken: Vec<(SessionId, String, Option<NodeId>)> = Vec::new();
+        for Running { session, liveness, .. } in self.running_mut() {
+            let others = session.stages.iter().map(|stage| stage.node).filter(|node| *node != me);
+            match liveness.tick(others, now) {
+                Verdict::Fine => {}
+                Verdict::Probe(stages) => {
+                    for stage in stages {
+                        context.send_peer(stage, PeerFrame::Ping { session: session.id });
+                    }
+                }
+                Verdict::Gone(stage) => {
+                    let reason = format!("{} does not answer any more", stage.name());
+                    broken.push((session.id, reason, Some(stage)));
+                }
+                Verdict::Late => {
+                    let reason = format!("no token came for {} s", STEP_TIMEOUT.as_secs());
+                    broken.push((session.id, reason, None));
+                }
+            }
+        }
+        for (session, reason, failed_node) in broken {
+            self.resume(session, &reason, failed_node, context);
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! A single node against a scripted server: what it sends, and what it does not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use potluck_engine::engine::Output;
+use potluck_engine::package::{BlobRole, Manifest};
+use potluck_engine::synthetic::{Synthetic, config};
+use potluck_net as net;
+use potluck_net::weights::FetchError;
+use potluck_protocol::codec;
+use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, SessionId};
+use potluck_protocol::identity::Identity;
+use potluck_protocol::page::{
+    AnswerEvent, Ask, BackendPreference, Command, Link, Notice, SamplingChoice,
+};
+use potluck_protocol::peer::PeerFrame;
+use potluck_protocol::server::{FromServer, ModelSummary, NodeKind, Session, Stage, ToServer};
+
+use super::*;
+use crate::failure::FetchFailure;
+
+const FIRST: ModelId = ModelId([1; 32]);
+const SECOND: ModelId = ModelId([2; 32]);
+const ENGINE_MACS_PER_MS: u64 = 1_000_000;
+
+/// A node with a clock, and what it did since it was last looked at.
+struct Driven {
+    node: Node,
+    now: Duration,
+    actions: Vec<Action>,
+}
+
+impl Driven {
+    /// Connected to a server with two models.
+    fn connected() -> Self {
+        let node = Node::new(Identity::from_seed(&[9; 32]), NodeKind::Native);
+        let mut driven = Self { node, now: Duration::ZERO, actions: Vec::new() };
+        driven.handle(Input::Command(Command::Connect { server: "http://test".to_owned() }));
+        driven.handle(Input::Transport(net::Event::ServerOpen));
+        let summary = |id, name: &str| ModelSummary { id, name: name.to_owned(), layers: 3 };
+        let models = vec![summary(FIRST, "first"), summary(SECOND, "second")];
+        driven.receive(&FromServer::Welcome { ice_servers: Vec::new(), models });
+        driven
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.actions.extend(self.node.handle(input, self.now));
+    }
+
+    fn receive(&mut self, message: &FromServer) {
+        let message = codec::encode(message);
+        self.handle(Input::Transport(net::Event::ServerMessage { message }));
+    }
+
+    /// Lets time pass, with every tick that belongs to it.
+    fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.now < until {
+            self.now += TICK;
+            self.handle(Input::Tick);
+        }
+    }
+
+    fn ask(&mut self, request: u32, model: &str) {
+        self.handle(Input::Command(Command::Ask(Ask {
+            request: RequestId(request),
+            model: Some(model.to_owned()),
+            prompt: "a question".to_owned(),
+            sampling: SamplingChoice::default(),
+            max_tokens: None,
+            drawn: Vec::new(),
+        })));
+    }
+
+    /// Why each question failed that did, since the last look.
+    fn failures(&mut self) -> Vec<(u32, String)> {
+        let failure = |action| match action {
+            Action::Notice(Notice::Answer { request, event: AnswerEvent::Failed { reason } }) => {
+                Some((request.0, reason))
+            }
+            _ => None,
+        };
+        std::mem::take(&mut self.actions).into_iter().filter_map(failure).collect()
+    }
+
+    /// Messages to the server since the last look.
+    fn sent(&mut self) -> Vec<ToServer> {
+        let message = |action| match action {
+            Action::Transport(net::Command::SendServer { message }) => {
+                Some(codec::decode_to_server(&message).unwrap())
+            }
+            _ => None,
+        };
+        std::mem::take(&mut self.actions).into_iter().filter_map(message).collect()
+    }
+
+    /// Backend and speed of each registration since the last look.
+    fn registrations(&mut self) -> Vec<(String, u64)> {
+        let registration = |message| match message {
+            ToServer::Register(it) => Some((it.backend, it.macs_per_ms)),
+            _ => None,
+        };
+        self.sent().into_iter().filter_map(registration).collect()
+    }
+
+    /// A volunteer's, with layers 0 to 2 of a model in the engine.
+    fn serving(model: &Synthetic) -> Self {
+        let mut driven = Self::connected();
+        let lend = Command::Lend { backend: BackendPreference::Auto, memory_bytes: 1 << 30 };
+        driven.handle(Input::Command(lend));
+        driven.machine(MachineEvent::EngineReady(engine("webgpu", ENGINE_MACS_PER_MS)));
+        driven.receive(&FromServer::Assign { model: FIRST, layers: Some(ALL) });
+        let manifest: Arc<Manifest> = Arc::new(model.manifest.clone());
+        driven.machine(MachineEvent::Manifest { model: FIRST, result: Ok(Arc::clone(&manifest)) });
+        for (role, _) in manifest.blobs_for(ALL.indices()) {
+            driven.machine(MachineEvent::Loaded { model: FIRST, role, result: Ok(()) });
+        }
+        driven
+    }
+
+    fn machine(&mut self, event: MachineEvent) {
+        self.handle(Input::Machine(event));
+    }
+}
+
+const ALL: LayerRange = LayerRange { first: 0, end: 3 };
+
+fn engine(backend: &str, macs_per_ms: u64) -> EngineDescription {
+    let adapter = "a test".to_owned();
+    EngineDescription { backend: backend.to_owned(), adapter, note: None, macs_per_ms }
+}
+
+fn synthetic() -> Synthetic {
+    Synthetic::new(config(3, 64, 96, (4, 2, 16), 99, 64), 3)
+}
+
+fn not_found() -> FetchFailure {
+    FetchFailure::Download(FetchError::Status { url: "http://test".to_owned(), status: 404 })
+}
+
+/// A session of this node's, asked for by `requester`.
+fn session(me: NodeId, requester: NodeId) -> Session {
+    Session {
+        id: SessionId([5; 16]),
+        model: FIRST,
+        requester,
+        stages: vec![Stage { node: me, layers: ALL }],
+        epochs: vec![Epoch(1), Epoch(2)],
+    }
+}
+
+#[test]
+fn a_failed_download_for_one_model_fails_the_questions_for_it_alone() {
+    let mut driven = Driven::connected();
+    driven.ask(1, "first");
+    driven.ask(2, "second");
+    driven.machine(MachineEvent::Manifest { model: SECOND, result: Err(not_found()) });
+    let failures = driven.failures();
+    assert!(matches!(&failures[..], [(2, reason)] if reason.contains("404")), "{failures:?}");
+    driven.machine(MachineEvent::Tokenizer { model: FIRST, result: Err(not_found()) });
+    let failures = driven.failures();
+    assert!(matches!(&failures[..], [(1, _)]), "{failures:?}");
+}
+
+#[test]
+fn an_impossible_address_fails_questions_at_once() {
+    let mut driven = Driven::connected();
+    driven.ask(1, "first");
+    driven.handle(Input::Command(Command::Connect { server: "foo".to_owned() }));
+    let refused = driven.actions.iter().any(|action| {
+        matches!(action, Action::Notice(Notice::Link(Link::Refused { reason })) if reason.contains("foo"))
+    });
+    assert!(refused, "{:?}", driven.actions);
+    let failures = driven.failures();
+    assert!(matches!(&failures[..], [(1, reason)] if reason.contains("foo")), "{failures:?}");
+    driven.pass(Duration::from_secs(60));
+    let dials =
+        |action: &Action| matches!(action, Action::Transport(net::Command::OpenServer { .. }));
+    assert!(!driven.actions.iter().any(dials), "it is not tried again");
+}
+
+#[test]
+fn another_engine_is_registered_at_once_with_its_speed() {
+    let mut driven = Driven::serving(&synthetic());
+    assert_eq!(driven.registrations(), [("webgpu".to_owned(), ENGINE_MACS_PER_MS)]);
+    driven.machine(MachineEvent::EngineReplaced(engine("avx2", 7_000)));
+    let sent = driven.sent();
+    let is_new = |message: &ToServer| matches!(message, ToServer::Register(it) if it.backend == "avx2" && it.macs_per_ms == 7_000);
+    assert!(sent.iter().any(is_new), "{sent:?}");
+    let ready = ToServer::LayersReady { model: FIRST, layers: ALL };
+    assert!(sent.contains(&ready), "it still holds its layers: {sent:?}");
+}
+
+#[test]
+fn a_machine_that_turns_out_slower_than_measured_is_registered_anew() {
+    let model = synthetic();
+    let mut driven = Driven::serving(&model);
+    let me = driven.node.id();
+    driven.receive(&FromServer::Serve { session: session(me, me) });
+    driven.registrations();
+    let macs_per_row = 3 * model.manifest.config.linear_macs_per_layer();
+    // Ten seconds of work at 1,000 multiply-accumulates a millisecond.
+    for position in 0..10 {
+        driven.machine(MachineEvent::Computed(StepResult {
+            session: SessionId([5; 16]),
+            position,
+            rows: 1,
+            sampling: None,
+            output: Ok(Output::None),
+            elapsed: Duration::from_secs(1),
+        }));
+    }
+    driven.pass(Duration::from_secs(29));
+    assert_eq!(driven.registrations(), [], "not so often");
+    driven.pass(Duration::from_secs(2));
+    let expected = (ENGINE_MACS_PER_MS * 1_000 + 10 * macs_per_row) / 11_000;
+    assert_eq!(driven.registrations(), [("webgpu".to_owned(), expected)]);
+    driven.pass(Duration::from_secs(60));
+    assert_eq!(driven.registrations(), [], "nothing has changed since");
+}
+
+#[test]
+fn frames_go_to_the_transport_while_the_connection_is_opening() {
+    let model = synthetic();
+    let mut driven = Driven::serving(&model);
+    let (me, requester) = (driven.node.id(), NodeId([8; 32]));
+    driven.receive(&FromServer::Serve { session: session(me, requester) });
+    driven.actions.clear();
+    driven.machine(MachineEvent::Computed(StepResult {
+        session: SessionId([5; 16]),
+        position: 0,
+        rows: 1,
+        sampling: None,
+        output: Ok(Output::Token(4)),
+        elapsed: Duration::from_millis(1),
+    }));
+    let sent = driven.actions.iter().find_map(|action| match action {
+        Action::Transport(net::Command::SendPeer { peer, frame, .. }) => {
+            Some((*peer, codec::decode_peer_frame(frame).unwrap()))
+        }
+        _ => None,
+    });
+    let token = PeerFrame::Token { session: SessionId([5; 16]), position: 1, token: 4 };
+    assert_eq!(sent, Some((requester, token)));
+    driven.actions.clear();
+    driven.handle(Input::Transport(net::Event::PeerOpen { peer: requester }));
+    let sends =
+        |action: &Action| matches!(action, Action::Transport(net::Command::SendPeer { .. }));
+    assert!(!driven.actions.iter().any(sends), "and not a second time: {:?}", driven.actions);
+}
+
+#[test]
+fn parts_that_nothing_needs_any_more_are_unloaded_but_the_tables() {
+    let mut driven = Driven::serving(&synthetic());
+    driven.actions.clear();
+    let layers = LayerRange::new(0, 1);
+    driven.receive(&FromServer::Assign { model: FIRST, layers });
+    let mut unloaded: Vec<BlobRole> = Vec::new();
+    for action in driven.actions {
+        if let Action::Unload { role } = action {
+            unloaded.push(role);
+        }
+    }
+    assert_eq!(unloaded, [BlobRole::Layer(1), BlobRole::Layer(2), BlobRole::Head]);
+}
