@@ -106,4 +106,7 @@ impl Machine {
 }
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
+pub(crate) use self::steps::MAX_WAITING_ROWS;
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;

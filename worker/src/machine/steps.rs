@@ -22,7 +22,7 @@ const BATCH_ROWS: usize = MAX_ROWS + potluck_engine::engine::MAX_SESSIONS;
 
 /// Rows that wait, beyond which no more are taken in: for eight batches, 12 MB of a model that is
 /// 2,048 wide. The transport holds back who sends more.
-const MAX_WAITING_ROWS: usize = 8 * BATCH_ROWS;
+pub(crate) const MAX_WAITING_ROWS: usize = 8 * BATCH_ROWS;
 
 impl Steps {
     pub(super) fn push(&mut self, step: StepRequest) {

@@ -4,6 +4,9 @@
 //! Steps are computed here, in batches of what waits; downloads run beside. The clock is read here
 //! and nowhere else.
 
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 

@@ -1,0 +1,170 @@
+//! The loop with a real engine, and a transport that does what a script says.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use std::sync::{Arc, Mutex};
+
+use futures::channel::mpsc;
+use potluck_engine::package::{BlobRole, ModelConfig};
+use potluck_engine::synthetic::{Synthetic, config};
+use potluck_net::{Command as NetCommand, Event};
+use potluck_protocol::codec;
+use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, SessionId};
+use potluck_protocol::identity::Identity;
+use potluck_protocol::page::BackendPreference;
+use potluck_protocol::peer::{Channel, PeerFrame};
+use potluck_protocol::server::{FromServer, NodeKind, Session, Stage, ToServer};
+
+use super::*;
+use crate::machine::MAX_WAITING_ROWS;
+
+const REQUESTER: NodeId = NodeId([1; 32]);
+const NEXT: NodeId = NodeId([2; 32]);
+/// Each sends steps until its context is full.
+const SESSIONS: u8 = 8;
+const ROWS: usize = codec::MAX_ROWS;
+const CONTEXT: usize = 4 * ROWS;
+
+/// A server that makes the node the first of two stages as soon as it is ready, and a requester that
+/// sends it everything at once.
+struct Script {
+    node: NodeId,
+    model: ModelId,
+    events: VecDeque<Event>,
+    /// Ends the run when everything is computed.
+    commands: Option<mpsc::Sender<Command>>,
+    rows: Arc<Mutex<Rows>>,
+}
+
+#[derive(Debug, Default)]
+struct Rows {
+    read: usize,
+    computed: usize,
+    /// The most that were read and not computed at any time.
+    most_waiting: usize,
+}
+
+impl Script {
+    fn server_message(&mut self, message: &FromServer) {
+        self.events.push_back(Event::ServerMessage { message: codec::encode(message) });
+    }
+
+    fn start_sessions(&mut self) {
+        for id in 1..=SESSIONS {
+            let session = Session {
+                id: SessionId([id; 16]),
+                model: self.model,
+                requester: REQUESTER,
+                stages: vec![
+                    Stage { node: self.node, layers: LayerRange { first: 0, end: 1 } },
+                    Stage { node: NEXT, layers: LayerRange { first: 1, end: 2 } },
+                ],
+                epochs: vec![Epoch(0); 3],
+            };
+            self.server_message(&FromServer::Serve { session });
+        }
+        for position in (0..CONTEXT).step_by(ROWS) {
+            for id in 1..=SESSIONS {
+                let step = PeerFrame::Step {
+                    session: SessionId([id; 16]),
+                    position: u32::try_from(position).unwrap(),
+                    tokens: vec![5; ROWS],
+                    sampling: None,
+                };
+                self.events.push_back(Event::PeerFrame {
+                    peer: REQUESTER,
+                    channel: Channel::Activations,
+                    frame: codec::encode(&step),
+                });
+            }
+        }
+    }
+
+    fn handle_message(&mut self, message: &ToServer) {
+        match message {
+            ToServer::Hello { .. } => self.server_message(&FromServer::Welcome {
+                ice_servers: Vec::new(),
+                models: Vec::new(),
+            }),
+            ToServer::Register(_) => self.server_message(&FromServer::Assign {
+                model: self.model,
+                layers: LayerRange::new(0, 1),
+            }),
+            ToServer::LayersReady { .. } => self.start_sessions(),
+            _ => {}
+        }
+    }
+}
+
+impl Transport for Script {
+    fn send(&mut self, command: NetCommand) {
+        match command {
+            NetCommand::OpenServer { .. } => self.events.push_back(Event::ServerOpen),
+            NetCommand::SendServer { message } => {
+                self.handle_message(&codec::decode_to_server(&message).unwrap());
+            }
+            NetCommand::OpenPeer { peer, .. } => self.events.push_front(Event::PeerOpen { peer }),
+            NetCommand::SendPeer { peer, frame, .. } => {
+                let frame = codec::decode_peer_frame(&frame).unwrap();
+                if let (NEXT, PeerFrame::Hidden { rows, .. }) = (peer, &frame) {
+                    let mut counted = self.rows.lock().unwrap();
+                    counted.computed += *rows as usize;
+                    if counted.computed == usize::from(SESSIONS) * CONTEXT {
+                        self.commands = None;
+                    }
+                }
+                assert!(!matches!(frame, PeerFrame::Failed { .. }), "{frame:?}");
+            }
+            _ => {}
+        }
+    }
+
+    async fn next_event(&mut self) -> Event {
+        let Some(event) = self.events.pop_front() else { return std::future::pending().await };
+        if let Event::PeerFrame { .. } = event {
+            let mut rows = self.rows.lock().unwrap();
+            rows.read += ROWS;
+            rows.most_waiting = rows.most_waiting.max(rows.read - rows.computed);
+        }
+        event
+    }
+}
+
+/// A model in the cache that `folder` is; its id.
+fn cached(shape: ModelConfig, folder: &tempfile::TempDir) -> ModelId {
+    let model = Synthetic::new(shape, 3);
+    for (role, blob) in model.manifest.blobs_for(0..1) {
+        let bytes: &[u8] = model.blob(role);
+        std::fs::write(folder.path().join(blob.hash.to_string()), bytes).unwrap();
+    }
+    assert!(model.manifest.blobs_for(0..1).iter().any(|(role, _)| *role == BlobRole::Embedding));
+    let manifest = serde_json::to_vec(&model.manifest).unwrap();
+    let id = ModelId(*blake3::hash(&manifest).as_bytes());
+    std::fs::write(folder.path().join(id.to_string()), manifest).unwrap();
+    id
+}
+
+#[tokio::test]
+async fn the_transport_is_not_read_while_enough_steps_wait_and_is_again_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let context = u32::try_from(CONTEXT).unwrap();
+    let model = cached(config(2, 32, 32, (1, 1, 32), 9, context), &folder);
+    let node = Node::new(Identity::from_seed(&[7; 32]), NodeKind::Native);
+    let (mut commands, receiver) = mpsc::channel(8);
+    let server = "http://127.0.0.1:9".to_owned();
+    commands.try_send(Command::Connect { server }).unwrap();
+    let backend = BackendPreference::Cpu;
+    commands.try_send(Command::Lend { backend, memory_bytes: 1 << 30 }).unwrap();
+    let rows = Arc::<Mutex<Rows>>::default();
+    let script = Script {
+        node: node.id(),
+        model,
+        events: VecDeque::new(),
+        commands: Some(commands),
+        rows: Arc::clone(&rows),
+    };
+    let store = WeightStore::new(platform::BlobCache::new(folder.path()));
+    run(node, script, receiver, store, |_| ()).await;
+    let rows = rows.lock().unwrap();
+    assert_eq!(rows.computed, usize::from(SESSIONS) * CONTEXT, "nothing was lost");
+    assert_eq!(rows.most_waiting, MAX_WAITING_ROWS, "it filled up, and no further");
+}
