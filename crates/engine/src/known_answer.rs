@@ -2,9 +2,9 @@
 //! compute for others.
 //!
 //! One synthetic layer and head, a prompt of nine rows, a step of one, a step of three (GPUs take
-//! each another way), logits: it touches every kernel. The hash of its answer is pinned; a driver
-//! that gets it wrong is not used. It takes well under a second on anything. The same model, loaded
-//! once, measures a machine's speed: see [`speed_step`].
+//! each another way), logits: it touches every kernel. Its hash is pinned; a driver that gets it
+//! wrong is not used. It takes well under a second on anything. The same model, loaded once,
+//! measures a machine's speed: see [`speed_step`].
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -65,8 +65,8 @@ pub async fn run(engine: &mut Engine) -> Result<BlobHash, KnownAnswerError> {
     Ok(BlobHash(*hasher.finalize().as_bytes()))
 }
 
-/// Computes [`SPEED_STEP_MACS`] with the vector's model, which [`run`] left in the engine, and waits
-/// for the result. Nothing is made or loaded here, so that whoever times it times arithmetic.
+/// Computes [`SPEED_STEP_MACS`] with the vector's model, which [`run`] left in the engine, and
+/// waits for the result. Nothing is made or loaded here, so that whoever times it times arithmetic.
 ///
 /// # Errors
 /// If the engine holds another model, or the backend refuses the step.

@@ -44,8 +44,8 @@ pub(crate) struct Part {
 
 /// Largest manifest: a few hundred layers at some hundred bytes each.
 const MAX_MANIFEST_BYTES: u64 = 1024 * 1024;
-/// Progress reports that wait for the loop. A report that finds no room is lost, and the next one of
-/// the same part makes up for it.
+/// Progress reports that wait for the loop. A report that finds no room is lost, and the next one
+/// of the same part makes up for it.
 const MAX_REPORTS: usize = 64;
 
 impl Downloads {

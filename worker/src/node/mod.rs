@@ -1,8 +1,8 @@
 //! The node as a state machine: what happens, and when.
 //!
 //! `handle(input, now)` takes one thing that happened and returns what to do about it. There is no
-//! I/O here, no clock and no randomness; [`crate::run`] drives it. A node has several roles at once,
-//! each a type with its own state and its own file or folder:
+//! I/O here, no clock and no randomness; [`crate::run`] drives it. A node has several roles at
+//! once, each a type with its own state and its own file or folder:
 //!
 //! | file | the node as | exchanges messages with |
 //! |---|---|---|
@@ -13,7 +13,7 @@
 //! | `receipts` | a stage that wants its work credited | peers, server |
 //! | `peers` | the keeper of its connections | peers |
 //!
-//! Roles do not know each other. Each gets a [`Context`] with what they share, and puts what it
+//! Roles do not know each other. Each gets a `Context` with what they share, and puts what it
 //! wants into the context's outbox: actions for the loop, and events for other roles. The [`Node`]
 //! routes both ways and decides nothing.
 

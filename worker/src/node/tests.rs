@@ -169,7 +169,8 @@ fn an_impossible_address_fails_questions_at_once() {
     driven.ask(1, "first");
     driven.handle(Input::Command(Command::Connect { server: "foo".to_owned() }));
     let refused = driven.actions.iter().any(|action| {
-        matches!(action, Action::Notice(Notice::Link(Link::Refused { reason })) if reason.contains("foo"))
+        matches!(action, Action::Notice(Notice::Link(Link::Refused { reason }))
+            if reason.contains("foo"))
     });
     assert!(refused, "{:?}", driven.actions);
     let failures = driven.failures();
@@ -186,7 +187,10 @@ fn another_engine_is_registered_at_once_with_its_speed() {
     assert_eq!(driven.registrations(), [("webgpu".to_owned(), ENGINE_MACS_PER_MS)]);
     driven.machine(MachineEvent::EngineReplaced(engine("avx2", 7_000)));
     let sent = driven.sent();
-    let is_new = |message: &ToServer| matches!(message, ToServer::Register(it) if it.backend == "avx2" && it.macs_per_ms == 7_000);
+    let is_new = |message: &ToServer| {
+        matches!(message, ToServer::Register(it)
+            if it.backend == "avx2" && it.macs_per_ms == 7_000)
+    };
     assert!(sent.iter().any(is_new), "{sent:?}");
     let ready = ToServer::LayersReady { model: FIRST, layers: ALL };
     assert!(sent.contains(&ready), "it still holds its layers: {sent:?}");

@@ -119,8 +119,8 @@ impl<N: FnMut(Notice)> Driven<N> {
     }
 }
 
-/// The next event of the transport; none as long as enough steps wait, so that whoever sends more of
-/// them has to wait as well.
+/// The next event of the transport; none as long as enough steps wait, so that whoever sends more
+/// of them has to wait as well.
 async fn next_event(transport: &mut impl Transport, is_full: bool) -> potluck_net::Event {
     if is_full { std::future::pending().await } else { transport.next_event().await }
 }

@@ -24,8 +24,8 @@ const SESSIONS: u8 = 8;
 const ROWS: usize = codec::MAX_ROWS;
 const CONTEXT: usize = 4 * ROWS;
 
-/// A server that makes the node the first of two stages as soon as it is ready, and a requester that
-/// sends it everything at once.
+/// A server that makes the node the first of two stages as soon as it is ready, and a requester
+/// that sends it everything at once.
 struct Script {
     node: NodeId,
     model: ModelId,

@@ -131,7 +131,8 @@ impl Requester {
         context.send_server(&ToServer::Ask { request, model, exclude });
     }
 
-    /// A manifest or a tokenizer came, or could not be had: questions for that model go on, or fail.
+    /// A manifest or a tokenizer came, or could not be had: questions for that model go on, or
+    /// fail.
     pub(in crate::node) fn handle_description(
         &mut self,
         model: ModelId,

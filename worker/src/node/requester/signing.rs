@@ -15,13 +15,14 @@ pub(super) struct Known<'a> {
     pub(super) session: &'a Session,
     /// Positions fed so far.
     pub(super) fed: u32,
-    /// Positions of the prompt; a token is sampled after the last of them and after every later one.
+    /// Positions of the prompt; a token is sampled after the last of them and after every later
+    /// one.
     pub(super) prompt: u32,
 }
 
 /// True if the receipt says nothing that the requester did not ask for: a stage of this session,
-/// its layers, positions that were fed (the codec has seen to it that they are few), no more tokens than were wanted. Whether the middle of a
-/// route computed *rightly* is another matter (audits).
+/// its layers, positions that were fed (the codec has seen to it that they are few), no more tokens
+/// than were wanted. Whether the middle of a route computed *rightly* is another matter.
 fn is_plausible(receipt: &Receipt, from: NodeId, me: NodeId, known: Known<'_>) -> bool {
     let session = known.session;
     let is_last = session.stages.last().is_some_and(|stage| stage.node == receipt.stage);

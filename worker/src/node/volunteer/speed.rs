@@ -9,11 +9,11 @@ pub(super) struct Speed {
     us: u64,
 }
 
-/// The measurement at the start counts like so much time of real steps: enough to outweigh the first
-/// few, which pay for cold caches, and little beside a single long answer.
+/// The measurement at the start counts like so much time of real steps: enough to outweigh the
+/// first few, which pay for cold caches, and little beside a single long answer.
 const MEASUREMENT_WEIGHT: Duration = Duration::from_secs(1);
-/// Beyond so much time both sums are halved, so that what a machine does now (on its battery, beside
-/// a game) outweighs what it did once.
+/// Beyond so much time both sums are halved, so that what a machine does now (on its battery,
+/// beside a game) outweighs what it did once.
 const MEMORY: Duration = Duration::from_secs(60);
 
 impl Speed {
