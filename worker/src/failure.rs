@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use potluck_engine::conformance::ConformanceError;
 use potluck_engine::engine::{EngineError, ForwardError, GpuLoss, LoadError, SessionError};
-use potluck_engine::package::ManifestError;
-use potluck_engine::tokenizer::TokenizerError;
+use potluck_engine::known_answer::KnownAnswerError;
+use potluck_model::package::ManifestError;
+use potluck_model::tokenizer::TokenizerError;
 use potluck_net::weights::FetchError;
 
 /// A manifest or a tokenizer could not be had.
@@ -61,7 +61,7 @@ pub enum EngineFailure {
     Backend(#[from] EngineError),
     /// The known-answer test could not be run.
     #[error(transparent)]
-    KnownAnswer(#[from] ConformanceError),
+    KnownAnswer(#[from] KnownAnswerError),
     /// The known-answer test came out differently.
     #[error("{adapter} computes wrongly: it fails the known-answer test; choose another backend")]
     Wrong {

@@ -74,7 +74,7 @@ pub async fn speed_step(engine: &mut Engine) -> Result<(), KnownAnswerError> {
     engine.open_session(SESSION, ALL)?;
     let tokens: Vec<u32> = (0..SPEED_ROWS).map(token).collect();
     // Logits are read back, so the step is over when they are here.
-    let step = engine.forward(SESSION, 0, Input::Tokens(&tokens), Want::Logits).await;
+    let step = engine.forward(SESSION, 0, Input::Tokens(&tokens), OutputRequest::Logits).await;
     engine.close_session(SESSION);
     step.map(|_| ()).map_err(KnownAnswerError::from)
 }

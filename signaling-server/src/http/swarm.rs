@@ -7,9 +7,9 @@ use axum::extract::State;
 use potluck_protocol::api::{InclusiveLayers, ModelCopies, NodeState, NodeView, SwarmView};
 
 use super::error::HttpError;
+use crate::app::App;
 use crate::models::ModelInfo;
 use crate::scheduler;
-use crate::app::App;
 
 pub(super) async fn swarm(State(app): State<Arc<App>>) -> Result<Json<SwarmView>, HttpError> {
     let view = app.hub.view().await.ok_or(HttpError::Busy("the server is shutting down"))?;

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use potluck_engine::engine::{self, Input, Output, Want};
-use potluck_engine::sampler;
+use potluck_engine::engine::{self, Input, Output, OutputRequest};
 use web_time::Instant;
 
 use super::Machine;
@@ -100,13 +99,6 @@ fn engine_step(request: &StepRequest) -> engine::Step<'_> {
         StepInput::Tokens(tokens) => Input::Tokens(tokens),
         StepInput::Hidden(values) => Input::Hidden(values),
     };
-    let want = request.sampling.map_or(Want::Nothing, |sampling| {
-        Want::Token(sampler::Sampling {
-            temperature_milli: sampling.temperature_milli,
-            top_k: sampling.top_k,
-            top_p_milli: sampling.top_p_milli,
-            seed: sampling.seed,
-        })
-    });
+    let want = request.sampling.map_or(OutputRequest::Nothing, OutputRequest::Token);
     engine::Step { session: request.session.as_u128(), position: request.position, input, want }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use futures::channel::mpsc;
 use futures::select_biased;
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use potluck_engine::package::{BlobRef, BlobRole, Manifest};
-use potluck_engine::tokenizer::Tokenizer;
+use potluck_model::package::{BlobRef, BlobRole, MAX_MANIFEST_BYTES, Manifest};
+use potluck_model::tokenizer::Tokenizer;
 use potluck_net::weights::{FetchError, WeightStore};
 use potluck_protocol::id::ModelId;
 
@@ -42,8 +42,6 @@ pub(crate) struct Part {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Largest manifest: a few hundred layers at some hundred bytes each.
-const MAX_MANIFEST_BYTES: u64 = 1024 * 1024;
 /// Progress reports that wait for the loop. A report that finds no room is lost, and the next one
 /// of the same part makes up for it.
 const MAX_REPORTS: usize = 64;
@@ -86,7 +84,7 @@ impl Downloads {
     pub(super) fn fetch_manifest(&mut self, model: ModelId) {
         let (store, server) = (Rc::clone(&self.store), self.server.clone());
         self.running.push(Box::pin(async move {
-            let fetched = store.fetch_verified(&server, &model.0, MAX_MANIFEST_BYTES).await;
+            let fetched = store.fetch_verified(&server, &model.0, MAX_MANIFEST_BYTES as u64).await;
             let result = fetched
                 .map_err(FetchFailure::from)
                 .and_then(|bytes| Ok(Arc::new(Manifest::from_bytes(&bytes)?)));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use potluck_engine::engine::{BackendChoice, Engine, LoadError};
-use potluck_engine::package::{BlobRole, Manifest};
+use potluck_model::package::{BlobRole, Manifest};
 use potluck_protocol::id::{LayerRange, ModelId, SessionId};
 use potluck_protocol::page::BackendPreference;
 use web_time::Instant;

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use potluck_engine::conformance::{self, SPEED_STEP_MACS};
 use potluck_engine::engine::Engine;
+use potluck_engine::known_answer::{self, SPEED_STEP_MACS};
 
 use crate::failure::EngineFailure;
 
@@ -21,16 +21,16 @@ pub(super) async fn measure(
     engine: &mut Engine,
     mut now: impl FnMut() -> Duration,
 ) -> Result<u64, EngineFailure> {
-    if conformance::run(engine).await? != conformance::EXPECTED {
+    if known_answer::run(engine).await? != known_answer::EXPECTED {
         return Err(EngineFailure::Wrong { adapter: engine.backend().adapter.clone() });
     }
     for _ in 0..WARM_UP_STEPS {
-        conformance::speed_step(engine).await?;
+        known_answer::speed_step(engine).await?;
     }
     let mut fastest = Duration::MAX;
     for _ in 0..TIMED_STEPS {
         let begin = now();
-        conformance::speed_step(engine).await?;
+        known_answer::speed_step(engine).await?;
         fastest = fastest.min(now().saturating_sub(begin));
     }
     let fastest_us = u64::try_from(fastest.as_micros()).unwrap_or(u64::MAX).max(1);

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use potluck_engine::engine::{BackendChoice, Output};
-use potluck_engine::package::BlobRole;
-use potluck_engine::synthetic::{Synthetic, config};
+use potluck_model::package::BlobRole;
+use potluck_model::synthetic::{Synthetic, config};
 use potluck_net::platform::BlobCache;
 use potluck_net::weights::Patience;
 use potluck_protocol::id::{LayerRange, ModelId, SessionId};

@@ -4,8 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use potluck_engine::package::Manifest;
-use potluck_engine::tokenizer::Tokenizer;
+use potluck_model::package::Manifest;
+use potluck_model::tokenizer::Tokenizer;
 use potluck_net as net;
 use potluck_protocol::codec;
 use potluck_protocol::id::{ModelId, NodeId};

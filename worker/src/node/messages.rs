@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use potluck_engine::engine::Output;
-use potluck_engine::package::{BlobRef, BlobRole, Manifest};
-use potluck_engine::tokenizer::Tokenizer;
+use potluck_model::package::{BlobRef, BlobRole, Manifest};
+use potluck_model::tokenizer::Tokenizer;
 use potluck_net as net;
 use potluck_protocol::id::{LayerRange, ModelId, SessionId};
 use potluck_protocol::page::{BackendPreference, Command, Notice};

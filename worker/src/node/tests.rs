@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use potluck_engine::engine::Output;
-use potluck_engine::package::{BlobRole, Manifest};
-use potluck_engine::synthetic::{Synthetic, config};
+use potluck_model::package::{BlobRole, Manifest};
+use potluck_model::synthetic::{Synthetic, config};
 use potluck_net as net;
 use potluck_net::weights::FetchError;
 use potluck_protocol::codec;

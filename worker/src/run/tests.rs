@@ -4,8 +4,8 @@
 use std::sync::{Arc, Mutex};
 
 use futures::channel::mpsc;
-use potluck_engine::package::{BlobRole, ModelConfig};
-use potluck_engine::synthetic::{Synthetic, config};
+use potluck_model::package::{BlobRole, ModelConfig};
+use potluck_model::synthetic::{Synthetic, config};
 use potluck_net::{Command as NetCommand, Event};
 use potluck_protocol::codec;
 use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, SessionId};

@@ -19,11 +19,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::executor::block_on;
-use potluck_engine::engine::{BackendChoice, Engine, Input as EngineInput, Want};
-use potluck_engine::import::import_folder;
-use potluck_engine::package::{BlobRole, Manifest};
+use potluck_engine::engine::{BackendChoice, Engine, Input as EngineInput, OutputRequest};
 use potluck_engine::sampler;
-use potluck_engine::tokenizer::Tokenizer;
+use potluck_importer::import_folder;
+use potluck_model::package::{BlobRole, Manifest};
+use potluck_model::tokenizer::Tokenizer;
 use potluck_net as net;
 use potluck_protocol::codec;
 use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, SessionId};
@@ -564,8 +564,8 @@ impl Swarm {
                     StepInput::Tokens(tokens) => EngineInput::Tokens(tokens),
                     StepInput::Hidden(values) => EngineInput::Hidden(values),
                 };
-                let want = sampling.map_or(Want::Nothing, |s| {
-                    Want::Token(sampler::Sampling {
+                let want = sampling.map_or(OutputRequest::Nothing, |s| {
+                    OutputRequest::Token(sampler::Sampling {
                         temperature_milli: s.temperature_milli,
                         top_k: s.top_k,
                         top_p_milli: s.top_p_milli,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use potluck_engine::package::Manifest;
-use potluck_engine::tokenizer::{TextStream, Tokenizer};
+use potluck_model::package::Manifest;
+use potluck_model::tokenizer::{TextStream, Tokenizer};
 use potluck_protocol::codec::{MAX_POSITIONS, MAX_ROWS};
 use potluck_protocol::id::SessionId;
 use potluck_protocol::page::{AnswerEnd, AnswerEvent, Ask};

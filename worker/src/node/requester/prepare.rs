@@ -1,6 +1,6 @@
 //! From a question to its route: is it one, is everything here that it needs, who computes it.
 
-use potluck_engine::tokenizer::TokenizerError;
+use potluck_model::tokenizer::TokenizerError;
 use potluck_protocol::codec::{MAX_POSITIONS, clip_reason};
 use potluck_protocol::id::{LayerRange, ModelId, RequestId};
 use potluck_protocol::page::{AnswerEvent, Ask, Notice};

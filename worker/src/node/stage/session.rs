@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use potluck_engine::engine::Output;
-use potluck_engine::package::ModelConfig;
+use potluck_model::package::ModelConfig;
 use potluck_protocol::id::{LayerRange, NodeId};
 use potluck_protocol::receipt::Receipt;
 use potluck_protocol::server::Session;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use potluck_engine::package::{BlobRef, BlobRole};
+use potluck_model::package::{BlobRef, BlobRole};
 use potluck_protocol::id::{LayerRange, ModelId};
 use potluck_protocol::page::LendingPhase;
 use potluck_protocol::server::ToServer;
