@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!             native                     browser                                   tests
-//!  node ── native::NativeTransport   node (worker) ── web::port ═ message port    memory::MemoryTransport
+//!  node ── native::NativeTransport   node (worker) ── web::port ═ message port    memory::MemoryNetwork
 //!             │ tokio-tungstenite                        ║
 //!             │ webrtc-rs                 page ── web::page ── WebSocket, RTCPeerConnection
 //! ```
