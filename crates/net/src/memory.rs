@@ -259,9 +259,7 @@ impl MemoryNetwork {
         }
         match arrival {
             Arrival::ToServer { connection, event } => self.at_server(connection, event),
-            Arrival::ToNode { connection, node, event } => {
-                self.from_server(connection, node, event)
-            }
+            Arrival::ToNode { connection, node, event } => self.at_node(connection, node, event),
             Arrival::Peer { node, peer, end, what } => self.at_end(node, peer, end, what),
             Arrival::Fault(fault) => {
                 self.happen(fault);

@@ -240,7 +240,8 @@ impl MemoryNetwork {
         }
         if let Some(mean) = self.profile.peer_lifetime {
             let at = self.now + self.random.duration(Duration::ZERO, mean * 2);
-            let loss = if self.random.next() % 2 == 0 { Loss::Noticed } else { Loss::Silent };
+            let loss =
+                if self.random.next().is_multiple_of(2) { Loss::Noticed } else { Loss::Silent };
             self.put_later(at, Arrival::Lifetime { node: a, peer: b, end: first_end, loss });
         }
     }

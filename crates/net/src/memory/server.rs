@@ -1,4 +1,4 @@
-//! The nodes' WebSockets, and the server's ends of them.
+//! Every node's connection to the server, and the server's ends of them.
 
 use core::time::Duration;
 
@@ -166,7 +166,7 @@ impl MemoryNetwork {
         Some(Delivery::Server { connection, event })
     }
 
-    pub(super) fn from_server(
+    pub(super) fn at_node(
         &mut self,
         connection: ConnectionId,
         node: NodeId,
