@@ -20,9 +20,9 @@
 //! out. Connections [break](Fault), at once for both ends to see or silently, nodes freeze or
 //! vanish, and the server stops. A peer's queue has the bounds of the real transports.
 //!
-//! **What it leaves out.** Bandwidth and loss of single packets (both channels are reliable), chunks
-//! and greetings (`session` has tests of its own), and what the bytes mean. Nothing here searches
-//! through all nodes, so that a delivery costs the logarithm of what is under way.
+//! **What it leaves out.** Bandwidth and loss of single packets (both channels are reliable),
+//! chunks and greetings (`session` has tests of its own), and what the bytes mean. Nothing here
+//! searches through all nodes, so that a delivery costs the logarithm of what is under way.
 //!
 //! ```
 //! # use core::time::Duration;
@@ -32,7 +32,8 @@
 //! let node = NodeId([1; 32]);
 //! let mut network = MemoryNetwork::new(7, Profile::default());
 //! network.command(node, Command::OpenServer { url: "memory".to_owned() });
-//! let Some(Delivery::Server { connection, event }) = network.advance(Duration::from_secs(1)) else {
+//! let first = network.advance(Duration::from_secs(1));
+//! let Some(Delivery::Server { connection, event }) = first else {
 //!     panic!("the server is dialled");
 //! };
 //! assert_eq!(event, ServerEvent::Opened);
