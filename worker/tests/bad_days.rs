@@ -6,12 +6,10 @@ mod harness;
 use std::time::Duration;
 
 use harness::{Delivery, Swarm};
-use potluck_net as net;
 use potluck_protocol::id::{LayerRange, NodeId, RequestId};
 use potluck_protocol::page::{AnswerEnd, AnswerEvent, BackendPreference, Command};
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::server::Verdict;
-use potluck_worker::node::Input;
 
 /// What the answer is when nothing happens.
 fn whole_answer(tokens: u32) -> Vec<u32> {
@@ -52,7 +50,7 @@ fn layers_nobody_holds_are_named_and_the_answer_comes_when_somebody_does() {
         AnswerEvent::waiting_text(model, missing),
         "layers 2 to 3 of potluck-tiny have no volunteer yet"
     );
-    swarm.assignments.insert(ids[2], LayerRange { first: 2, end: 4 });
+    swarm.server.assignments.insert(ids[2], LayerRange { first: 2, end: 4 });
     swarm.command(ids[2], Command::Lend { backend: BackendPreference::Cpu, memory_bytes: 1 << 30 });
     swarm.settle();
     assert_eq!(swarm.tokens(ids[3]).len(), 10);
@@ -93,8 +91,8 @@ fn a_running_answer_can_be_cancelled_and_its_work_is_still_credited() {
         matches!(events.last(), Some(AnswerEvent::Done { end: AnswerEnd::Cancelled, .. })),
         "{events:?}"
     );
-    assert!(swarm.receipts.iter().any(|signed| signed.receipt.stage == ids[0]));
-    assert!(swarm.receipts.iter().any(|signed| signed.receipt.stage == ids[1]));
+    assert!(swarm.server.receipts.iter().any(|signed| signed.receipt.stage == ids[0]));
+    assert!(swarm.server.receipts.iter().any(|signed| signed.receipt.stage == ids[1]));
 }
 
 #[test]
@@ -109,7 +107,7 @@ fn a_stage_that_vanishes_is_named_and_the_answer_goes_on_when_its_layers_are_bac
     let events = swarm.answer_events(requester);
     let Some(AnswerEvent::Waiting { missing, .. }) = events.last() else { panic!("{events:?}") };
     assert_eq!(missing[..], [LayerRange { first: 2, end: 4 }]);
-    swarm.assignments.insert(ids[3], LayerRange { first: 2, end: 4 });
+    swarm.server.assignments.insert(ids[3], LayerRange { first: 2, end: 4 });
     swarm.command(ids[3], Command::Lend { backend: BackendPreference::Cpu, memory_bytes: 1 << 30 });
     swarm.settle();
     assert_eq!(swarm.tokens(requester), expected);
@@ -188,11 +186,7 @@ fn a_swarm_that_brings_no_token_is_given_up_with_a_sentence() {
         !matches!(delivery, Delivery::Peer { frame: PeerFrame::Hidden { .. }, .. })
     };
     for _ in 0..10 {
-        swarm.settle_with(silent);
-        swarm.now += Duration::from_secs(31);
-        for id in &ids {
-            swarm.queue.push_back((*id, Delivery::Input(Input::Tick)));
-        }
+        swarm.pass_with(Duration::from_secs(31), silent);
     }
     swarm.settle_with(silent);
     assert_eq!(swarm.breaks(ids[2]).len(), 5);
@@ -219,7 +213,7 @@ fn a_volunteer_who_stops_ends_its_sessions_at_once_and_others_go_on() {
     });
     assert!(swarm.breaks(requester)[0].contains("stopped lending"));
     assert!(
-        swarm.receipts.iter().any(|signed| Some(signed.receipt.stage) == stopped),
+        swarm.server.receipts.iter().any(|signed| Some(signed.receipt.stage) == stopped),
         "what it did is still credited"
     );
     assert_eq!(swarm.tokens(requester), whole_answer(200));
@@ -228,18 +222,16 @@ fn a_volunteer_who_stops_ends_its_sessions_at_once_and_others_go_on() {
 #[test]
 fn receipts_wait_for_a_server_that_is_away() {
     let (mut swarm, ids) = Swarm::new(3, &[(0, 3), (3, 6)]);
-    swarm.verdict = Some(Verdict::TryAgain);
+    swarm.server.verdict = Some(Verdict::TryAgain);
     swarm.ask(ids[2], PROMPT, 1, 80);
     swarm.settle();
-    assert_eq!(swarm.receipts.len(), 0);
-    for id in &ids {
-        let event = net::Event::ServerClosed { reason: "restarting".to_owned() };
-        swarm.queue.push_back((*id, Delivery::Input(Input::Transport(event))));
-    }
+    assert_eq!(swarm.server.receipts.len(), 0);
+    swarm.stop_server("restarting");
     swarm.settle();
-    swarm.verdict = None;
+    swarm.start_server();
+    swarm.server.verdict = None;
     swarm.pass(Duration::from_secs(2));
-    let stages: Vec<_> = swarm.receipts.iter().map(|signed| signed.receipt.stage).collect();
+    let stages: Vec<_> = swarm.server.receipts.iter().map(|signed| signed.receipt.stage).collect();
     assert!(stages.contains(&ids[0]) && stages.contains(&ids[1]), "{stages:?}");
 }
 
@@ -248,17 +240,13 @@ fn an_answer_survives_a_server_that_goes_away() {
     let (mut swarm, ids) = Swarm::new(3, &[(0, 3), (3, 6)]);
     swarm.ask(ids[2], PROMPT, 1, 60);
     let (requester, mut tokens) = (ids[2], 0);
-    let everyone = ids.clone();
     swarm.settle_with(|swarm, to, delivery| {
         if matches!(delivery, Delivery::Peer { frame: PeerFrame::Token { .. }, .. })
             && to == requester
         {
             tokens += 1;
             if tokens == 5 {
-                for id in &everyone {
-                    let event = net::Event::ServerClosed { reason: "gone".to_owned() };
-                    swarm.queue.push_back((*id, Delivery::Input(Input::Transport(event))));
-                }
+                swarm.stop_server("gone");
             }
         }
         true

@@ -116,30 +116,39 @@ fn a_token_for_another_place() {
 #[test]
 fn steps_from_someone_else_do_not_reach_the_session() {
     let (mut swarm, ids) = Swarm::new(5, &[(0, 2), (2, 4), (4, 6)]);
-    swarm.ask(ids[3], PROMPT, 11, 20);
-    // The fifth node knows the session's name and has a connection to the first stage.
-    let (mut forged, intruder, first) = (false, ids[4], ids[0]);
+    let (requester, intruder, first) = (ids[3], ids[4], ids[0]);
+    // The fifth node has asked before: it is connected to the stages, and lawfully so.
+    swarm.ask(intruder, PROMPT, 3, 5);
+    swarm.settle();
+    assert_eq!(swarm.tokens(intruder).len(), 5);
+    swarm.ask(requester, PROMPT, 11, 40);
+    let (mut sent, mut arrived) = (false, false);
     swarm.settle_with(|swarm, to, delivery| {
-        if let Delivery::Peer { frame: PeerFrame::Step { session, position, .. }, .. } = delivery
-            && to == first
-            && !forged
-        {
-            forged = true;
+        let Delivery::Peer { from, frame: PeerFrame::Step { session, position, .. } } = delivery
+        else {
+            return true;
+        };
+        if to == first && *from == intruder {
+            arrived = true;
+        } else if to == first && *position > 0 && !sent {
+            // It has learned the session's name, and what is next in it.
+            sent = true;
             let sampling =
                 Some(Sampling { temperature_milli: 0, top_k: 0, top_p_milli: 1000, seed: 0 });
-            let step = PeerFrame::Step {
-                session: *session,
-                position: *position,
-                tokens: vec![5],
-                sampling,
-            };
-            swarm.queue.push_front((first, Delivery::Peer { from: intruder, frame: step }));
+            let (session, position, tokens) = (*session, *position + 1, vec![5]);
+            let step = PeerFrame::Step { session, position, tokens, sampling };
+            swarm.send_frame(intruder, first, &step);
         }
         true
     });
-    assert!(forged);
-    assert_eq!(swarm.failure(ids[3]), None, "the real answer is not disturbed");
-    assert!(!swarm.tokens(ids[3]).is_empty());
+    assert!(arrived, "the forged step came to the first stage");
+    assert!(swarm.closed.contains(&(first, intruder)), "which closed that connection");
+    assert!(!swarm.closed.contains(&(first, requester)), "and no other");
+    assert_eq!(swarm.breaks(requester), Vec::<String>::new());
+    let (mut undisturbed, others) = Swarm::new(2, &[(0, 6)]);
+    undisturbed.ask(others[1], PROMPT, 11, 40);
+    undisturbed.settle();
+    assert_eq!(swarm.tokens(requester), undisturbed.tokens(others[1]));
 }
 
 #[test]

@@ -42,6 +42,7 @@ fn the_answer_is_the_single_process_answer_and_all_work_is_credited() {
     let positions = prompt.unwrap() + u32::try_from(tokens.len()).unwrap() - 1;
     for stage in &session.stages {
         let mut receipts: Vec<_> = swarm
+            .server
             .receipts
             .iter()
             .map(|signed| &signed.receipt)
@@ -66,7 +67,7 @@ fn one_node_can_hold_everything_and_ask_itself() {
     swarm.ask(ids[0], PROMPT, 5, 40);
     swarm.settle();
     assert_eq!(swarm.tokens(ids[0]), expected(5, 40));
-    assert!(!swarm.receipts.is_empty());
+    assert!(!swarm.server.receipts.is_empty());
 }
 
 #[test]
@@ -90,4 +91,43 @@ fn a_long_prompt_goes_out_in_several_steps() {
     let question = Question { prompt: &prompt, sampling, max_tokens: Some(8) };
     let local = block_on(model.answer(BackendChoice::Scalar, &question)).unwrap();
     assert_eq!(swarm.tokens(ids[2]), local.token_ids);
+}
+
+/// Messages and frames come in another order at every seed; every receipt of every session is
+/// signed and credited all the same, for every position once.
+#[test]
+fn receipts_of_parallel_sessions_do_not_mix() {
+    for seed in 1..=4 {
+        let (mut swarm, ids) = Swarm::seeded(seed, 6, &[(0, 2), (2, 4), (4, 6)]);
+        // Three who only ask, and a stage that does too.
+        let requesters = [ids[0], ids[3], ids[4], ids[5]];
+        for (requester, answer) in requesters.into_iter().zip(1..) {
+            swarm.ask(requester, PROMPT, answer, 100);
+        }
+        swarm.settle();
+        assert_eq!(swarm.server.sessions.len(), 4, "all at once, none broke off");
+        assert_eq!(swarm.server.refusals, Vec::<String>::new());
+        for (requester, answer) in requesters.into_iter().zip(1..) {
+            let tokens = swarm.tokens(requester);
+            assert_eq!(tokens, expected(answer, 100));
+            let prompt = swarm.answer_events(requester).into_iter().find_map(|event| match event {
+                AnswerEvent::Route { prompt_tokens, .. } => Some(prompt_tokens),
+                _ => None,
+            });
+            let positions = prompt.unwrap() + u32::try_from(tokens.len()).unwrap() - 1;
+            let sessions = swarm.server.sessions.iter();
+            let session = sessions.rev().find(|session| session.requester == requester).unwrap();
+            for stage in &session.stages {
+                let credited: u32 = swarm
+                    .server
+                    .receipts
+                    .iter()
+                    .map(|signed| &signed.receipt)
+                    .filter(|receipt| (receipt.session, receipt.stage) == (session.id, stage.node))
+                    .map(|receipt| receipt.to_position - receipt.from_position)
+                    .sum();
+                assert_eq!(credited, positions, "{} for {}", stage.layers, requester.name());
+            }
+        }
+    }
 }

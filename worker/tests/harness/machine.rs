@@ -1,0 +1,108 @@
+//! What does a node's work beside the network: a real engine, and weights straight from the package.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::executor::block_on;
+use potluck_engine::engine::{BackendChoice, Engine, Input as EngineInput, Output, Want};
+use potluck_engine::package::BlobRole;
+use potluck_engine::sampler;
+use potluck_engine::tokenizer::Tokenizer;
+use potluck_worker::node::{Action, Computed, EngineDescription, MachineEvent, Step, Work};
+
+use super::package;
+
+/// One node's.
+#[derive(Default)]
+pub struct Machine {
+    engine: Option<Engine>,
+    /// When the engine is done with what it was given so far.
+    busy_until: Duration,
+}
+
+/// What a step takes in virtual time.
+const STEP_TIME: Duration = Duration::from_micros(500);
+
+impl Machine {
+    /// Does what the node wants; what comes of it, and when.
+    pub fn perform(&mut self, action: Action, now: Duration) -> Option<(Duration, MachineEvent)> {
+        let package = package();
+        let event = match action {
+            Action::StartEngine { .. } => {
+                let engine = block_on(Engine::new(BackendChoice::Cpu)).unwrap();
+                let info = engine.backend();
+                let event = MachineEvent::EngineReady(EngineDescription {
+                    backend: info.kind.to_owned(),
+                    adapter: info.adapter.clone(),
+                    note: None,
+                    macs_per_ms: 1_000,
+                });
+                self.engine = Some(engine);
+                event
+            }
+            Action::StopEngine => {
+                self.engine = None;
+                return None;
+            }
+            Action::FetchManifest { model } => {
+                MachineEvent::Manifest { model, result: Ok(Arc::clone(&package.manifest)) }
+            }
+            Action::FetchTokenizer { model, blob } => {
+                let tokenizer =
+                    Tokenizer::from_bytes(&package.blob(&blob.hash.to_string())).unwrap();
+                MachineEvent::Tokenizer { model, result: Ok(Arc::new(tokenizer)) }
+            }
+            Action::FetchBlob { model, manifest, role, blob } => {
+                let bytes = package.blob(&blob.hash.to_string());
+                let engine = self.engine.as_mut()?;
+                if role == BlobRole::Tables {
+                    engine.set_model(manifest, &bytes).unwrap();
+                } else {
+                    engine.load(role, &bytes).unwrap();
+                }
+                MachineEvent::Loaded { model, role, result: Ok(()) }
+            }
+            Action::Unload { role } => {
+                self.engine.as_mut()?.unload(role);
+                return None;
+            }
+            Action::OpenSession { session, layers } => {
+                self.engine.as_mut()?.open_session(session.as_u128(), layers.indices()).unwrap();
+                return None;
+            }
+            Action::CloseSession { session } => {
+                self.engine.as_mut()?.close_session(session.as_u128());
+                return None;
+            }
+            Action::Compute { session, position, work, sampling } => {
+                let d_model = package.manifest.config.d_model as usize;
+                let engine = self.engine.as_mut()?;
+                let (input, rows) = match &work {
+                    Work::Tokens(tokens) => (EngineInput::Tokens(tokens), tokens.len()),
+                    Work::Hidden(values) => (EngineInput::Hidden(values), values.len() / d_model),
+                };
+                let rows = u32::try_from(rows).unwrap();
+                let want = sampling.map_or(Want::Nothing, |s| {
+                    Want::Token(sampler::Sampling {
+                        temperature_milli: s.temperature_milli,
+                        top_k: s.top_k,
+                        top_p_milli: s.top_p_milli,
+                        seed: s.seed,
+                    })
+                });
+                let output = block_on(engine.forward(session.as_u128(), position, input, want));
+                let output = output.map_err(|error| error.to_string()).map(|output| match output {
+                    Output::Hidden(values) => Computed::Hidden(values),
+                    Output::Token(token) => Computed::Token(token),
+                    Output::Logits(_) | Output::None => Computed::Nothing,
+                });
+                self.busy_until = self.busy_until.max(now) + STEP_TIME;
+                let elapsed = STEP_TIME;
+                let step = Step { session, position, rows, output, sampling, elapsed };
+                return Some((self.busy_until, MachineEvent::Computed(step)));
+            }
+            Action::Transport(_) | Action::Notice(_) => return None,
+        };
+        Some((now, event))
+    }
+}

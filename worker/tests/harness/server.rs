@@ -1,0 +1,278 @@
+//! The server as nodes see it: the real scheduler and the ledger's own checks, behind what the
+//! socket layer does without sockets (handshake, epochs, signals between peers of a session).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use potluck_ledger::check::{Progress, check};
+use potluck_net::memory::{ConnectionId, ServerEvent};
+use potluck_protocol::codec;
+use potluck_protocol::id::{LayerRange, NodeId, SessionId};
+use potluck_protocol::identity::{Purpose, verify};
+use potluck_protocol::receipt::SignedReceipt;
+use potluck_protocol::server::{FromServer, Session, ToServer, Verdict, challenge_bytes};
+use potluck_protocol::{NUMERICS_VERSION, PROTOCOL_VERSION};
+use potluck_server::models::Models;
+use potluck_server::scheduler::{Action, Event, Scheduler};
+
+use super::package;
+
+/// The server.
+pub struct Server {
+    pub scheduler: Scheduler,
+    models: Arc<Models>,
+    seed: u64,
+    connections: BTreeMap<ConnectionId, Handshake>,
+    nodes: BTreeMap<NodeId, ConnectionId>,
+    /// Where set, a node that registers is assigned this at once, and the scheduler learns of it by
+    /// the layers that the node says are ready, as after a restart. A scheduler's own plan spreads
+    /// a model over as many nodes as it has layers; scenarios want a given cut.
+    pub assignments: HashMap<NodeId, LayerRange>,
+    /// In the order in which they were opened.
+    pub sessions: Vec<Session>,
+    /// Credited, in order.
+    pub receipts: Vec<SignedReceipt>,
+    credited: HashMap<(SessionId, NodeId, LayerRange), Progress>,
+    balances: HashMap<NodeId, u64>,
+    /// Why receipts were refused.
+    pub refusals: Vec<String>,
+    /// While set, receipts are answered with this and not looked at.
+    pub verdict: Option<Verdict>,
+    challenges: u8,
+}
+
+#[derive(Clone, Copy)]
+enum Handshake {
+    Dialled,
+    Challenged { node: NodeId, nonce: [u8; 32] },
+    Done(NodeId),
+}
+
+/// What the server sends, or, without a message, that it hangs up.
+pub type Reply = (ConnectionId, Option<FromServer>);
+
+/// The scheduler plans so long after a change.
+pub const PLAN_AFTER: Duration = Duration::from_millis(300);
+/// In swarms whose cut is given, it never does.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+impl Server {
+    /// A server that plans by itself, or assigns only what it is told.
+    pub fn new(seed: u64, plans: bool) -> Self {
+        let models = Arc::new(Models::open(package().path()).unwrap());
+        Self {
+            scheduler: scheduler(&models, seed, plans),
+            models,
+            seed,
+            connections: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            assignments: HashMap::new(),
+            sessions: Vec::new(),
+            receipts: Vec::new(),
+            credited: HashMap::new(),
+            balances: HashMap::new(),
+            refusals: Vec::new(),
+            verdict: None,
+            challenges: 0,
+        }
+    }
+
+    /// Everything that is not on disk is forgotten: sessions and credit stay.
+    pub fn restart(&mut self, plans: bool) {
+        self.seed += 1;
+        self.scheduler = scheduler(&self.models, self.seed, plans);
+        self.connections.clear();
+        self.nodes.clear();
+    }
+
+    pub fn handle(
+        &mut self,
+        connection: ConnectionId,
+        event: ServerEvent,
+        now: Duration,
+    ) -> Vec<Reply> {
+        match event {
+            ServerEvent::Opened => {
+                self.connections.insert(connection, Handshake::Dialled);
+                Vec::new()
+            }
+            ServerEvent::Closed => self.closed(connection, now),
+            ServerEvent::Message(message) => {
+                let message = codec::decode_to_server(&message).unwrap();
+                match self.connections.get(&connection) {
+                    Some(&Handshake::Done(node)) => self.message(node, connection, message, now),
+                    Some(_) => self.shake_hands(connection, message, now),
+                    None => Vec::new(),
+                }
+            }
+        }
+    }
+
+    /// Time passed.
+    pub fn tick(&mut self, now: Duration) -> Vec<Reply> {
+        let actions = self.scheduler.tick(now);
+        self.act(actions)
+    }
+
+    fn closed(&mut self, connection: ConnectionId, now: Duration) -> Vec<Reply> {
+        match self.connections.remove(&connection) {
+            Some(Handshake::Done(node)) if self.nodes.get(&node) == Some(&connection) => {
+                self.nodes.remove(&node);
+                self.schedule(node, Event::Left, now)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn shake_hands(
+        &mut self,
+        connection: ConnectionId,
+        message: ToServer,
+        now: Duration,
+    ) -> Vec<Reply> {
+        match (message, self.connections[&connection]) {
+            (ToServer::Hello { protocol, numerics, node }, Handshake::Dialled) => {
+                assert_eq!((protocol, numerics), (PROTOCOL_VERSION, NUMERICS_VERSION));
+                self.challenges = self.challenges.wrapping_add(1);
+                let nonce = [self.challenges; 32];
+                self.connections.insert(connection, Handshake::Challenged { node, nonce });
+                vec![(connection, Some(FromServer::Challenge { nonce }))]
+            }
+            (ToServer::Prove { signature }, Handshake::Challenged { node, nonce }) => {
+                let bytes = challenge_bytes(&nonce, node);
+                assert!(verify(node, Purpose::Challenge, &bytes, &signature));
+                let models = self.models.summaries();
+                let welcome = FromServer::Welcome { ice_servers: Vec::new(), models };
+                let mut replies = vec![(connection, Some(welcome))];
+                self.connections.insert(connection, Handshake::Done(node));
+                if let Some(old) = self.nodes.insert(node, connection) {
+                    self.connections.remove(&old);
+                    let reason = "this identity connected elsewhere".to_owned();
+                    replies.extend([(old, Some(FromServer::Refused { reason })), (old, None)]);
+                    replies.extend(self.schedule(node, Event::Left, now));
+                }
+                replies.extend(self.schedule(node, Event::Joined, now));
+                replies
+            }
+            (message, _) => panic!("{message:?} in the handshake"),
+        }
+    }
+
+    fn message(
+        &mut self,
+        from: NodeId,
+        connection: ConnectionId,
+        message: ToServer,
+        now: Duration,
+    ) -> Vec<Reply> {
+        match message {
+            ToServer::Signal { to, signal } => {
+                let connection = self.nodes.get(&to).copied();
+                let connection = connection.filter(|_| self.scheduler.share_session(from, to));
+                let signal = FromServer::Signal { from, signal };
+                connection.map(|connection| (connection, Some(signal))).into_iter().collect()
+            }
+            ToServer::Receipt(signed) => {
+                let receipt = signed.receipt.id();
+                let verdict = self.credit(&signed, from);
+                vec![(connection, Some(FromServer::ReceiptResult { receipt, verdict }))]
+            }
+            message => {
+                let pinned = match &message {
+                    ToServer::Register(_) => self.assignments.get(&from).copied(),
+                    _ => None,
+                };
+                let mut replies = self.schedule(from, scheduler_event(message), now);
+                if let Some(layers) = pinned {
+                    let model = package().model;
+                    let assign = FromServer::Assign { model, layers: Some(layers) };
+                    replies.push((connection, Some(assign)));
+                }
+                replies
+            }
+        }
+    }
+
+    /// As the store does, in memory.
+    fn credit(&mut self, signed: &SignedReceipt, from: NodeId) -> Verdict {
+        if let Some(verdict) = &self.verdict {
+            return verdict.clone();
+        }
+        let receipt = &signed.receipt;
+        let balance = self.balances.entry(receipt.stage).or_default();
+        if self.receipts.contains(signed) {
+            return Verdict::Credited { balance_macs: *balance };
+        }
+        let session = self.sessions.iter().find(|session| session.id == receipt.session);
+        let (Some(session), Some(model)) = (session, self.models.get(receipt.model)) else {
+            return Verdict::Refused { reason: "no such session".to_owned() };
+        };
+        let progress =
+            self.credited.entry((session.id, receipt.stage, receipt.layers)).or_default();
+        let checked = check(signed, from, session, model.layers, model.max_positions, *progress);
+        if let Err(refusal) = checked {
+            self.refusals.push(refusal.to_string());
+            return Verdict::Refused { reason: refusal.to_string() };
+        }
+        progress.next_sequence += 1;
+        progress.next_position = receipt.to_position;
+        *balance += model.work.macs(receipt);
+        self.receipts.push(signed.clone());
+        Verdict::Credited { balance_macs: *balance }
+    }
+
+    fn schedule(&mut self, node: NodeId, event: Event, now: Duration) -> Vec<Reply> {
+        match self.scheduler.handle(node, event, now) {
+            Ok(actions) => self.act(actions),
+            Err(fault) => {
+                let refused = FromServer::Refused { reason: fault.to_string() };
+                self.act(vec![Action::Send(node, refused)])
+            }
+        }
+    }
+
+    fn act(&mut self, actions: Vec<Action>) -> Vec<Reply> {
+        let mut replies = Vec::new();
+        for action in actions {
+            match action {
+                Action::Open(session) => self.sessions.push(session),
+                Action::Send(node, message) => {
+                    let connection = self.nodes.get(&node);
+                    replies.extend(connection.map(|connection| (*connection, Some(message))));
+                }
+            }
+        }
+        replies
+    }
+
+    /// The connection of a node that has proved its key.
+    pub fn connection_of(&self, node: NodeId) -> Option<ConnectionId> {
+        self.nodes.get(&node).copied()
+    }
+}
+
+fn scheduler(models: &Arc<Models>, seed: u64, plans: bool) -> Scheduler {
+    let mut bytes = [7; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    Scheduler::new(Arc::clone(models), if plans { PLAN_AFTER } else { NEVER }, bytes)
+}
+
+/// What the scheduler takes of a node's message.
+fn scheduler_event(message: ToServer) -> Event {
+    match message {
+        ToServer::Register(capabilities) => Event::Register(capabilities),
+        ToServer::Deregister => Event::Deregister,
+        ToServer::LayersReady { model, layers } => Event::LayersReady { model, layers },
+        ToServer::Ask { request, model, exclude } => Event::Ask { request, model, exclude },
+        ToServer::Cancel { request } => Event::Cancel { request },
+        ToServer::EndSession { session, reason, failed_node } => {
+            Event::EndSession { session, reason, failed_node }
+        }
+        ToServer::Report(report) => Event::Report(report),
+        ToServer::Hello { .. }
+        | ToServer::Prove { .. }
+        | ToServer::Signal { .. }
+        | ToServer::Receipt(_) => panic!("the scheduler does not take {message:?}"),
+    }
+}
