@@ -1,4 +1,5 @@
-//! What does a node's work beside the network: a real engine, and weights straight from the package.
+//! What does a node's work beside the network: a real engine, and weights straight from the
+//! package.
 
 use std::sync::Arc;
 use std::time::Duration;
