@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use potluck_protocol::page::{BackendPreference, SamplingChoice};
 
+use super::checks::{question, server_address};
+
 /// Lend this computer to a swarm that runs AI models together, or ask one.
 #[derive(Debug, Parser)]
 #[command(name = "potluck-node", version)]
@@ -26,6 +28,7 @@ pub(super) enum Task {
 #[derive(Debug, Args)]
 pub(super) struct JoinOptions {
     /// Address of the swarm's server, such as `http://127.0.0.1:8080`.
+    #[arg(value_parser = server_address)]
     pub(super) server: String,
     /// What may compute: a real GPU if there is one, the CPU only, or any GPU adapter.
     #[arg(long, env = "POTLUCK_BACKEND", value_enum, default_value_t = Backend::Auto)]
@@ -41,8 +44,10 @@ pub(super) struct JoinOptions {
 #[derive(Debug, Args)]
 pub(super) struct AskOptions {
     /// Address of the swarm's server, such as `http://127.0.0.1:8080`.
+    #[arg(value_parser = server_address)]
     pub(super) server: String,
     /// The question.
+    #[arg(value_parser = question)]
     pub(super) prompt: String,
     /// The model's name; the swarm's first if left out.
     #[arg(long)]
@@ -66,6 +71,7 @@ pub(super) struct LocalOptions {
     /// Folder with imported models (the server's data folder).
     pub(super) models: PathBuf,
     /// The question.
+    #[arg(value_parser = question)]
     pub(super) prompt: String,
     /// The model's name.
     #[arg(long, default_value = "potluck-tiny")]
@@ -82,7 +88,7 @@ pub(super) struct LocalOptions {
 
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct SamplingOptions {
-    /// Tokens to draw at most.
+    /// Tokens to sample at most.
     #[arg(long)]
     pub(super) max_tokens: Option<u32>,
     /// 0 is greedy; the model's own if left out.
@@ -94,8 +100,8 @@ pub(super) struct SamplingOptions {
     /// Keep this many of the likeliest tokens; 0 keeps all.
     #[arg(long)]
     pub(super) top_k: Option<u32>,
-    /// Seed of the draws: the same seed gives the same answer on any machine. Drawn at random if
-    /// left out.
+    /// Seed of the sampler: the same seed gives the same answer on any machine. Random if left
+    /// out.
     #[arg(long)]
     pub(super) seed: Option<u64>,
 }
@@ -187,6 +193,20 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_before_anything_starts() {
+        for line in [
+            &["potluck-node", "join", "foo"][..],
+            &["potluck-node", "ask", "foo", "Why?"],
+            &["potluck-node", "ask", "http://127.0.0.1:8080", " "],
+            &["potluck-node", "local", "data", ""],
+        ] {
+            let error = Arguments::try_parse_from(line).expect_err("refused");
+            assert_eq!(error.kind(), clap::error::ErrorKind::ValueValidation, "{error}");
+            assert_eq!(error.exit_code(), 2);
+        }
     }
 
     #[test]

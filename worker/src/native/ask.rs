@@ -27,7 +27,7 @@ pub(super) async fn ask(options: AskOptions) -> anyhow::Result<ExitCode> {
     let node = Node::new(identity, NodeKind::Native);
     let transport = NativeTransport::new(NetConfig::for_server(&options.server));
     let (mut commands, receiver) = mpsc::channel(8);
-    let (notices, mut heard) = mpsc::unbounded();
+    let (notices, mut received) = mpsc::unbounded();
     commands.try_send(Command::Connect { server: options.server.clone() })?;
     commands.try_send(Command::Ask(Ask {
         drawn: Vec::new(),
@@ -45,6 +45,9 @@ pub(super) async fn ask(options: AskOptions) -> anyhow::Result<ExitCode> {
     let mut answer = Answer::new(&options);
     let started = tokio::time::Instant::now();
     let mut connected = false;
+    // Why the last attempt to connect failed.
+    let mut failure = "it does not answer".to_owned();
+    eprintln!("connecting to {}", options.server);
     loop {
         let patience = if !connected {
             CONNECT_TIMEOUT.saturating_sub(started.elapsed())
@@ -55,23 +58,34 @@ pub(super) async fn ask(options: AskOptions) -> anyhow::Result<ExitCode> {
         };
         let notice = tokio::select! {
             () = &mut running => bail!("the node stopped"),
-            notice = heard.next() => notice,
+            notice = received.next() => notice,
             () = tokio::time::sleep(patience) => {
                 if connected {
                     bail!("no whole answer after {} s; the text so far is above", options.timeout);
                 }
-                bail!("no answer from {}; is potluck-server running there?", options.server);
+                bail!(
+                    "gave up on {} after {} s: {failure}; is potluck-server running there?",
+                    options.server,
+                    CONNECT_TIMEOUT.as_secs()
+                );
             }
             _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(130)),
         };
         match notice {
             None => bail!("the node stopped"),
             Some(Notice::Link(Link::Open)) => connected = true,
+            Some(Notice::Link(Link::Lost { reason, retry_ms })) => {
+                eprintln!(
+                    "no connection to the server ({reason}); trying again in {:.1} s",
+                    f64::from(retry_ms) / 1000.0
+                );
+                failure = reason;
+            }
             Some(Notice::Link(Link::Refused { reason })) => {
                 bail!("the server refused this node: {reason}")
             }
             Some(Notice::Answer { event, .. }) => {
-                if answer.take(event)? {
+                if answer.handle(event)? {
                     break;
                 }
             }
@@ -112,7 +126,7 @@ impl<'a> Answer<'a> {
     }
 
     /// True when the answer is whole.
-    fn take(&mut self, event: AnswerEvent) -> anyhow::Result<bool> {
+    fn handle(&mut self, event: AnswerEvent) -> anyhow::Result<bool> {
         match event {
             AnswerEvent::Waiting { model, missing } => {
                 eprintln!(

@@ -30,7 +30,7 @@ pub(super) async fn join(options: JoinOptions) -> anyhow::Result<ExitCode> {
     let (notices, mut refusals) = mpsc::unbounded();
     let mut log = Log::default();
     let running = run(node, transport, receiver, store, move |notice| {
-        log.say(&notice);
+        log.print(&notice);
         if let Notice::Link(Link::Refused { reason }) = notice {
             // The receiver outlives the loop.
             let _ = notices.unbounded_send(reason);
@@ -42,7 +42,7 @@ pub(super) async fn join(options: JoinOptions) -> anyhow::Result<ExitCode> {
         Some(reason) = refusals.next() => anyhow::bail!("the server refused this node: {reason}"),
         () = stop_requested() => {
             commands.try_send(Command::StopLending)?;
-            // Time out: whatever is left unsaid, the server sees the connection close.
+            // If the time runs out, the server still sees the connection close.
             let _ = tokio::time::timeout(FAREWELL, &mut running).await;
             tracing::warn!("stopped lending");
             Ok(ExitCode::SUCCESS)
@@ -69,14 +69,14 @@ async fn stop_requested() {
     }
 }
 
-/// Says what changed, a line each, on stderr.
+/// Prints what changed, a line each, on stderr.
 #[derive(Default)]
 struct Log {
-    said: Option<(LendingPhase, Option<String>)>,
+    printed: Option<(LendingPhase, Option<String>)>,
 }
 
 impl Log {
-    fn say(&mut self, notice: &Notice) {
+    fn print(&mut self, notice: &Notice) {
         match notice {
             Notice::Identity { node } => {
                 eprintln!("this node is {} ({})", node.name(), node.short())
@@ -91,7 +91,7 @@ impl Log {
             Notice::Lending(lending) => {
                 let layers = lending.layers.map(|layers| layers.to_string());
                 let now = (lending.phase.clone(), layers.clone());
-                if self.said.as_ref() == Some(&now) {
+                if self.printed.as_ref() == Some(&now) {
                     return;
                 }
                 let model = lending.model.as_deref().unwrap_or("the model");
@@ -108,7 +108,7 @@ impl Log {
                     (LendingPhase::Failed { reason }, _) => eprintln!("{reason}"),
                     _ => {}
                 }
-                self.said = Some(now);
+                self.printed = Some(now);
             }
             Notice::Ready | Notice::Link(_) | Notice::Answer { .. } => {}
         }

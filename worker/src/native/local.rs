@@ -1,4 +1,4 @@
-//! `potluck-node local`: the yardstick on the command line.
+//! `potluck-node local`: the answer that every swarm must equal, on the command line.
 
 use std::io::Write as _;
 use std::process::ExitCode;

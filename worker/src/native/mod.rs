@@ -2,9 +2,11 @@
 
 mod arguments;
 mod ask;
+mod checks;
 mod home;
 mod join;
 mod local;
+mod quiet;
 
 use std::process::ExitCode;
 
@@ -15,6 +17,7 @@ use arguments::{Arguments, Task};
 
 /// Parses the arguments, runs the task, and turns an error into one line on stderr.
 pub(crate) fn main() -> ExitCode {
+    quiet::with_runtime_folder();
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_env("POTLUCK_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();

@@ -1,0 +1,78 @@
+//! What the command line takes for a server's address and for a question, checked before anything
+//! is started.
+
+use url::Url;
+
+/// What a server's address begins with; the last two name its WebSocket's protocol outright.
+const SCHEMES: [&str; 4] = ["http", "https", "ws", "wss"];
+
+/// An address that a server can have.
+///
+/// # Errors
+/// If it is none, with a sentence for the person who typed it.
+pub(super) fn server_address(text: &str) -> Result<String, String> {
+    let wrong = |why: &str| {
+        format!("{text:?} is no server's address ({why}); write it like http://127.0.0.1:8080")
+    };
+    let url = Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
+    if !SCHEMES.contains(&url.scheme()) {
+        return Err(wrong("it begins with neither http:// nor https://"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong("nothing may follow the path"));
+    }
+    Ok(text.trim().to_owned())
+}
+
+/// A question with something in it.
+///
+/// # Errors
+/// If there is nothing in it, with a sentence for the person who typed it.
+pub(super) fn question(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("the question is empty; write something first".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_servers_are_taken_as_they_are() {
+        for address in [
+            "http://127.0.0.1:8080",
+            "http://127.0.0.1:8080/",
+            "https://potluck.example/below",
+            "ws://[::1]:8080",
+        ] {
+            assert_eq!(server_address(address).as_deref(), Ok(address));
+        }
+    }
+
+    #[test]
+    fn an_address_that_nothing_can_answer_is_refused_with_a_sentence() {
+        for address in [
+            "foo",
+            "",
+            "127.0.0.1:8080",
+            "localhost:8080",
+            "http://",
+            "http://host:99999",
+            "ftp://host",
+            "http://host?a=b",
+            "http://host/#part",
+        ] {
+            let refused = server_address(address).expect_err(address);
+            assert!(refused.starts_with(&format!("{address:?} is no server's address (")));
+            assert!(refused.ends_with("write it like http://127.0.0.1:8080"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn an_empty_question_is_refused() {
+        assert!(question(" \n\t").is_err_and(|why| why.contains("the question is empty")));
+        assert_eq!(question(" Why? ").as_deref(), Ok(" Why? "));
+    }
+}
