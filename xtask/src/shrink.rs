@@ -21,6 +21,9 @@ use crate::tools;
 const OLDEST_VERSION: u32 = 120;
 /// What is installed where none is on `PATH`.
 const NPM_VERSION: &str = "132.0.0";
+/// The hash of its archive, as npm's lock files write it.
+const NPM_INTEGRITY: &str = "sha512-\
+    4Usg7yEvwO3FMso3Oov6qkOOHSod1IEv+boKkh77kTljM+eNBouqCTbqWswGzbG+vDNO/b/v2C4gfEh1WgB9Lg==";
 
 /// What rustc's wasm uses; `wasm-opt` takes nothing beyond the first version of wasm for granted.
 const FEATURES: [&str; 7] = [
@@ -70,25 +73,39 @@ fn ensure() -> Option<WasmOpt> {
     }
     eprintln!("installing binaryen {NPM_VERSION} into {} (once)", folder.display());
     fs::create_dir_all(&folder).ok()?;
+    // `npm ci` installs what the lock file names, checked against its hash, or nothing.
+    fs::write(folder.join("package.json"), npm_package()).ok()?;
+    fs::write(folder.join("package-lock.json"), npm_lock()).ok()?;
     let mut install = clean(npm);
-    install
-        .args([
-            "install",
-            "--ignore-scripts",
-            "--no-audit",
-            "--no-fund",
-            "--loglevel=error",
-            "--prefix",
-        ])
-        .arg(&folder);
-    capture(
-        install.arg(format!("binaryen@{NPM_VERSION}")),
-        "npm could not install binaryen",
-        "install wasm-opt yourself",
-    )
-    .inspect_err(|failure| eprintln!("{failure}"))
-    .ok()?;
+    install.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+    install.arg("--prefix").arg(&folder);
+    capture(&mut install, "npm could not install binaryen", "install wasm-opt yourself")
+        .inspect_err(|failure| eprintln!("{failure}"))
+        .ok()?;
     new_enough(program)
+}
+
+/// A package that needs nothing but binaryen.
+fn npm_package() -> String {
+    format!(r#"{{ "private": true, "dependencies": {{ "binaryen": "{NPM_VERSION}" }} }}"#)
+}
+
+fn npm_lock() -> String {
+    format!(
+        r#"{{
+  "lockfileVersion": 3,
+  "requires": true,
+  "packages": {{
+    "": {{ "dependencies": {{ "binaryen": "{NPM_VERSION}" }} }},
+    "node_modules/binaryen": {{
+      "version": "{NPM_VERSION}",
+      "integrity": "{NPM_INTEGRITY}",
+      "bin": {{ "wasm-opt": "bin/wasm-opt" }}
+    }}
+  }}
+}}
+"#
+    )
 }
 
 fn new_enough(program: PathBuf) -> Option<WasmOpt> {
