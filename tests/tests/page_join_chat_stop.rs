@@ -18,7 +18,7 @@ const PHONE: (u32, u32) = (390, 844);
 #[tokio::test(flavor = "multi_thread")]
 async fn page_join_chat_stop() -> anyhow::Result<()> {
     if !is_available()? {
-        eprintln!("skipped: no Chromium with chromedriver");
+        eprintln!("SKIPPED: no Chromium with chromedriver");
         return Ok(());
     }
     let mut swarm = Swarm::start_with_page("page_join_chat_stop").await?;

@@ -13,7 +13,7 @@ const SEED: u64 = 42;
 #[tokio::test(flavor = "multi_thread")]
 async fn reloaded_page_goes_on() -> anyhow::Result<()> {
     if !is_available()? {
-        eprintln!("skipped: no Chromium with chromedriver");
+        eprintln!("SKIPPED: no Chromium with chromedriver");
         return Ok(());
     }
     let mut swarm = Swarm::start_with_page("reloaded_page_goes_on").await?;

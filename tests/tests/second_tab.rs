@@ -8,7 +8,7 @@ use e2e::swarm::Swarm;
 #[tokio::test(flavor = "multi_thread")]
 async fn second_tab() -> anyhow::Result<()> {
     if !is_available()? {
-        eprintln!("skipped: no Chromium with chromedriver");
+        eprintln!("SKIPPED: no Chromium with chromedriver");
         return Ok(());
     }
     let mut swarm = Swarm::start_with_page("second_tab").await?;

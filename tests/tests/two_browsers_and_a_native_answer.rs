@@ -9,7 +9,7 @@ use potluck_protocol::server::NodeKind;
 #[tokio::test(flavor = "multi_thread")]
 async fn two_browsers_and_a_native_answer() -> anyhow::Result<()> {
     if !is_available()? {
-        eprintln!("skipped: no Chromium with chromedriver");
+        eprintln!("SKIPPED: no Chromium with chromedriver");
         return Ok(());
     }
     let mut swarm = Swarm::start_with_page("two_browsers_and_a_native_answer").await?;

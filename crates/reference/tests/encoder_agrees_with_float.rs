@@ -34,7 +34,7 @@ fn folder() -> Option<PathBuf> {
             std::env::var_os("POTLUCK_REQUIRE_MINILM").is_none(),
             "POTLUCK_MINILM names no folder with the model"
         );
-        eprintln!("skipped: POTLUCK_MINILM names no folder with the model");
+        eprintln!("SKIPPED: POTLUCK_MINILM names no folder with the model");
     }
     folder
 }
