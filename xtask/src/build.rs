@@ -1,11 +1,12 @@
-//! Building: native programs in the one native profile, the page with trunk in the release profile,
-//! both into one target folder.
+//! Building: native programs in the one native profile, the page in the release profile, both into
+//! one target folder.
 
 use std::path::PathBuf;
+use std::thread;
 
 use crate::command::{Failure, Outcome, cargo, clean, root, run};
-use crate::setup::Builders;
-use crate::shrink;
+use crate::page;
+use crate::setup::{self, Builders};
 use crate::wasm_target::WASM_TARGET;
 
 /// Where the page is built to.
@@ -25,22 +26,29 @@ pub(crate) fn native() -> Outcome {
 
 /// Builds the page and its worker into `dist/`.
 pub(crate) fn page(builders: &Builders) -> Outcome {
-    // Fetched by cargo beforehand, so that trunk may be told to stay off the network: else it would
-    // download tools of its own choice.
+    // Beforehand, because `trunk serve` builds the same page without a network.
     run(
-        &mut cargo(&["fetch", "--locked", "--target", WASM_TARGET]),
+        &mut cargo(&["fetch", "--quiet", "--locked", "--target", WASM_TARGET]),
         "the page's dependencies could not be downloaded",
         "check the network, then run this again",
     )?;
-    let mut trunk = clean("trunk");
-    builders.apply(&mut trunk);
-    trunk
-        .args(["build", "--release", "--locked", "--offline", "--skip-version-check", "--dist"])
-        .arg(page_folder())
-        .current_dir(root());
-    same_artefacts(&mut trunk);
-    run(&mut trunk, "building the page failed", "read the first error above")?;
-    shrink::page(&page_folder())
+    page::build(builders, &page_folder())
+}
+
+/// Installs what building takes and builds the native programs and the page, side by side: each of
+/// them ends with minutes in which only one processor has work.
+pub(crate) fn everything() -> Outcome {
+    thread::scope(|scope| {
+        let page = scope.spawn(|| page(&setup::builders()?));
+        let native = native();
+        if native.is_ok() && !page.is_finished() {
+            eprintln!("the native programs are built; the page is not yet");
+        }
+        let page = page.join().unwrap_or_else(|_| {
+            Err(Failure::new("building the page panicked", "that is a fault in xtask"))
+        });
+        native.and(page)
+    })
 }
 
 /// Builds the page that measures engines in a browser into `target/bench-page`.
@@ -57,7 +65,6 @@ pub(crate) fn bench_page(builders: &Builders) -> Outcome {
         "--lib",
     ]);
     builders.apply(&mut build);
-    same_artefacts(&mut build);
     run(&mut build, "building the benchmark's page failed", "read the first error above")?;
     let mut bind = clean("wasm-bindgen");
     builders.apply(&mut bind);
@@ -75,11 +82,4 @@ pub(crate) fn bench_page(builders: &Builders) -> Outcome {
         )?;
     }
     Ok(())
-}
-
-/// Sets what makes the page's build and the wasm tests share artefacts: `cargo test` ignores a
-/// profile's panic strategy, and wasm32-unknown-unknown aborts whatever it says, so leaving it out
-/// changes nothing but the artefacts' names.
-pub(crate) fn same_artefacts(command: &mut std::process::Command) {
-    command.env("CARGO_PROFILE_RELEASE_PANIC", "unwind");
 }

@@ -1,26 +1,47 @@
 //! Adds up what test runners report in their closing lines: `cargo test`, `cargo nextest` and
 //! `wasm-bindgen-test-runner`.
 //!
-//! Only closing lines are read; a runner that dies before it prints one fails its step by its exit
-//! status instead. Nextest repeats what a failed test printed, the closing line of that test's own
-//! process included, so where it has a summary nothing else counts.
+//! Closing lines are read, and lines with which a test says that it skips; a runner that dies
+//! before it prints one fails its step by its exit status instead. Nextest repeats what a failed test
+//! printed, the closing line of that test's own process included, so where it has a summary nothing
+//! else counts. Its tests are counted from its `JUnit` output.
 
 use std::ops::AddAssign;
 
-/// Tests that passed and failed.
+/// Tests that passed, failed, and skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {
     /// Passed.
     pub(crate) passed: u64,
     /// Failed, timed out ones included.
     pub(crate) failed: u64,
+    /// Passed only because what they test is not on this machine.
+    pub(crate) skipped: u64,
 }
 
 impl AddAssign for Count {
     fn add_assign(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
+        self.skipped += other.skipped;
     }
+}
+
+/// What all the lines of a run report together.
+pub(crate) fn count<S: AsRef<str>>(lines: &[S]) -> Count {
+    let mut total = Count::default();
+    for (_, count) in closing_lines(lines) {
+        total += count;
+    }
+    let skipped = lines.iter().filter(|line| says_skipped(line.as_ref())).count() as u64;
+    total.skipped = skipped.min(total.passed);
+    total.passed -= total.skipped;
+    total
+}
+
+/// True of the line with which a test says that what it needs is not on this machine.
+pub(crate) fn says_skipped(line: &str) -> bool {
+    line.trim_start().starts_with("SKIPPED: ")
 }
 
 /// The closing lines of a run, each with what it reports.
@@ -69,22 +90,22 @@ mod tests {
     #[test]
     fn cargo_test_and_wasm_bindgen() {
         let line = "test result: FAILED. 3 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s";
-        assert_eq!(closing_line(line), Some(Count { passed: 3, failed: 2 }));
+        assert_eq!(closing_line(line), Some(Count { passed: 3, failed: 2, skipped: 0 }));
         let line = "test result: ok. 5 passed; 0 failed; 0 ignored; 0 filtered out";
-        assert_eq!(closing_line(line), Some(Count { passed: 5, failed: 0 }));
+        assert_eq!(closing_line(line), Some(Count { passed: 5, failed: 0, skipped: 0 }));
     }
 
     #[test]
     fn nextest() {
         let line = "Summary [   2.120s] 12 tests run: 9 passed (2 slow, 1 leaky), 1 failed, 2 timed out, 4 skipped";
-        assert_eq!(closing_line(line), Some(Count { passed: 9, failed: 3 }));
+        assert_eq!(closing_line(line), Some(Count { passed: 9, failed: 3, skipped: 0 }));
         assert_eq!(
             closing_line("Summary [   0.006s] 1 test run: 1 passed, 0 skipped"),
-            Some(Count { passed: 1, failed: 0 })
+            Some(Count { passed: 1, failed: 0, skipped: 0 })
         );
         assert_eq!(
             closing_line("Summary [   0.1s] 3/9 tests run: 2 passed, 1 failed"),
-            Some(Count { passed: 2, failed: 1 })
+            Some(Count { passed: 2, failed: 1, skipped: 0 })
         );
     }
 
@@ -97,8 +118,21 @@ mod tests {
         let closing = closing_lines(&lines);
         assert_eq!(
             closing,
-            [("Summary [   1.0s] 2 tests run: 1 passed, 1 failed", Count { passed: 1, failed: 1 })]
+            [(
+                "Summary [   1.0s] 2 tests run: 1 passed, 1 failed",
+                Count { passed: 1, failed: 1, skipped: 0 }
+            )]
         );
+    }
+
+    #[test]
+    fn a_test_that_skips_has_not_passed() {
+        let lines = [
+            "---- on_a_gpu stderr ----",
+            "SKIPPED: no adapter",
+            "test result: ok. 3 passed; 0 failed; 0 ignored",
+        ];
+        assert_eq!(count(&lines), Count { passed: 2, failed: 0, skipped: 1 });
     }
 
     #[test]

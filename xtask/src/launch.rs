@@ -3,6 +3,7 @@
 
 use std::env;
 use std::process::Command;
+use std::thread;
 
 use crate::build;
 use crate::command::{Failure, Outcome};
@@ -11,12 +12,36 @@ use crate::setup;
 
 /// Builds what the program needs and becomes it.
 pub(crate) fn launch(program: &str, arguments: &[String]) -> Outcome {
-    let mut command = built(program)?;
-    command.args(arguments);
     // Asking for help must not build the page.
-    if !arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
-        build::page(&setup::builders()?)?;
+    if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
+        build::native()?;
+    } else {
+        build::everything()?;
     }
+    start(program, arguments)
+}
+
+/// `cargo xtask demo`: as every program, with a browser where one can be installed. Two browsers
+/// are what the demo is about, but it goes on without.
+pub(crate) fn demo(arguments: &[String]) -> Outcome {
+    let any = |names: &[&str]| arguments.iter().any(|argument| names.contains(&argument.as_str()));
+    let no_browsers = any(&["--browsers=0"])
+        || arguments.windows(2).any(|pair| pair[0] == "--browsers" && pair[1] == "0");
+    if no_browsers || any(&["--help", "-h"]) {
+        return launch("demo", arguments);
+    }
+    // Beside the builds, as it waits for the network while they compute.
+    let browser = thread::spawn(setup::chromium);
+    build::everything()?;
+    if let Ok(Err(failure)) = browser.join() {
+        eprintln!("{failure}");
+    }
+    start("demo", arguments)
+}
+
+fn start(program: &str, arguments: &[String]) -> Outcome {
+    let mut command = program_beside(program)?;
+    command.args(arguments);
     Err(become_program(command))
 }
 
@@ -33,9 +58,14 @@ pub(crate) fn bench_engine(arguments: &[String]) -> Outcome {
     Err(become_program(command))
 }
 
-/// Builds the native programs; the one of that name as a command, which lies beside this one.
+/// Builds the native programs; the one of that name as a command.
 pub(crate) fn built(program: &str) -> Outcome<Command> {
     build::native()?;
+    program_beside(program)
+}
+
+/// The built program of that name, which lies beside this one.
+fn program_beside(program: &str) -> Outcome<Command> {
     let here = env::current_exe().map_err(|error| {
         Failure::new(
             format!("this program's own path is not known ({error})"),

@@ -4,12 +4,17 @@
 //! It has no dependencies, so that it compiles in seconds on a machine that has nothing yet.
 #![expect(clippy::print_stdout, reason = "a command-line program; printing is what it is for")]
 
+mod advisories;
 mod build;
 mod command;
 mod count;
 mod fuzz;
+mod junit;
 mod launch;
 mod minilm;
+mod native_tests;
+mod page;
+mod report;
 mod setup;
 mod shrink;
 mod steps;
@@ -25,16 +30,18 @@ use command::{Failure, Outcome, run};
 const HELP: &str = "\
 usage: cargo xtask COMMAND [OPTIONS]
 
-  setup       install what building and testing need, once: the wasm32 target, trunk, wasm-bindgen, and on
-              Debian and Ubuntu (as root) Chromium, its driver and a software Vulkan adapter
-  demo        build everything and run a swarm on this machine: a server, a native node, two browsers
+  setup       install what building and testing need, once: the wasm32 target, wasm-bindgen, trunk,
+              and on Debian and Ubuntu (as root) Chromium, its driver and a software Vulkan adapter
+  demo        build everything and run a swarm here: a server, a native node, two browsers
   test        check everything: formatting, lints, tests, documentation, sizes, licences
-  bench       measure the swarm: tokens a second, time to serve, time of a hop, sizes; with \"swarm\" many askers and
-              volunteers who die, with \"engine\" the engine alone, with \"peers\" beside llama.cpp and wllama
+  bench       measure the swarm: tokens a second, time to serve, time of a hop, sizes; with \"swarm\"
+              many requesters and nodes that fail, with \"engine\" the engine alone, with \"peers\"
+              the engine beside llama.cpp and wllama
   build       build the native programs and the page (dist/)
   wasm-test   run only the tests that run in a browser; further arguments go to cargo test
 
-Options of demo and bench: `cargo xtask demo --help`, `cargo xtask bench [swarm | engine | peers] --help`.
+Options of demo and bench: `cargo xtask demo --help`, `cargo xtask bench [swarm | engine | peers]
+--help`.
 Options of test: --only STEP, --skip STEP, each any number of times; ";
 
 fn main() -> ExitCode {
@@ -61,7 +68,8 @@ fn dispatch(arguments: &[String]) -> Outcome {
         "bench" if rest.first().is_some_and(|what| what == "engine" || what == "peers") => {
             launch::bench_engine(rest)
         }
-        "demo" | "bench" => launch::launch(command, rest),
+        "demo" => launch::demo(rest),
+        "bench" => launch::launch(command, rest),
         "help" | "--help" | "-h" => {
             help();
             Ok(())
@@ -72,7 +80,7 @@ fn dispatch(arguments: &[String]) -> Outcome {
         }
         "setup" => setup::everything(),
         "test" => test::test(rest),
-        "build" => build::native().and_then(|()| build::page(&setup::builders()?)),
+        "build" => build::everything(),
         "wasm-test" => wasm_test(rest),
         other => {
             Err(Failure::new(format!("there is no command {other}"), "see `cargo xtask --help`"))

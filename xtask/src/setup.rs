@@ -3,7 +3,7 @@
 //!
 //! Programs that only the system can install (a browser, a software Vulkan adapter) are installed
 //! where this is Debian or Ubuntu and we are root; elsewhere one line says what to install. The
-//! demo does without them, the tests do not.
+//! demo does without a browser then, the tests do not.
 
 use std::env;
 use std::path::PathBuf;
@@ -13,21 +13,25 @@ use xtask::programs::{self, Chromium};
 
 use crate::command::{Failure, Outcome, clean, run};
 use crate::minilm;
-use crate::tools::{self, Tools};
+use crate::tools::{self, Priority};
 use crate::wasm_target::{self, WasmToolchain};
 
 /// What building the page takes.
 #[derive(Clone, Debug)]
 pub(crate) struct Builders {
-    tools: Tools,
+    /// The folder of `wasm-bindgen` and `wasm-bindgen-test-runner`.
+    wasm_bindgen: PathBuf,
     toolchain: WasmToolchain,
 }
 
 impl Builders {
-    /// Makes a cargo or trunk command that builds wasm use them.
+    /// Makes a cargo or trunk command that builds wasm use them, and all such commands share what
+    /// they compile: `cargo test` ignores a profile's panic strategy, and wasm32-unknown-unknown
+    /// aborts whatever it says, so leaving it out changes nothing but the artefacts' names.
     pub(crate) fn apply(&self, command: &mut Command) {
-        self.tools.apply(command);
+        tools::prefer(command, &self.wasm_bindgen);
         self.toolchain.apply(command);
+        command.env("CARGO_PROFILE_RELEASE_PANIC", "unwind");
     }
 
     /// True if another compiler than the native one builds wasm; that one has no clippy.
@@ -69,24 +73,30 @@ impl TestPrograms {
 
 /// Makes sure that the page can be built.
 pub(crate) fn builders() -> Outcome<Builders> {
-    Ok(Builders { toolchain: wasm_target::ensure()?, tools: tools::ensure()? })
+    Ok(Builders { toolchain: wasm_target::ensure()?, wasm_bindgen: tools::wasm_bindgen()? })
 }
 
-/// Makes sure that the tests can run.
-pub(crate) fn test_programs() -> Outcome<TestPrograms> {
+/// Makes sure that there is a browser that can be driven.
+pub(crate) fn chromium() -> Outcome<Chromium> {
     if programs::chromium().is_none() {
         install(
             &["chromium", "chromium-driver"],
             "no Chromium with chromedriver was found",
-            "install both (Debian: `apt-get install chromium chromium-driver`), or name them in POTLUCK_CHROMIUM and CHROMEDRIVER",
+            "install both (Debian: `apt-get install chromium chromium-driver`), or name them in \
+             POTLUCK_CHROMIUM and CHROMEDRIVER",
         )?;
     }
-    let chromium = programs::chromium().ok_or_else(|| {
+    programs::chromium().ok_or_else(|| {
         Failure::new(
             "Chromium was installed but is not on PATH",
             "name it in POTLUCK_CHROMIUM and its driver in CHROMEDRIVER",
         )
-    })?;
+    })
+}
+
+/// Makes sure that the tests can run.
+pub(crate) fn test_programs() -> Outcome<TestPrograms> {
+    let chromium = chromium()?;
     if programs::lavapipe().is_none() {
         let remedy = "install Mesa's lavapipe (Debian: `apt-get install mesa-vulkan-drivers`)";
         if let Err(failure) =
@@ -101,9 +111,11 @@ pub(crate) fn test_programs() -> Outcome<TestPrograms> {
 /// `cargo xtask setup`.
 pub(crate) fn everything() -> Outcome {
     builders()?;
+    let trunk = tools::trunk(Priority::Foreground)?.join("trunk");
     let programs = test_programs()?;
     println!(
-        "ready: {} and {}",
+        "ready: {}, {} and {}",
+        trunk.display(),
         programs.chromium.browser.display(),
         programs.chromium.driver.display()
     );
@@ -116,14 +128,7 @@ fn install(packages: &[&str], what: &str, remedy: &str) -> Outcome {
     }
     eprintln!("installing {} (once)", packages.join(" and "));
     let apt = |arguments: &[&str]| {
-        run(
-            clean("apt-get")
-                .env("DEBIAN_FRONTEND", "noninteractive")
-                .args(arguments)
-                .stdout(std::io::stderr()),
-            what,
-            remedy,
-        )
+        run(clean("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args(arguments), what, remedy)
     };
     apt(&["update", "-qq"])?;
     let install = ["install", "-y", "-qq", "--no-install-recommends"];

@@ -4,25 +4,20 @@
 //! A step either runs its commands to the end or fails with one line. Counting tests and timing is
 //! the caller's.
 
-use crate::build::{self, same_artefacts};
-use crate::command::{Failure, Outcome, cargo, root, run, watch};
-use crate::count::{Count, closing_lines};
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread::{self, JoinHandle};
+
+use crate::advisories;
+use crate::build;
+use crate::command::{Failure, Outcome, cargo, root};
 use crate::fuzz;
 use crate::launch;
+use crate::native_tests::NativeTests;
+use crate::report::{Report, counted, simple, skipped};
 use crate::setup::{self, Builders, TestPrograms};
+use crate::tools::{self, Priority};
 use crate::wasm_target::WASM_TARGET;
-use xtask::programs::on_path;
-
-/// What a step did.
-#[derive(Debug, Default)]
-pub(crate) struct Report {
-    /// Tests that its runners reported.
-    pub(crate) count: Count,
-    /// The runners' closing lines.
-    pub(crate) closing: Vec<String>,
-    /// Why it did nothing, if so.
-    pub(crate) skipped: Option<String>,
-}
 
 /// One step.
 #[derive(Clone, Copy, Debug)]
@@ -46,9 +41,34 @@ impl Step {
 pub(crate) struct Prepared {
     builders: Option<Builders>,
     programs: Option<TestPrograms>,
+    trunk: Option<JoinHandle<Outcome<PathBuf>>>,
+    /// One of the steps to come needs trunk.
+    trunk_is_wanted: bool,
 }
 
 impl Prepared {
+    /// Nothing yet, before these steps.
+    pub(crate) fn for_steps(steps: &[Step]) -> Self {
+        let trunk_is_wanted = steps.iter().any(|step| step.name == TRUNK_SERVE);
+        Self { trunk_is_wanted, ..Self::default() }
+    }
+
+    /// Begins to install trunk, which takes minutes the first time, in what the other steps leave
+    /// of the machine: the page is built without, and only the last but two needs it.
+    fn begin_trunk(&mut self) {
+        if self.trunk.is_none() {
+            self.trunk = Some(thread::spawn(|| tools::trunk(Priority::Background)));
+        }
+    }
+
+    fn trunk(&mut self) -> Outcome<PathBuf> {
+        self.begin_trunk();
+        let installed = self.trunk.take().and_then(|thread| thread.join().ok());
+        installed.unwrap_or_else(|| {
+            Err(Failure::new("installing trunk panicked", "that is a fault in xtask"))
+        })
+    }
+
     fn builders(&mut self) -> Outcome<Builders> {
         if self.builders.is_none() {
             self.builders = Some(setup::builders()?);
@@ -68,8 +88,12 @@ impl Prepared {
     }
 }
 
+const TRUNK_SERVE: &str = "trunk-serve";
+/// The one test that is ignored by the others.
+const TRUNK_SERVE_TEST: &str = "trunk_serve_works";
+
 /// All steps, in order.
-pub(crate) const STEPS: [Step; 13] = [
+pub(crate) const STEPS: [Step; 14] = [
     Step { name: "format", heading: "Formatting", run: format },
     Step { name: "setup", heading: "Set-up", run: set_up },
     Step { name: "clippy", heading: "Lints, native", run: clippy },
@@ -80,9 +104,10 @@ pub(crate) const STEPS: [Step; 13] = [
     Step { name: "doctest", heading: "Examples in the documentation", run: doc_tests },
     Step { name: "wasm", heading: "Tests in a browser", run: wasm_tests },
     Step { name: "fuzz", heading: "A minute of hostile files", run: fuzz },
+    Step { name: TRUNK_SERVE, heading: "The page as trunk serves it", run: trunk_serve },
     Step { name: "doc", heading: "Documentation", run: documentation },
     Step { name: "size", heading: "Size of the page", run: size },
-    Step { name: "licences", heading: "Licences", run: licences },
+    Step { name: "licences", heading: "Licences and advisories", run: licences },
 ];
 
 /// Where the lints for wasm are; a folder, because that is what clippy can be pointed at.
@@ -99,6 +124,9 @@ fn format(_: &mut Prepared) -> Outcome<Report> {
 fn set_up(prepared: &mut Prepared) -> Outcome<Report> {
     prepared.builders()?;
     prepared.programs()?;
+    if prepared.trunk_is_wanted {
+        prepared.begin_trunk();
+    }
     Ok(Report::default())
 }
 
@@ -150,21 +178,9 @@ fn page_build(prepared: &mut Prepared) -> Outcome<Report> {
 
 fn native_tests(prepared: &mut Prepared) -> Outcome<Report> {
     let programs = prepared.programs()?;
-    let mut command = if on_path("cargo-nextest").is_some() {
-        cargo(&[
-            "nextest",
-            "run",
-            "--locked",
-            "--workspace",
-            "--no-fail-fast",
-            "--config-file",
-            "xtask/nextest.toml",
-        ])
-    } else {
-        cargo(&["test", "--locked", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"])
-    };
-    programs.apply(&mut command);
-    counted(&mut command)
+    let mut tests = NativeTests::new(&[], &["--lib", "--bins", "--tests"], false);
+    programs.apply(&mut tests.command);
+    tests.run()
 }
 
 fn doc_tests(_: &mut Prepared) -> Outcome<Report> {
@@ -178,10 +194,7 @@ fn wasm_tests(prepared: &mut Prepared) -> Outcome<Report> {
 
 /// `cargo test` for wasm, run by `wasm-bindgen-test-runner` in a headless Chromium; packages are
 /// already chosen.
-pub(crate) fn wasm_test_command(
-    builders: &Builders,
-    programs: &TestPrograms,
-) -> std::process::Command {
+pub(crate) fn wasm_test_command(builders: &Builders, programs: &TestPrograms) -> Command {
     let mut command = cargo(&[
         "test",
         "--locked",
@@ -194,13 +207,27 @@ pub(crate) fn wasm_test_command(
     command.args(["-p", "potluck-engine", "-p", "potluck-net"]);
     builders.apply(&mut command);
     programs.apply(&mut command);
-    same_artefacts(&mut command);
     command
         .env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", root().join("xtask/webdriver.json"))
         .env("WASM_BINDGEN_TEST_ONLY_WEB", "1")
         // Seconds for a whole test binary; software WebGPU compiles its shaders slowly.
         .env("WASM_BINDGEN_TEST_TIMEOUT", "300");
     command
+}
+
+/// `trunk serve` beside a server, as `Trunk.toml` says. It compiles nothing that [`page_build`] did
+/// not.
+fn trunk_serve(prepared: &mut Prepared) -> Outcome<Report> {
+    let (builders, programs) = (prepared.builders()?, prepared.programs()?);
+    let trunk = prepared.trunk()?;
+    build::native()?;
+    build::page(&builders)?;
+    let chosen = ["--test", TRUNK_SERVE_TEST];
+    let mut tests = NativeTests::new(&chosen, &chosen, true);
+    builders.apply(&mut tests.command);
+    tools::prefer(&mut tests.command, &trunk);
+    programs.apply(&mut tests.command);
+    tests.run()
 }
 
 fn fuzz(_: &mut Prepared) -> Outcome<Report> {
@@ -223,41 +250,12 @@ fn size(_: &mut Prepared) -> Outcome<Report> {
 }
 
 fn licences(_: &mut Prepared) -> Outcome<Report> {
-    if on_path("cargo-deny").is_none() {
-        return Ok(skipped("cargo-deny is not installed"));
+    let mut command = launch::built("dependencies")?;
+    let database = advisories::database();
+    if let Ok(folder) = &database {
+        command.arg("--advisories").arg(folder);
     }
-    let mut command = cargo(&["deny", "--offline", "check", "licenses", "bans", "sources"]);
-    simple(&mut command, "cargo-deny found something", "see deny.toml for what is allowed and why")
-}
-
-fn skipped(why: &str) -> Report {
-    Report { skipped: Some(why.to_owned()), ..Report::default() }
-}
-
-fn simple(command: &mut std::process::Command, what: &str, remedy: &str) -> Outcome<Report> {
-    run(command, what, remedy).map(|()| Report::default())
-}
-
-/// Runs a test runner; a failed one still says what it counted, and fails the step by
-/// [`Count::failed`] or by the error.
-fn counted(command: &mut std::process::Command) -> Outcome<Report> {
-    let (status, lines) = watch(command)?;
-    let mut report = Report::default();
-    for (line, count) in closing_lines(&lines) {
-        report.count += count;
-        report.closing.push(line.to_owned());
-    }
-    if !status.success() && report.count.failed == 0 {
-        return Err(Failure::new(
-            format!("the test runner failed ({status})"),
-            "read the first error above",
-        ));
-    }
-    if status.success() && report.closing.is_empty() {
-        return Err(Failure::new(
-            "the test runner reported no tests",
-            "has the form of its closing line changed?",
-        ));
-    }
-    Ok(report)
+    let remedy = "see deny.toml for what is allowed and why";
+    let report = simple(&mut command, "something that must not be is linked", remedy)?;
+    Ok(Report { note: database.err().map(|failure| failure.to_string()), ..report })
 }

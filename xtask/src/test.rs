@@ -12,7 +12,7 @@ use crate::steps::{Prepared, STEPS, Step};
 pub(crate) fn test(arguments: &[String]) -> Outcome {
     let steps = chosen(arguments)?;
     let started = Instant::now();
-    let mut prepared = Prepared::default();
+    let mut prepared = Prepared::for_steps(&steps);
     let mut total = Count::default();
     let (mut closing, mut verdicts) = (Vec::new(), Vec::new());
     for step in steps {
@@ -27,7 +27,12 @@ pub(crate) fn test(arguments: &[String]) -> Outcome {
                     None if report.count.failed > 0 => {
                         (format!("FAILED: {} tests failed", report.count.failed), false)
                     }
-                    None => ("ok".to_owned(), true),
+                    None => (
+                        report
+                            .note
+                            .map_or_else(|| "ok".to_owned(), |note| format!("ok, but {note}")),
+                        true,
+                    ),
                 }
             }
             Err(failure) => (format!("FAILED: {failure}"), false),
@@ -44,7 +49,7 @@ pub(crate) fn test(arguments: &[String]) -> Outcome {
     for line in &closing {
         println!("{line}");
     }
-    println!("{} passed, {} failed", total.passed, total.failed);
+    println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
     let failed: Vec<&str> =
         verdicts.iter().filter(|verdict| !verdict.3).map(|verdict| verdict.0).collect();
     if failed.is_empty() {

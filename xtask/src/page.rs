@@ -1,0 +1,284 @@
+//! The page as a folder of files, made of `index.html`, the style, the icon and two wasm programs.
+//!
+//! This is the part of trunk that Potluck's page needs: it reads the same `<link data-trunk …>`
+//! elements and runs the same commands, so that both make the same page and share what they
+//! compile. Trunk itself takes nine minutes to install, which whoever only wants to see the demo
+//! need not wait for; `trunk serve` stays the tool for work on the page.
+
+use std::collections::hash_map::DefaultHasher;
+use std::fs;
+use std::hash::Hasher as _;
+use std::path::{Path, PathBuf};
+
+use crate::command::{Failure, Outcome, cargo, clean, root, run};
+use crate::setup::Builders;
+use crate::shrink;
+use crate::wasm_target::WASM_TARGET;
+
+/// What `index.html` starts its links to what is to be built with.
+const LINK: &str = "<link data-trunk ";
+
+/// Builds the page and its worker, and puts them into `destination`.
+pub(crate) fn build(builders: &Builders, destination: &Path) -> Outcome {
+    let staged = root().join("target/page/staged");
+    if staged.exists() {
+        fs::remove_dir_all(&staged).map_err(|error| failed(&staged, &error))?;
+    }
+    fs::create_dir_all(&staged).map_err(|error| failed(&staged, &error))?;
+    let source = root().join("index.html");
+    let html = fs::read_to_string(&source).map_err(|error| failed(&source, &error))?;
+    let html = replace_links(&html, |link| put(builders, link, &staged))?;
+    shrink::page(&staged)?;
+    let index = staged.join("index.html");
+    fs::write(&index, html).map_err(|error| failed(&index, &error))?;
+    publish(&staged, destination)
+}
+
+/// Puts into `staged` what the link names; what stands in the page in its place, and what is added
+/// at the end of the head.
+fn put(builders: &Builders, link: &Link<'_>, staged: &Path) -> Outcome<(String, String)> {
+    let href = link.attribute("href").ok_or_else(|| misunderstood(link.0))?;
+    match (link.attribute("rel"), link.attribute("data-type")) {
+        (Some("css"), None) => {
+            let name = put_hashed(&root().join(href), staged, "")?;
+            Ok((format!("<link rel=\"stylesheet\" href=\"/{name}\" />"), String::new()))
+        }
+        (Some("icon"), None) => {
+            let name = put_hashed(&root().join(href), staged, "")?;
+            Ok((format!("<link rel=\"icon\" href=\"/{name}\" />"), String::new()))
+        }
+        (Some("rust"), None) => {
+            let name = link.attribute("data-bin").ok_or_else(|| misunderstood(link.0))?;
+            let bound = program(builders, href, name, "web")?;
+            let js = put_hashed(&bound.with_extension("js"), staged, "")?;
+            let wasm = put_hashed(&wasm_beside(&bound, name), staged, "_bg")?;
+            Ok((start_script(&js, &wasm), preloads(&js, &wasm)))
+        }
+        // The page's program starts the worker by a fixed name, so its files carry no hash.
+        (Some("rust"), Some("worker")) => {
+            let name = link.attribute("data-bin").ok_or_else(|| misunderstood(link.0))?;
+            let bound = program(builders, href, name, "no-modules")?;
+            put_as(&bound.with_extension("js"), staged, &format!("{name}.js"))?;
+            put_as(&wasm_beside(&bound, name), staged, &format!("{name}_bg.wasm"))?;
+            let loader = staged.join(format!("{name}_loader.js"));
+            fs::write(&loader, loader_script(name)).map_err(|error| failed(&loader, &error))?;
+            Ok((String::new(), String::new()))
+        }
+        _ => Err(misunderstood(link.0)),
+    }
+}
+
+/// Compiles a wasm program as trunk would and binds it to JavaScript; the path of what was made,
+/// without extension.
+fn program(builders: &Builders, manifest: &str, name: &str, target: &str) -> Outcome<PathBuf> {
+    let mut build = cargo(&["build", "--quiet", "--locked", "--release", "--target", WASM_TARGET]);
+    build.args(["--manifest-path", manifest, "--bin", name]);
+    builders.apply(&mut build);
+    run(&mut build, &format!("building {name} failed"), "read the first error above")?;
+    let folder = root().join("target/page/bound");
+    let mut bind = clean("wasm-bindgen");
+    builders.apply(&mut bind);
+    bind.args(["--target", target, "--no-typescript", "--out-name", name, "--out-dir"])
+        .arg(&folder);
+    bind.arg(root().join("target").join(WASM_TARGET).join("release").join(format!("{name}.wasm")));
+    run(&mut bind, &format!("wasm-bindgen failed on {name}"), "read the line above")?;
+    Ok(folder.join(name))
+}
+
+fn wasm_beside(bound: &Path, name: &str) -> PathBuf {
+    bound.with_file_name(format!("{name}_bg.wasm"))
+}
+
+/// One `<link data-trunk …>`, without its brackets.
+struct Link<'a>(&'a str);
+
+impl Link<'_> {
+    /// The value of `name="value"`; `None` if there is no such attribute.
+    fn attribute(&self, name: &str) -> Option<&str> {
+        let start = self.0.find(&format!(" {name}=\""))? + name.len() + 3;
+        self.0[start..].split('"').next()
+    }
+}
+
+/// Replaces every link by the first text that `put` returns for it, and adds the second ones to the
+/// end of the head.
+fn replace_links(
+    html: &str,
+    mut put: impl FnMut(&Link<'_>) -> Outcome<(String, String)>,
+) -> Outcome<String> {
+    let (mut page, mut head_end, mut rest) = (String::new(), String::new(), html);
+    while let Some((before, link)) = rest.split_once(LINK) {
+        let (link, after) = link
+            .split_once("/>")
+            .ok_or_else(|| misunderstood(link.lines().next().unwrap_or("")))?;
+        // With the blank in front, which every attribute is told by.
+        let (in_place, at_end) = put(&Link(&format!(" {link}")))?;
+        page.push_str(before);
+        page.push_str(&in_place);
+        head_end.push_str(&at_end);
+        rest = after;
+    }
+    page.push_str(rest);
+    Ok(page.replacen("</head>", &format!("{head_end}</head>"), 1))
+}
+
+/// Starts the page's program. The server puts the hash of this script into the page's content
+/// security policy.
+fn start_script(js: &str, wasm: &str) -> String {
+    format!(
+        "<script type=\"module\">\nimport init from '/{js}';\n\
+         await init({{ module_or_path: '/{wasm}' }});\n</script>"
+    )
+}
+
+fn preloads(js: &str, wasm: &str) -> String {
+    format!(
+        "<link rel=\"modulepreload\" href=\"/{js}\" crossorigin=\"anonymous\" />\
+         <link rel=\"preload\" href=\"/{wasm}\" crossorigin=\"anonymous\" as=\"fetch\" \
+         type=\"application/wasm\" />"
+    )
+}
+
+fn loader_script(name: &str) -> String {
+    format!("importScripts(\"./{name}.js\");wasm_bindgen(\"./{name}_bg.wasm\");")
+}
+
+/// Copies a file under a name that changes with its bytes: `style-0123456789abcdef.css`. `suffix`
+/// is what its stem ends with, which stays at the end.
+fn put_hashed(file: &Path, staged: &Path, suffix: &str) -> Outcome<String> {
+    let bytes = fs::read(file).map_err(|error| failed(file, &error))?;
+    let text = |part: Option<&std::ffi::OsStr>| {
+        part.map(|part| part.to_string_lossy().into_owned()).unwrap_or_default()
+    };
+    let (stem, extension) = (text(file.file_stem()), text(file.extension()));
+    let stem = stem.strip_suffix(suffix).unwrap_or(&stem);
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&bytes);
+    let name = format!("{stem}-{:016x}{suffix}.{extension}", hasher.finish());
+    put_as(file, staged, &name)?;
+    Ok(name)
+}
+
+fn put_as(file: &Path, staged: &Path, name: &str) -> Outcome {
+    fs::copy(file, staged.join(name)).map(|_| ()).map_err(|error| failed(file, &error))
+}
+
+/// Copies the staged files into `destination`, the document last, and then removes what an earlier
+/// page left there: a server that serves the folder meanwhile always serves a whole page.
+fn publish(staged: &Path, destination: &Path) -> Outcome {
+    fs::create_dir_all(destination).map_err(|error| failed(destination, &error))?;
+    let mut names = file_names(staged)?;
+    names.sort_by_key(|name| name == "index.html");
+    for name in &names {
+        let to = destination.join(name);
+        fs::copy(staged.join(name), &to).map_err(|error| failed(&to, &error))?;
+    }
+    for name in file_names(destination)?.into_iter().filter(|name| !names.contains(name)) {
+        let stale = destination.join(name);
+        fs::remove_file(&stale).map_err(|error| failed(&stale, &error))?;
+    }
+    Ok(())
+}
+
+fn file_names(folder: &Path) -> Outcome<Vec<std::ffi::OsString>> {
+    let entries = fs::read_dir(folder).map_err(|error| failed(folder, &error))?;
+    Ok(entries
+        .flatten()
+        .filter(|entry| entry.path().is_file())
+        .map(|entry| entry.file_name())
+        .collect())
+}
+
+fn misunderstood(link: &str) -> Failure {
+    Failure::new(
+        format!("index.html has a link that is not understood: {}", link.trim()),
+        "teach xtask/src/page.rs what it means",
+    )
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(
+        format!("{}: {error}", path.display()),
+        "is the disk full? Otherwise remove dist/ and target/page, then run this again",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_replaced_where_they_stand() {
+        let html = "<head><link data-trunk rel=\"css\" href=\"a.css\" /><b>\
+                    <link data-trunk rel=\"rust\" href=\"c/Cargo.toml\" data-bin=\"c\" /></head>";
+        let page = replace_links(html, |link| {
+            let href = link.attribute("href").unwrap_or_default();
+            let bin = link.attribute("data-bin").map(str::to_owned);
+            Ok((format!("[{href}]"), bin.unwrap_or_default()))
+        });
+        assert_eq!(page.unwrap(), "<head>[a.css]<b>[c/Cargo.toml]c</head>");
+    }
+
+    #[test]
+    fn an_attribute_is_not_found_in_the_end_of_another() {
+        let link = Link(" rel=\"rust\" data-type=\"worker\" data-loader-shim ");
+        assert_eq!(link.attribute("rel"), Some("rust"));
+        assert_eq!(link.attribute("data-type"), Some("worker"));
+        assert_eq!(link.attribute("type"), None);
+        assert_eq!(link.attribute("href"), None);
+    }
+
+    #[test]
+    fn this_repositorys_page_has_four_links_that_are_understood() {
+        let html = fs::read_to_string(root().join("index.html")).unwrap();
+        let mut kinds = Vec::new();
+        let page = replace_links(&html, |link| {
+            assert!(link.attribute("href").is_some(), "{}", link.0);
+            let of = |name| link.attribute(name).unwrap_or("").to_owned();
+            kinds.push((of("rel"), of("data-type"), of("data-bin")));
+            Ok((String::new(), String::new()))
+        })
+        .unwrap();
+        assert!(!page.contains("data-trunk"));
+        let kinds: Vec<_> =
+            kinds.iter().map(|(rel, of, bin)| (rel.as_str(), of.as_str(), bin.as_str())).collect();
+        assert_eq!(
+            kinds,
+            [
+                ("css", "", ""),
+                ("icon", "", ""),
+                ("rust", "", "potluck-app"),
+                ("rust", "worker", "potluck-node")
+            ]
+        );
+    }
+
+    #[test]
+    fn a_link_that_does_not_end_is_named() {
+        let failure = replace_links("<link data-trunk rel=\"css\"", |_| Ok(Default::default()));
+        assert!(failure.unwrap_err().to_string().contains("rel=\"css\""));
+    }
+
+    #[test]
+    fn an_earlier_page_goes_and_a_name_changes_with_the_bytes() {
+        let folder = std::env::temp_dir().join(format!("xtask-page-{}", std::process::id()));
+        let (staged, destination) = (folder.join("staged"), folder.join("dist"));
+        fs::create_dir_all(&staged).unwrap();
+        fs::create_dir_all(&destination).unwrap();
+        fs::write(destination.join("old-1.css"), "old").unwrap();
+        let file = folder.join("app_bg.wasm");
+        fs::write(&file, "one").unwrap();
+        let first = put_hashed(&file, &staged, "_bg").unwrap();
+        assert!(first.starts_with("app-") && first.ends_with("_bg.wasm"), "{first}");
+        fs::write(&file, "two").unwrap();
+        let second = put_hashed(&file, &staged, "_bg").unwrap();
+        assert_ne!(first, second);
+        publish(&staged, &destination).unwrap();
+        let mut names = file_names(&destination).unwrap();
+        names.sort();
+        let mut wanted = [std::ffi::OsString::from(first), second.into()];
+        wanted.sort();
+        assert_eq!(names, wanted);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
