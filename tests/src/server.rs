@@ -1,5 +1,6 @@
 //! `potluck-server` as a child process, with the built-in model in a data folder that outlives it.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -30,6 +31,8 @@ pub struct ServerOptions<'a> {
     pub port: u16,
     /// Serve the page; it must be built.
     pub page: bool,
+    /// Pages of this origin may connect too, such as `http://127.0.0.1:8000`.
+    pub allow_origin: Option<&'a str>,
 }
 
 impl Server {
@@ -52,6 +55,10 @@ impl Server {
         ];
         if let Some(page) = &page {
             arguments.extend(["--page-dir".as_ref(), page.as_os_str()]);
+        }
+        if let Some(origin) = options.allow_origin {
+            let origin: [&OsStr; 2] = ["--allow-origin".as_ref(), origin.as_ref()];
+            arguments.extend(origin);
         }
         let mut process = Process::start(&program, &arguments, Output::Log(options.log))?;
         let port = wait::until("the server to listen", async || {
@@ -95,7 +102,8 @@ impl Server {
         self.process.kill().await?;
         let log = self.log.with_extension("restarted.log");
         let (data, port) = (self.data.clone(), self.port);
-        *self = Self::start(&ServerOptions { data: &data, log: &log, port, page }).await?;
+        let options = ServerOptions { data: &data, log: &log, port, page, allow_origin: None };
+        *self = Self::start(&options).await?;
         Ok(())
     }
 

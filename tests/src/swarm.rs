@@ -56,7 +56,8 @@ impl Swarm {
     pub async fn start_on(name: &str, port: u16, page: bool) -> anyhow::Result<Self> {
         let (folder, logs) = (Folder::new()?, programs::artifacts(name)?);
         let (data, log) = (folder.path().join("server"), logs.join("server.log"));
-        let server = Server::start(&ServerOptions { data: &data, log: &log, port, page }).await?;
+        let options = ServerOptions { data: &data, log: &log, port, page, allow_origin: None };
+        let server = Server::start(&options).await?;
         Ok(Self {
             browsers: Vec::new(),
             natives: Vec::new(),
