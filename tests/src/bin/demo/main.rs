@@ -55,26 +55,25 @@ async fn demo(options: &Options) -> anyhow::Result<()> {
     if options.once {
         return swarm.stop().await;
     }
-    eprintln!("Open {} to lend a hand or to ask. From a terminal:", swarm.url());
+    eprintln!("From a terminal:");
     let program = native("potluck-node")?;
     eprintln!("  {} join {}", program.display(), swarm.url());
     eprintln!("  {} ask {} \"What is Potluck?\"", program.display(), swarm.url());
     eprintln!("Ctrl-C ends everything that was started here.");
-    // Ctrl-C is seen to where the processes are kept.
+    eprintln!("Open {} in your own browser to join this swarm, or to ask it.", swarm.url());
+    // Ctrl-C is handled where the processes are kept.
     pending().await
 }
 
 async fn start(options: &Options) -> anyhow::Result<Swarm> {
     let browsers = options.browsers()?;
     if browsers < options.browsers {
-        eprintln!(
-            "no Chromium with chromedriver here, so no browsers take part; `cargo xtask setup` looks for them"
-        );
+        eprintln!("no Chromium with chromedriver here, so no browsers take part by themselves");
     }
     if browsers + options.natives == 0 {
         bail!("nobody would take part; start at least one with --natives 1");
     }
-    eprintln!("starting a server, {} native and {browsers} browser volunteers", options.natives);
+    eprintln!("starting a server, {} native and {browsers} browser nodes", options.natives);
     let mut swarm = Swarm::start_on("demo", options.port, true).await?;
     for _ in 0..options.natives {
         swarm.add_native(&[])?;
@@ -85,7 +84,7 @@ async fn start(options: &Options) -> anyhow::Result<Swarm> {
     Ok(swarm)
 }
 
-/// Asks, and passes on what the requester says as it comes: who computes, then the text.
+/// Asks, and prints what the requester prints as it comes: who computes, then the text.
 async fn ask(options: &Options, swarm: &Swarm) -> anyhow::Result<Answer> {
     let mut asking = swarm.start_asking(&options.question())?;
     while let Some(words) = asking.next_words().await? {

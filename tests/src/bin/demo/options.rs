@@ -11,13 +11,13 @@ pub(crate) struct Options {
     /// What to ask.
     #[arg(long, default_value = "Tell me a story about a fox and a lantern.")]
     pub(crate) prompt: String,
-    /// Tokens to draw at most; the model's own limit if left out.
+    /// Tokens to sample at most; the model's own limit if left out.
     #[arg(long)]
     pub(crate) max_tokens: Option<u32>,
     /// 0 always takes the likeliest token.
     #[arg(long, default_value = "0.7")]
     pub(crate) temperature: String,
-    /// Seed of the draws: the same seed gives the same answer on any machine.
+    /// Seed of the sampler: the same seed gives the same answer on any machine.
     #[arg(long, default_value_t = 2026)]
     pub(crate) seed: u64,
     /// Headless browsers that lend; 0 where no Chromium with chromedriver is found.
@@ -38,7 +38,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// What to put to the swarm.
+    /// The question that the swarm is asked.
     pub(crate) fn question(&self) -> Question {
         Question {
             prompt: self.prompt.clone(),

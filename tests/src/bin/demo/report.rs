@@ -1,5 +1,5 @@
-//! Who computed what: the answer's stages, put together with what the server tells of each node and
-//! with the tally.
+//! Who computed what: the answer's stages, put together with what the server reports of each node
+//! and with the tally.
 
 use anyhow::Context as _;
 use e2e::api;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::options::Options;
 
-/// All that the demo tells.
+/// All that the demo reports.
 #[derive(Debug)]
 pub(crate) struct Report {
     prompt: String,
@@ -93,7 +93,7 @@ impl Report {
             .collect();
         let rate = self.answer.tokens_per_second();
         format!(
-            "{}\n{} tokens drawn, {rate:.1} a second, the first after {:.0} ms; seed {}\n",
+            "{}\n{} tokens, {rate:.1} a second, the first after {:.0} ms; seed {}\n",
             layout(&headings, &rows),
             self.answer.token_ids.len(),
             self.answer.first_token_ms,
