@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::executor::block_on;
-use potluck_engine::engine::{BackendChoice, Engine, Input as EngineInput, Output, Want};
-use potluck_engine::package::BlobRole;
-use potluck_engine::sampler;
-use potluck_engine::tokenizer::Tokenizer;
-use potluck_worker::node::{Action, Computed, EngineDescription, MachineEvent, Step, Work};
+use potluck_engine::engine::{BackendChoice, Engine, Input as EngineInput, OutputRequest};
+use potluck_model::package::BlobRole;
+use potluck_model::tokenizer::Tokenizer;
+use potluck_worker::node::{
+    Action, EngineDescription, MachineEvent, StepInput, StepRequest, StepResult,
+};
 
 use super::package;
 
@@ -75,31 +76,19 @@ impl Machine {
                 self.engine.as_mut()?.close_session(session.as_u128());
                 return None;
             }
-            Action::Compute { session, position, work, sampling } => {
-                let d_model = package.manifest.config.d_model as usize;
+            Action::Compute(step) => {
+                let StepRequest { session, position, rows, input, sampling } = step;
                 let engine = self.engine.as_mut()?;
-                let (input, rows) = match &work {
-                    Work::Tokens(tokens) => (EngineInput::Tokens(tokens), tokens.len()),
-                    Work::Hidden(values) => (EngineInput::Hidden(values), values.len() / d_model),
+                let input = match &input {
+                    StepInput::Tokens(tokens) => EngineInput::Tokens(tokens),
+                    StepInput::Hidden(values) => EngineInput::Hidden(values),
                 };
-                let rows = u32::try_from(rows).unwrap();
-                let want = sampling.map_or(Want::Nothing, |s| {
-                    Want::Token(sampler::Sampling {
-                        temperature_milli: s.temperature_milli,
-                        top_k: s.top_k,
-                        top_p_milli: s.top_p_milli,
-                        seed: s.seed,
-                    })
-                });
+                let want = sampling.map_or(OutputRequest::Nothing, OutputRequest::Token);
                 let output = block_on(engine.forward(session.as_u128(), position, input, want));
-                let output = output.map_err(|error| error.to_string()).map(|output| match output {
-                    Output::Hidden(values) => Computed::Hidden(values),
-                    Output::Token(token) => Computed::Token(token),
-                    Output::Logits(_) | Output::None => Computed::Nothing,
-                });
+                let output = output.map_err(Into::into);
                 self.busy_until = self.busy_until.max(now) + STEP_TIME;
                 let elapsed = STEP_TIME;
-                let step = Step { session, position, rows, output, sampling, elapsed };
+                let step = StepResult { session, position, rows, output, sampling, elapsed };
                 return Some((self.busy_until, MachineEvent::Computed(step)));
             }
             Action::Transport(_) | Action::Notice(_) => return None,

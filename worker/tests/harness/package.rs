@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use potluck_engine::import::import_folder;
-use potluck_engine::package::Manifest;
+use potluck_importer::import_folder;
+use potluck_model::package::Manifest;
 use potluck_protocol::id::ModelId;
 
 /// A data folder with the model in it.

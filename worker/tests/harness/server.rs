@@ -183,7 +183,7 @@ impl Server {
                     ToServer::Register(_) => self.assignments.get(&from).copied(),
                     _ => None,
                 };
-                let mut replies = self.schedule(from, scheduler_event(message), now);
+                let mut replies = self.schedule(from, Event::Received(message), now);
                 if let Some(layers) = pinned {
                     let model = package().model;
                     let assign = FromServer::Assign { model, layers: Some(layers) };
@@ -256,23 +256,4 @@ fn scheduler(models: &Arc<Models>, seed: u64, plans: bool) -> Scheduler {
     let mut bytes = [7; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     Scheduler::new(Arc::clone(models), if plans { PLAN_AFTER } else { NEVER }, bytes)
-}
-
-/// What the scheduler takes of a node's message.
-fn scheduler_event(message: ToServer) -> Event {
-    match message {
-        ToServer::Register(capabilities) => Event::Register(capabilities),
-        ToServer::Deregister => Event::Deregister,
-        ToServer::LayersReady { model, layers } => Event::LayersReady { model, layers },
-        ToServer::Ask { request, model, exclude } => Event::Ask { request, model, exclude },
-        ToServer::Cancel { request } => Event::Cancel { request },
-        ToServer::EndSession { session, reason, failed_node } => {
-            Event::EndSession { session, reason, failed_node }
-        }
-        ToServer::Report(report) => Event::Report(report),
-        ToServer::Hello { .. }
-        | ToServer::Prove { .. }
-        | ToServer::Signal { .. }
-        | ToServer::Receipt(_) => panic!("the scheduler does not take {message:?}"),
-    }
 }
