@@ -1,6 +1,6 @@
 //! What the roles of a node share: who it is, what it knows, its connections, and the outbox.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +10,12 @@ use potluck_net as net;
 use potluck_protocol::codec;
 use potluck_protocol::id::{ModelId, NodeId};
 use potluck_protocol::identity::Identity;
-use potluck_protocol::page::Notice;
 use potluck_protocol::peer::PeerFrame;
-use potluck_protocol::receipt::Receipt;
 use potluck_protocol::server::{ModelSummary, Session, Signal, SignedSignal, ToServer};
 
 use super::Action;
 use super::link::Link;
+use super::outbox::{Event, Outbox};
 use super::peers::Peers;
 
 /// Handed to a role with everything that happens.
@@ -39,37 +38,6 @@ pub(super) struct Library {
     pub(super) models: Vec<ModelSummary>,
     pub(super) manifests: HashMap<ModelId, Arc<Manifest>>,
     pub(super) tokenizers: HashMap<ModelId, Arc<Tokenizer>>,
-}
-
-/// What a role wants done: by the loop that drives the node, or by another role.
-#[derive(Debug, Default)]
-pub(super) struct Outbox {
-    pub(super) actions: Vec<Action>,
-    /// Handled, in order, before the node is done with what happened.
-    pub(super) events: VecDeque<Event>,
-}
-
-/// What one role lets the others know.
-#[derive(Debug)]
-pub(super) enum Event {
-    /// A frame of this node to itself: a page that both asks and serves.
-    Loopback(PeerFrame),
-    /// A peer broke the rules; its connection has to go.
-    PeerMisbehaved { peer: NodeId, fault: String },
-    /// The connection to a peer is gone.
-    PeerLost { peer: NodeId, reason: String },
-    /// The link to the server is gone, and will be dialled again.
-    LinkLost,
-    /// There will be no link to this server.
-    LinkRefused { reason: String },
-    /// A stage of this node finished a receipt.
-    WorkDone(Receipt),
-    /// A session that this node was a stage of is over.
-    SessionClosed,
-    /// Layers that were needed may not be needed any more.
-    AssignmentChanged,
-    /// The server credited a receipt; this is the node's whole balance.
-    Credited { balance_macs: u64 },
 }
 
 impl Context {
@@ -129,25 +97,5 @@ impl Library {
     /// The model of this name, or the swarm's first; none if the swarm has no such model.
     pub(super) fn find(&self, name: Option<&str>) -> Option<&ModelSummary> {
         self.models.iter().find(|model| name.is_none_or(|name| name == model.name))
-    }
-}
-
-impl Outbox {
-    pub(super) fn act(&mut self, action: Action) {
-        self.actions.push(action);
-    }
-
-    pub(super) fn notice(&mut self, notice: Notice) {
-        self.act(Action::Notice(notice));
-    }
-
-    pub(super) fn raise(&mut self, event: Event) {
-        self.events.push_back(event);
-    }
-
-    /// Also before the server has welcomed this node, which only the handshake may do.
-    pub(super) fn send_server(&mut self, message: &ToServer) {
-        let message = codec::encode(message);
-        self.act(Action::Transport(net::Command::SendServer { message }));
     }
 }

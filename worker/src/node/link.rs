@@ -10,7 +10,7 @@ use potluck_protocol::server::{IceServer, ToServer, challenge_bytes};
 use potluck_protocol::{NUMERICS_VERSION, PROTOCOL_VERSION};
 
 use super::Action;
-use super::context::{Event, Outbox};
+use super::outbox::{Event, Outbox};
 
 /// The link.
 #[derive(Debug, Default)]

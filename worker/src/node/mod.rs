@@ -20,6 +20,7 @@
 mod context;
 mod link;
 mod messages;
+mod outbox;
 mod peers;
 mod receipts;
 mod requester;
@@ -38,11 +39,13 @@ use potluck_protocol::page::Command;
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::server::{FromServer, NodeKind, Session};
 
-use context::{Context, Event};
+use context::Context;
+
 use link::Link;
 pub use messages::{
     Action, EngineDescription, Input, MachineEvent, StepInput, StepRequest, StepResult, TICK,
 };
+use outbox::Event;
 use receipts::Receipts;
 use requester::Requester;
 use stage::Stages;

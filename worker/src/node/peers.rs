@@ -12,7 +12,7 @@ use potluck_protocol::id::{Epoch, NodeId};
 use potluck_protocol::server::{IceServer, Session, SignedSignal};
 
 use super::Action;
-use super::context::{Event, Outbox};
+use super::outbox::{Event, Outbox};
 
 /// All connections, open or opening.
 #[derive(Debug, Default)]

@@ -10,7 +10,8 @@ use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::receipt::{Receipt, ReceiptId, SignedReceipt};
 use potluck_protocol::server::{ToServer, Verdict};
 
-use super::context::{Context, Event};
+use super::context::Context;
+use super::outbox::Event;
 
 /// Receipts on their way.
 #[derive(Debug, Default)]

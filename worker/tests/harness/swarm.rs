@@ -284,17 +284,16 @@ impl Swarm {
 
     fn local(&mut self) {
         match self.local.pop() {
-            Some((_, Local::Tick(id))) => {
-                if self.members.contains_key(&id) {
-                    self.deliver(id, Delivery::Input(Input::Tick));
-                    self.local.push(self.now + TICK, Local::Tick(id));
-                }
+            Some((_, Local::Tick(id))) if self.members.contains_key(&id) => {
+                self.deliver(id, Delivery::Input(Input::Tick));
+                self.local.push(self.now + TICK, Local::Tick(id));
             }
             Some((_, Local::Computed(id, event))) => {
                 self.computing -= 1;
                 self.queue.push_back((id, Delivery::Input(Input::Machine(event))));
             }
-            None => {}
+            // A node that has left, or nothing at all.
+            Some((_, Local::Tick(_))) | None => {}
         }
     }
 

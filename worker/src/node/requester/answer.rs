@@ -11,7 +11,7 @@ use potluck_protocol::page::{AnswerEnd, AnswerEvent, Ask};
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::sampling::Sampling;
 
-use super::prepare::QuestionFault;
+use super::fault::QuestionFault;
 
 /// An answer that has begun.
 #[derive(Debug)]

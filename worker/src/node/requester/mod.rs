@@ -21,6 +21,7 @@
 
 mod answer;
 mod closing;
+mod fault;
 mod liveness;
 mod prepare;
 mod running;

@@ -1,6 +1,5 @@
 //! From a question to its route: is it one, is everything here that it needs, who computes it.
 
-use potluck_model::tokenizer::TokenizerError;
 use potluck_protocol::codec::{MAX_POSITIONS, clip_reason};
 use potluck_protocol::id::{LayerRange, ModelId, RequestId};
 use potluck_protocol::page::{AnswerEvent, Ask, Notice};
@@ -8,58 +7,10 @@ use potluck_protocol::sampling::{MAX_TEMPERATURE_MILLI, MIN_TEMPERATURE_MILLI};
 use potluck_protocol::server::{Session, ToServer};
 
 use super::answer::Answer;
+use super::fault::{MAX_PROMPT_BYTES, MAX_QUESTIONS, MAX_SEED, QuestionFault};
 use super::{Phase, Question, Requester, Start};
 use crate::node::Action;
 use crate::node::context::{Context, Library};
-
-/// A question cannot be asked; the sentences are for the person.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum QuestionFault {
-    #[error("{MAX_QUESTIONS} questions are being answered already; wait for one, or cancel it")]
-    TooMany,
-    #[error("this question is being answered already")]
-    Repeated,
-    #[error("the question is empty; write something first")]
-    Empty,
-    #[error("the question has {bytes} bytes; at most {MAX_PROMPT_BYTES} can be sent")]
-    TooLong { bytes: usize },
-    #[error("the seed is {seed}; at most {MAX_SEED} is allowed")]
-    Seed { seed: u64 },
-    #[error("an answer of 0 tokens was asked for; ask for at least 1")]
-    NoTokens,
-    #[error("not connected to a server")]
-    NotConnected,
-    #[error(
-        "the temperature is {}; use 0, or {} to {}",
-        thousandths(*milli),
-        thousandths(MIN_TEMPERATURE_MILLI),
-        thousandths(MAX_TEMPERATURE_MILLI)
-    )]
-    Temperature { milli: u32 },
-    #[error("top-p must be above 0 and at most 1")]
-    TopP,
-    #[error("this swarm has no model yet")]
-    NoModels,
-    #[error("this swarm has no model {wanted:?}; it has {known}")]
-    NoSuchModel { wanted: String, known: String },
-    #[error("the model is not ready")]
-    NotReady,
-    #[error(transparent)]
-    Tokenizer(#[from] TokenizerError),
-    #[error("the question has {tokens} tokens; {model} takes at most {limit}, answer included")]
-    TooManyTokens { tokens: usize, model: String, limit: usize },
-    #[error("the answer cannot go on: it has a token that is not one of its kind. Ask again")]
-    ForeignToken,
-    #[error("the answer cannot go on: it is whole already")]
-    Whole,
-}
-
-/// Questions of one node at once.
-const MAX_QUESTIONS: usize = 8;
-/// Bytes of a prompt: more than any context here holds, little enough to tokenise at once.
-const MAX_PROMPT_BYTES: usize = 64 * 1024;
-/// Seeds fit a JavaScript request.
-const MAX_SEED: u64 = (1 << 53) - 1;
 
 impl Requester {
     /// The person asks.
@@ -273,10 +224,6 @@ fn prompt_tokens(ask: &Ask, model: ModelId, library: &Library) -> Result<Vec<u32
         return Err(QuestionFault::TooManyTokens { tokens: tokens.len(), model, limit });
     }
     Ok(tokens)
-}
-
-fn thousandths(milli: u32) -> f64 {
-    f64::from(milli) / 1000.0
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use potluck_protocol::server::Session;
 use super::answer::{Answer, Pushed};
 use super::liveness::{Liveness, STEP_TIMEOUT, Verdict};
 use super::{Phase, Requester, Running};
-use crate::node::context::{Context, Event};
+use crate::node::context::Context;
+use crate::node::outbox::Event;
 
 impl Requester {
     /// Feeds everything so far to the stages of a new session. `repeated`: events of tokens that an

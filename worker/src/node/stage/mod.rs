@@ -18,7 +18,8 @@ use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::server::{Session, ToServer};
 
 use self::session::StageSession;
-use super::context::{Context, Event};
+use super::context::Context;
+use super::outbox::Event;
 use super::{Action, StepRequest, StepResult};
 
 /// All sessions that this node is a stage of.

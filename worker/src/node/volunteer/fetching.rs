@@ -13,7 +13,8 @@ use potluck_protocol::server::ToServer;
 use super::Volunteer;
 use crate::failure::LoadFailure;
 use crate::node::Action;
-use crate::node::context::{Context, Event, Library};
+use crate::node::context::{Context, Library};
+use crate::node::outbox::Event;
 
 /// What the server wants this node to hold.
 #[derive(Debug)]

@@ -1,0 +1,57 @@
+//! Why a question is not asked, and the limits behind that. Checked where the question comes in.
+
+use potluck_model::tokenizer::TokenizerError;
+use potluck_protocol::sampling::{MAX_TEMPERATURE_MILLI, MIN_TEMPERATURE_MILLI};
+
+/// A question cannot be asked; the sentences are for the person.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum QuestionFault {
+    #[error("{MAX_QUESTIONS} questions are being answered already; wait for one, or cancel it")]
+    TooMany,
+    #[error("this question is being answered already")]
+    Repeated,
+    #[error("the question is empty; write something first")]
+    Empty,
+    #[error("the question has {bytes} bytes; at most {MAX_PROMPT_BYTES} can be sent")]
+    TooLong { bytes: usize },
+    #[error("the seed is {seed}; at most {MAX_SEED} is allowed")]
+    Seed { seed: u64 },
+    #[error("an answer of 0 tokens was asked for; ask for at least 1")]
+    NoTokens,
+    #[error("not connected to a server")]
+    NotConnected,
+    #[error(
+        "the temperature is {}; use 0, or {} to {}",
+        thousandths(*milli),
+        thousandths(MIN_TEMPERATURE_MILLI),
+        thousandths(MAX_TEMPERATURE_MILLI)
+    )]
+    Temperature { milli: u32 },
+    #[error("top-p must be above 0 and at most 1")]
+    TopP,
+    #[error("this swarm has no model yet")]
+    NoModels,
+    #[error("this swarm has no model {wanted:?}; it has {known}")]
+    NoSuchModel { wanted: String, known: String },
+    #[error("the model is not ready")]
+    NotReady,
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    #[error("the question has {tokens} tokens; {model} takes at most {limit}, answer included")]
+    TooManyTokens { tokens: usize, model: String, limit: usize },
+    #[error("the answer cannot go on: it has a token that is not one of its kind. Ask again")]
+    ForeignToken,
+    #[error("the answer cannot go on: it is whole already")]
+    Whole,
+}
+
+/// Questions of one node at once.
+pub(super) const MAX_QUESTIONS: usize = 8;
+/// Bytes of a prompt: more than any context here holds, little enough to tokenise at once.
+pub(super) const MAX_PROMPT_BYTES: usize = 64 * 1024;
+/// Seeds fit a JavaScript request.
+pub(super) const MAX_SEED: u64 = (1 << 53) - 1;
+
+fn thousandths(milli: u32) -> f64 {
+    f64::from(milli) / 1000.0
+}
