@@ -1,21 +1,11 @@
-//! What the page asks of the browser besides drawing: its address, chance, the lock between tabs,
-//! and the icon in the tab.
-
-use std::cell::RefCell;
-use std::rc::Rc;
+//! What the page asks of the browser besides drawing: its address, chance, what the tab keeps, and
+//! the icon in the tab.
 
 use gloo::utils::{document, window};
-use js_sys::{Function, JSON, Math, Object, Promise, Reflect};
-use wasm_bindgen::closure::Closure;
-use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::{JsFuture, spawn_local};
-use yew::Callback;
+use js_sys::{JSON, Math};
 
 use crate::state::asking::Kept;
 use crate::state::options::Options;
-
-/// Name of the lock that one tab of a browser holds while it lends.
-const LOCK_NAME: &str = "potluck-lending";
 
 /// `https://host:port` of the server that served this page; empty for a page that has no server.
 #[must_use]
@@ -75,63 +65,4 @@ pub fn set_icon(svg: &str) {
     let address = format!("data:image/svg+xml,{}", String::from(js_sys::encode_uri_component(svg)));
     // An icon that cannot be changed stays as it is; nothing depends on it.
     let _unchanged = link.set_attribute("href", &address);
-}
-
-/// Lets one tab of this browser lend at a time.
-#[derive(Clone, Debug, Default)]
-pub struct LendingLock {
-    /// Gives the lock back when called.
-    release: Rc<RefCell<Option<Function>>>,
-    /// Settles when the browser has taken the last lock back: asking before that would meet
-    /// ourselves.
-    released: Rc<RefCell<Option<Promise>>>,
-}
-
-impl LendingLock {
-    /// Asks for the lock; `answer` says whether this tab has it. Where the browser offers no locks
-    /// (a page without HTTPS), it does.
-    pub fn take(&self, answer: Callback<bool>) {
-        let this = self.clone();
-        spawn_local(async move {
-            let earlier = this.released.borrow_mut().take();
-            if let Some(earlier) = earlier {
-                // Settled either way, the earlier lock is gone.
-                let _settled = JsFuture::from(earlier).await;
-            }
-            match this.request(&answer) {
-                Some(released) => *this.released.borrow_mut() = Some(released),
-                None => answer.emit(true),
-            }
-        });
-    }
-
-    /// Gives the lock back, if it is held.
-    pub fn release(&self) {
-        let release = self.release.borrow_mut().take();
-        if let Some(release) = release {
-            // Resolving a promise does not throw.
-            let _resolved = release.call0(&JsValue::NULL);
-        }
-    }
-
-    /// `None` if there is no lock manager. `web-sys` has it behind an unstable flag only, hence by
-    /// name.
-    fn request(&self, answer: &Callback<bool>) -> Option<Promise> {
-        let locks = Reflect::get(&window().navigator(), &"locks".into()).ok()?;
-        let request: Function = Reflect::get(&locks, &"request".into()).ok()?.dyn_into().ok()?;
-        let options = Object::new();
-        Reflect::set(&options, &"ifAvailable".into(), &JsValue::TRUE).ok()?;
-        let (release, answer) = (self.release.clone(), answer.clone());
-        let on_lock = Closure::once_into_js(move |lock: JsValue| -> JsValue {
-            if lock.is_null() {
-                answer.emit(false);
-                return JsValue::UNDEFINED;
-            }
-            // The lock is held until this promise is resolved or the tab is gone.
-            let held = Promise::new(&mut |resolve, _| *release.borrow_mut() = Some(resolve));
-            answer.emit(true);
-            held.into()
-        });
-        request.call3(&locks, &LOCK_NAME.into(), &options, &on_lock).ok()?.dyn_into().ok()
-    }
 }

@@ -7,7 +7,7 @@
 //!                                       view
 //! ```
 //! [`state`] decides everything and touches nothing, so that it is tested natively. [`view`] only
-//! draws. The worker is started by the binary's `link.rs`, behind [`store::Worker`]; nothing is
+//! draws. The worker is started by the binary's `link.rs`, behind [`store::Platform`]; nothing is
 //! started, fetched for lending or computed before a click.
 
 pub mod api;

@@ -7,7 +7,9 @@ mod link;
 #[cfg(target_arch = "wasm32")]
 fn main() {
     console_error_panic_hook::set_once();
-    let props = potluck_app::view::AppProps { starter: link::starter() };
+    let props = potluck_app::view::AppProps {
+        platform: potluck_app::store::PlatformHandle::new(link::Browser::default()),
+    };
     match gloo::utils::document().get_element_by_id("page") {
         Some(element) => {
             yew::Renderer::<potluck_app::view::App>::with_root_and_props(element, props).render()
@@ -18,5 +20,7 @@ fn main() {
 
 #[cfg(not(target_arch = "wasm32"))]
 fn main() {
-    eprintln!("this is the web page; `trunk serve` builds and serves it");
+    eprintln!(
+        "this is the web page; `cargo xtask build` builds it, `trunk serve` builds and serves it"
+    );
 }

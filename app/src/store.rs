@@ -1,8 +1,8 @@
 //! Joins the state with the world: handles actions, does what [`State::reduce`] asks for, and has
 //! the page drawn again.
 //!
-//! It decides nothing. The worker is behind [`Worker`], because only the browser half of `net` can
-//! start one.
+//! It decides nothing. The worker and the lock between tabs are behind [`Platform`], because only
+//! the browser half of `net` has them.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use potluck_protocol::page::Command;
 use wasm_bindgen_futures::spawn_local;
 use yew::Callback;
 
-use crate::browser::{self, LendingLock};
+use crate::browser;
 use crate::state::{Action, Effect, State};
 
 /// A running worker.
@@ -23,30 +23,42 @@ pub trait Worker {
     fn terminate(self: Box<Self>);
 }
 
-type Start = dyn Fn(Callback<Action>) -> Result<Box<dyn Worker>, String>;
+/// What only the browser half of `net` can do for the page.
+pub trait Platform {
+    /// Starts a worker; what it reports comes to `dispatch` as actions.
+    ///
+    /// # Errors
+    /// The reason, if the browser starts none.
+    fn start_worker(&self, dispatch: Callback<Action>) -> Result<Box<dyn Worker>, String>;
 
-/// Starts workers; what they report comes to the callback as actions.
+    /// Claims lending among the tabs of this browser; `answer` says whether this tab may. Where the
+    /// browser offers no locks (a page without HTTPS), it may.
+    fn claim_lending(&self, answer: Callback<bool>);
+
+    /// Gives the claim back, if it is held.
+    fn release_lending(&self);
+}
+
+/// A [`Platform`] as a property of a component.
 #[derive(Clone)]
-pub struct WorkerStarter(Rc<Start>);
+pub struct PlatformHandle(Rc<dyn Platform>);
 
-impl WorkerStarter {
-    /// Starts them with `start`, which returns the reason if it cannot.
-    pub fn new(
-        start: impl Fn(Callback<Action>) -> Result<Box<dyn Worker>, String> + 'static,
-    ) -> Self {
-        Self(Rc::new(start))
+impl PlatformHandle {
+    /// A handle on `platform`; its clones are the same one.
+    pub fn new(platform: impl Platform + 'static) -> Self {
+        Self(Rc::new(platform))
     }
 }
 
-impl PartialEq for WorkerStarter {
+impl PartialEq for PlatformHandle {
     fn eq(&self, other: &Self) -> bool {
         Rc::ptr_eq(&self.0, &other.0)
     }
 }
 
-impl core::fmt::Debug for WorkerStarter {
+impl core::fmt::Debug for PlatformHandle {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("WorkerStarter")
+        f.write_str("PlatformHandle")
     }
 }
 
@@ -54,8 +66,7 @@ impl core::fmt::Debug for WorkerStarter {
 pub struct Store {
     state: RefCell<Rc<State>>,
     worker: RefCell<Option<Box<dyn Worker>>>,
-    starter: WorkerStarter,
-    lock: LendingLock,
+    platform: PlatformHandle,
     changed: Callback<()>,
 }
 
@@ -68,7 +79,7 @@ impl core::fmt::Debug for Store {
 impl Store {
     /// A page just opened; `changed` is called after every action.
     #[must_use]
-    pub fn new(starter: WorkerStarter, changed: Callback<()>) -> Rc<Self> {
+    pub fn new(platform: PlatformHandle, changed: Callback<()>) -> Rc<Self> {
         Rc::new(Self {
             state: RefCell::new(Rc::new(State::new(
                 browser::origin(),
@@ -76,8 +87,7 @@ impl Store {
                 browser::kept(),
             ))),
             worker: RefCell::new(None),
-            starter,
-            lock: LendingLock::default(),
+            platform,
             changed,
         })
     }
@@ -108,11 +118,11 @@ impl Store {
     fn run(self: &Rc<Self>, effect: Effect) {
         match effect {
             Effect::TakeLock => {
-                self.lock
-                    .take(self.dispatcher().reform(|granted| Action::LockAnswered { granted }));
+                let answer = self.dispatcher().reform(|granted| Action::LockAnswered { granted });
+                self.platform.0.claim_lending(answer);
             }
-            Effect::ReleaseLock => self.lock.release(),
-            Effect::StartWorker => match (self.starter.0)(self.dispatcher()) {
+            Effect::ReleaseLock => self.platform.0.release_lending(),
+            Effect::StartWorker => match self.platform.0.start_worker(self.dispatcher()) {
                 Ok(worker) => *self.worker.borrow_mut() = Some(worker),
                 Err(reason) => self.dispatch(Action::WorkerFailed { reason }),
             },

@@ -30,7 +30,7 @@ use crate::api::Polling;
 use crate::browser;
 use crate::state::asking::Phase;
 use crate::state::{Action, State};
-use crate::store::{Store, WorkerStarter};
+use crate::store::{PlatformHandle, Store};
 
 use answer::Answer;
 use ask::AskForm;
@@ -44,8 +44,8 @@ use tally::Tally;
 /// Properties of [`App`].
 #[derive(Clone, Debug, PartialEq, Properties)]
 pub struct AppProps {
-    /// Starts this tab's worker when a click needs it.
-    pub starter: WorkerStarter,
+    /// What starts this tab's worker, and claims lending for it, when a click needs it.
+    pub platform: PlatformHandle,
 }
 
 /// The page.
@@ -54,7 +54,7 @@ pub fn App(props: &AppProps) -> Html {
     let update = use_force_update();
     let store = use_memo((), |()| {
         let changed = Callback::from(move |()| update.force_update());
-        let store = Store::new(props.starter.clone(), changed);
+        let store = Store::new(props.platform.clone(), changed);
         let dispatch = store.dispatcher();
         (store, dispatch)
     });

@@ -58,7 +58,7 @@ mod command_line {
         /// Tokens of the text that is taken in.
         #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(8..1024))]
         prefill: u32,
-        /// Tokens to draw.
+        /// Tokens to sample.
         #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..1024))]
         decode: u32,
         /// Leave the browser out.

@@ -19,7 +19,7 @@ pub struct Work<'a> {
     pub shape: &'a str,
     /// Tokens of the text.
     pub prefill: u32,
-    /// Tokens to draw.
+    /// Tokens to sample.
     pub decode: u32,
     /// On WebGPU, of SwiftShader, not on the CPU.
     pub gpu: bool,

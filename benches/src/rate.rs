@@ -122,14 +122,14 @@ impl Subject {
             self.engine.close_session(id);
             self.engine.open_session(id, 0..self.config.layers)?;
         }
-        let mut drawn: Vec<u32> = (1..=sessions).collect();
+        let mut sampled: Vec<u32> = (1..=sessions).collect();
         let mut begun = Instant::now();
         for position in 0..=tokens {
             if position == 1 {
                 begun = Instant::now();
             }
             let steps: Vec<Step<'_>> = ids()
-                .zip(&drawn)
+                .zip(&sampled)
                 .map(|(session, token)| {
                     let input = Input::Tokens(std::slice::from_ref(token));
                     Step { session, position, input, want: TOKEN }
@@ -140,7 +140,7 @@ impl Subject {
                 Output::Token(token) => Ok(token),
                 _ => Err(RateError::NoToken),
             });
-            drawn = next.collect::<Result<_, RateError>>()?;
+            sampled = next.collect::<Result<_, RateError>>()?;
         }
         let seconds = begun.elapsed().as_secs_f64();
         ids().for_each(|id| self.engine.close_session(id));

@@ -21,7 +21,7 @@ pub struct Plan {
     pub runs: u32,
     /// Tokens of a text.
     pub prefill: u32,
-    /// Tokens to draw.
+    /// Tokens to sample.
     pub decode: u32,
     /// Whether pages are measured too.
     pub pages: bool,

@@ -111,7 +111,7 @@ pub struct Config {
     /// Folder for models and the database.
     #[arg(long, env = "POTLUCK_DATA_DIR", default_value = "potluck-data")]
     pub data_dir: PathBuf,
-    /// Folder of the built page (`trunk build`); without it only the API is served.
+    /// Folder of the built page (`cargo xtask build`); without it only the API is served.
     #[arg(long, env = "POTLUCK_PAGE_DIR")]
     pub page_dir: Option<PathBuf>,
     /// STUN or TURN server for nodes on different networks, such as stun:stun.example.org:3478. May

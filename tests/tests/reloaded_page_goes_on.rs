@@ -30,8 +30,8 @@ async fn reloaded_page_goes_on() -> anyhow::Result<()> {
 
     // An answer here takes less time than a reload does; this is what the tab keeps after 30 tokens
     // of it.
-    let drawn = &whole.token_ids[..30];
-    let kept = json!({ "prompt": PROMPT, "seed": SEED, "temperature_milli": null, "text": "Once upon", "drawn": drawn });
+    let sampled = &whole.token_ids[..30];
+    let kept = json!({ "prompt": PROMPT, "seed": SEED, "temperature_milli": null, "text": "Once upon", "sampled": sampled });
     let keep = "sessionStorage.setItem('potluck-answer', arguments[0])";
     browser.read(keep, &[json!(kept.to_string())]).await?;
     browser.open(&url).await?;

@@ -24,9 +24,9 @@ async fn three_natives_answer() -> anyhow::Result<()> {
     assert_eq!(answer.stages.len(), 3, "all three take part: {:?}", answer.stages);
 
     let again = swarm.ask(&question).await?;
-    assert_eq!(again.token_ids, answer.token_ids, "the same seed draws the same tokens");
+    assert_eq!(again.token_ids, answer.token_ids, "the same seed samples the same tokens");
     let other = swarm.ask(&Question { seed: 8, ..question.clone() }).await?;
-    assert_ne!(other.token_ids, answer.token_ids, "another seed draws others");
+    assert_ne!(other.token_ids, answer.token_ids, "another seed samples others");
 
     // Receipts are off the token path; they come a moment later.
     let url = swarm.url();

@@ -94,11 +94,11 @@ fn nor_does_it_matter_in_which_order_things_come() {
 #[test]
 fn a_page_that_was_reloaded_goes_on_from_any_token() {
     let expected = answer(1, None, |_, _| false).tokens;
-    for drawn in 0..expected.len() {
+    for sampled in 0..expected.len() {
         let (mut swarm, ids) = Swarm::new(3, &[(0, 3), (3, 6)]);
-        swarm.go_on(ids[2], PROMPT, 1, TOKENS, expected[..drawn].to_vec());
+        swarm.go_on(ids[2], PROMPT, 1, TOKENS, expected[..sampled].to_vec());
         swarm.settle();
-        assert_eq!(swarm.tokens(ids[2]), expected, "after {drawn} tokens");
+        assert_eq!(swarm.tokens(ids[2]), expected, "after {sampled} tokens");
     }
     for (wrong, said) in
         [(vec![1 << 20], "a token that"), (vec![1; TOKENS as usize], "whole already")]

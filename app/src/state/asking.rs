@@ -42,7 +42,7 @@ pub struct Exchange {
     /// How many tokens the answer has so far.
     pub tokens: u32,
     /// The ids of these tokens: with them the answer can go on after a reload.
-    pub drawn: Vec<u32>,
+    pub sampled: Vec<u32>,
     /// The temperature as chosen, thousandths.
     pub temperature_milli: Option<u32>,
     /// Who computes it, in order; empty before a route is found.
@@ -66,7 +66,7 @@ pub struct Kept {
     /// What the model wrote so far.
     pub text: String,
     /// The ids of the tokens of this text.
-    pub drawn: Vec<u32>,
+    pub sampled: Vec<u32>,
 }
 
 /// Where a question stands.
@@ -114,8 +114,8 @@ impl Exchange {
     }
 
     fn new(request: RequestId, kept: Kept, phase: Phase) -> Self {
-        let Kept { prompt, seed, temperature_milli, text, drawn } = kept;
-        let tokens = u32::try_from(drawn.len()).unwrap_or(u32::MAX);
+        let Kept { prompt, seed, temperature_milli, text, sampled } = kept;
+        let tokens = u32::try_from(sampled.len()).unwrap_or(u32::MAX);
         Self {
             request,
             prompt,
@@ -123,7 +123,7 @@ impl Exchange {
             temperature_milli,
             text,
             tokens,
-            drawn,
+            sampled,
             stages: Vec::new(),
             sampling: None,
             phase,
@@ -132,12 +132,12 @@ impl Exchange {
 
     /// What the tab should keep of it now.
     fn to_keep(&self) -> Option<Kept> {
-        (self.is_open() && !self.drawn.is_empty()).then(|| Kept {
+        (self.is_open() && !self.sampled.is_empty()).then(|| Kept {
             prompt: self.prompt.clone(),
             seed: self.seed,
             temperature_milli: self.temperature_milli,
             text: self.text.clone(),
-            drawn: self.drawn.clone(),
+            sampled: self.sampled.clone(),
         })
     }
 }
@@ -196,7 +196,7 @@ impl Asking {
             AnswerEvent::Resuming { reason } => exchange.phase = Phase::Resuming { reason },
             AnswerEvent::Token { token, text } => {
                 exchange.tokens = exchange.tokens.saturating_add(1);
-                exchange.drawn.push(token);
+                exchange.sampled.push(token);
                 exchange.text.push_str(&text);
             }
             AnswerEvent::Done { end, first_token_ms, decode_ms, tokens } => {
@@ -233,7 +233,7 @@ impl State {
             asking.exchanges.remove(0);
         }
         let begun =
-            Kept { prompt, seed, temperature_milli, text: String::new(), drawn: Vec::new() };
+            Kept { prompt, seed, temperature_milli, text: String::new(), sampled: Vec::new() };
         asking.exchanges.push(Exchange::new(RequestId(ask), begun.clone(), Phase::Sent));
         self.send(RequestId(ask), begun)
     }
@@ -248,19 +248,19 @@ impl State {
         // The node reports the tokens it is given again, with their text.
         let (prompt, seed, temperature_milli) =
             (exchange.prompt.clone(), exchange.seed, exchange.temperature_milli);
-        let drawn = std::mem::take(&mut exchange.drawn);
+        let sampled = std::mem::take(&mut exchange.sampled);
         (exchange.phase, exchange.tokens) = (Phase::Sent, 0);
         let text = std::mem::take(&mut exchange.text);
         let request = exchange.request;
-        self.send(request, Kept { prompt, seed, temperature_milli, text, drawn })
+        self.send(request, Kept { prompt, seed, temperature_milli, text, sampled })
     }
 
     fn send(&mut self, request: RequestId, begun: Kept) -> Vec<Effect> {
         self.problem = None;
-        let Kept { prompt, seed, temperature_milli, drawn, .. } = begun;
+        let Kept { prompt, seed, temperature_milli, sampled, .. } = begun;
         let sampling = SamplingChoice { temperature_milli, seed, ..SamplingChoice::default() };
         let mut effects = self.connected();
-        let ask = Ask { request, model: None, prompt, sampling, max_tokens: None, drawn };
+        let ask = Ask { request, model: None, prompt, sampling, max_tokens: None, sampled };
         effects.push(Effect::Send(Command::Ask(ask)));
         effects
     }

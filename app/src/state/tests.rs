@@ -60,14 +60,17 @@ fn an_answer_outlives_a_reload_and_goes_on_when_the_visitor_says_so() {
     state.reduce(answer(RequestId(0), token(5, "one ")));
     let effects = state.reduce(answer(RequestId(0), token(6, "two")));
     let [Effect::Keep(Some(kept))] = &effects[..] else { panic!("{effects:?}") };
-    assert_eq!((kept.text.as_str(), &kept.drawn[..]), ("one two", &[5, 6][..]));
+    assert_eq!((kept.text.as_str(), &kept.sampled[..]), ("one two", &[5, 6][..]));
 
     let mut state = State::new(SERVER.to_owned(), &Options::default(), Some(kept.clone()));
     assert!(!state.worker_runs && state.asking.latest().unwrap().phase == Phase::Kept);
     assert_eq!(state.asking.latest().unwrap().text, "one two");
     let effects = state.reduce(Action::GoOn);
     let Some(Effect::Send(Command::Ask(ask))) = effects.last() else { panic!("{effects:?}") };
-    assert_eq!((ask.prompt.as_str(), ask.sampling.seed, &ask.drawn[..]), ("hello", 7, &[5, 6][..]));
+    assert_eq!(
+        (ask.prompt.as_str(), ask.sampling.seed, &ask.sampled[..]),
+        ("hello", 7, &[5, 6][..])
+    );
     assert!(effects.contains(&Effect::StartWorker) && state.reduce(Action::GoOn).is_empty());
     // The node tells it all again, and more.
     let request = ask.request;

@@ -49,12 +49,12 @@ pub fn sample(logits: &Logits, sampling: &Sampling, position: u32) -> u32 {
     if all.len() > HEAVIEST {
         all.select_nth_unstable_by(HEAVIEST, Candidate::order);
         if let Some(token) =
-            (Candidates { heaviest: &mut all[..HEAVIEST], total }).draw(sampling, position)
+            (Candidates { heaviest: &mut all[..HEAVIEST], total }).sample(sampling, position)
         {
             return token;
         }
     }
-    (Candidates { heaviest: &mut all, total }).draw(sampling, position).unwrap_or(0)
+    (Candidates { heaviest: &mut all, total }).sample(sampling, position).unwrap_or(0)
 }
 
 /// Tokens that are sorted before the rest is looked at, which a sample rarely needs.
@@ -92,7 +92,7 @@ pub(crate) struct Candidates<'a> {
 
 impl Candidates<'_> {
     /// The token for `position`; none if that takes more than the heaviest.
-    pub(crate) fn draw(self, sampling: &Sampling, position: u32) -> Option<u32> {
+    pub(crate) fn sample(self, sampling: &Sampling, position: u32) -> Option<u32> {
         let Self { mut heaviest, mut total } = self;
         let sum = |candidates: &[Candidate]| {
             candidates.iter().map(|candidate| u64::from(candidate.weight)).sum()
@@ -114,7 +114,7 @@ impl Candidates<'_> {
             let sums = running_sums(heaviest);
             kept = sums.map(|(sum, _)| sum).find(|sum| u128::from(*sum) * 1000 >= enough)?;
         }
-        let target = (u128::from(draw(sampling.seed, position)) * u128::from(kept)) >> 64;
+        let target = (u128::from(random_bits(sampling.seed, position)) * u128::from(kept)) >> 64;
         running_sums(heaviest).find(|(sum, _)| u128::from(*sum) > target).map(|(_, token)| token)
     }
 }
@@ -131,7 +131,7 @@ fn running_sums(candidates: &[Candidate]) -> impl Iterator<Item = (u64, u32)> {
 const LOG2_E_Q16_MILLI: u32 = 94_548_000;
 
 /// 64 random bits for a place in a text.
-fn draw(seed: u64, position: u32) -> u64 {
+fn random_bits(seed: u64, position: u32) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher
         .update(b"potluck sampling v1")
@@ -214,13 +214,13 @@ mod tests {
             kept += candidates[count].0;
             count += 1;
         }
-        let target = (u128::from(draw(sampling.seed, position)) * u128::from(kept)) >> 64;
+        let target = (u128::from(random_bits(sampling.seed, position)) * u128::from(kept)) >> 64;
         let mut sum = 0;
-        let drawn = candidates[..count].iter().find(|(weight, _)| {
+        let sampled = candidates[..count].iter().find(|(weight, _)| {
             sum += u128::from(*weight);
             sum > target
         });
-        drawn.unwrap().1
+        sampled.unwrap().1
     }
 
     #[test]
@@ -254,12 +254,12 @@ mod tests {
     fn what_a_draw_lacks_is_not_made_up() {
         let mut few = [Candidate { weight: 1 << 30, token: 4 }, Candidate { weight: 9, token: 2 }];
         let total = 1 << 32;
-        let mut drawn = |sampling| Candidates { heaviest: &mut few, total }.draw(&sampling, 0);
-        assert_eq!(drawn(Sampling { top_k: 1, ..sampling(800, 3) }), Some(4));
-        assert_eq!(drawn(Sampling { top_k: 3, ..sampling(800, 3) }), None, "three of two");
-        assert_eq!(drawn(Sampling { top_p_milli: 250, ..sampling(800, 3) }), Some(4));
+        let mut sampled = |sampling| Candidates { heaviest: &mut few, total }.sample(&sampling, 0);
+        assert_eq!(sampled(Sampling { top_k: 1, ..sampling(800, 3) }), Some(4));
+        assert_eq!(sampled(Sampling { top_k: 3, ..sampling(800, 3) }), None, "three of two");
+        assert_eq!(sampled(Sampling { top_p_milli: 250, ..sampling(800, 3) }), Some(4));
         assert_eq!(
-            drawn(Sampling { top_p_milli: 900, ..sampling(800, 3) }),
+            sampled(Sampling { top_p_milli: 900, ..sampling(800, 3) }),
             None,
             "nine tenths of a quarter"
         );
@@ -268,13 +268,13 @@ mod tests {
     #[test]
     fn a_draw_depends_on_seed_and_place_only() {
         let logits = Logits { values: (0..50).map(|i| (i * 7919) % 5000).collect(), exponent: -10 };
-        let draws: Vec<u32> =
+        let samples: Vec<u32> =
             (0..50).map(|position| sample(&logits, &sampling(1000, 42), position)).collect();
         let again: Vec<u32> =
             (0..50).map(|position| sample(&logits, &sampling(1000, 42), position)).collect();
         let other: Vec<u32> =
             (0..50).map(|position| sample(&logits, &sampling(1000, 43), position)).collect();
-        assert_eq!(draws, again);
-        assert_ne!(draws, other);
+        assert_eq!(samples, again);
+        assert_ne!(samples, other);
     }
 }

@@ -1,5 +1,5 @@
 //! The built-in model says exactly this: the engine's own tokens for the eight prompts of
-//! `golden.json`, greedy and drawn, are pinned in `golden_exact.json` beside this file, together
+//! `golden.json`, greedy and sampled, are pinned in `golden_exact.json` beside this file, together
 //! with the hash of the package that they come from.
 //!
 //! A change here is a change of the numerics or of the import, and needs a new numerics version.
@@ -20,7 +20,7 @@ use support::{Imported, count, logits, source_json, tokens};
 
 /// Tokens pinned a prompt; as many as `golden.json` has.
 const LENGTH: usize = 48;
-/// The seed of the drawn answers.
+/// The seed of the sampled answers.
 const SEED: u64 = 2026;
 
 #[test]
@@ -28,7 +28,7 @@ fn the_exact_engine_says_what_is_pinned() {
     let model = Imported::tiny();
     let defaults = model.manifest.defaults;
     let greedy = Sampling { temperature_milli: 0, top_k: 0, top_p_milli: 1000, seed: 0 };
-    let drawn = Sampling {
+    let sampled = Sampling {
         temperature_milli: defaults.temperature_milli,
         top_k: defaults.top_k,
         top_p_milli: defaults.top_p_milli,
@@ -46,7 +46,7 @@ fn the_exact_engine_says_what_is_pinned() {
             json!({
                 "prompt": question,
                 "greedy": answer(&model, &prompt, &greedy),
-                "drawn": answer(&model, &prompt, &drawn),
+                "drawn": answer(&model, &prompt, &sampled),
             })
         })
         .collect();

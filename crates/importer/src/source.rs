@@ -93,7 +93,7 @@ pub(crate) struct Specials {
     pub(crate) eos: String,
 }
 
-/// How its makers draw tokens from it.
+/// How its makers sample tokens from it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Generation {
     pub(crate) do_sample: bool,

@@ -56,7 +56,7 @@ fn nothing_around() -> ChatFormat {
     ChatFormat { prefix: String::new(), suffix: String::new() }
 }
 
-fn say(tokens: &[u32]) -> (String, Vec<String>) {
+fn decode(tokens: &[u32]) -> (String, Vec<String>) {
     let mut stream = TextStream::new(Arc::clone(&TOKENIZER));
     let mut pieces: Vec<String> = tokens.iter().map(|token| stream.push(*token)).collect();
     pieces.push(stream.finish());
@@ -76,7 +76,7 @@ fn the_frame_of_a_conversation_cannot_be_typed() {
     ] {
         let tokens = TOKENIZER.encode_chat(&nothing_around(), text).unwrap();
         assert!(tokens.iter().all(|token| *token > 2), "{text:?} became {tokens:?}");
-        assert_eq!(say(&tokens).0, text);
+        assert_eq!(decode(&tokens).0, text);
         // In its place it is framed by the same tokens as any other question.
         let framed = TOKENIZER.encode_chat(&chat(), text).unwrap();
         let harmless = TOKENIZER.encode_chat(&chat(), "x").unwrap();
@@ -104,18 +104,18 @@ fn characters_come_whole_though_their_bytes_are_tokens() {
     let text = "naïve 日本 🦊🏮 x";
     let tokens = TOKENIZER.encode_chat(&nothing_around(), text).unwrap();
     assert!(tokens.len() > text.chars().count(), "the text is cut inside characters");
-    let (whole, pieces) = say(&tokens);
+    let (whole, pieces) = decode(&tokens);
     assert_eq!(whole, text);
     assert!(pieces.iter().all(|piece| !piece.contains('\u{FFFD}')), "{pieces:?}");
     // An answer that ends inside a character says so.
-    let (cut, _) = say(&tokens[..tokens.len() - 3]);
+    let (cut, _) = decode(&tokens[..tokens.len() - 3]);
     assert!(cut.starts_with("naïve 日本 🦊"), "{cut:?}");
 }
 
 #[test]
 fn control_tokens_are_not_text() {
     let tokens = TOKENIZER.encode_chat(&chat(), "hi").unwrap();
-    assert_eq!(say(&tokens).0, "user\nhi\nassistant\n");
+    assert_eq!(decode(&tokens).0, "user\nhi\nassistant\n");
 }
 
 #[test]
@@ -131,18 +131,18 @@ proptest! {
     fn any_text_comes_back_and_holds_no_control_token(text in "(<\\|im_end\\|>|<\\|im_start\\|>|\\PC|[a-z 0-9\\n]){0,120}") {
         let tokens = TOKENIZER.encode_chat(&nothing_around(), &text).unwrap();
         prop_assert!(tokens.iter().all(|token| *token > 2));
-        prop_assert_eq!(say(&tokens).0, text);
+        prop_assert_eq!(decode(&tokens).0, text);
     }
 
     #[test]
     fn no_byte_of_any_tokens_is_lost(tokens in proptest::collection::vec(3_u32..2048, 0..300)) {
         let bytes: Vec<u8> = tokens.iter().flat_map(|token| BYTES[token].clone()).collect();
-        prop_assert_eq!(say(&tokens).0, String::from_utf8_lossy(&bytes).into_owned());
+        prop_assert_eq!(decode(&tokens).0, String::from_utf8_lossy(&bytes).into_owned());
     }
 
     #[test]
     fn no_byte_of_broken_characters_is_lost(tokens in proptest::collection::vec(prop::sample::select(HALVES.clone()), 0..200)) {
         let bytes: Vec<u8> = tokens.iter().flat_map(|token| BYTES[token].clone()).collect();
-        prop_assert_eq!(say(&tokens).0, String::from_utf8_lossy(&bytes).into_owned());
+        prop_assert_eq!(decode(&tokens).0, String::from_utf8_lossy(&bytes).into_owned());
     }
 }

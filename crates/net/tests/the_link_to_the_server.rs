@@ -34,7 +34,7 @@ impl Server {
 }
 
 /// The next message that is not a ping or a pong.
-async fn heard(socket: &mut WebSocketStream<TcpStream>) -> Option<Message> {
+async fn received(socket: &mut WebSocketStream<TcpStream>) -> Option<Message> {
     loop {
         match tokio::time::timeout(HANGS, socket.next()).await.expect("something should come") {
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
@@ -65,13 +65,13 @@ async fn messages_pass_in_order_and_a_farewell_is_said_after_the_last() {
         socket.send(Message::Binary(vec![number; 200].into())).await.unwrap();
     }
     for number in 0..50 {
-        assert_eq!(heard(&mut socket).await, Some(Message::Binary(vec![number; 100].into())));
+        assert_eq!(received(&mut socket).await, Some(Message::Binary(vec![number; 100].into())));
         assert_eq!(next(&mut node).await, Event::ServerMessage { message: vec![number; 200] });
     }
     node.send(Command::SendServer { message: b"last".to_vec() });
     node.send(Command::CloseServer);
-    assert_eq!(heard(&mut socket).await, Some(Message::Binary(b"last".to_vec().into())));
-    assert!(matches!(heard(&mut socket).await, Some(Message::Close(_)) | None));
+    assert_eq!(received(&mut socket).await, Some(Message::Binary(b"last".to_vec().into())));
+    assert!(matches!(received(&mut socket).await, Some(Message::Close(_)) | None));
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn a_second_dial_takes_the_place_of_the_first_without_a_word() {
     let new = Server::start().await;
     node.send(Command::OpenServer { url: new.url() });
     let mut accepted = new.accept().await;
-    assert!(matches!(heard(&mut socket).await, Some(Message::Close(_)) | None));
+    assert!(matches!(received(&mut socket).await, Some(Message::Close(_)) | None));
     assert_eq!(next(&mut node).await, Event::ServerOpen);
     accepted.send(Message::Binary(b"new".to_vec().into())).await.unwrap();
     assert_eq!(next(&mut node).await, Event::ServerMessage { message: b"new".to_vec() });

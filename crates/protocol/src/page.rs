@@ -43,11 +43,11 @@ pub struct Ask {
     pub prompt: String,
     /// `None`: the model's own defaults with this seed.
     pub sampling: SamplingChoice,
-    /// Tokens to draw at most; `None` is the model's default.
+    /// Tokens to sample at most; `None` is the model's default.
     pub max_tokens: Option<u32>,
-    /// Tokens of the same answer that were drawn before, by a page that was reloaded since: it goes
+    /// Tokens of the same answer that were sampled before, by a page that was reloaded since: it goes
     /// on behind them.
-    pub drawn: Vec<u32>,
+    pub sampled: Vec<u32>,
 }
 
 /// Sampling as a person chooses it: what is left out comes from the model's defaults.
@@ -192,7 +192,7 @@ pub enum AnswerEvent {
         session: String,
         /// In order.
         stages: Vec<StageView>,
-        /// Draw parameters in force.
+        /// Sampling parameters in force.
         sampling: Sampling,
         /// Tokens of the prompt, chat format included.
         prompt_tokens: u32,
@@ -203,7 +203,7 @@ pub enum AnswerEvent {
         /// What happened.
         reason: String,
     },
-    /// A token was drawn; `text` may be empty while a character is incomplete.
+    /// A token was sampled; `text` may be empty while a character is incomplete.
     Token {
         /// The token.
         token: u32,
@@ -218,7 +218,7 @@ pub enum AnswerEvent {
         first_token_ms: u32,
         /// Milliseconds from the first token to the last.
         decode_ms: u32,
-        /// Tokens drawn.
+        /// Tokens sampled.
         tokens: u32,
     },
     /// There will be no (more) answer.

@@ -94,7 +94,7 @@ fn perplexity_choices_and_logits_are_those_of_f64() {
     assert!(matches!(nothing, Err(QualityError::NoText)));
 }
 
-/// Conversations from the model's samples: the first stories, greedy and drawn, and the short
+/// Conversations from the model's samples: the first stories, greedy and sampled, and the short
 /// answers at the end.
 fn texts(model: &Imported) -> Vec<Vec<u32>> {
     let tokenizer = model.tokenizer();

@@ -1,8 +1,8 @@
-//! The page: the folder that `trunk build` made, under a strict content security policy.
+//! The page: the folder that `cargo xtask build` made, under a strict content security policy.
 //!
-//! Trunk starts the page's wasm from an inline script; its hash goes into the policy, so that no
-//! other inline script can run. Nothing here is cached without asking again: trunk does not hash
-//! the worker's file names.
+//! The build starts the page's wasm from an inline script, whose hash goes into the policy, so that
+//! no other inline script can run. Nothing here is cached without asking again, because the names of
+//! the worker's files have no hash.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ pub(super) async fn page(
 async fn index(folder: &Path) -> Result<Response, HttpError> {
     let html = tokio::fs::read_to_string(folder.join("index.html"))
         .await
-        .map_err(|_| HttpError::NotFound("the page is not built yet; run `trunk build`"))?;
+        .map_err(|_| HttpError::NotFound("the page is not built yet; run `cargo xtask build`"))?;
     let hashes: String = inline_scripts(&html)
         .map(|script| format!(" 'sha256-{}'", BASE64.encode(&Sha256::digest(script.as_bytes()))))
         .collect();

@@ -30,7 +30,7 @@ pub(super) async fn ask(options: AskOptions) -> anyhow::Result<ExitCode> {
     let (notices, mut received) = mpsc::unbounded();
     commands.try_send(Command::Connect { server: options.server.clone() })?;
     commands.try_send(Command::Ask(Ask {
-        drawn: Vec::new(),
+        sampled: Vec::new(),
         request: RequestId(0),
         model: options.model.clone(),
         prompt: options.prompt.clone(),

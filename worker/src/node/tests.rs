@@ -69,7 +69,7 @@ impl Driven {
             prompt: "a question".to_owned(),
             sampling: SamplingChoice::default(),
             max_tokens: None,
-            drawn: Vec::new(),
+            sampled: Vec::new(),
         })));
     }
 

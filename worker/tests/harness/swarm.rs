@@ -133,7 +133,7 @@ impl Swarm {
         prompt: &str,
         seed: u64,
         max_tokens: u32,
-        drawn: Vec<u32>,
+        sampled: Vec<u32>,
     ) {
         let sampling = SamplingChoice { seed, ..SamplingChoice::default() };
         let ask = Ask {
@@ -142,7 +142,7 @@ impl Swarm {
             prompt: prompt.to_owned(),
             sampling,
             max_tokens: Some(max_tokens),
-            drawn,
+            sampled,
         };
         self.command(from, Command::Ask(ask));
     }

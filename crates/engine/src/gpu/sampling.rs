@@ -122,7 +122,7 @@ pub(super) fn sample_heaviest(
         .map(|pair| pair.map(i32::cast_unsigned))
         .map(|[weight, token]| Candidate { weight, token })
         .collect();
-    (Candidates { heaviest: &mut heaviest, total }).draw(sampling, position)
+    (Candidates { heaviest: &mut heaviest, total }).sample(sampling, position)
 }
 
 #[cfg(test)]

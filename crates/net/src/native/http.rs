@@ -1,5 +1,8 @@
 //! HTTP GET, streamed. No redirects, no cookies, no compression: what is fetched here is verified
 //! by its hash.
+//!
+//! Not `reqwest`: its browser half would make the page's worker larger, and natively it would be a
+//! second stack beside the WebSocket's TLS for one GET with a range.
 
 use std::sync::OnceLock;
 

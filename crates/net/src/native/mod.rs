@@ -79,18 +79,16 @@ impl NetConfig {
     }
 }
 
-/// True if the host of `url` names this machine.
+/// True if the host of `url` names this machine. False for what is no address at all: its refusal
+/// is the node's.
 fn is_loopback(url: &str) -> bool {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    if let Some(bracketed) = authority.strip_prefix('[') {
-        let host = bracketed.split(']').next().unwrap_or_default();
-        return host.parse::<std::net::Ipv6Addr>().is_ok_and(|address| address.is_loopback());
+    let url = url::Url::parse(url).ok();
+    match url.as_ref().and_then(url::Url::host) {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
-    let host = authority.split(':').next().unwrap_or_default();
-    host == "localhost"
-        || host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// [`Transport`] for programs. Dropping it closes everything.

@@ -24,7 +24,7 @@ fn open(role: Role) -> PeerSession {
         session.handle(Input::ChannelOpen(Channel::Control), NOW),
         [hello(Channel::Control)]
     );
-    assert_eq!(heard(&mut session), [Action::Report(Event::PeerOpen { peer: PEER })]);
+    assert_eq!(received(&mut session), [Action::Report(Event::PeerOpen { peer: PEER })]);
     session
 }
 
@@ -33,7 +33,7 @@ fn hello(channel: Channel) -> Action {
 }
 
 /// Both channels were heard by the peer; what that leads to, beside more greetings.
-fn heard(session: &mut PeerSession) -> Vec<Action> {
+fn received(session: &mut PeerSession) -> Vec<Action> {
     let mut actions = session.handle(Input::Chunk(Channel::Control, &[3]), NOW);
     actions.extend(session.handle(Input::Chunk(Channel::Activations, &[3]), NOW));
     actions.retain(|action| !matches!(action, Action::Transmit(_, word) if *word == [3]));
@@ -128,7 +128,7 @@ fn a_peer_that_offers_anew_gets_a_new_connection_and_what_was_queued() {
     );
     session.handle(Input::ChannelOpen(Channel::Control), NOW);
     session.handle(Input::ChannelOpen(Channel::Activations), NOW);
-    let actions = heard(&mut session);
+    let actions = received(&mut session);
     assert_eq!(actions[0], Action::Report(Event::PeerOpen { peer: PEER }));
     assert_eq!(actions[1], Action::Transmit(Channel::Control, vec![1, 1, 0, 0, 0, 1]));
 }
@@ -140,7 +140,7 @@ fn frames_queue_until_both_channels_carry_and_then_go_out_in_order() {
     assert_eq!(session.handle(Input::Send(Channel::Control, vec![2]), NOW), []);
     session.handle(Input::ChannelOpen(Channel::Control), NOW);
     session.handle(Input::ChannelOpen(Channel::Activations), NOW);
-    let actions = heard(&mut session);
+    let actions = received(&mut session);
     let sent = |byte| Action::Transmit(Channel::Control, vec![1, 1, 0, 0, 0, byte]);
     assert_eq!(actions, [Action::Report(Event::PeerOpen { peer: PEER }), sent(1), sent(2)]);
 }
@@ -151,7 +151,7 @@ fn frames_that_come_before_the_second_channel_opens_are_told_after_it() {
     session.handle(Input::ChannelOpen(Channel::Control), NOW);
     assert_eq!(session.handle(Input::Chunk(Channel::Control, &[1, 1, 0, 0, 0, 9]), NOW), []);
     session.handle(Input::ChannelOpen(Channel::Activations), NOW);
-    let told = heard(&mut session);
+    let told = received(&mut session);
     let frame = Event::PeerFrame { peer: PEER, channel: Channel::Control, frame: vec![9] };
     assert_eq!(told, [Action::Report(Event::PeerOpen { peer: PEER }), Action::Report(frame)]);
 }
@@ -172,7 +172,7 @@ fn nothing_is_sent_where_the_peer_was_not_heard_and_greetings_go_on_until_it_is(
         session.handle(Input::Tick, NOW),
         [Action::Transmit(Channel::Control, vec![3]), hello(Channel::Activations)]
     );
-    let opened = heard(&mut session);
+    let opened = received(&mut session);
     assert_eq!(opened[0], Action::Report(Event::PeerOpen { peer: PEER }));
     assert_eq!(transmitted(&opened), 6, "the frame that waited");
     assert_eq!(session.handle(Input::Tick, NOW), []);

@@ -3,7 +3,7 @@
 //! who die.
 //!
 //! Everything is measured from outside on the programs as built, medians over several runs; nothing
-//! is asserted. The yardstick of every rate is the same answer computed by the same kernels in one
+//! is asserted. The reference of every rate is the same answer computed by the same kernels in one
 //! process, so that a ratio shows what being a swarm costs.
 #![expect(clippy::print_stdout, reason = "a command-line program; printing is what it is for")]
 
@@ -24,7 +24,7 @@ struct Options {
     /// Runs of each measurement; the median counts.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Tokens to draw in each run.
+    /// Tokens to sample in each run.
     #[arg(long, default_value_t = 128)]
     max_tokens: u32,
     /// Volunteers to kill in the middle of answers; of `swarm`.

@@ -72,7 +72,7 @@ impl Answer {
             first_token: None,
         };
         let mut events = Vec::new();
-        for &token in &ask.drawn {
+        for &token in &ask.sampled {
             if !answer.has_token(token) || answer.end_tokens.contains(&token) {
                 return Err(QuestionFault::ForeignToken);
             }

@@ -250,7 +250,7 @@ mod tests {
                 prompt: "a question".to_owned(),
                 sampling: SamplingChoice::default(),
                 max_tokens: None,
-                drawn: Vec::new(),
+                sampled: Vec::new(),
             };
             let question = Question { ask, phase, exclude: Vec::new(), failed_attempts: 0 };
             requester.questions.insert(request, question);
