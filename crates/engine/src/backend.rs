@@ -10,7 +10,7 @@ use std::sync::Arc;
 use potluck_model::package::{BlobRole, Gain, LayerWeights, Linear, Manifest, Tables};
 
 use crate::error::{ForwardError, LoadError};
-use crate::step::{Output, OutputRequest};
+use crate::step::{Output, SessionRows};
 
 pub(crate) use cpu::CpuBackend;
 pub(crate) use gpu::GpuBackend;
@@ -46,18 +46,6 @@ pub(crate) struct Batch<'a> {
     pub(crate) layers: Range<u32>,
     /// At most one of each session.
     pub(crate) rows: Vec<SessionRows<'a>>,
-}
-
-/// Consecutive rows of one session.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SessionRows<'a> {
-    pub(crate) session: u128,
-    /// Where the first row goes; what the session holds from there on is forgotten.
-    pub(crate) position: u32,
-    /// `[rows, d_model]`, the residual stream.
-    pub(crate) rows: &'a [i32],
-    /// What is made of the last row, where the layers end with the model's last.
-    pub(crate) want: Option<OutputRequest>,
 }
 
 /// A batch's outputs, in the order of its sessions.

@@ -30,6 +30,20 @@ pub struct Step<'a> {
     pub want: OutputRequest,
 }
 
+/// Consecutive rows of a session.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionRows<'a> {
+    /// The session's id.
+    pub session: u128,
+    /// Where the first row goes. Before the end of what the session holds: later rows are forgotten
+    /// and their places overwritten.
+    pub position: u32,
+    /// `[rows, d_model]`, the residual stream.
+    pub rows: &'a [i32],
+    /// What is made of the last row with the head; none: the rows as the layers leave them.
+    pub want: Option<OutputRequest>,
+}
+
 /// What a step starts from.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {

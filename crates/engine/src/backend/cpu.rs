@@ -13,7 +13,7 @@ use crate::error::{ForwardError, LoadError};
 use crate::kernels::linear::CpuPath;
 use crate::kv_cache::LayerCache;
 use crate::sampler::sample;
-use crate::step::{Output, OutputRequest};
+use crate::step::{Output, OutputRequest, SessionRows};
 use crate::threads;
 
 /// The processor, on one of its paths.
@@ -112,7 +112,7 @@ impl Model {
             _ => Vec::new(),
         }
         .into_iter();
-        let output = |(rows, session): (&&[i32], &super::SessionRows<'_>)| match session.want {
+        let output = |(rows, session): (&&[i32], &SessionRows<'_>)| match session.want {
             None => Output::Hidden(rows.to_vec()),
             Some(OutputRequest::Nothing) => Output::None,
             Some(OutputRequest::Logits) => logits.next().map_or(Output::None, Output::Logits),

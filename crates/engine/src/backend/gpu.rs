@@ -7,7 +7,7 @@ use potluck_model::package::{BlobRole, Gain, LayerWeights, Linear, Manifest, Tab
 
 use super::{Backend, BackendInfo, Batch, Outputs};
 use crate::error::{ForwardError, LoadError};
-use crate::gpu::{Gpu, GpuError, SessionRows};
+use crate::gpu::{Gpu, GpuError};
 
 /// A GPU that was found.
 #[derive(Debug)]
@@ -82,13 +82,7 @@ impl Backend for GpuBackend {
     async fn forward(&mut self, batches: &[Batch<'_>]) -> Vec<Outputs> {
         let mut submitted = Vec::with_capacity(batches.len());
         for batch in batches {
-            let runs = batch.rows.iter().map(|own| SessionRows {
-                session: own.session,
-                position: own.position,
-                rows: own.rows,
-                want: own.want,
-            });
-            submitted.push(self.gpu.submit(&runs.collect::<Vec<_>>()).await);
+            submitted.push(self.gpu.submit(&batch.rows).await);
         }
         let mut outputs = Vec::with_capacity(batches.len());
         for submitted in submitted {

@@ -17,8 +17,8 @@ use potluck_model::package::ModelConfig;
 use super::{
     Engine, ForwardError, Input, MAX_KEPT_BYTES, MAX_ROWS, Output, OutputRequest, Session,
 };
-use crate::backend::{Backend as _, Batch, SessionRows};
-use crate::step::{MAX_WANTED, Step};
+use crate::backend::{Backend as _, Batch};
+use crate::step::{MAX_WANTED, SessionRows, Step};
 
 /// A step that fits its session.
 struct Ready {

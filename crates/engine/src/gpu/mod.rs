@@ -50,11 +50,11 @@ pub use collect::Submitted;
 pub use device::GpuInfo;
 pub use encoder::{GpuEncoder, GpuEncoderError};
 pub use error::GpuError;
-pub use step::SessionRows;
 pub use tune::TUNE_LIMIT;
 pub use variants::{Arithmetic, Gemm, Shaders, TUNING_VERSION, Tuning, Variants};
 
 use crate::sampler::Logits;
+pub use crate::step::SessionRows;
 use crate::step::{MAX_ROWS, MAX_SESSIONS, Output, OutputRequest};
 use build::BuildContext;
 use device::{Device, Part};

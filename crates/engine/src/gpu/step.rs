@@ -21,21 +21,7 @@ use super::sampling::{HEAVIEST_WORDS, RESULT_WORDS};
 use super::session::Caches;
 use super::{Gpu, GpuError, Part, uniforms};
 use crate::sampler::coefficient;
-use crate::step::{MAX_ROWS, OutputRequest};
-
-/// Consecutive rows of a session.
-#[derive(Debug, Clone, Copy)]
-pub struct SessionRows<'a> {
-    /// The session's id.
-    pub session: u128,
-    /// Where the first row goes. Before the end of what the session holds: later rows are forgotten
-    /// and their places overwritten.
-    pub position: u32,
-    /// `[rows, d_model]`, the residual stream.
-    pub rows: &'a [i32],
-    /// What is made of the last row with the head; none: the rows as the layers leave them.
-    pub want: Option<OutputRequest>,
-}
+use crate::step::{MAX_ROWS, OutputRequest, SessionRows};
 
 /// What a call computes, once its inputs are on their way to the device.
 struct Plan {
