@@ -139,9 +139,9 @@ impl HubTask {
                 }
             }
             Message::Signal { from, to, signal } => {
-                // Only peers of one session may signal each other. A signal that comes after the
+                // Only peers of one session may signal each other. A signal that comes long after the
                 // session's end is nobody's fault, so it is dropped without a word.
-                if self.scheduler.share_session(from, to) {
+                if self.scheduler.share_session(from, to, self.start.elapsed()) {
                     self.send(to, FromServer::Signal { from, signal }).await;
                 }
             }

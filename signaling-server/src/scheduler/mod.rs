@@ -149,10 +149,11 @@ impl Scheduler {
         self.plan_at
     }
 
-    /// True if the two are in one session, and so may signal each other.
+    /// True if the two are in one session, or were in one that ended lately, and so may signal each
+    /// other.
     #[must_use]
-    pub fn share_session(&self, a: NodeId, b: NodeId) -> bool {
-        self.sessions.share(a, b)
+    pub fn share_session(&self, a: NodeId, b: NodeId, now: Duration) -> bool {
+        self.sessions.share(a, b, now)
     }
 
     fn receive(
@@ -174,7 +175,7 @@ impl Scheduler {
             ToServer::Cancel { request } => self.requests.remove(node, request),
             ToServer::EndSession { session, reason, failed_node } => {
                 self.quarantine_failed(node, session, failed_node, now);
-                self.end_session(node, session, &reason, failed_node, actions);
+                self.end_session(node, session, &reason, failed_node, now, actions);
             }
             ToServer::Report(report) => {
                 if let Some(registration) = self.registration(node) {
@@ -195,7 +196,7 @@ impl Scheduler {
         self.requests.remove_all_of(node);
         let asked: Vec<SessionId> = self.sessions.asked_by(node).collect();
         for session in asked {
-            self.end_session(node, session, "the one who asked left", None, actions);
+            self.end_session(node, session, "the one who asked left", None, now, actions);
         }
     }
 
@@ -225,9 +226,10 @@ impl Scheduler {
         id: SessionId,
         reason: &str,
         failed_node: Option<NodeId>,
+        now: Duration,
         actions: &mut Vec<Action>,
     ) {
-        let Some(session) = self.sessions.remove(id, by) else { return };
+        let Some(session) = self.sessions.remove(id, by, now) else { return };
         let mut others: Vec<NodeId> = session.stages.iter().map(|stage| stage.node).collect();
         others.push(session.requester);
         others.sort_unstable();

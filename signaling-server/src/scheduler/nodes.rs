@@ -81,7 +81,7 @@ impl Scheduler {
         let lost: Vec<(SessionId, LayerRange)> = self.sessions.with_stage(node).collect();
         for (session, layers) in lost {
             let reason = format!("{}, who computed {layers}, {what}", node.name());
-            self.end_session(node, session, &reason, Some(node), actions);
+            self.end_session(node, session, &reason, Some(node), now, actions);
         }
         self.plan_at = Some(now + self.plan_delay);
         self.notify_waiting(actions);

@@ -209,7 +209,7 @@ fn a_node_that_leaves_is_named_to_everybody_else_in_the_session() {
     world.plan_and_load();
     world.handle(9, Event::Joined);
     let session = route(&world.ask(9)).unwrap();
-    assert!(world.scheduler.share_session(NodeId([1; 32]), NodeId([9; 32])));
+    assert!(world.scheduler.share_session(NodeId([1; 32]), NodeId([9; 32]), world.now));
     let actions = world.handle(2, Event::Left);
     for other in [1, 9] {
         let told_why = actions.iter().any(|action| match action {
@@ -222,7 +222,25 @@ fn a_node_that_leaves_is_named_to_everybody_else_in_the_session() {
         });
         assert!(told_why, "node {other}: {actions:?}");
     }
-    assert!(!world.scheduler.share_session(NodeId([1; 32]), NodeId([9; 32])));
+}
+
+#[test]
+fn members_of_a_session_may_signal_each_other_a_while_after_it() {
+    let mut world = World::new(6);
+    world.register(1, 100, GIB);
+    world.register(2, 100, GIB);
+    world.plan_and_load();
+    world.handle(9, Event::Joined);
+    route(&world.ask(9)).unwrap();
+    world.handle(2, Event::Left);
+    let share = |world: &World, a, b| {
+        world.scheduler.share_session(NodeId([a; 32]), NodeId([b; 32]), world.now)
+    };
+    // An offer that was on its way when the session ended: the next session may need the same
+    // connection.
+    assert!(share(&world, 1, 9) && !share(&world, 1, 8));
+    world.now += Duration::from_secs(16);
+    assert!(!share(&world, 1, 9));
 }
 
 #[test]
@@ -289,5 +307,5 @@ fn nobody_ends_a_session_that_is_not_theirs() {
         ),
         vec![]
     );
-    assert!(world.scheduler.share_session(NodeId([1; 32]), NodeId([9; 32])));
+    assert!(world.scheduler.share_session(NodeId([1; 32]), NodeId([9; 32]), world.now));
 }

@@ -169,7 +169,7 @@ impl Server {
         match message {
             ToServer::Signal { to, signal } => {
                 let connection = self.nodes.get(&to).copied();
-                let connection = connection.filter(|_| self.scheduler.share_session(from, to));
+                let connection = connection.filter(|_| self.scheduler.share_session(from, to, now));
                 let signal = FromServer::Signal { from, signal };
                 connection.map(|connection| (connection, Some(signal))).into_iter().collect()
             }

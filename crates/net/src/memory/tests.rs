@@ -3,6 +3,7 @@ use potluck_protocol::peer::Channel;
 use super::faults::SERVER_SILENCE;
 use super::*;
 use crate::Role;
+use crate::session::MAX_QUEUED_BYTES;
 
 const A: NodeId = NodeId([1; 32]);
 const B: NodeId = NodeId([2; 32]);
@@ -255,7 +256,7 @@ fn a_queue_that_is_full_closes_the_peer() {
     let mut world = World::connected(1);
     world.network.happen(Fault::Freeze(B));
     let frame = vec![0; 4 << 20];
-    for _ in 0..9 {
+    for _ in 0..=MAX_QUEUED_BYTES / frame.len() {
         let frame = frame.clone();
         let channel = Channel::Activations;
         world.network.command(A, Command::SendPeer { peer: B, channel, frame });
