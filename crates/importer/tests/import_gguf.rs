@@ -72,7 +72,7 @@ fn rounded_files_still_speak_like_the_model() {
 }
 
 #[test]
-fn bits_context_and_name_are_the_asker_s() {
+fn bits_context_and_name_are_as_asked_for() {
     let options = Options { weight_bits: 4, context: 100, name: Some("half-as-big".to_owned()) };
     let (model, _) = imported(&Gguf::tiny(BF16), &options);
     let config = &model.manifest.config;

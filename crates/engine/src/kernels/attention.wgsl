@@ -1,7 +1,7 @@
 // #import forward, model, projections, exp2, rescale, fit, mul_shift, pairs, ordered, head_outputs, store_quad
 //
-// Attention of one query head over the cache (`attention`) or over its own text (`attention_texts`), and all heads of a row into one block
-// (`merge_heads`).
+// Attention of one query head over the cache (`attention`) or over its own text
+// (`attention_texts`), and all heads of a row into one block (`merge_heads`).
 //
 //   score_j = rescale(floor(sum q * k_j / 2^7), qe + ke_j + 23)            a base-2 logarithm in Q16
 //   p_j = exp2_neg(max score - score_j),  P = sum p_j                       Q15
@@ -9,10 +9,11 @@
 //   b = bits(P),  o = mul_shift(O >> (b - 16), 2^31 / (P >> (b - 16)), 15), exponent E - 16
 //   merge: Eo = max of the heads' exponents,  (m, n) = fit(rescale(o, oe - Eo)),  exponent Eo + n
 //
-// `attention`: one workgroup a row and head. The maximum must be known before the first weight (exp2_neg rounds, so a running
-// maximum would change the result). The scores of the first KEPT positions are kept (SwiftShader decodes 1.26 times faster at
-// position 900); the others are computed again, which needs no memory that grows with the position. `merge_heads`: one
-// workgroup a row.
+// `attention`: one workgroup a row and head. The maximum must be known before the first weight
+// (exp2_neg rounds, so a running maximum would change the result). The scores of the first KEPT
+// positions are kept (SwiftShader decodes 1.26 times faster at position 900); the others are
+// computed again, which needs no memory that grows with the position. `merge_heads`: one workgroup
+// a row.
 
 @group(0) @binding(0) var<uniform> model: Model;
 @group(0) @binding(1) var<uniform> forward: Forward;
@@ -51,7 +52,8 @@ var<workgroup> query: array<i32, MAX_HEAD_DIM>;
 var<workgroup> kept_scores: array<i32, KEPT>; // of the positions from `first` on; read by the invocation that wrote it
 var<workgroup> probabilities: array<u32, CHUNK>;
 var<workgroup> value_shifts: array<i32, CHUNK>; // ve_j - E
-// Of `rope_attention`: the row's own pairs; a slot of the first three is touched by one invocation only.
+// Of `rope_attention`: the row's own pairs; a slot of the first three is touched by one invocation
+// only.
 var<workgroup> query_pairs: array<vec2<i32>, MAX_PAIRS>;
 var<workgroup> key_pairs: array<vec2<i32>, MAX_PAIRS>;
 var<workgroup> value_pairs: array<vec2<i32>, MAX_PAIRS>;
@@ -61,7 +63,8 @@ var<workgroup> own_value: array<u32, MAX_PAIRS>;
 var<private> own_position: u32 = 0xffffffffu;
 var<private> own_key_exponent: i32;
 var<private> own_value_exponent: i32;
-// Workgroup memory starts as zero: the identity of a sum, and of a maximum of `ordered` numbers or magnitudes.
+// Workgroup memory starts as zero: the identity of a sum, and of a maximum of `ordered` numbers or
+// magnitudes.
 var<workgroup> largest_score: atomic<u32>;
 var<workgroup> largest_value_exponent: atomic<u32>;
 var<workgroup> probability_sum: atomic<u32>;
@@ -136,7 +139,8 @@ fn weighted_mean(high: i32, low: u32, total: u32) -> i32 {
     return mul_shift(scaled, 0x80000000u / (total >> right), 15u);
 }
 
-// What `query` (with its exponent) sees of `count` positions from `first` on, into `outputs` at a row and head.
+// What `query` (with its exponent) sees of `count` positions from `first` on, into `outputs` at a
+// row and head.
 fn attend(row: u32, head: u32, kv_head: u32, first: u32, count: u32, query_exponent: i32, lane: u32) {
     let half = model.head_dim / 2u;
     let query_start = (row * model.heads + head) * model.head_dim;
@@ -158,7 +162,8 @@ fn attend(row: u32, head: u32, kv_head: u32, first: u32, count: u32, query_expon
     let top_score = unordered(atomicLoad(&largest_score));
     let value_exponent = unordered(atomicLoad(&largest_value_exponent));
 
-    // Most heads have no more pairs than there are invocations; where they have, the probabilities are computed again for those left.
+    // Most heads have no more pairs than there are invocations; where they have, the probabilities
+    // are computed again for those left.
     for (var first_pair = 0u; first_pair < half; first_pair += INVOCATIONS) {
         let j = first_pair + lane;
         var high = vec2<i32>(0);
@@ -236,8 +241,9 @@ fn attention_texts(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_i
     attend(row, head, head / (model.heads / model.kv_heads), text.x, text.y, query_exponents[row * model.heads + head], lane);
 }
 
-// Of a single row: what rope.wgsl does, without a dispatch of its own. Every head rotates its query, and its group's key and value again,
-// which is little beside reading the cache; the group's first head puts them into the cache, where only later steps look for them.
+// Of a single row: what rope.wgsl does, without a dispatch of its own. Every head rotates its
+// query, and its group's key and value again, which is little beside reading the cache; the group's
+// first head puts them into the cache, where only later steps look for them.
 @compute @workgroup_size(INVOCATIONS)
 fn rope_attention(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let head = workgroup.x;

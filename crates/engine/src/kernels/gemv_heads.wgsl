@@ -1,9 +1,11 @@
 // #import model, linear, rescale, fit, mul_shift, head_outputs
 //
-// Linear after attention, of a single row: `merge_heads` (attention.wgsl) and `gemv_rows1_...` (linear.wgsl) without a dispatch between them.
+// Linear after attention, of a single row: `merge_heads` (attention.wgsl) and `gemv_rows1_...`
+// (linear.wgsl) without a dispatch between them.
 //
-// Every workgroup fits the heads' outputs into one block by itself, a part at a time, and multiplies it with its outputs' weights. The
-// products are of i32: this matrix is a small part of a layer's.
+// Every workgroup fits the heads' outputs into one block by itself, a part at a time, and
+// multiplies it with its outputs' weights. The products are of i32: this matrix is a small part of
+// a layer's.
 
 @group(0) @binding(0) var<uniform> model: Model;
 @group(0) @binding(1) var<uniform> linear: Linear;

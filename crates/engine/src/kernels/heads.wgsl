@@ -1,12 +1,13 @@
 // #import model, heads, rescale, fit, mul_shift, wide, rsqrt, bias
 //
-// Of models that have them: biases of the query, key and value projections, and the norms of query and key heads.
+// Of models that have them: biases of the query, key and value projections, and the norms of query
+// and key heads.
 //
 //   bias:  e' = max(e, be - 4),  y' = rescale(y, e - e') + rescale(b, be - e')
 //   norm:  RMSNorm of the head, as in rms_norm.wgsl, with the exponent of its projection and eps * head_dim
 //
-// One workgroup a row and head, in place; every head gets an exponent of its own, which the rotation goes on from. A head that was
-// normalised is a block already, and fits as it is.
+// One workgroup a row and head, in place; every head gets an exponent of its own, which the
+// rotation goes on from. A head that was normalised is a block already, and fits as it is.
 
 @group(0) @binding(0) var<uniform> model: Model;
 @group(0) @binding(1) var<uniform> heads: Heads;

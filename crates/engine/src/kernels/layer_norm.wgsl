@@ -1,14 +1,15 @@
 // #import model, rescale, fit, mul_shift, wide, rsqrt, norm, store_quad, bias
 //
-// An encoder's residual rows: a matrix's outputs and bias added, then LayerNorm, and their fit into blocks.
+// An encoder's residual rows: a matrix's outputs and bias added, then LayerNorm, and their fit into
+// blocks.
 //
 //   add_norm:  x += rescale(y + b, e + F),  x -= mean(x),  z = +-mul_shift(mul_shift(xw, r, 16), |gain|, 14) as in rms_norm.wgsl,
 //              x = rescale(z + norm's b, e' + F),  (m, n) = fit(x),  exponent n - F
 //   fit_rows:  only the last
 //   y + b:     e' = max(e, be - 4),  y' = rescale(y, e - e') + rescale(b, be - e')
 //
-// One workgroup a row. Every invocation keeps to its own elements, which it reads again as it wrote them; only maxima and sums cross,
-// through workgroup atomics, one barrier each.
+// One workgroup a row. Every invocation keeps to its own elements, which it reads again as it wrote
+// them; only maxima and sums cross, through workgroup atomics, one barrier each.
 
 struct AddNorm {
     exponent: i32,           // of the matrix: weight exponent + 26

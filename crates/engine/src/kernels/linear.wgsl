@@ -5,9 +5,11 @@
 //   S(t, o, G) = sum over the 32 k of group G of a[t, k] * w[o, k]                                  |S| < 2^27
 //   acc(t, o)  = sum g[o, G] * (S >> 7) + ((sum g[o, G] * (S & 127)) >> 7)                          modulo 2^32
 //   y(t, o)    = mul_shift(acc, multiplier[o], 15),  exponent = input exponent + weight exponent + 22
-// The second line equals floor(sum of a * w * g / 2^7) however the sum is cut, so the order of the loops is free.
+// The second line equals floor(sum of a * w * g / 2^7) however the sum is cut, so the order of the
+// loops is free.
 //
-// Every entry point computes the same bits; which is fastest is the adapter's, and `gpu/tune.rs` asks it.
+// Every entry point computes the same bits; which is fastest is the adapter's, and `gpu/tune.rs`
+// asks it.
 //   ..._fma  multiplies in f32. |w| <= 127 and |a| < 2^14, so eight products and all their partial sums stay below 2^24 and are exact,
 //            whatever the order or fusion; then they move on to i32. Mantissas arrive as f32.
 //   ..._dot  multiplies four signed bytes at once. Mantissas arrive in two planes, a = 128 * hi + lo, and S >> 7 = H + (L >> 7),
@@ -17,9 +19,10 @@
 //   gemm_4x4_  four rows and four outputs an invocation, alone.
 //   gemm_tiled_64x64_  64 rows and 64 outputs a workgroup, staged in workgroup memory; four by four an invocation.
 //
-// Weights lie interleaved so that neighbouring invocations read neighbouring 16 bytes. A big matrix comes in pieces of whole output rows;
-// each piece has its own weights and its own `Linear`. Rows past `forward.rows` (there is room for a multiple of 64) hold an earlier call's
-// numbers; they are computed and dropped.
+// Weights lie interleaved so that neighbouring invocations read neighbouring 16 bytes. A big matrix
+// comes in pieces of whole output rows; each piece has its own weights and its own `Linear`. Rows
+// past `forward.rows` (there is room for a multiple of 64) hold an earlier call's numbers; they are
+// computed and dropped.
 
 // Eight inputs: a browser checks every index into a buffer, so an index should fetch much.
 struct EightInputs {
@@ -53,7 +56,8 @@ var<workgroup> tile_weights: array<vec4<f32>, 512>;   // [QUADS, TILE outputs]
 var<workgroup> tile_planes: array<vec2<u32>, 512>;    // [QUADS, TILE rows]
 var<workgroup> tile_words: array<u32, 512>;           // [QUADS, TILE outputs]
 
-// Four i8 of a word as f32, lowest byte first: the byte plus 128 becomes the last bits of 2^23. Exact, and cheaper than conversions.
+// Four i8 of a word as f32, lowest byte first: the byte plus 128 becomes the last bits of 2^23.
+// Exact, and cheaper than conversions.
 fn signed_floats(word: u32) -> vec4<f32> {
     let biased = word ^ 0x80808080u;
     let bytes = vec4<u32>(biased, biased >> 8u, biased >> 16u, biased >> 24u) & vec4<u32>(255u);

@@ -6,8 +6,9 @@
 //   acc(t, o)  = 16 * sum g[o, G] * (S >> 15) + ((sum g[o, G] * (S & 32767)) >> 11)                 modulo 2^32
 //   y(t, o)    = mul_shift(acc, multiplier[o], 15),  exponent = input exponent + weight exponent + 26
 //
-// Eight rows and four outputs an invocation, alone. Products are whole numbers: in f32 no two of them would be exact, and in bytes each would take
-// four. Hence weights lie as i16, two a word, which is half as much to take apart as eight bits and four.
+// Eight rows and four outputs an invocation, alone. Products are whole numbers: in f32 no two of
+// them would be exact, and in bytes each would take four. Hence weights lie as i16, two a word,
+// which is half as much to take apart as eight bits and four.
 
 @group(0) @binding(0) var<uniform> forward: Forward;
 @group(0) @binding(1) var<uniform> linear: Linear;

@@ -1,6 +1,7 @@
 // #import model, rescale, fit, store_quad, bias
 //
-// What is between the MLP's projections, to the block that the down projection reads: SwiGLU of gate and up rows, and encoders' GELU.
+// What is between the MLP's projections, to the block that the down projection reads: SwiGLU of
+// gate and up rows, and encoders' GELU.
 //
 // silu_mul:
 //   s = sigmoid(clamp(rescale(g, ge + 12), -2^20, 2^20)),  (gm, gn) = fit(g),  (um, un) = fit(u)
@@ -30,7 +31,8 @@ struct Gelu {
 @group(0) @binding(5) var<storage, read_write> block: array<u32>;            // [rows, d_ff / 4] of four mantissas
 @group(0) @binding(6) var<storage, read_write> exponents: array<i32>;        // [rows]
 
-// `gelu` has these instead of binding 1, and one more; `projected` is [rows, d_ff], and the table that of the normal distribution.
+// `gelu` has these instead of binding 1, and one more; `projected` is [rows, d_ff], and the table
+// that of the normal distribution.
 @group(0) @binding(1) var<uniform> gelu_exponents: Gelu;
 @group(0) @binding(7) var<storage, read> biases: array<i32>;                 // [d_ff]
 

@@ -6,8 +6,9 @@
 //   k = bits(max |x|) - 24,  xw = clamp(rescale(x, -k)),  y = mul_shift(xw, r, 16),  z = +-mul_shift(y, |gain|, 14)
 //   (m, n2) = fit(z),  exponent = n2 + k - n + re + 30 + gain exponent
 //
-// One workgroup a row. Every invocation keeps to its own elements; only maxima and sums cross, through workgroup atomics
-// (integer maxima and sums do not depend on their order), one barrier each.
+// One workgroup a row. Every invocation keeps to its own elements; only maxima and sums cross,
+// through workgroup atomics (integer maxima and sums do not depend on their order), one barrier
+// each.
 
 struct Norm {
     gain_exponent: i32, // gain * sqrt(d_model) = gains * 2^gain_exponent

@@ -1,12 +1,14 @@
 // #import forward, model, projections, rescale, fit, pairs
 //
-// From the query, key and value projections to queries and the KV cache: fit, rotate, fit, and for queries scale, fit.
+// From the query, key and value projections to queries and the KV cache: fit, rotate, fit, and for
+// queries scale, fit.
 //
 //   (m, n) = fit(head),  pairs a = m[j], b = m[j + head_dim/2]:  (a*cos - b*sin, b*cos + a*sin), fit, exponent + n - 14
 //   queries only:  m * qk_scale, fit, exponent + n - 15;   values are fitted once and not rotated
 //
-// One workgroup a row and head. An invocation keeps to its own pairs, so only the maxima cross: one barrier each.
-// A cache word holds the two elements of one pair as i16 (the first in the low half): whoever computed them writes them.
+// One workgroup a row and head. An invocation keeps to its own pairs, so only the maxima cross: one
+// barrier each. A cache word holds the two elements of one pair as i16 (the first in the low half):
+// whoever computed them writes them.
 
 @group(0) @binding(0) var<uniform> model: Model;
 @group(0) @binding(1) var<uniform> forward: Forward;

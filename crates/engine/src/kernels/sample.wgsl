@@ -1,12 +1,14 @@
 // #import exp2, rescale, ordered
 //
-// What sampling a token needs of logits, row by row: the first of the largest (`largest`, `weigh`) and, unless that is the token, the heaviest tokens
-// (`weigh`, `gather`), which the host samples from as sampler.rs does. A vocabulary stays where it is.
+// What sampling a token needs of logits, row by row: the first of the largest (`largest`, `weigh`)
+// and, unless that is the token, the heaviest tokens (`weigh`, `gather`), which the host samples
+// from as sampler.rs does. A vocabulary stays where it is.
 //
 //   d = |rescale(largest - logit, exponent + 16)| * coefficient >> 16,  w = exp2_neg(d), Q30
 //   heaviest: the tokens of whole classes of weights, from the heaviest class on, as long as they are at most HEAVIEST
 //
-// Equal weights are of one class, so that no token that is left out comes before one that is not. PARTS workgroups a row.
+// Equal weights are of one class, so that no token that is left out comes before one that is not.
+// PARTS workgroups a row.
 
 struct Sample {
     vocab: u32,
@@ -44,7 +46,8 @@ const LARGEST = 1u; // ordered
 const COUNT = 2u;   // of the heaviest
 const TOTAL = 3u;   // three words: sums of the weights' bits 0 to 10, 11 to 21, and those above
 
-// Workgroup memory starts as zero: the identity of a sum, and of a maximum of `ordered` numbers or of inverted tokens.
+// Workgroup memory starts as zero: the identity of a sum, and of a maximum of `ordered` numbers or
+// of inverted tokens.
 var<workgroup> top: atomic<u32>;
 var<workgroup> first: atomic<u32>; // inverted
 var<workgroup> counts: array<atomic<u32>, CLASSES>;

@@ -1,12 +1,14 @@
 // #import model, heads, rescale, fit, pairs, bias
 //
-// From an encoder's query, key and value projections to queries, keys and values: bias, fit, and for queries scale, fit.
+// From an encoder's query, key and value projections to queries, keys and values: bias, fit, and
+// for queries scale, fit.
 //
 //   e' = max(e, be - 4),  y' = rescale(y, e - e') + rescale(b, be - e'),  (m, n) = fit(head),  exponent e' + n
 //   queries only:  m * qk_scale, fit, exponent + n - 15
 //
-// One workgroup a row and head. An invocation keeps to its own pairs, so only the maxima cross: one barrier each. Keys and values lie as in
-// a KV cache, a word for the two elements of one pair as i16 (the first in the low half); a row's place there is its own number.
+// One workgroup a row and head. An invocation keeps to its own pairs, so only the maxima cross: one
+// barrier each. Keys and values lie as in a KV cache, a word for the two elements of one pair as
+// i16 (the first in the low half); a row's place there is its own number.
 
 @group(0) @binding(0) var<uniform> model: Model;
 @group(0) @binding(1) var<uniform> heads: Heads;

@@ -1,4 +1,5 @@
-// Reads `model`, `head_outputs` and `head_exponents`, which the kernel binds. Needs model and rescale.
+// Reads `model`, `head_outputs` and `head_exponents`, which the kernel binds. Needs model and
+// rescale.
 
 // Element i of a row's heads side by side, with their shared exponent.
 fn aligned_output(row: u32, i: u32, shared_exponent: i32) -> i32 {

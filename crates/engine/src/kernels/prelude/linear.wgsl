@@ -1,4 +1,5 @@
-// A piece of a matrix of Linear, and the scale of one group of weights. Reads `linear` and `group_scales`, which the kernel binds.
+// A piece of a matrix of Linear, and the scale of one group of weights. Reads `linear` and
+// `group_scales`, which the kernel binds.
 
 struct Linear {
     groups: u32,               // input width / 32

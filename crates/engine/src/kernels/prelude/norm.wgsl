@@ -1,4 +1,5 @@
-// What RMSNorm and LayerNorm share. Reads `model`, which the kernel binds. Needs model, rescale, mul_shift and wide.
+// What RMSNorm and LayerNorm share. Reads `model`, which the kernel binds. Needs model, rescale,
+// mul_shift and wide.
 
 // floor(eps * d_model * 2^(2F - 2n)), kept below 2^63.
 fn epsilon(n: i32) -> vec2<u32> {

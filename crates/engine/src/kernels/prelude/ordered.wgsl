@@ -1,4 +1,5 @@
-// i32 to u32 in the same order, i32::MIN to 0, so that atomicMax can start from zero; `unordered` is its inverse.
+// i32 to u32 in the same order, i32::MIN to 0, so that atomicMax can start from zero; `unordered`
+// is its inverse.
 fn ordered(x: i32) -> u32 {
     return bitcast<u32>(x) ^ 0x80000000u;
 }

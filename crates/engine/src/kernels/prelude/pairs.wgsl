@@ -1,4 +1,5 @@
-// The two elements that a rotation turns together; in a KV cache they share a word. Needs rescale and fit.
+// The two elements that a rotation turns together; in a KV cache they share a word. Needs rescale
+// and fit.
 
 fn pair_magnitude(pair: vec2<i32>) -> u32 {
     return max(magnitude(pair.x), magnitude(pair.y));
