@@ -17,8 +17,18 @@ pub(crate) fn page_folder() -> PathBuf {
 /// Builds every native program: server, node, demo, bench. The workspace's default members, so that
 /// features come out as in plain `cargo build` and nothing is built twice.
 pub(crate) fn native() -> Outcome {
+    native_targets(&["--bins"])
+}
+
+/// Builds the server, the node and one more program: what a demo or a benchmark starts. Of the same
+/// packages as [`native`], so that it builds nothing that would have to be built again there.
+pub(crate) fn swarm_with(program: &str) -> Outcome {
+    native_targets(&["--bin", "potluck-server", "--bin", "potluck-node", "--bin", program])
+}
+
+fn native_targets(targets: &[&str]) -> Outcome {
     run(
-        &mut cargo(&["build", "--locked", "--bins"]),
+        cargo(&["build", "--locked"]).args(targets),
         "the native build failed",
         "read the first error above",
     )
@@ -35,9 +45,14 @@ pub(crate) fn page(builders: &Builders) -> Outcome {
     page::build(builders, &page_folder())
 }
 
-/// Installs what building takes and builds the native programs and the page, side by side: each of
-/// them ends with minutes in which only one processor has work.
+/// Every native program and the page.
 pub(crate) fn everything() -> Outcome {
+    beside_page(native)
+}
+
+/// Installs what building takes, and builds the page beside the `native` programs: each of the two
+/// ends with minutes in which only one processor has work.
+pub(crate) fn beside_page(native: impl FnOnce() -> Outcome) -> Outcome {
     thread::scope(|scope| {
         let page = scope.spawn(|| page(&setup::builders()?));
         let native = native();

@@ -14,9 +14,9 @@ use crate::setup;
 pub(crate) fn launch(program: &str, arguments: &[String]) -> Outcome {
     // Asking for help must not build the page.
     if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
-        build::native()?;
+        build::swarm_with(program)?;
     } else {
-        build::everything()?;
+        build::beside_page(|| build::swarm_with(program))?;
     }
     start(program, arguments)
 }
@@ -32,7 +32,7 @@ pub(crate) fn demo(arguments: &[String]) -> Outcome {
     }
     // Beside the builds, as it waits for the network while they compute.
     let browser = thread::spawn(setup::chromium);
-    build::everything()?;
+    build::beside_page(|| build::swarm_with("demo"))?;
     if let Ok(Err(failure)) = browser.join() {
         eprintln!("{failure}");
     }
