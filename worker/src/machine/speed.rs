@@ -9,11 +9,12 @@ use potluck_engine::known_answer::{self, SPEED_STEP_MACS};
 
 use crate::failure::EngineFailure;
 
-/// Steps that are not timed: they pay for caches, pipelines and a processor that was asleep.
-const WARM_UP_STEPS: u32 = 3;
-/// Steps that are timed, a few milliseconds each. The fastest counts, as whatever else the machine
-/// does can only make a step slower.
+/// Steps that are timed, a few milliseconds each. The fastest counts: the first ones pay for caches
+/// and a processor that was asleep, and whatever else the machine does can only make a step slower.
 const TIMED_STEPS: u32 = 12;
+/// No further step is timed after so much of them: a program that stands in for a GPU takes tenths
+/// of a second each, and the node answers nobody while it measures.
+const ENOUGH: Duration = Duration::from_millis(150);
 
 /// Multiply-accumulates a millisecond in forward steps, once the engine has passed the known-answer
 /// test; its model is replaced. `now` is the clock.
@@ -24,14 +25,16 @@ pub(super) async fn measure(
     if known_answer::run(engine).await? != known_answer::EXPECTED {
         return Err(EngineFailure::Wrong { adapter: engine.backend().adapter.clone() });
     }
-    for _ in 0..WARM_UP_STEPS {
-        known_answer::speed_step(engine).await?;
-    }
-    let mut fastest = Duration::MAX;
+    let (mut fastest, mut timed) = (Duration::MAX, Duration::ZERO);
     for _ in 0..TIMED_STEPS {
         let begin = now();
         known_answer::speed_step(engine).await?;
-        fastest = fastest.min(now().saturating_sub(begin));
+        let took = now().saturating_sub(begin);
+        fastest = fastest.min(took);
+        timed += took;
+        if timed >= ENOUGH {
+            break;
+        }
     }
     let fastest_us = u64::try_from(fastest.as_micros()).unwrap_or(u64::MAX).max(1);
     Ok((SPEED_STEP_MACS.saturating_mul(1000) / fastest_us).max(1))
@@ -59,5 +62,17 @@ mod tests {
             u64::from(2 * TIMED_STEPS),
             "making weights is between no two of them"
         );
+    }
+
+    #[test]
+    fn a_slow_machine_is_not_measured_for_long() {
+        let mut engine = block_on(Engine::new(BackendChoice::Cpu)).unwrap();
+        let mut readings = 0;
+        let clock = || {
+            readings += 1;
+            Duration::from_secs(readings)
+        };
+        assert_eq!(block_on(measure(&mut engine, clock)).unwrap(), SPEED_STEP_MACS / 1000);
+        assert_eq!(readings, 2, "one step tells enough");
     }
 }
