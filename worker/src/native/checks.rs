@@ -3,8 +3,9 @@
 
 use url::Url;
 
-/// What a server's address begins with; the last two name its WebSocket's protocol outright.
-const SCHEMES: [&str; 4] = ["http", "https", "ws", "wss"];
+/// What a server's address begins with. The node takes no other, as it fetches weights from the
+/// same address and finds the WebSocket's by itself.
+const SCHEMES: [&str; 2] = ["http", "https"];
 
 /// An address that a server can have.
 ///
@@ -45,7 +46,7 @@ mod tests {
             "http://127.0.0.1:8080",
             "http://127.0.0.1:8080/",
             "https://potluck.example/below",
-            "ws://[::1]:8080",
+            "http://[::1]:8080",
         ] {
             assert_eq!(server_address(address).as_deref(), Ok(address));
         }
@@ -61,6 +62,7 @@ mod tests {
             "http://",
             "http://host:99999",
             "ftp://host",
+            "ws://[::1]:8080",
             "http://host?a=b",
             "http://host/#part",
         ] {
