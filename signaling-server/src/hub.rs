@@ -122,7 +122,7 @@ impl HubTask {
                     let reason =
                         "this identity connected elsewhere; one connection an identity".to_owned();
                     // If its outbox is full, it is closed without the sentence.
-                    let _ = old.try_send(FromServer::Refused { reason });
+                    let _ = old.try_send(FromServer::Refused { reason, retry_after_ms: None });
                     self.schedule(node, Event::Left).await;
                 }
                 self.schedule(node, Event::Joined).await;
@@ -159,7 +159,10 @@ impl HubTask {
     async fn schedule(&mut self, node: NodeId, event: Event) {
         match self.scheduler.handle(node, event, self.start.elapsed()) {
             Ok(actions) => self.act(actions).await,
-            Err(fault) => self.send(node, FromServer::Refused { reason: fault.to_string() }).await,
+            Err(fault) => {
+                let reason = fault.to_string();
+                self.send(node, FromServer::Refused { reason, retry_after_ms: None }).await;
+            }
         }
     }
 

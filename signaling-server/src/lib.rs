@@ -8,6 +8,7 @@
 //! ```
 //! It never sees a prompt, an activation or a token: those pass between nodes.
 
+pub mod authority;
 pub mod config;
 pub mod models;
 pub mod scheduler;

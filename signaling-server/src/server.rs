@@ -11,6 +11,7 @@ use potluck_protocol::codec::MAX_ICE_SERVERS;
 use tokio::net::TcpListener;
 
 use crate::app::App;
+use crate::authority::Authority;
 use crate::config::Config;
 use crate::connection_limiter::ConnectionLimiter;
 use crate::http;
@@ -60,8 +61,9 @@ impl Server {
         let address = listener.local_addr()?;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).context("this system has no randomness")?;
-        let scheduler =
-            Scheduler::new(Arc::clone(&models), Duration::from_millis(config.plan_delay_ms), seed);
+        let authority = Arc::new(Authority::open(&config.data_dir)?);
+        let plan_delay = Duration::from_millis(config.plan_delay_ms);
+        let scheduler = Scheduler::new(Arc::clone(&models), authority, plan_delay, seed);
         let hub = Hub::start(scheduler, store.clone());
         let limiter = Arc::new(ConnectionLimiter::new(
             config.max_connections,

@@ -35,9 +35,11 @@ pub(crate) async fn upgrade(
         app.limiter.acquire(peer.ip()).map_err(|limit| HttpError::Busy(limit.sentence()))?;
     let socket =
         socket.max_message_size(MAX_SERVER_MESSAGE_BYTES).max_frame_size(MAX_SERVER_MESSAGE_BYTES);
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host = host.to_ascii_lowercase();
     Ok(socket.on_upgrade(move |socket| async move {
         let _permit = permit;
-        serve(socket, app).await;
+        serve(socket, app, &host).await;
     }))
 }
 
@@ -59,9 +61,9 @@ fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), HttpError
     ))
 }
 
-async fn serve(mut socket: WebSocket, app: Arc<App>) {
+async fn serve(mut socket: WebSocket, app: Arc<App>, host: &str) {
     let timeouts = app.config.timeouts;
-    let node = match handshake(&mut socket, &app).await {
+    let node = match handshake(&mut socket, &app, host).await {
         Ok(node) => node,
         Err(end) => return frames::finish(socket, end, timeouts.send).await,
     };

@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::{self};
 #[tokio::test]
 async fn a_key_must_be_proved() -> anyhow::Result<()> {
     let server = Running::start().await?;
+    let origin = server.origin();
 
     // Another's key, signed with one's own.
     let mut thief = Member::connect(&server, 1).await?;
@@ -29,8 +30,9 @@ async fn a_key_must_be_proved() -> anyhow::Result<()> {
     let FromServer::Challenge { nonce } = thief.receive().await else {
         anyhow::bail!("no challenge")
     };
-    let signature = thief.identity.sign(Purpose::Challenge, &challenge_bytes(&nonce, victim));
-    thief.send(&ToServer::Prove { signature }).await;
+    let signature =
+        thief.identity.sign(Purpose::Challenge, &challenge_bytes(&nonce, victim, &origin));
+    thief.send(&ToServer::Prove { origin: origin.clone(), signature }).await;
     let reason = thief.refusal().await;
     assert!(reason.contains("does not prove the key"), "{reason}");
 
@@ -44,8 +46,9 @@ async fn a_key_must_be_proved() -> anyhow::Result<()> {
         anyhow::bail!("no challenge")
     };
     assert_ne!(fresh, nonce);
-    let signature = replayer.identity.sign(Purpose::Challenge, &challenge_bytes(&nonce, node));
-    replayer.send(&ToServer::Prove { signature }).await;
+    let signature =
+        replayer.identity.sign(Purpose::Challenge, &challenge_bytes(&nonce, node, &origin));
+    replayer.send(&ToServer::Prove { origin, signature }).await;
     let reason = replayer.refusal().await;
     assert!(reason.contains("does not prove the key"), "{reason}");
 

@@ -6,7 +6,7 @@ mod support;
 use potluck_protocol::id::{NodeId, SessionId};
 use potluck_protocol::identity::Identity;
 use potluck_protocol::receipt::{RECEIPT_POSITIONS, Receipt, SignedReceipt};
-use potluck_protocol::server::{FromServer, Session, ToServer, Verdict};
+use potluck_protocol::server::{FromServer, Session, Verdict};
 use support::{Member, Running};
 
 #[tokio::test]
@@ -57,13 +57,16 @@ async fn only_true_receipts_are_credited() -> anyhow::Result<()> {
         assert!(matches!(verdict, Verdict::Refused { .. }), "{what}: {verdict:?}");
     }
     for (what, lie) in impossible {
-        stage.send(&ToServer::Receipt(Box::new(lie))).await;
+        let ticket = stage.ticket.clone();
+        stage.hand_in(lie).await;
         let reason = stage.refusal().await;
         assert!(reason.contains("receipt"), "{what}: {reason}");
         stage = Member::join(&server, 1).await?;
+        stage.ticket = ticket;
     }
 
     // Somebody else hands in the stage's.
+    requester.ticket = stage.ticket.clone();
     let verdict = hand_in(&mut requester, honest.clone()).await;
     assert!(matches!(verdict, Verdict::Refused { .. }), "{verdict:?}");
 
@@ -109,6 +112,7 @@ async fn receipts_handed_in_in_parallel_are_each_credited_once() -> anyhow::Resu
         let session = &session;
         let requester = &requester.identity;
         hand_in_all.push(async move {
+            assert_eq!(stage.serve().await, *session);
             let place = session.stage_of(stage.node()).expect("it is a stage");
             let receipt = Receipt {
                 layers: session.stages[place].layers,
@@ -117,7 +121,7 @@ async fn receipts_handed_in_in_parallel_are_each_credited_once() -> anyhow::Resu
             };
             let receipt = signed(&receipt, &stage.identity, requester);
             for _ in 0..5 {
-                stage.send(&ToServer::Receipt(Box::new(receipt.clone()))).await;
+                stage.hand_in(receipt.clone()).await;
             }
             let mut verdicts = Vec::new();
             while verdicts.len() < 5 {
@@ -163,7 +167,7 @@ fn signed(receipt: &Receipt, stage: &Identity, requester: &Identity) -> SignedRe
 
 async fn hand_in(member: &mut Member, receipt: SignedReceipt) -> Verdict {
     let id = receipt.receipt.id();
-    member.send(&ToServer::Receipt(Box::new(receipt))).await;
+    member.hand_in(receipt).await;
     loop {
         if let FromServer::ReceiptResult { receipt, verdict } = member.receive().await
             && receipt == id

@@ -65,6 +65,7 @@ impl Volunteer {
             (_, LendingPhase::Waiting) => "Waiting",
             (_, LendingPhase::Fetching) => "Fetching",
             (_, LendingPhase::Serving) => "Serving",
+            (_, LendingPhase::Retrying { .. }) => "Trying again",
         }
     }
 

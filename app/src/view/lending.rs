@@ -57,7 +57,7 @@ fn explanation(lending: &Lending) -> String {
             1 => "Computing for one question.".to_owned(),
             sessions => format!("Computing for {sessions} questions."),
         },
-        LendingPhase::Failed { reason } => reason.clone(),
+        LendingPhase::Failed { reason } | LendingPhase::Retrying { reason, .. } => reason.clone(),
     }
 }
 

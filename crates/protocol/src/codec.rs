@@ -7,11 +7,13 @@
 use serde::de::DeserializeOwned;
 
 pub use crate::encoding::encode;
-use crate::id::LayerRange;
+use crate::id::{LayerRange, SessionId};
+use crate::lease::SignedLease;
 pub use crate::limits::*;
 use crate::peer::PeerFrame;
 use crate::receipt::{RECEIPT_POSITIONS, Receipt};
 use crate::server::{FromServer, Session, Signal, ToServer, Verdict};
+use crate::ticket::SignedTicket;
 
 /// A message from outside was refused. Nothing of it was used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,19 +54,24 @@ pub enum DecodeError {
 pub fn decode_to_server(bytes: &[u8]) -> Result<ToServer, DecodeError> {
     let message: ToServer = decode(bytes, MAX_SERVER_MESSAGE_BYTES)?;
     match &message {
-        ToServer::Register(capabilities) => {
-            at_most("backend name", capabilities.backend.len(), MAX_BACKEND_BYTES)?
+        ToServer::Prove { origin, .. } => at_most("origin", origin.len(), MAX_ORIGIN_BYTES)?,
+        ToServer::Register { capabilities, lease } => {
+            at_most("backend name", capabilities.backend.len(), MAX_BACKEND_BYTES)?;
+            lease.as_ref().map_or(Ok(()), check_lease)?;
         }
         ToServer::LayersReady { layers, .. } => check_layers(*layers)?,
         ToServer::Ask { exclude, .. } => at_most("nodes to exclude", exclude.len(), MAX_EXCLUDED)?,
         ToServer::EndSession { reason, .. } => at_most("reason", reason.len(), MAX_REASON_BYTES)?,
         ToServer::Signal { signal, .. } => check_signal(&signal.signal)?,
-        ToServer::Receipt(signed) => check_receipt(&signed.receipt)?,
+        ToServer::Receipt { receipt, ticket } => {
+            check_receipt(&receipt.receipt)?;
+            check_ticket(ticket)?;
+        }
         ToServer::Hello { .. }
-        | ToServer::Prove { .. }
         | ToServer::Deregister
         | ToServer::Cancel { .. }
-        | ToServer::Report(_) => {}
+        | ToServer::Report(_)
+        | ToServer::Heartbeat => {}
     }
     Ok(message)
 }
@@ -76,7 +83,7 @@ pub fn decode_to_server(bytes: &[u8]) -> Result<ToServer, DecodeError> {
 pub fn decode_from_server(bytes: &[u8]) -> Result<FromServer, DecodeError> {
     let message: FromServer = decode(bytes, MAX_SERVER_MESSAGE_BYTES)?;
     match &message {
-        FromServer::Welcome { ice_servers, models } => {
+        FromServer::Welcome { ice_servers, models, heartbeat_ms: _ } => {
             at_most("ice servers", ice_servers.len(), MAX_ICE_SERVERS)?;
             at_most("models", models.len(), MAX_MODELS)?;
             for model in models {
@@ -84,22 +91,33 @@ pub fn decode_from_server(bytes: &[u8]) -> Result<FromServer, DecodeError> {
                 at_most("layers", model.layers as usize, MAX_LAYERS as usize)?;
             }
         }
-        FromServer::Assign { layers, .. } => layers.map_or(Ok(()), check_layers)?,
+        FromServer::Assign { model, lease } => {
+            lease.as_ref().map_or(Ok(()), check_lease)?;
+            if lease.as_ref().is_some_and(|signed| signed.lease.model != *model) {
+                return Err(DecodeError::Inconsistent { what: "model of a lease" });
+            }
+        }
         FromServer::Waiting { missing, .. } => {
             at_most("missing ranges", missing.len(), MAX_STAGES)?;
             missing.iter().try_for_each(|range| check_layers(*range))?;
         }
-        FromServer::Route { session, .. } | FromServer::Serve { session } => {
-            check_session(session)?
+        FromServer::Route { session, .. } => check_session(session)?,
+        FromServer::Serve { session, ticket } => {
+            check_session(session)?;
+            check_ticket(ticket)?;
+            if ticket.ticket.session != session.id {
+                return Err(DecodeError::Inconsistent { what: "session of a ticket" });
+            }
         }
         FromServer::SessionEnded { reason, .. }
-        | FromServer::Refused { reason }
+        | FromServer::Refused { reason, .. }
         | FromServer::RequestRefused { reason, .. }
         | FromServer::ReceiptResult { verdict: Verdict::Refused { reason }, .. } => {
             at_most("reason", reason.len(), MAX_REASON_BYTES)?;
         }
         FromServer::Signal { signal, .. } => check_signal(&signal.signal)?,
-        FromServer::Challenge { .. } | FromServer::ReceiptResult { .. } => {}
+        FromServer::Challenge { .. } | FromServer::ReceiptResult { .. } | FromServer::Heartbeat => {
+        }
     }
     Ok(message)
 }
@@ -133,9 +151,43 @@ pub fn decode_peer_frame(bytes: &[u8]) -> Result<PeerFrame, DecodeError> {
         | PeerFrame::Ping { .. }
         | PeerFrame::Pong { .. } => {}
         PeerFrame::Failed { reason, .. } => at_most("reason", reason.len(), MAX_REASON_BYTES)?,
+        PeerFrame::Window { rows, .. } => {
+            if *rows == 0 {
+                return Err(DecodeError::Inconsistent { what: "window without rows" });
+            }
+            at_most("window", *rows as usize, MAX_POSITIONS as usize)?;
+        }
     }
     Ok(frame)
 }
+
+/// The head of a [`PeerFrame::Hidden`]: what must be checked before its values are worth decoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+pub struct HiddenHeader {
+    /// The session.
+    pub session: SessionId,
+    /// Position of the first row.
+    pub position: u32,
+    /// How many rows it says it has.
+    pub rows: u32,
+    /// How many values it says it has.
+    pub values: u32,
+}
+
+/// The head of a hidden frame, without a single value decoded; `None` of any other frame, and of one
+/// that is cut short. Nothing of it is checked.
+#[must_use]
+pub fn hidden_header(bytes: &[u8]) -> Option<HiddenHeader> {
+    // A vector is its length and then its values, and a variant's number comes before its fields.
+    let (variant, rest) = postcard::take_from_bytes::<u32>(bytes).ok()?;
+    if variant != HIDDEN_VARIANT {
+        return None;
+    }
+    postcard::take_from_bytes::<HiddenHeader>(rest).ok().map(|(header, _)| header)
+}
+
+/// The place of [`PeerFrame::Hidden`] among its siblings, which is its number on the wire.
+const HIDDEN_VARIANT: u32 = 1;
 
 /// Reads a session that was kept.
 ///
@@ -227,6 +279,14 @@ fn check_session(session: &Session) -> Result<(), DecodeError> {
     Ok(())
 }
 
+fn check_lease(signed: &SignedLease) -> Result<(), DecodeError> {
+    check_layers(signed.lease.layers)
+}
+
+fn check_ticket(signed: &SignedTicket) -> Result<(), DecodeError> {
+    check_layers(signed.ticket.layers)
+}
+
 fn check_receipt(receipt: &Receipt) -> Result<(), DecodeError> {
     check_layers(receipt.layers)?;
     at_most("position", receipt.to_position as usize, MAX_POSITIONS as usize)?;
@@ -250,6 +310,19 @@ mod tests {
     fn frames_read_back() {
         let frame = hidden(2, vec![i32::MIN, -1, 0, i32::MAX]);
         assert_eq!(decode_peer_frame(&encode(&frame)), Ok(frame));
+    }
+
+    #[test]
+    fn the_head_of_hidden_rows_is_read_without_their_values() {
+        let bytes = encode(&hidden(2, vec![i32::MIN, -1, 0, i32::MAX]));
+        let header = HiddenHeader { session: SessionId([1; 16]), position: 3, rows: 2, values: 4 };
+        assert_eq!(hidden_header(&bytes), Some(header));
+        // Whatever follows the head, or nothing at all: the head is what it says.
+        assert_eq!(hidden_header(&bytes[..20]), Some(header));
+        assert_eq!(hidden_header(&[&bytes[..20], &[0xff; 40]].concat()), Some(header));
+        assert_eq!(hidden_header(&bytes[..17]), None);
+        let end = PeerFrame::End { session: SessionId([1; 16]) };
+        assert_eq!(hidden_header(&encode(&end)), None);
     }
 
     #[test]

@@ -35,15 +35,21 @@ pub enum Purpose {
     Signal,
     /// A work receipt.
     Receipt,
+    /// A lease of layers, by the server.
+    Lease,
+    /// A stage's ticket for a session, by the server.
+    Ticket,
 }
 
 impl Purpose {
     /// The domain separation string, with the version in its text.
     const fn domain(self) -> &'static [u8] {
         match self {
-            Self::Challenge => b"potluck challenge v1\0",
+            Self::Challenge => b"potluck challenge v2\0",
             Self::Signal => b"potluck signal v1\0",
             Self::Receipt => b"potluck receipt v1\0",
+            Self::Lease => b"potluck lease v1\0",
+            Self::Ticket => b"potluck ticket v1\0",
         }
     }
 }

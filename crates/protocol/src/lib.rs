@@ -7,6 +7,7 @@
 //! | page ↔ worker | [`page::Command`], [`page::Notice`] | `postMessage` |
 //! | server → page, anyone | [`api`], JSON | HTTP |
 //! | stage, requester → ledger | [`receipt::SignedReceipt`] | inside the first two |
+//! | server → itself, later | [`lease::SignedLease`], [`ticket::SignedTicket`] | kept by nodes, inside the first |
 //!
 //! Bytes from outside are parsed once, by [`codec`], which checks every length and count before
 //! anyone else sees the message. There is no I/O here, no clock and no randomness.
@@ -16,15 +17,17 @@ pub mod codec;
 pub mod encoding;
 pub mod id;
 pub mod identity;
+pub mod lease;
 pub mod limits;
 pub mod page;
 pub mod peer;
 pub mod receipt;
 pub mod sampling;
 pub mod server;
+pub mod ticket;
 
 /// Version of the messages in this crate. A server refuses nodes that speak another one.
-pub const PROTOCOL_VERSION: u16 = 5;
+pub const PROTOCOL_VERSION: u16 = 6;
 
 /// Version of the arithmetic (`docs/numerics.md`). Nodes of different versions never share a
 /// session.

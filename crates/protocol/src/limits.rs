@@ -10,6 +10,13 @@ pub const MAX_SERVER_MESSAGE_BYTES: usize = 64 * 1024;
 pub const MAX_ROWS: usize = 128;
 /// Nodes that a requester excludes from a route: those that its answer broke off at lately.
 pub const MAX_EXCLUDED: usize = 8;
+/// Sessions that one requester may have at once, at the server and at each stage: more than a person
+/// has answers in progress, and few enough that one key cannot keep a swarm to itself.
+pub const MAX_SESSIONS_PER_REQUESTER: usize = 8;
+/// Rows that the sender of a session's steps may have outstanding at a stage when the session opens:
+/// two full steps, so that one is computed while the next one travels.
+/// [`PeerFrame::Window`](crate::peer::PeerFrame::Window) gives room for more.
+pub const INITIAL_WINDOW_ROWS: u32 = 2 * MAX_ROWS as u32;
 /// Values in a row of the residual stream: four times the width of the widest model in reach of a
 /// swarm.
 pub const MAX_D_MODEL: usize = 16_384;
@@ -22,6 +29,8 @@ pub const MAX_LAYERS: u32 = 256;
 pub const MAX_POSITIONS: u32 = 32_768;
 /// Stages of a route, and ranges of missing layers: at most one for each layer.
 pub const MAX_STAGES: usize = MAX_LAYERS as usize;
+/// Bytes of a server's origin: a scheme, a host name of at most 253 bytes, and a port.
+pub const MAX_ORIGIN_BYTES: usize = 272;
 /// Bytes of a sentence meant for people.
 pub const MAX_REASON_BYTES: usize = 512;
 /// Bytes of a session description; ours are under 1 KiB.

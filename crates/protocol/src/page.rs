@@ -174,6 +174,13 @@ pub enum LendingPhase {
         /// What happened and what to do.
         reason: String,
     },
+    /// Something did not work and is tried again after a wait: the machine is still lent.
+    Retrying {
+        /// What happened.
+        reason: String,
+        /// How long the wait is, milliseconds.
+        retry_ms: u32,
+    },
 }
 
 /// Something happened to a question.

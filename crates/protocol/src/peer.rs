@@ -3,6 +3,7 @@
 //! ```text
 //! requester --Step--> first stage --Hidden--> … --Hidden--> last stage --Token--> requester
 //!      <------------------- ReceiptProposal / ReceiptSigned / End / Failed ----------------->
+//!      <------- Window ------- every receiver of rows to their sender <------- Window -------
 //! ```
 //! `Step`, `Hidden` and `Token` travel on [`Channel::Activations`]; the rest on
 //! [`Channel::Control`], so that a long prompt never delays the report of its failure.
@@ -120,6 +121,14 @@ pub enum PeerFrame {
         /// The node without which it could go on, if one is at fault.
         failed_node: Option<NodeId>,
     },
+    /// Receiver of a session's steps to their sender: so many more rows may come, besides the
+    /// [`INITIAL_WINDOW_ROWS`](crate::limits::INITIAL_WINDOW_ROWS) of the session's beginning.
+    Window {
+        /// The session.
+        session: SessionId,
+        /// How many rows more, 1 to [`MAX_POSITIONS`](crate::limits::MAX_POSITIONS).
+        rows: u32,
+    },
 }
 
 impl PeerFrame {
@@ -133,7 +142,8 @@ impl PeerFrame {
             | Self::End { .. }
             | Self::Ping { .. }
             | Self::Pong { .. }
-            | Self::Failed { .. } => Channel::Control,
+            | Self::Failed { .. }
+            | Self::Window { .. } => Channel::Control,
         }
     }
 }

@@ -4,13 +4,14 @@
 //! node                                   server
 //!  | Hello{versions, key}                  |
 //!  |                       Challenge{nonce}|
-//!  | Prove{signature over nonce}           |
+//!  | Prove{origin, signature}              |
 //!  |          Welcome{ice servers, models} |   … or Refused, and the connection ends
 //!  |---------------------------------------|
-//!  | Register -> Assign -> LayersReady    |   a volunteer
-//!  | Ask -> Waiting* -> Route              |   a requester; every stage gets Serve
+//!  | Register -> Assign -> LayersReady     |   a volunteer
+//!  | Ask -> Waiting* -> Route              |   a requester; every stage gets Serve and a ticket
 //!  | Signal <-> Signal                     |   between peers of one session, signed end to end
-//!  | Receipt -> ReceiptResult              |
+//!  | Receipt with ticket -> ReceiptResult  |
+//!  | Heartbeat -> Heartbeat                |   when the node has had nothing else to say
 //!  | EndSession -> SessionEnded to all     |
 //! ```
 
@@ -18,7 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, SessionId};
 use crate::identity::{Identity, Purpose, Signature, verify};
+use crate::lease::SignedLease;
 use crate::receipt::{ReceiptId, SignedReceipt};
+use crate::ticket::SignedTicket;
 
 /// What a node sends to the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,11 +37,21 @@ pub enum ToServer {
     },
     /// Answer to [`FromServer::Challenge`].
     Prove {
+        /// The server's origin as the node dialled it: `scheme://authority` in lower case, at most
+        /// [`MAX_ORIGIN_BYTES`](crate::limits::MAX_ORIGIN_BYTES). The server accepts its own only, so
+        /// that no other server can pass this answer on as that of its own visitor.
+        origin: String,
         /// Over [`challenge_bytes`].
         signature: Signature,
     },
     /// The volunteer agreed: this node may be given layers.
-    Register(Capabilities),
+    Register {
+        /// What it can do.
+        capabilities: Capabilities,
+        /// The layers that it holds still, on the word of this server, which may have been restarted
+        /// since.
+        lease: Option<SignedLease>,
+    },
     /// The volunteer stopped: nothing more will be computed here.
     Deregister,
     /// Weights are loaded and verified, and routes may use them. Replaces the node's earlier
@@ -83,9 +96,17 @@ pub enum ToServer {
         signal: SignedSignal,
     },
     /// A receipt to be credited.
-    Receipt(Box<SignedReceipt>),
+    Receipt {
+        /// Signed by stage and requester.
+        receipt: Box<SignedReceipt>,
+        /// The stage's, as it came with [`FromServer::Serve`].
+        ticket: Box<SignedTicket>,
+    },
     /// Counters for the swarm view; nothing is credited from them.
     Report(Report),
+    /// Nothing but a sign of life, which the server answers at once with its own. A node sends it
+    /// when it has sent nothing else for as long as the welcome says.
+    Heartbeat,
 }
 
 /// What the server sends to a node.
@@ -102,14 +123,15 @@ pub enum FromServer {
         ice_servers: Vec<IceServer>,
         /// The models of this swarm.
         models: Vec<ModelSummary>,
+        /// How long the node may be silent before it sends a heartbeat, milliseconds.
+        heartbeat_ms: u32,
     },
     /// The volunteer's node should load these layers.
     Assign {
         /// The model of these layers.
         model: ModelId,
-        /// With the first layer comes the embedding, with the last one the head. `None`: the node
-        /// is not needed for now.
-        layers: Option<LayerRange>,
+        /// The layers, of that model and for this node. `None`: the node is not needed for now.
+        lease: Option<SignedLease>,
     },
     /// There is no route yet; the question waits.
     Waiting {
@@ -129,6 +151,8 @@ pub enum FromServer {
     Serve {
         /// The whole route, so that stages know their neighbours.
         session: Session,
+        /// The stage's own, to be handed in with its receipts.
+        ticket: Box<SignedTicket>,
     },
     /// A session is over.
     SessionEnded {
@@ -157,6 +181,9 @@ pub enum FromServer {
     Refused {
         /// What was wrong and what to do.
         reason: String,
+        /// When it is worth to try again, milliseconds from now. `None`: never, because the versions
+        /// differ or the same identity has connected again.
+        retry_after_ms: Option<u32>,
     },
     /// A question gets no route, now or later; the connection goes on.
     RequestRefused {
@@ -165,6 +192,8 @@ pub enum FromServer {
         /// Why, and what to do; for people.
         reason: String,
     },
+    /// The answer to [`ToServer::Heartbeat`].
+    Heartbeat,
 }
 
 /// What a volunteer's node can do.
@@ -343,8 +372,9 @@ impl Session {
     }
 }
 
-/// What a node signs to prove its key to the server: the nonce it was given and its own key.
+/// What a node signs to prove its key to the server: the nonce it was given, its own key, and the
+/// origin under which it dialled the server.
 #[must_use]
-pub fn challenge_bytes(nonce: &[u8; 32], node: NodeId) -> Vec<u8> {
-    [&nonce[..], &node.0].concat()
+pub fn challenge_bytes(nonce: &[u8; 32], node: NodeId, origin: &str) -> Vec<u8> {
+    [&nonce[..], &node.0, origin.as_bytes()].concat()
 }

@@ -7,12 +7,14 @@
 mod support;
 
 use potluck_protocol::codec::{
-    decode_from_server, decode_peer_frame, decode_session, decode_to_server, encode,
+    HiddenHeader, decode_from_server, decode_peer_frame, decode_session, decode_to_server, encode,
+    hidden_header,
 };
 use potluck_protocol::id::LayerRange;
 use potluck_protocol::limits::{
     MAX_BACKEND_BYTES, MAX_CANDIDATE_BYTES, MAX_D_MODEL, MAX_EXCLUDED, MAX_ICE_SERVERS, MAX_LAYERS,
-    MAX_MODELS, MAX_POSITIONS, MAX_REASON_BYTES, MAX_ROWS, MAX_SDP_BYTES, MAX_STAGES,
+    MAX_MODELS, MAX_ORIGIN_BYTES, MAX_POSITIONS, MAX_REASON_BYTES, MAX_ROWS, MAX_SDP_BYTES,
+    MAX_STAGES,
 };
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::receipt::{RECEIPT_POSITIONS, Receipt};
@@ -123,6 +125,17 @@ proptest! {
     }
 
     #[test]
+    fn the_head_of_hidden_rows_is_what_the_whole_frame_says(frame in support::peer_frame()) {
+        let head = hidden_header(&encode(&frame));
+        let PeerFrame::Hidden { session, position, rows, values, .. } = frame else {
+            prop_assert_eq!(head, None);
+            return Ok(());
+        };
+        let values = u32::try_from(values.len()).unwrap();
+        prop_assert_eq!(head, Some(HiddenHeader { session, position, rows, values }));
+    }
+
+    #[test]
     fn damaged_sessions_are_refused_or_routes(bytes in damaged(support::session())) {
         if let Ok(session) = decode_session(&bytes) {
             assert_is_a_route(&session);
@@ -134,52 +147,65 @@ proptest! {
         let _ = decode_to_server(&bytes);
         let _ = decode_from_server(&bytes);
         let _ = decode_peer_frame(&bytes);
+        let _ = hidden_header(&bytes);
         let _ = decode_session(&bytes);
     }
 }
 
 fn assert_to_server_is_within_limits(message: &ToServer) {
     match message {
-        ToServer::Register(capabilities) => {
+        ToServer::Prove { origin, .. } => assert!(origin.len() <= MAX_ORIGIN_BYTES),
+        ToServer::Register { capabilities, lease } => {
             assert!(capabilities.backend.len() <= MAX_BACKEND_BYTES);
+            lease.iter().for_each(|signed| assert_are_layers(signed.lease.layers));
         }
         ToServer::LayersReady { layers, .. } => assert_are_layers(*layers),
         ToServer::Ask { exclude, .. } => assert!(exclude.len() <= MAX_EXCLUDED),
         ToServer::EndSession { reason, .. } => assert!(reason.len() <= MAX_REASON_BYTES),
         ToServer::Signal { signal, .. } => assert_signal_is_within_limits(&signal.signal),
-        ToServer::Receipt(signed) => assert_receipt_is_within_limits(&signed.receipt),
+        ToServer::Receipt { receipt, ticket } => {
+            assert_receipt_is_within_limits(&receipt.receipt);
+            assert_are_layers(ticket.ticket.layers);
+        }
         ToServer::Hello { .. }
-        | ToServer::Prove { .. }
         | ToServer::Deregister
         | ToServer::Cancel { .. }
-        | ToServer::Report(_) => {}
+        | ToServer::Report(_)
+        | ToServer::Heartbeat => {}
     }
 }
 
 fn assert_from_server_is_within_limits(message: &FromServer) {
     match message {
-        FromServer::Welcome { ice_servers, models } => {
+        FromServer::Welcome { ice_servers, models, .. } => {
             assert!(ice_servers.len() <= MAX_ICE_SERVERS && models.len() <= MAX_MODELS);
             for model in models {
                 assert!(model.layers <= MAX_LAYERS && model.name.len() <= MAX_REASON_BYTES);
             }
         }
-        FromServer::Assign { layers, .. } => layers.iter().copied().for_each(assert_are_layers),
+        FromServer::Assign { model, lease } => lease.iter().for_each(|signed| {
+            assert_are_layers(signed.lease.layers);
+            assert_eq!(signed.lease.model, *model);
+        }),
         FromServer::Waiting { missing, .. } => {
             assert!(missing.len() <= MAX_STAGES);
             missing.iter().copied().for_each(assert_are_layers);
         }
-        FromServer::Route { session, .. } | FromServer::Serve { session } => {
+        FromServer::Route { session, .. } => assert_is_a_route(session),
+        FromServer::Serve { session, ticket } => {
             assert_is_a_route(session);
+            assert_are_layers(ticket.ticket.layers);
+            assert_eq!(ticket.ticket.session, session.id);
         }
         FromServer::SessionEnded { reason, .. }
-        | FromServer::Refused { reason }
+        | FromServer::Refused { reason, .. }
         | FromServer::RequestRefused { reason, .. }
         | FromServer::ReceiptResult { verdict: Verdict::Refused { reason }, .. } => {
             assert!(reason.len() <= MAX_REASON_BYTES);
         }
         FromServer::Signal { signal, .. } => assert_signal_is_within_limits(&signal.signal),
-        FromServer::Challenge { .. } | FromServer::ReceiptResult { .. } => {}
+        FromServer::Challenge { .. } | FromServer::ReceiptResult { .. } | FromServer::Heartbeat => {
+        }
     }
 }
 
@@ -198,6 +224,7 @@ fn assert_frame_is_within_limits(frame: &PeerFrame) {
         }
         PeerFrame::Token { position, .. } => assert!(*position <= MAX_POSITIONS),
         PeerFrame::ReceiptProposal { receipt, .. } => assert_receipt_is_within_limits(receipt),
+        PeerFrame::Window { rows, .. } => assert!((1..=MAX_POSITIONS).contains(rows)),
         PeerFrame::Failed { reason, .. } => assert!(reason.len() <= MAX_REASON_BYTES),
         PeerFrame::ReceiptSigned { .. }
         | PeerFrame::End { .. }

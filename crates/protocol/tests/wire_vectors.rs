@@ -20,6 +20,7 @@ use potluck_protocol::codec::{
 };
 use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, SessionId};
 use potluck_protocol::identity::{Identity, Purpose};
+use potluck_protocol::lease::{Lease, SignedLease};
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::receipt::{Receipt, SignedReceipt};
 use potluck_protocol::sampling::Sampling;
@@ -27,6 +28,7 @@ use potluck_protocol::server::{
     Capabilities, FromServer, IceServer, ModelSummary, NodeKind, Report, Session, Signal,
     SignedSignal, Stage, ToServer, Verdict, challenge_bytes,
 };
+use potluck_protocol::ticket::{SignedTicket, Ticket};
 
 /// One vector: its name, its bytes, and whether the bytes read back as the value.
 type Vector = (String, Vec<u8>, bool);
@@ -86,15 +88,19 @@ fn to_server() -> Vec<Vector> {
     vectors!(ToServer, decode_to_server, {
         Hello: ToServer::Hello { protocol: 0x0102, numerics: 3, node: stage().node() },
         Prove: ToServer::Prove {
+            origin: ORIGIN.to_owned(),
             signature: stage()
-                .sign(Purpose::Challenge, &challenge_bytes(&[0x0c; 32], stage().node())),
+                .sign(Purpose::Challenge, &challenge_bytes(&[0x0c; 32], stage().node(), ORIGIN)),
         },
-        Register: ToServer::Register(Capabilities {
-            kind: NodeKind::Native,
-            backend: "avx2".to_owned(),
-            memory_bytes: 8 << 30,
-            macs_per_ms: 12_345_678,
-        }),
+        Register: ToServer::Register {
+            capabilities: Capabilities {
+                kind: NodeKind::Native,
+                backend: "avx2".to_owned(),
+                memory_bytes: 8 << 30,
+                macs_per_ms: 12_345_678,
+            },
+            lease: Some(signed_lease()),
+        },
         Deregister: ToServer::Deregister,
         LayersReady: ToServer::LayersReady { model: model(), layers: layers(2, 200) },
         Ask: ToServer::Ask {
@@ -109,8 +115,12 @@ fn to_server() -> Vec<Vector> {
             failed_node: Some(stage().node()),
         },
         Signal: ToServer::Signal { to: requester().node(), signal: signed_signal() },
-        Receipt: ToServer::Receipt(Box::new(signed_receipt())),
+        Receipt: ToServer::Receipt {
+            receipt: Box::new(signed_receipt()),
+            ticket: Box::new(signed_ticket()),
+        },
         Report: ToServer::Report(Report { tokens: 1 << 40, us_per_token_p50: 1500 }),
+        Heartbeat: ToServer::Heartbeat,
     })
 }
 
@@ -124,11 +134,12 @@ fn from_server() -> Vec<Vector> {
                 credential: None,
             }],
             models: vec![ModelSummary { id: model(), name: "tiny".to_owned(), layers: 6 }],
+            heartbeat_ms: 5000,
         },
-        Assign: FromServer::Assign { model: model(), layers: Some(layers(0, 3)) },
+        Assign: FromServer::Assign { model: model(), lease: Some(signed_lease()) },
         Waiting: FromServer::Waiting { request: RequestId(300), missing: vec![layers(3, 6)] },
         Route: FromServer::Route { request: RequestId(300), session: session() },
-        Serve: FromServer::Serve { session: session() },
+        Serve: FromServer::Serve { session: session(), ticket: Box::new(signed_ticket()) },
         SessionEnded: FromServer::SessionEnded {
             session: id(),
             reason: "gone".to_owned(),
@@ -139,11 +150,15 @@ fn from_server() -> Vec<Vector> {
             receipt: receipt().id(),
             verdict: Verdict::TryAgain,
         },
-        Refused: FromServer::Refused { reason: "too many connections".to_owned() },
+        Refused: FromServer::Refused {
+            reason: "too many connections".to_owned(),
+            retry_after_ms: Some(3000),
+        },
         RequestRefused: FromServer::RequestRefused {
             request: RequestId(302),
             reason: "only the first model is served".to_owned(),
         },
+        Heartbeat: FromServer::Heartbeat,
     })
 }
 
@@ -179,6 +194,7 @@ fn peer_frames() -> Vec<Vector> {
             reason: "no memory".to_owned(),
             failed_node: Some(stage().node()),
         },
+        Window: PeerFrame::Window { session: id(), rows: 128 },
     })
 }
 
@@ -206,6 +222,8 @@ fn small_enums() -> Vec<Vector> {
     }));
     vectors
 }
+
+const ORIGIN: &str = "https://potluck.example";
 
 fn stage() -> Identity {
     Identity::from_seed(&[1; 32])
@@ -266,6 +284,29 @@ fn signed_receipt() -> SignedReceipt {
         requester_signature: receipt.sign(&requester()),
         receipt,
     }
+}
+
+fn server() -> Identity {
+    Identity::from_seed(&[3; 32])
+}
+
+fn signed_lease() -> SignedLease {
+    let (node, until_s) = (stage().node(), 1_800_000_000);
+    SignedLease::new(&server(), Lease { node, model: model(), layers: layers(0, 3), until_s })
+}
+
+fn signed_ticket() -> SignedTicket {
+    let ticket = Ticket {
+        session: id(),
+        model: model(),
+        requester: requester().node(),
+        stage: stage().node(),
+        layers: layers(3, 6),
+        opened_ms: 1_700_000_000_000,
+        until_s: 1_700_003_600,
+        earns: true,
+    };
+    SignedTicket::new(&server(), ticket)
 }
 
 fn signed_signal() -> SignedSignal {

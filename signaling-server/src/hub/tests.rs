@@ -3,6 +3,7 @@ use potluck_protocol::identity::Identity;
 use potluck_protocol::server::{Capabilities, NodeKind, Session, Signal};
 
 use super::*;
+use crate::authority::tests::authority;
 use crate::models::Models;
 use crate::models::tests::model;
 
@@ -42,8 +43,8 @@ impl Connection {
             memory_bytes: 1 << 30,
             macs_per_ms: 1_000,
         };
-        self.send(hub, ToServer::Register(capabilities)).await;
-        while !matches!(self.receive().await, FromServer::Assign { layers: Some(_), .. }) {}
+        self.send(hub, ToServer::Register { capabilities, lease: None }).await;
+        while !matches!(self.receive().await, FromServer::Assign { lease: Some(_), .. }) {}
         let layers = potluck_protocol::id::LayerRange { first: 0, end: LAYERS };
         self.send(hub, ToServer::LayersReady { model, layers }).await;
     }
@@ -67,7 +68,8 @@ async fn a_connection_that_does_not_read_is_let_go_and_others_go_on() {
     let model = info.id;
     let mut models = Models::default();
     models.add(info);
-    let hub = Hub::start(Scheduler::new(Arc::new(models), Duration::ZERO, [1; 32]), store);
+    let hub =
+        Hub::start(Scheduler::new(Arc::new(models), authority(), Duration::ZERO, [1; 32]), store);
 
     let mut stage = Connection::open(&hub, 1, OUTBOX).await;
     stage.serve(&hub, model).await;
@@ -110,11 +112,11 @@ async fn what_comes_late_from_an_old_connection_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).await.unwrap();
     let models = Arc::new(Models::default());
-    let hub = Hub::start(Scheduler::new(models, Duration::ZERO, [1; 32]), store);
+    let hub = Hub::start(Scheduler::new(models, authority(), Duration::ZERO, [1; 32]), store);
     let mut old = Connection::open(&hub, 1, OUTBOX).await;
     let new = Connection::open(&hub, 1, OUTBOX).await;
     let refused = old.receive().await;
-    assert!(matches!(refused, FromServer::Refused { reason } if reason.contains("elsewhere")));
+    assert!(matches!(refused, FromServer::Refused { reason, .. } if reason.contains("elsewhere")));
     assert_eq!(old.inbox.recv().await, None);
     hub.leave(old.node(), old.id).await;
     assert_eq!(hub.view().await.unwrap().connected, 1);

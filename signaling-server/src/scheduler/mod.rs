@@ -38,6 +38,7 @@ use potluck_protocol::server::{FromServer, Session, ToServer};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 
+use crate::authority::Authority;
 use crate::models::{ModelInfo, Models};
 use nodes::NodeState;
 use quarantine::Quarantine;
@@ -82,6 +83,7 @@ pub enum Fault {
 #[derive(Debug)]
 pub struct Scheduler {
     models: Arc<Models>,
+    authority: Arc<Authority>,
     plan_delay: Duration,
     random: ChaCha20Rng,
     /// How many registrations there were, from which each takes its place in their order.
@@ -94,12 +96,18 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// A scheduler of `models` that plans anew `plan_delay` after a volunteer came or went; `seed`
-    /// must be random, as session ids come from it.
+    /// A scheduler of `models` that signs as `authority` and plans anew `plan_delay` after a volunteer
+    /// came or went; `seed` must be random, as session ids come from it.
     #[must_use]
-    pub fn new(models: Arc<Models>, plan_delay: Duration, seed: [u8; 32]) -> Self {
+    pub fn new(
+        models: Arc<Models>,
+        authority: Arc<Authority>,
+        plan_delay: Duration,
+        seed: [u8; 32],
+    ) -> Self {
         Self {
             models,
+            authority,
             plan_delay,
             random: ChaCha20Rng::from_seed(seed),
             registrations: 0,
@@ -137,7 +145,7 @@ impl Scheduler {
         let mut actions = Vec::new();
         if self.plan_at.is_some_and(|at| now >= at) {
             self.plan_at = None;
-            self.plan(&mut actions);
+            self.plan(now, &mut actions);
             self.route_waiting(now, &mut actions);
         }
         actions
@@ -164,7 +172,9 @@ impl Scheduler {
         actions: &mut Vec<Action>,
     ) -> Result<(), Fault> {
         match message {
-            ToServer::Register(capabilities) => self.register(node, capabilities, now),
+            ToServer::Register { capabilities, lease: _ } => {
+                self.register(node, capabilities, now);
+            }
             ToServer::Deregister => self.deregister(node, "stopped lending", now, actions),
             ToServer::LayersReady { model, layers } => {
                 self.layers_ready(node, model, layers, now, actions)?;
@@ -185,7 +195,8 @@ impl Scheduler {
             ToServer::Hello { .. }
             | ToServer::Prove { .. }
             | ToServer::Signal { .. }
-            | ToServer::Receipt(_) => {}
+            | ToServer::Receipt { .. }
+            | ToServer::Heartbeat => {}
         }
         Ok(())
     }

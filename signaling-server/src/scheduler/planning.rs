@@ -1,6 +1,7 @@
 //! Assigns layers to the registered nodes, and sends an assignment to those for whom it changes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use potluck_protocol::id::NodeId;
 use potluck_protocol::server::FromServer;
@@ -10,7 +11,7 @@ use super::placement::{self, Capacity};
 use super::{Action, Scheduler};
 
 impl Scheduler {
-    pub(super) fn plan(&mut self, actions: &mut Vec<Action>) {
+    pub(super) fn plan(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let Some(model) = self.planned_model().map(Arc::clone) else { return };
         let mut registered: Vec<(NodeId, u64, Capacity)> = self
             .nodes
@@ -39,7 +40,8 @@ impl Scheduler {
                 _ => None,
             };
             if !unchanged {
-                actions.push(Action::Send(*node, FromServer::Assign { model: model.id, layers }));
+                let lease = layers.map(|layers| self.authority.lease(*node, model.id, layers, now));
+                actions.push(Action::Send(*node, FromServer::Assign { model: model.id, lease }));
             }
         }
     }

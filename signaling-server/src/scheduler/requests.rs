@@ -113,7 +113,7 @@ impl Scheduler {
     pub(super) fn route_waiting(&mut self, now: Duration, actions: &mut Vec<Action>) {
         for request in std::mem::take(&mut self.requests.waiting) {
             match self.route(request.model, &request.exclude, now) {
-                Some(stages) => self.open_session(&request, stages, actions),
+                Some(stages) => self.open_session(&request, stages, now, actions),
                 None => self.requests.waiting.push(request),
             }
         }
@@ -135,7 +135,13 @@ impl Scheduler {
         self.requests.waiting = waiting;
     }
 
-    fn open_session(&mut self, request: &Request, stages: Vec<Stage>, actions: &mut Vec<Action>) {
+    fn open_session(
+        &mut self,
+        request: &Request,
+        stages: Vec<Stage>,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) {
         let epoch = |node: NodeId| self.nodes.get(&node).map_or(Epoch(0), |state| state.epoch);
         let members = stages.iter().map(|stage| stage.node).chain([request.requester]);
         let epochs = members.map(epoch).collect();
@@ -151,7 +157,8 @@ impl Scheduler {
         actions.push(Action::Open(session.clone()));
         // Stages first: they should know of the session before its first frame reaches them.
         for stage in &session.stages {
-            let serve = FromServer::Serve { session: session.clone() };
+            let ticket = Box::new(self.authority.ticket(&session, stage, true, now));
+            let serve = FromServer::Serve { session: session.clone(), ticket };
             actions.push(Action::Send(stage.node, serve));
         }
         let route = FromServer::Route { request: request.id, session: session.clone() };

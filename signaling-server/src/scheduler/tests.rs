@@ -5,6 +5,7 @@ use potluck_protocol::id::RequestId;
 use potluck_protocol::server::{Capabilities, NodeKind};
 
 use super::*;
+use crate::authority::tests::authority;
 use crate::models::tests::model;
 
 const PLAN_DELAY: Duration = Duration::from_millis(300);
@@ -23,7 +24,7 @@ impl World {
         let mut models = Models::default();
         models.add(info);
         Self {
-            scheduler: Scheduler::new(Arc::new(models), PLAN_DELAY, [1; 32]),
+            scheduler: Scheduler::new(Arc::new(models), authority(), PLAN_DELAY, [1; 32]),
             model: id,
             layers,
             now: Duration::ZERO,
@@ -43,12 +44,15 @@ impl World {
         let backend = "avx2".to_owned();
         self.send(
             node,
-            ToServer::Register(Capabilities {
-                kind: NodeKind::Native,
-                backend,
-                memory_bytes,
-                macs_per_ms: speed,
-            }),
+            ToServer::Register {
+                capabilities: Capabilities {
+                    kind: NodeKind::Native,
+                    backend,
+                    memory_bytes,
+                    macs_per_ms: speed,
+                },
+                lease: None,
+            },
         );
     }
 
@@ -152,12 +156,15 @@ fn nothing_moves_when_nothing_needs_to() {
     let backend = "avx2".to_owned();
     world.send(
         2,
-        ToServer::Register(Capabilities {
-            kind: NodeKind::Native,
-            backend,
-            memory_bytes: GIB,
-            macs_per_ms: 90,
-        }),
+        ToServer::Register {
+            capabilities: Capabilities {
+                kind: NodeKind::Native,
+                backend,
+                memory_bytes: GIB,
+                macs_per_ms: 90,
+            },
+            lease: None,
+        },
     );
     world.send(2, ToServer::LayersReady { model: world.model, layers: range(3, 6) });
     world.now += PLAN_DELAY;

@@ -40,7 +40,7 @@ pub(super) async fn exchange(
             tokio::select! {
                 message = inbox.recv() => {
                     let Some(message) = message else { return Err(End::Gone) };
-                    if let FromServer::Refused { reason } = message {
+                    if let FromServer::Refused { reason, .. } = message {
                         return Err(End::Refused(reason));
                     }
                     send(socket, &message, timeouts.send).await?;
@@ -85,7 +85,11 @@ async fn handle(
             app.hub.signal(node, to, signal).await;
             return Ok(());
         }
-        ToServer::Receipt(signed) => {
+        ToServer::Heartbeat => {
+            let answers = verdicts.upgrade().ok_or(End::Gone)?;
+            return answers.try_send(FromServer::Heartbeat).map_err(|_| End::Gone);
+        }
+        ToServer::Receipt { receipt: signed, ticket: _ } => {
             let receipt = signed.receipt.id();
             let verdict = match app.store.credit(&signed, node, &app.models).await {
                 Ok(Credit::Credited(balance_macs)) => Verdict::Credited { balance_macs },
@@ -100,7 +104,7 @@ async fn handle(
                 .try_send(FromServer::ReceiptResult { receipt, verdict })
                 .map_err(|_| End::Gone);
         }
-        ToServer::Register(ref capabilities) => {
+        ToServer::Register { ref capabilities, .. } => {
             if let Err(error) = app.store.save_kind(node, capabilities.kind).await {
                 tracing::warn!(%error, "could not keep a node's kind");
             }

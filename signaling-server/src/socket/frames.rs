@@ -81,7 +81,7 @@ pub(super) async fn finish(mut socket: WebSocket, end: End, limit: Duration) {
     let End::Refused(reason) = end else { return };
     tracing::info!(reason, "closing a connection");
     // Either may fail: the other side may be gone already.
-    let refused = FromServer::Refused { reason: clip_reason(&reason) };
+    let refused = FromServer::Refused { reason: clip_reason(&reason), retry_after_ms: None };
     let _ = send(&mut socket, &refused, limit).await;
     let mut end = reason.len().min(MAX_CLOSE_REASON_BYTES);
     while !reason.is_char_boundary(end) {

@@ -11,13 +11,17 @@ use super::frames::{End, receive, send};
 use crate::app::App;
 
 /// Lets a node prove its key, within the handshake's time limit.
-pub(super) async fn handshake(socket: &mut WebSocket, app: &App) -> Result<NodeId, End> {
-    timeout(app.config.timeouts.handshake, prove(socket, app))
+pub(super) async fn handshake(
+    socket: &mut WebSocket,
+    app: &App,
+    host: &str,
+) -> Result<NodeId, End> {
+    timeout(app.config.timeouts.handshake, prove(socket, app, host))
         .await
         .unwrap_or_else(|_| Err(End::Refused("the handshake took too long".to_owned())))
 }
 
-async fn prove(socket: &mut WebSocket, app: &App) -> Result<NodeId, End> {
+async fn prove(socket: &mut WebSocket, app: &App, host: &str) -> Result<NodeId, End> {
     let limit = app.config.timeouts.send;
     let ToServer::Hello { protocol, numerics, node } = receive(socket).await? else {
         return Err(End::Refused("the first message must be Hello".to_owned()));
@@ -32,14 +36,21 @@ async fn prove(socket: &mut WebSocket, app: &App) -> Result<NodeId, End> {
     getrandom::fill(&mut nonce)
         .map_err(|_| End::Refused("the server has no randomness".to_owned()))?;
     send(socket, &FromServer::Challenge { nonce }, limit).await?;
-    let ToServer::Prove { signature } = receive(socket).await? else {
+    let ToServer::Prove { origin, signature } = receive(socket).await? else {
         return Err(End::Refused("the challenge must be answered first".to_owned()));
     };
-    if !verify(node, Purpose::Challenge, &challenge_bytes(&nonce, node), &signature) {
+    let is_own = origin.split_once("://").is_some_and(|(_, authority)| authority == host);
+    if !is_own {
+        return Err(End::Refused(format!("you dialled {origin:?}, which is not this server")));
+    }
+    if !verify(node, Purpose::Challenge, &challenge_bytes(&nonce, node, &origin), &signature) {
         return Err(End::Refused("the signature does not prove the key".to_owned()));
     }
-    let welcome =
-        FromServer::Welcome { ice_servers: app.ice_servers(), models: app.models.summaries() };
+    let welcome = FromServer::Welcome {
+        ice_servers: app.ice_servers(),
+        models: app.models.summaries(),
+        heartbeat_ms: u32::try_from(app.config.timeouts.ping_every.as_millis()).unwrap_or(u32::MAX),
+    };
     send(socket, &welcome, limit).await?;
     Ok(node)
 }

@@ -12,9 +12,11 @@ use futures::{SinkExt as _, StreamExt as _};
 use potluck_protocol::codec::{decode_from_server, encode};
 use potluck_protocol::id::{LayerRange, ModelId, NodeId, RequestId};
 use potluck_protocol::identity::{Identity, Purpose};
+use potluck_protocol::receipt::SignedReceipt;
 use potluck_protocol::server::{
     Capabilities, FromServer, ModelSummary, NodeKind, Session, ToServer, challenge_bytes,
 };
+use potluck_protocol::ticket::SignedTicket;
 use potluck_protocol::{NUMERICS_VERSION, PROTOCOL_VERSION};
 use potluck_server::config::{Arguments, Config};
 use potluck_server::server::Server;
@@ -68,6 +70,11 @@ impl Running {
         Ok(Self { address, task, _folder: folder })
     }
 
+    /// What a node that dialled it signs.
+    pub(crate) fn origin(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     pub(crate) fn socket_url(&self) -> String {
         format!("ws://{}/api/v1/socket", self.address)
     }
@@ -83,6 +90,8 @@ impl Drop for Running {
 pub(crate) struct Member {
     pub(crate) identity: Identity,
     pub(crate) models: Vec<ModelSummary>,
+    /// Of the session that it was made a stage of last.
+    pub(crate) ticket: Option<SignedTicket>,
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
@@ -97,8 +106,10 @@ impl Member {
         let FromServer::Challenge { nonce } = member.receive().await else {
             anyhow::bail!("no challenge")
         };
-        let signature = member.identity.sign(Purpose::Challenge, &challenge_bytes(&nonce, node));
-        member.send(&ToServer::Prove { signature }).await;
+        let origin = server.origin();
+        let signature =
+            member.identity.sign(Purpose::Challenge, &challenge_bytes(&nonce, node, &origin));
+        member.send(&ToServer::Prove { origin, signature }).await;
         let FromServer::Welcome { models, .. } = member.receive().await else {
             anyhow::bail!("no welcome")
         };
@@ -109,7 +120,12 @@ impl Member {
     /// Connects and sends nothing yet.
     pub(crate) async fn connect(server: &Running, seed: u8) -> anyhow::Result<Self> {
         let (socket, _) = connect_async(server.socket_url()).await?;
-        Ok(Self { identity: Identity::from_seed(&[seed; 32]), models: Vec::new(), socket })
+        Ok(Self {
+            identity: Identity::from_seed(&[seed; 32]),
+            models: Vec::new(),
+            ticket: None,
+            socket,
+        })
     }
 
     pub(crate) fn node(&self) -> NodeId {
@@ -130,13 +146,14 @@ impl Member {
             memory_bytes: 1 << 30,
             macs_per_ms: 1_000_000,
         };
-        self.send(&ToServer::Register(capabilities)).await;
+        self.send(&ToServer::Register { capabilities, lease: None }).await;
     }
 
     /// Waits for an assignment, and says that its layers are ready.
     pub(crate) async fn load(&mut self) -> LayerRange {
         loop {
-            if let FromServer::Assign { model, layers: Some(layers) } = self.receive().await {
+            if let FromServer::Assign { model, lease: Some(signed) } = self.receive().await {
+                let layers = signed.lease.layers;
                 self.send(&ToServer::LayersReady { model, layers }).await;
                 return layers;
             }
@@ -157,10 +174,18 @@ impl Member {
     /// Waits until it is to serve in a session.
     pub(crate) async fn serve(&mut self) -> Session {
         loop {
-            if let FromServer::Serve { session } = self.receive().await {
+            if let FromServer::Serve { session, ticket } = self.receive().await {
+                self.ticket = Some(*ticket);
                 return session;
             }
         }
+    }
+
+    /// Hands in a receipt, with the ticket of its last session.
+    pub(crate) async fn hand_in(&mut self, receipt: SignedReceipt) {
+        let ticket = self.ticket.clone().expect("it was made a stage of a session");
+        let (receipt, ticket) = (Box::new(receipt), Box::new(ticket));
+        self.send(&ToServer::Receipt { receipt, ticket }).await;
     }
 
     pub(crate) fn model(&self) -> ModelId {
@@ -199,7 +224,7 @@ impl Member {
     pub(crate) async fn refusal(&mut self) -> String {
         let mut why = String::new();
         while let Some(message) = self.receive_or_end().await {
-            if let FromServer::Refused { reason } = message {
+            if let FromServer::Refused { reason, .. } = message {
                 why = reason;
             }
         }

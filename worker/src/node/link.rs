@@ -103,10 +103,16 @@ impl Link {
     }
 
     /// The server wants proof of the key.
-    pub(super) fn handle_challenge(nonce: &[u8; 32], identity: &Identity, outbox: &mut Outbox) {
-        let bytes = challenge_bytes(nonce, identity.node());
+    pub(super) fn handle_challenge(
+        &self,
+        nonce: &[u8; 32],
+        identity: &Identity,
+        outbox: &mut Outbox,
+    ) {
+        let origin = origin(&self.url);
+        let bytes = challenge_bytes(nonce, identity.node(), &origin);
         let signature = identity.sign(Purpose::Challenge, &bytes);
-        outbox.send_server(&ToServer::Prove { signature });
+        outbox.send_server(&ToServer::Prove { origin, signature });
     }
 
     pub(super) fn handle_welcome(&mut self, ice_servers: Vec<IceServer>, outbox: &mut Outbox) {
@@ -206,6 +212,14 @@ fn socket_url(server: &str) -> Result<String, AddressError> {
     Ok(format!("{scheme}://{rest}/api/v1/socket"))
 }
 
+/// `ws://host:port/path` → `http://host:port`, as a browser names the origin of a page from there.
+fn origin(socket_url: &str) -> String {
+    let (scheme, rest) = socket_url.split_once("://").unwrap_or_default();
+    let scheme = if scheme == "wss" { "https" } else { "http" };
+    let authority = rest.split('/').next().unwrap_or_default();
+    format!("{scheme}://{}", authority.to_ascii_lowercase())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,6 +234,16 @@ mod tests {
             ("http://host/below", "ws://host/below/api/v1/socket"),
         ] {
             assert_eq!(socket_url(server).as_deref(), Ok(socket));
+        }
+    }
+
+    #[test]
+    fn a_node_signs_the_origin_that_it_dialled() {
+        for (socket, signed) in [
+            ("ws://127.0.0.1:8080/api/v1/socket", "http://127.0.0.1:8080"),
+            ("wss://Potluck.example/below/api/v1/socket", "https://potluck.example"),
+        ] {
+            assert_eq!(origin(socket), signed);
         }
     }
 

@@ -38,6 +38,7 @@ use potluck_protocol::identity::Identity;
 use potluck_protocol::page::Command;
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::server::{FromServer, NodeKind, Session};
+use potluck_protocol::ticket::SignedTicket;
 
 use context::Context;
 
@@ -157,16 +158,19 @@ impl Node {
         let Self { context, volunteer, requester, stages, receipts } = self;
         let Context { link, peers, outbox, identity, me, .. } = context;
         match message {
-            FromServer::Challenge { nonce } => Link::handle_challenge(&nonce, identity, outbox),
-            FromServer::Welcome { ice_servers, models } => {
+            FromServer::Challenge { nonce } => link.handle_challenge(&nonce, identity, outbox),
+            FromServer::Welcome { ice_servers, models, heartbeat_ms: _ } => {
                 link.handle_welcome(ice_servers, outbox);
                 context.library.models = models;
                 volunteer.register(context);
                 requester.handle_link_open(context);
                 receipts.send_again(context);
             }
-            FromServer::Refused { reason } => link.handle_refused(reason, outbox),
-            FromServer::Assign { model, layers } => {
+            FromServer::Refused { reason, retry_after_ms: _ } => {
+                link.handle_refused(reason, outbox)
+            }
+            FromServer::Assign { model, lease } => {
+                let layers = lease.map(|signed| signed.lease.layers);
                 volunteer.handle_assign(model, layers, context);
             }
             FromServer::Waiting { request, missing } => {
@@ -178,7 +182,7 @@ impl Node {
             FromServer::RequestRefused { request, reason } => {
                 requester.handle_refused(request, &reason, context);
             }
-            FromServer::Serve { session } => self.serve(session),
+            FromServer::Serve { session, ticket } => self.serve(session, *ticket),
             FromServer::SessionEnded { session, reason, failed_node } => {
                 stages.close(session, Some(&reason), context);
                 requester.resume(session, &reason, failed_node, context);
@@ -187,13 +191,15 @@ impl Node {
             FromServer::ReceiptResult { receipt, verdict } => {
                 receipts.handle_verdict(receipt, verdict, context);
             }
+            FromServer::Heartbeat => {}
         }
     }
 
-    fn serve(&mut self, session: Session) {
+    fn serve(&mut self, session: Session, ticket: SignedTicket) {
         let Some(index) = session.stage_of(self.context.me) else { return };
         let (model, layers) = (session.model, session.stages[index].layers);
         let has_layers = self.volunteer.has_layers(model, layers, &self.context.library);
+        self.receipts.keep_ticket(ticket, self.context.now);
         self.stages.open(session, has_layers, &mut self.context);
     }
 
@@ -257,6 +263,8 @@ impl Node {
             PeerFrame::End { session } => stages.handle_end(from, session, context),
             PeerFrame::Ping { session } => stages.handle_ping(from, session, context),
             PeerFrame::Pong { session } => requester.handle_pong(from, session),
+            // Senders do not mind the windows yet.
+            PeerFrame::Window { .. } => {}
             PeerFrame::Failed { session, reason, failed_node } => {
                 self.session_failed(from, session, &reason, failed_node);
             }

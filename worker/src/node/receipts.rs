@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use potluck_protocol::id::NodeId;
+use potluck_protocol::id::{NodeId, SessionId};
 use potluck_protocol::identity::Signature;
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::receipt::{Receipt, ReceiptId, SignedReceipt};
 use potluck_protocol::server::{ToServer, Verdict};
+use potluck_protocol::ticket::SignedTicket;
 
 use super::context::Context;
 use super::outbox::Event;
@@ -20,6 +21,8 @@ pub(super) struct Receipts {
     proposed: HashMap<ReceiptId, Proposed>,
     /// Signed by both, without a verdict of the server yet.
     unjudged: HashMap<ReceiptId, SignedReceipt>,
+    /// Of the sessions that this node was made a stage of, and until when they are kept.
+    tickets: HashMap<SessionId, (SignedTicket, Duration)>,
     retry_at: Option<Duration>,
 }
 
@@ -37,6 +40,9 @@ const MAX_UNJUDGED: usize = 1024;
 const MAX_PROPOSED: usize = 1024;
 /// How long a requester may take to sign; it signs at once or is gone.
 const SIGN_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the ticket of a session is kept: as long as the longest answer may take, and its last
+/// receipts after it.
+const KEEP_TICKET: Duration = Duration::from_secs(24 * 3600);
 /// The wait after [`Verdict::TryAgain`].
 const RETRY: Duration = Duration::from_secs(3);
 
@@ -74,7 +80,7 @@ impl Receipts {
         } else if self.unjudged.len() >= MAX_UNJUDGED {
             tracing::warn!("too many receipts wait for the server; one is lost");
         } else {
-            context.send_server(&ToServer::Receipt(Box::new(signed.clone())));
+            self.hand_in(&signed, context);
             self.unjudged.insert(id, signed);
         }
     }
@@ -106,13 +112,27 @@ impl Receipts {
         let mut waiting: Vec<SignedReceipt> = self.unjudged.values().cloned().collect();
         waiting.sort_by_key(|signed| (signed.receipt.session, signed.receipt.sequence));
         for signed in waiting {
-            context.send_server(&ToServer::Receipt(Box::new(signed)));
+            self.hand_in(&signed, context);
         }
+    }
+
+    /// The server made this node a stage of a session, and will want to see its word for it again.
+    pub(super) fn keep_ticket(&mut self, ticket: SignedTicket, now: Duration) {
+        self.tickets.insert(ticket.ticket.session, (ticket, now + KEEP_TICKET));
+    }
+
+    fn hand_in(&self, signed: &SignedReceipt, context: &mut Context) {
+        let Some((ticket, _)) = self.tickets.get(&signed.receipt.session) else { return };
+        context.send_server(&ToServer::Receipt {
+            receipt: Box::new(signed.clone()),
+            ticket: Box::new(ticket.clone()),
+        });
     }
 
     pub(super) fn tick(&mut self, context: &mut Context) {
         let now = context.now;
         self.proposed.retain(|_, proposed| now < proposed.until);
+        self.tickets.retain(|_, (_, until)| now < *until);
         if self.retry_at.is_some_and(|at| now >= at) {
             self.retry_at = None;
             self.send_again(context);

@@ -11,11 +11,13 @@ use potluck_net::weights::FetchError;
 use potluck_protocol::codec;
 use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, SessionId};
 use potluck_protocol::identity::Identity;
+use potluck_protocol::lease::{Lease, SignedLease};
 use potluck_protocol::page::{
     AnswerEvent, Ask, BackendPreference, Command, Link, Notice, SamplingChoice,
 };
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::server::{FromServer, ModelSummary, NodeKind, Session, Stage, ToServer};
+use potluck_protocol::ticket::{SignedTicket, Ticket};
 
 use super::*;
 use crate::failure::FetchFailure;
@@ -23,6 +25,10 @@ use crate::failure::FetchFailure;
 const FIRST: ModelId = ModelId([1; 32]);
 const SECOND: ModelId = ModelId([2; 32]);
 const ENGINE_MACS_PER_MS: u64 = 1_000_000;
+
+fn server() -> Identity {
+    Identity::from_seed(&[0xa0; 32])
+}
 
 /// A node with a clock, and what it did since it was last looked at.
 struct Driven {
@@ -40,7 +46,11 @@ impl Driven {
         driven.handle(Input::Transport(net::Event::ServerOpen));
         let summary = |id, name: &str| ModelSummary { id, name: name.to_owned(), layers: 3 };
         let models = vec![summary(FIRST, "first"), summary(SECOND, "second")];
-        driven.receive(&FromServer::Welcome { ice_servers: Vec::new(), models });
+        driven.receive(&FromServer::Welcome {
+            ice_servers: Vec::new(),
+            models,
+            heartbeat_ms: 5_000,
+        });
         driven
     }
 
@@ -51,6 +61,29 @@ impl Driven {
     fn receive(&mut self, message: &FromServer) {
         let message = codec::encode(message);
         self.handle(Input::Transport(net::Event::ServerMessage { message }));
+    }
+
+    /// Leases it layers of the first model.
+    fn assign(&mut self, layers: LayerRange) {
+        let lease = Lease { node: self.node.id(), model: FIRST, layers, until_s: u64::MAX };
+        let lease = Some(SignedLease::new(&server(), lease));
+        self.receive(&FromServer::Assign { model: FIRST, lease });
+    }
+
+    /// Makes it the one stage of a session.
+    fn serve(&mut self, session: Session) {
+        let ticket = Ticket {
+            session: session.id,
+            model: session.model,
+            requester: session.requester,
+            stage: self.node.id(),
+            layers: session.stages[0].layers,
+            opened_ms: 0,
+            until_s: u64::MAX,
+            earns: true,
+        };
+        let ticket = Box::new(SignedTicket::new(&server(), ticket));
+        self.receive(&FromServer::Serve { session, ticket });
     }
 
     /// Lets time pass, with every tick that belongs to it.
@@ -98,7 +131,7 @@ impl Driven {
     /// Backend and speed of each registration since the last look.
     fn registrations(&mut self) -> Vec<(String, u64)> {
         let registration = |message| match message {
-            ToServer::Register(it) => Some((it.backend, it.macs_per_ms)),
+            ToServer::Register { capabilities: it, .. } => Some((it.backend, it.macs_per_ms)),
             _ => None,
         };
         self.sent().into_iter().filter_map(registration).collect()
@@ -110,7 +143,7 @@ impl Driven {
         let lend = Command::Lend { backend: BackendPreference::Auto, memory_bytes: 1 << 30 };
         driven.handle(Input::Command(lend));
         driven.machine(MachineEvent::EngineReady(engine("webgpu", ENGINE_MACS_PER_MS)));
-        driven.receive(&FromServer::Assign { model: FIRST, layers: Some(ALL) });
+        driven.assign(ALL);
         let manifest: Arc<Manifest> = Arc::new(model.manifest.clone());
         driven.machine(MachineEvent::Manifest { model: FIRST, result: Ok(Arc::clone(&manifest)) });
         for (role, _) in manifest.blobs_for(ALL.indices()) {
@@ -188,7 +221,7 @@ fn another_engine_is_registered_at_once_with_its_speed() {
     driven.machine(MachineEvent::EngineReplaced(engine("avx2", 7_000)));
     let sent = driven.sent();
     let is_new = |message: &ToServer| {
-        matches!(message, ToServer::Register(it)
+        matches!(message, ToServer::Register { capabilities: it, .. }
             if it.backend == "avx2" && it.macs_per_ms == 7_000)
     };
     assert!(sent.iter().any(is_new), "{sent:?}");
@@ -201,7 +234,7 @@ fn a_machine_that_turns_out_slower_than_measured_is_registered_anew() {
     let model = synthetic();
     let mut driven = Driven::serving(&model);
     let me = driven.node.id();
-    driven.receive(&FromServer::Serve { session: session(me, me) });
+    driven.serve(session(me, me));
     driven.registrations();
     let macs_per_row = 3 * model.manifest.config.linear_macs_per_layer();
     // Ten seconds of work at 1,000 multiply-accumulates a millisecond.
@@ -229,7 +262,7 @@ fn frames_go_to_the_transport_while_the_connection_is_opening() {
     let model = synthetic();
     let mut driven = Driven::serving(&model);
     let (me, requester) = (driven.node.id(), NodeId([8; 32]));
-    driven.receive(&FromServer::Serve { session: session(me, requester) });
+    driven.serve(session(me, requester));
     driven.actions.clear();
     driven.machine(MachineEvent::Computed(StepResult {
         session: SessionId([5; 16]),
@@ -258,8 +291,7 @@ fn frames_go_to_the_transport_while_the_connection_is_opening() {
 fn parts_that_nothing_needs_any_more_are_unloaded_but_the_tables() {
     let mut driven = Driven::serving(&synthetic());
     driven.actions.clear();
-    let layers = LayerRange::new(0, 1);
-    driven.receive(&FromServer::Assign { model: FIRST, layers });
+    driven.assign(LayerRange { first: 0, end: 1 });
     let mut unloaded: Vec<BlobRole> = Vec::new();
     for action in driven.actions {
         if let Action::Unload { role } = action {

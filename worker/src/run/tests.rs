@@ -10,9 +10,11 @@ use potluck_net::{Command as NetCommand, Event};
 use potluck_protocol::codec;
 use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, SessionId};
 use potluck_protocol::identity::Identity;
+use potluck_protocol::lease::{Lease, SignedLease};
 use potluck_protocol::page::BackendPreference;
 use potluck_protocol::peer::{Channel, PeerFrame};
 use potluck_protocol::server::{FromServer, NodeKind, Session, Stage, ToServer};
+use potluck_protocol::ticket::{SignedTicket, Ticket};
 
 use super::*;
 use crate::machine::MAX_WAITING_ROWS;
@@ -21,6 +23,7 @@ const REQUESTER: NodeId = NodeId([1; 32]);
 const NEXT: NodeId = NodeId([2; 32]);
 /// Each sends steps until its context is full.
 const SESSIONS: u8 = 8;
+const FIRST_LAYER: LayerRange = LayerRange { first: 0, end: 1 };
 const ROWS: usize = codec::MAX_ROWS;
 const CONTEXT: usize = 4 * ROWS;
 
@@ -60,7 +63,19 @@ impl Script {
                 ],
                 epochs: vec![Epoch(0); 3],
             };
-            self.server_message(&FromServer::Serve { session });
+            let ticket = Ticket {
+                session: session.id,
+                model: session.model,
+                requester: session.requester,
+                stage: self.node,
+                layers: FIRST_LAYER,
+                opened_ms: 0,
+                until_s: u64::MAX,
+                earns: true,
+            };
+            let server = Identity::from_seed(&[0xa0; 32]);
+            let ticket = Box::new(SignedTicket::new(&server, ticket));
+            self.server_message(&FromServer::Serve { session, ticket });
         }
         for position in (0..CONTEXT).step_by(ROWS) {
             for id in 1..=SESSIONS {
@@ -84,11 +99,14 @@ impl Script {
             ToServer::Hello { .. } => self.server_message(&FromServer::Welcome {
                 ice_servers: Vec::new(),
                 models: Vec::new(),
+                heartbeat_ms: 5_000,
             }),
-            ToServer::Register(_) => self.server_message(&FromServer::Assign {
-                model: self.model,
-                layers: LayerRange::new(0, 1),
-            }),
+            ToServer::Register { .. } => {
+                let (node, model, layers) = (self.node, self.model, FIRST_LAYER);
+                let lease = Lease { node, model, layers, until_s: u64::MAX };
+                let lease = Some(SignedLease::new(&Identity::from_seed(&[0xa0; 32]), lease));
+                self.server_message(&FromServer::Assign { model, lease });
+            }
             ToServer::LayersReady { .. } => self.start_sessions(),
             _ => {}
         }

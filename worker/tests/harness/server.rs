@@ -9,10 +9,11 @@ use potluck_ledger::check::{Progress, check};
 use potluck_net::memory::{ConnectionId, ServerEvent};
 use potluck_protocol::codec;
 use potluck_protocol::id::{LayerRange, NodeId, SessionId};
-use potluck_protocol::identity::{Purpose, verify};
+use potluck_protocol::identity::{Identity, Purpose, verify};
 use potluck_protocol::receipt::SignedReceipt;
 use potluck_protocol::server::{FromServer, Session, ToServer, Verdict, challenge_bytes};
 use potluck_protocol::{NUMERICS_VERSION, PROTOCOL_VERSION};
+use potluck_server::authority::Authority;
 use potluck_server::models::Models;
 use potluck_server::scheduler::{Action, Event, Scheduler};
 
@@ -22,6 +23,7 @@ use super::package;
 pub struct Server {
     pub scheduler: Scheduler,
     models: Arc<Models>,
+    pub authority: Arc<Authority>,
     seed: u64,
     connections: BTreeMap<ConnectionId, Handshake>,
     nodes: BTreeMap<NodeId, ConnectionId>,
@@ -57,13 +59,18 @@ pub const PLAN_AFTER: Duration = Duration::from_millis(300);
 /// In swarms whose cut is given, it never does.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// Time since 1970 when a scenario begins.
+const START: Duration = Duration::from_secs(1_790_000_000);
+
 impl Server {
     /// A server that plans by itself, or assigns only what it is told.
     pub fn new(seed: u64, plans: bool) -> Self {
         let models = Arc::new(Models::open(package().path()).unwrap());
+        let authority = Arc::new(Authority::new(Identity::from_seed(&[0xa0; 32]), START));
         Self {
-            scheduler: scheduler(&models, seed, plans),
+            scheduler: scheduler(&models, &authority, seed, plans),
             models,
+            authority,
             seed,
             connections: BTreeMap::new(),
             nodes: BTreeMap::new(),
@@ -81,7 +88,7 @@ impl Server {
     /// Everything that is not on disk is forgotten: sessions and credit stay.
     pub fn restart(&mut self, plans: bool) {
         self.seed += 1;
-        self.scheduler = scheduler(&self.models, self.seed, plans);
+        self.scheduler = scheduler(&self.models, &self.authority, self.seed, plans);
         self.connections.clear();
         self.nodes.clear();
     }
@@ -139,17 +146,19 @@ impl Server {
                 self.connections.insert(connection, Handshake::Challenged { node, nonce });
                 vec![(connection, Some(FromServer::Challenge { nonce }))]
             }
-            (ToServer::Prove { signature }, Handshake::Challenged { node, nonce }) => {
-                let bytes = challenge_bytes(&nonce, node);
+            (ToServer::Prove { origin, signature }, Handshake::Challenged { node, nonce }) => {
+                let bytes = challenge_bytes(&nonce, node, &origin);
                 assert!(verify(node, Purpose::Challenge, &bytes, &signature));
                 let models = self.models.summaries();
-                let welcome = FromServer::Welcome { ice_servers: Vec::new(), models };
+                let welcome =
+                    FromServer::Welcome { ice_servers: Vec::new(), models, heartbeat_ms: 5_000 };
                 let mut replies = vec![(connection, Some(welcome))];
                 self.connections.insert(connection, Handshake::Done(node));
                 if let Some(old) = self.nodes.insert(node, connection) {
                     self.connections.remove(&old);
                     let reason = "this identity connected elsewhere".to_owned();
-                    replies.extend([(old, Some(FromServer::Refused { reason })), (old, None)]);
+                    let refused = FromServer::Refused { reason, retry_after_ms: None };
+                    replies.extend([(old, Some(refused)), (old, None)]);
                     replies.extend(self.schedule(node, Event::Left, now));
                 }
                 replies.extend(self.schedule(node, Event::Joined, now));
@@ -173,20 +182,23 @@ impl Server {
                 let signal = FromServer::Signal { from, signal };
                 connection.map(|connection| (connection, Some(signal))).into_iter().collect()
             }
-            ToServer::Receipt(signed) => {
+            ToServer::Heartbeat => vec![(connection, Some(FromServer::Heartbeat))],
+            ToServer::Receipt { receipt: signed, ticket } => {
+                assert!(ticket.is_from(self.authority.server()), "a ticket that nobody gave out");
                 let receipt = signed.receipt.id();
                 let verdict = self.credit(&signed, from);
                 vec![(connection, Some(FromServer::ReceiptResult { receipt, verdict }))]
             }
             message => {
                 let pinned = match &message {
-                    ToServer::Register(_) => self.assignments.get(&from).copied(),
+                    ToServer::Register { .. } => self.assignments.get(&from).copied(),
                     _ => None,
                 };
                 let mut replies = self.schedule(from, Event::Received(message), now);
                 if let Some(layers) = pinned {
                     let model = package().model;
-                    let assign = FromServer::Assign { model, layers: Some(layers) };
+                    let lease = Some(self.authority.lease(from, model, layers, now));
+                    let assign = FromServer::Assign { model, lease };
                     replies.push((connection, Some(assign)));
                 }
                 replies
@@ -226,7 +238,8 @@ impl Server {
         match self.scheduler.handle(node, event, now) {
             Ok(actions) => self.act(actions),
             Err(fault) => {
-                let refused = FromServer::Refused { reason: fault.to_string() };
+                let reason = fault.to_string();
+                let refused = FromServer::Refused { reason, retry_after_ms: None };
                 self.act(vec![Action::Send(node, refused)])
             }
         }
@@ -252,8 +265,14 @@ impl Server {
     }
 }
 
-fn scheduler(models: &Arc<Models>, seed: u64, plans: bool) -> Scheduler {
+fn scheduler(
+    models: &Arc<Models>,
+    authority: &Arc<Authority>,
+    seed: u64,
+    plans: bool,
+) -> Scheduler {
     let mut bytes = [7; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    Scheduler::new(Arc::clone(models), if plans { PLAN_AFTER } else { NEVER }, bytes)
+    let plan_delay = if plans { PLAN_AFTER } else { NEVER };
+    Scheduler::new(Arc::clone(models), Arc::clone(authority), plan_delay, bytes)
 }

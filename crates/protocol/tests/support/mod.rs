@@ -3,9 +3,11 @@
 
 use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, SessionId};
 use potluck_protocol::identity::Signature;
+use potluck_protocol::lease::{Lease, SignedLease};
 use potluck_protocol::limits::{
     MAX_BACKEND_BYTES, MAX_CANDIDATE_BYTES, MAX_D_MODEL, MAX_EXCLUDED, MAX_ICE_SERVERS, MAX_LAYERS,
-    MAX_MODELS, MAX_POSITIONS, MAX_REASON_BYTES, MAX_ROWS, MAX_SDP_BYTES, MAX_STAGES,
+    MAX_MODELS, MAX_ORIGIN_BYTES, MAX_POSITIONS, MAX_REASON_BYTES, MAX_ROWS, MAX_SDP_BYTES,
+    MAX_STAGES,
 };
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::receipt::{RECEIPT_POSITIONS, Receipt, ReceiptId, SignedReceipt};
@@ -14,6 +16,7 @@ use potluck_protocol::server::{
     Capabilities, FromServer, IceServer, ModelSummary, NodeKind, Report, Session, Signal,
     SignedSignal, Stage, ToServer, Verdict,
 };
+use potluck_protocol::ticket::{SignedTicket, Ticket};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -25,12 +28,10 @@ pub(crate) fn to_server() -> impl Strategy<Value = ToServer> {
     prop_oneof![
         (any::<u16>(), any::<u16>(), node())
             .prop_map(|(protocol, numerics, node)| ToServer::Hello { protocol, numerics, node }),
-        signature().prop_map(|signature| ToServer::Prove { signature }),
-        (kind(), text(MAX_BACKEND_BYTES), any::<u64>(), any::<u64>()).prop_map(
-            |(kind, backend, memory_bytes, macs_per_ms)| {
-                ToServer::Register(Capabilities { kind, backend, memory_bytes, macs_per_ms })
-            }
-        ),
+        (text(MAX_ORIGIN_BYTES), signature())
+            .prop_map(|(origin, signature)| ToServer::Prove { origin, signature }),
+        (capabilities(), option::of(model().prop_flat_map(signed_lease)))
+            .prop_map(|(capabilities, lease)| ToServer::Register { capabilities, lease }),
         Just(ToServer::Deregister),
         (model(), layers()).prop_map(|(model, layers)| ToServer::LayersReady { model, layers }),
         (request(), model(), vec(node(), 0..=MAX_EXCLUDED))
@@ -40,30 +41,42 @@ pub(crate) fn to_server() -> impl Strategy<Value = ToServer> {
             |(session, reason, failed_node)| ToServer::EndSession { session, reason, failed_node }
         ),
         (node(), signed_signal()).prop_map(|(to, signal)| ToServer::Signal { to, signal }),
-        (receipt(), signature(), signature()).prop_map(
-            |(receipt, stage_signature, requester_signature)| {
-                let signed = SignedReceipt { receipt, stage_signature, requester_signature };
-                ToServer::Receipt(Box::new(signed))
+        (receipt(), signature(), signature(), session_id().prop_flat_map(signed_ticket)).prop_map(
+            |(receipt, stage_signature, requester_signature, ticket)| {
+                let receipt = SignedReceipt { receipt, stage_signature, requester_signature };
+                ToServer::Receipt { receipt: Box::new(receipt), ticket: Box::new(ticket) }
             }
         ),
         (any::<u64>(), any::<u32>()).prop_map(|(tokens, us_per_token_p50)| {
             ToServer::Report(Report { tokens, us_per_token_p50 })
         }),
+        Just(ToServer::Heartbeat),
     ]
 }
 
 pub(crate) fn from_server() -> impl Strategy<Value = FromServer> {
     prop_oneof![
         any::<[u8; 32]>().prop_map(|nonce| FromServer::Challenge { nonce }),
-        (vec(ice_server(), 0..=MAX_ICE_SERVERS), vec(model_summary(), 0..=MAX_MODELS))
-            .prop_map(|(ice_servers, models)| FromServer::Welcome { ice_servers, models }),
-        (model(), option::of(layers()))
-            .prop_map(|(model, layers)| FromServer::Assign { model, layers }),
+        (
+            vec(ice_server(), 0..=MAX_ICE_SERVERS),
+            vec(model_summary(), 0..=MAX_MODELS),
+            any::<u32>()
+        )
+            .prop_map(|(ice_servers, models, heartbeat_ms)| FromServer::Welcome {
+                ice_servers,
+                models,
+                heartbeat_ms
+            }),
+        model()
+            .prop_flat_map(|model| (Just(model), option::of(signed_lease(model))))
+            .prop_map(|(model, lease)| FromServer::Assign { model, lease }),
         (request(), vec(layers(), 0..=MAX_STAGES))
             .prop_map(|(request, missing)| FromServer::Waiting { request, missing }),
         (request(), session())
             .prop_map(|(request, session)| FromServer::Route { request, session }),
-        session().prop_map(|session| FromServer::Serve { session }),
+        session()
+            .prop_flat_map(|session| (signed_ticket(session.id), Just(session)))
+            .prop_map(|(ticket, session)| FromServer::Serve { session, ticket: Box::new(ticket) }),
         (session_id(), text(MAX_REASON_BYTES), option::of(node())).prop_map(
             |(session, reason, failed_node)| FromServer::SessionEnded {
                 session,
@@ -74,9 +87,11 @@ pub(crate) fn from_server() -> impl Strategy<Value = FromServer> {
         (node(), signed_signal()).prop_map(|(from, signal)| FromServer::Signal { from, signal }),
         (receipt_id(), verdict())
             .prop_map(|(receipt, verdict)| FromServer::ReceiptResult { receipt, verdict }),
-        text(MAX_REASON_BYTES).prop_map(|reason| FromServer::Refused { reason }),
+        (text(MAX_REASON_BYTES), option::of(any::<u32>()))
+            .prop_map(|(reason, retry_after_ms)| FromServer::Refused { reason, retry_after_ms }),
         (request(), text(MAX_REASON_BYTES))
             .prop_map(|(request, reason)| FromServer::RequestRefused { request, reason }),
+        Just(FromServer::Heartbeat),
     ]
 }
 
@@ -119,6 +134,8 @@ pub(crate) fn peer_frame() -> impl Strategy<Value = PeerFrame> {
         (session_id(), text(MAX_REASON_BYTES), option::of(node())).prop_map(
             |(session, reason, failed_node)| PeerFrame::Failed { session, reason, failed_node }
         ),
+        (session_id(), 1..=MAX_POSITIONS)
+            .prop_map(|(session, rows)| PeerFrame::Window { session, rows }),
     ]
 }
 
@@ -145,6 +162,37 @@ pub(crate) fn session() -> impl Strategy<Value = Session> {
                 .collect(),
             epochs: epochs.into_iter().map(Epoch).collect(),
         })
+}
+
+fn capabilities() -> impl Strategy<Value = Capabilities> {
+    (kind(), text(MAX_BACKEND_BYTES), any::<u64>(), any::<u64>()).prop_map(
+        |(kind, backend, memory_bytes, macs_per_ms)| Capabilities {
+            kind,
+            backend,
+            memory_bytes,
+            macs_per_ms,
+        },
+    )
+}
+
+fn signed_lease(model: ModelId) -> impl Strategy<Value = SignedLease> {
+    (node(), layers(), any::<u64>(), signature()).prop_map(
+        move |(node, layers, until_s, signature)| SignedLease {
+            lease: Lease { node, model, layers, until_s },
+            signature,
+        },
+    )
+}
+
+fn signed_ticket(session: SessionId) -> impl Strategy<Value = SignedTicket> {
+    let names = (model(), node(), node());
+    (names, layers(), any::<u64>(), any::<u64>(), any::<bool>(), signature()).prop_map(
+        move |((model, requester, stage), layers, opened_ms, until_s, earns, signature)| {
+            let ticket =
+                Ticket { session, model, requester, stage, layers, opened_ms, until_s, earns };
+            SignedTicket { ticket, signature }
+        },
+    )
 }
 
 fn receipt() -> impl Strategy<Value = Receipt> {

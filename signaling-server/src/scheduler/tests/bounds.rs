@@ -67,7 +67,7 @@ fn a_request_for_a_model_that_is_not_served_is_refused_at_once() {
     models.add(ModelInfo { name: "served-model".to_owned(), ..first.clone() });
     models.add(ModelInfo { name: "other-model".to_owned(), ..second.clone() });
     let mut world = World::new(6);
-    world.scheduler = Scheduler::new(Arc::new(models), PLAN_DELAY, [1; 32]);
+    world.scheduler = Scheduler::new(Arc::new(models), authority(), PLAN_DELAY, [1; 32]);
     world.register(1, 100, GIB);
     world.plan_and_load();
     world.handle(9, Event::Joined);

@@ -143,12 +143,13 @@ impl Volunteer {
         let Some(engine) = &mut self.engine else { return };
         let macs_per_ms = engine.speed.macs_per_ms();
         engine.registered = Some((macs_per_ms, context.now));
-        context.send_server(&ToServer::Register(Capabilities {
+        let capabilities = Capabilities {
             kind: self.kind,
             backend: engine.description.backend.clone(),
             memory_bytes: self.memory_bytes,
             macs_per_ms,
-        }));
+        };
+        context.send_server(&ToServer::Register { capabilities, lease: None });
         if let Some((model, layers)) = self.ready_layers() {
             context.send_server(&ToServer::LayersReady { model, layers });
         }
