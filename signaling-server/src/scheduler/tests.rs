@@ -61,7 +61,8 @@ impl World {
         self.now += PLAN_DELAY;
         let mut actions = self.scheduler.tick(self.now);
         for action in actions.clone() {
-            if let Action::Send(node, FromServer::Assign { model, layers: Some(layers) }) = action {
+            if let Action::Send(node, FromServer::Assign { model, lease: Some(signed) }) = action {
+                let layers = signed.lease.layers;
                 let event = Event::Received(ToServer::LayersReady { model, layers });
                 actions.extend(self.scheduler.handle(node, event, self.now).unwrap());
             }
