@@ -18,7 +18,7 @@ use potluck_protocol::ticket::{SignedTicket, Ticket};
 /// Where the key is, in the data folder.
 const KEY_FILE: &str = "server.key";
 /// How long a lease holds: a server that was away for a day finds another swarm anyway.
-const LEASE: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const LEASE: Duration = Duration::from_secs(24 * 3600);
 /// How long a stage may hand in receipts of a session after its opening: the longest answer, and a
 /// server that is away for a day after it.
 const TICKET: Duration = Duration::from_secs(48 * 3600);

@@ -136,6 +136,10 @@ pub struct Config {
     /// milliseconds: several often come together.
     #[arg(long = "settle-ms", env = "POTLUCK_SETTLE_MS", default_value_t = 300)]
     pub plan_delay_ms: u64,
+    /// Credit work also where requester and volunteer are behind one public address, as in a
+    /// classroom. Otherwise one person could be both, and earn by asking themselves.
+    #[arg(long, env = "POTLUCK_SAME_ADDRESS_EARNS")]
+    pub same_address_earns: bool,
     /// Time limits of connections; not on the command line, as nobody but tests has a reason to
     /// change them.
     #[arg(skip)]

@@ -13,7 +13,7 @@ use potluck_protocol::server::{FromServer, SignedSignal, ToServer};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::scheduler::{Action, Event, Scheduler, SwarmView};
+use crate::scheduler::{Action, Event, Scheduler, Standing, SwarmView};
 use crate::store::Store;
 
 /// How to reach the hub.
@@ -125,7 +125,7 @@ impl HubTask {
                     let _ = old.try_send(FromServer::Refused { reason, retry_after_ms: None });
                     self.schedule(node, Event::Left).await;
                 }
-                self.schedule(node, Event::Joined).await;
+                self.schedule(node, Event::Joined(Standing::default())).await;
             }
             Message::Leave { node, connection } => {
                 if self.is_current(node, connection) {
@@ -147,7 +147,7 @@ impl HubTask {
             }
             Message::View { reply } => {
                 // Whoever asked may have gone.
-                let _ = reply.send(self.scheduler.view(self.start.elapsed()));
+                let _ = reply.send(self.scheduler.view(self.start.elapsed(), usize::MAX));
             }
         }
     }
@@ -169,17 +169,20 @@ impl HubTask {
     async fn act(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Open(session) => {
-                    // The receipts of a session that is not kept would be refused; the answer
-                    // itself is not in danger.
-                    if let Err(error) = self.store.save_session(&session).await {
+                Action::Send(node, message) => {
+                    if let FromServer::Serve { session, .. } = &message
+                        && session.stages.first().is_some_and(|stage| stage.node == node)
+                        // The receipts of a session that is not kept would be refused; the answer
+                        // itself is not in danger.
+                        && let Err(error) = self.store.save_session(session).await
+                    {
                         tracing::error!(
                             %error,
                             "could not keep a session: its work will not be credited"
                         );
                     }
+                    self.send(node, message).await;
                 }
-                Action::Send(node, message) => self.send(node, message).await,
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::connection_limiter::ConnectionLimiter;
 use crate::http;
 use crate::hub::Hub;
 use crate::models::Models;
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Scheduler, Settings};
 use crate::store::Store;
 
 /// A bound server, not serving yet.
@@ -63,7 +63,13 @@ impl Server {
         getrandom::fill(&mut seed).context("this system has no randomness")?;
         let authority = Arc::new(Authority::open(&config.data_dir)?);
         let plan_delay = Duration::from_millis(config.plan_delay_ms);
-        let scheduler = Scheduler::new(Arc::clone(&models), authority, plan_delay, seed);
+        let scheduler = Scheduler::new(Settings {
+            models: Arc::clone(&models),
+            authority,
+            plan_delay,
+            same_address_earns: config.same_address_earns,
+            seed,
+        });
         let hub = Hub::start(scheduler, store.clone());
         let limiter = Arc::new(ConnectionLimiter::new(
             config.max_connections,

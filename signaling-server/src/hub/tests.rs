@@ -6,6 +6,7 @@ use super::*;
 use crate::authority::tests::authority;
 use crate::models::Models;
 use crate::models::tests::model;
+use crate::scheduler::Settings;
 
 const LAYERS: u32 = 6;
 
@@ -60,6 +61,16 @@ impl Connection {
     }
 }
 
+fn scheduler(models: Arc<Models>) -> Scheduler {
+    Scheduler::new(Settings {
+        models,
+        authority: authority(),
+        plan_delay: Duration::ZERO,
+        same_address_earns: false,
+        seed: [1; 32],
+    })
+}
+
 #[tokio::test]
 async fn a_connection_that_does_not_read_is_let_go_and_others_go_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -68,8 +79,7 @@ async fn a_connection_that_does_not_read_is_let_go_and_others_go_on() {
     let model = info.id;
     let mut models = Models::default();
     models.add(info);
-    let hub =
-        Hub::start(Scheduler::new(Arc::new(models), authority(), Duration::ZERO, [1; 32]), store);
+    let hub = Hub::start(scheduler(Arc::new(models)), store);
 
     let mut stage = Connection::open(&hub, 1, OUTBOX).await;
     stage.serve(&hub, model).await;
@@ -112,7 +122,7 @@ async fn what_comes_late_from_an_old_connection_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).await.unwrap();
     let models = Arc::new(Models::default());
-    let hub = Hub::start(Scheduler::new(models, authority(), Duration::ZERO, [1; 32]), store);
+    let hub = Hub::start(scheduler(models), store);
     let mut old = Connection::open(&hub, 1, OUTBOX).await;
     let new = Connection::open(&hub, 1, OUTBOX).await;
     let refused = old.receive().await;

@@ -5,20 +5,31 @@
 //! |---|---|
 //! | here | events in, actions out: `handle(event, now) -> Vec<Action>` |
 //! | `nodes` | who is connected, and what a registered node is assigned and has ready |
-//! | `planning` | assigns layers to nodes, by `placement` |
+//! | `standing` | what is known of a node beside its word: its work, its address |
+//! | `speed` | how fast a node is: its own guess, within what it has shown |
+//! | `leases` | assignments on their way to nodes, signed and with an end |
+//! | `planning` | assigns layers to nodes, by `placement`, once things have settled |
 //! | `placement` | contiguous ranges by speed, within memory |
 //! | `requests` | requests that wait for a route, and their bounds |
 //! | `routing` | a chain of stages over the layers that are ready |
 //! | `sessions` | routes in use |
-//! | `quarantine` | nodes that sessions failed at lately |
+//! | `quarantine` | nodes that sessions of several requesters failed at lately |
+//! | `index` | what is asked of all nodes at once, kept instead of counted |
 //! | `view` | the swarm as others see it |
 //!
-//! A node's *assignment* is what it should hold; what it has *ready* is what it says is loaded, cut
-//! to what it was assigned last, so that no route counts on layers that are about to go.
+//! Nobody's word is believed further than it harms that one alone. A node's *assignment* is what the
+//! server told it to hold, now or, by a lease that the server signed, before it was started again;
+//! what it has *ready* is what it says is loaded, within that. What it says of its speed is a first
+//! guess.
 //!
-//! The scheduler never sees a prompt or a token, keeps nothing over a restart (the `store` does),
-//! and serves one model: the first.
+//! However many nodes there are, an event costs what its own node, route or session is about; only
+//! planning, which waits for things to settle, looks at all of them.
+//!
+//! The scheduler never sees a prompt or a token, keeps nothing over a restart, and serves one model:
+//! the first.
 
+mod index;
+mod leases;
 mod nodes;
 mod placement;
 mod planning;
@@ -26,6 +37,8 @@ mod quarantine;
 mod requests;
 mod routing;
 mod sessions;
+mod speed;
+mod standing;
 mod view;
 
 use std::collections::BTreeMap;
@@ -34,26 +47,52 @@ use std::time::Duration;
 
 use potluck_protocol::codec::clip_reason;
 use potluck_protocol::id::{LayerRange, ModelId, NodeId, SessionId};
-use potluck_protocol::server::{FromServer, Session, ToServer};
+use potluck_protocol::server::{FromServer, ToServer};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 
 use crate::authority::Authority;
 use crate::models::{ModelInfo, Models};
+use index::Index;
+use leases::Leases;
 use nodes::NodeState;
+use planning::Settling;
 use quarantine::Quarantine;
 use requests::Requests;
 use sessions::Sessions;
 
-pub use view::{NodeView, SwarmView};
+pub use standing::Standing;
+pub use view::{NodeView, SwarmView, Totals};
 
-/// One thing that happened to a node's connection.
+/// What a scheduler is made of.
+#[derive(Debug)]
+pub struct Settings {
+    /// The models of this server; the first one is served.
+    pub models: Arc<Models>,
+    /// Signs leases and tickets, and knows what time it is when `now` is zero.
+    pub authority: Arc<Authority>,
+    /// How long after the last change layers are assigned anew, where it stays quiet for as long.
+    pub plan_delay: Duration,
+    /// Whether work for somebody behind one's own public address is credited: in a classroom, say.
+    pub same_address_earns: bool,
+    /// Must be random: the names of sessions come from it.
+    pub seed: [u8; 32],
+}
+
+/// One thing that happened to a node or its connection.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The node proved its key.
-    Joined,
+    Joined(Standing),
     /// The node's connection is gone.
     Left,
+    /// Work of the node as a stage of the session was credited.
+    Worked {
+        /// The session.
+        session: SessionId,
+        /// Multiply-accumulates.
+        macs: u64,
+    },
     /// The node sent a message. Those of the handshake, signals and receipts are the connection's
     /// own affair and change nothing here.
     Received(ToServer),
@@ -62,8 +101,6 @@ pub enum Event {
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Keep the session before anything that follows is sent.
-    Open(Session),
     /// Send a node a message.
     Send(NodeId, FromServer),
 }
@@ -84,38 +121,38 @@ pub enum Fault {
 pub struct Scheduler {
     models: Arc<Models>,
     authority: Arc<Authority>,
-    plan_delay: Duration,
+    same_address_earns: bool,
     random: ChaCha20Rng,
     /// How many registrations there were, from which each takes its place in their order.
     registrations: u64,
     nodes: BTreeMap<NodeId, NodeState>,
+    index: Index,
+    leases: Leases,
     requests: Requests,
     sessions: Sessions,
     quarantine: Quarantine,
-    plan_at: Option<Duration>,
+    settling: Settling,
 }
 
 impl Scheduler {
-    /// A scheduler of `models` that signs as `authority` and plans anew `plan_delay` after a volunteer
-    /// came or went; `seed` must be random, as session ids come from it.
+    /// A scheduler without nodes.
     #[must_use]
-    pub fn new(
-        models: Arc<Models>,
-        authority: Arc<Authority>,
-        plan_delay: Duration,
-        seed: [u8; 32],
-    ) -> Self {
+    pub fn new(settings: Settings) -> Self {
+        let Settings { models, authority, plan_delay, same_address_earns, seed } = settings;
+        let layers = models.iter().next().map_or(0, |model| model.layers);
         Self {
             models,
             authority,
-            plan_delay,
+            same_address_earns,
             random: ChaCha20Rng::from_seed(seed),
             registrations: 0,
             nodes: BTreeMap::new(),
+            index: Index::new(layers),
+            leases: Leases::default(),
             requests: Requests::default(),
             sessions: Sessions::default(),
             quarantine: Quarantine::default(),
-            plan_at: None,
+            settling: Settling::new(plan_delay),
         }
     }
 
@@ -130,35 +167,51 @@ impl Scheduler {
         now: Duration,
     ) -> Result<Vec<Action>, Fault> {
         let mut actions = Vec::new();
+        self.forgive(now);
         match event {
-            Event::Joined => {
-                self.nodes.insert(node, NodeState::new(now, &mut self.random));
-            }
+            Event::Joined(standing) => self.join(node, standing, now, &mut actions),
             Event::Left => self.leave(node, now, &mut actions),
+            Event::Worked { session, macs } => self.worked(node, session, macs, now),
             Event::Received(message) => self.receive(node, message, now, &mut actions)?,
         }
+        self.serve_waiting(now, &mut actions);
         Ok(actions)
     }
 
     /// Does what is due at `now`.
     pub fn tick(&mut self, now: Duration) -> Vec<Action> {
         let mut actions = Vec::new();
-        if self.plan_at.is_some_and(|at| now >= at) {
-            self.plan_at = None;
-            self.plan(now, &mut actions);
-            self.route_waiting(now, &mut actions);
+        self.forgive(now);
+        if self.settling.is_over(now) {
+            self.plan(now);
         }
+        self.hand_out_leases(now, &mut actions);
+        self.end_idle_sessions(now, &mut actions);
+        self.serve_waiting(now, &mut actions);
         actions
     }
 
     /// When [`Self::tick`] has something to do.
     #[must_use]
     pub fn next_tick(&self) -> Option<Duration> {
-        self.plan_at
+        let times = [
+            self.next_plan(),
+            self.leases.next_renewal(&self.authority),
+            self.sessions.next_idle(),
+            self.quarantine.next_end(),
+            self.requests.routed_on(),
+        ];
+        times.into_iter().flatten().min()
     }
 
-    /// True if the two are in one session, or were in one that ended lately, and so may signal each
-    /// other.
+    /// When assignments are made or go out next.
+    #[must_use]
+    pub fn next_plan(&self) -> Option<Duration> {
+        [self.settling.end(), self.leases.handed_out_on()].into_iter().flatten().min()
+    }
+
+    /// True if the two are in one session and talk to each other there, or did so until lately: they
+    /// may signal each other.
     #[must_use]
     pub fn share_session(&self, a: NodeId, b: NodeId, now: Duration) -> bool {
         self.sessions.share(a, b, now)
@@ -172,25 +225,21 @@ impl Scheduler {
         actions: &mut Vec<Action>,
     ) -> Result<(), Fault> {
         match message {
-            ToServer::Register { capabilities, lease: _ } => {
-                self.register(node, capabilities, now);
+            ToServer::Register { capabilities, lease } => {
+                self.register(node, capabilities, lease, now);
             }
             ToServer::Deregister => self.deregister(node, "stopped lending", now, actions),
-            ToServer::LayersReady { model, layers } => {
-                self.layers_ready(node, model, layers, now, actions)?;
-            }
+            ToServer::LayersReady { model, layers } => self.layers_ready(node, model, layers)?,
             ToServer::Ask { request, model, exclude } => {
-                self.ask(node, request, model, exclude, now, actions);
+                self.ask(node, request, model, exclude, actions);
             }
             ToServer::Cancel { request } => self.requests.remove(node, request),
             ToServer::EndSession { session, reason, failed_node } => {
-                self.quarantine_failed(node, session, failed_node, now);
+                self.note_failure(node, session, failed_node, now);
                 self.end_session(node, session, &reason, failed_node, now, actions);
             }
             ToServer::Report(report) => {
-                if let Some(registration) = self.registration(node) {
-                    registration.report = report;
-                }
+                self.change_registration(node, |registration| registration.report = report);
             }
             ToServer::Hello { .. }
             | ToServer::Prove { .. }
@@ -201,31 +250,20 @@ impl Scheduler {
         Ok(())
     }
 
+    fn join(&mut self, node: NodeId, standing: Standing, now: Duration, actions: &mut Vec<Action>) {
+        // Whoever owns the connections says that the earlier one left; if not, it has now.
+        self.leave(node, now, actions);
+        let is_suspect = self.quarantine.contains(node);
+        let state = NodeState::new(now, standing, is_suspect, &mut self.random);
+        self.nodes.insert(node, state);
+    }
+
     fn leave(&mut self, node: NodeId, now: Duration, actions: &mut Vec<Action>) {
         self.deregister(node, "left", now, actions);
         self.nodes.remove(&node);
         self.requests.remove_all_of(node);
-        let asked: Vec<SessionId> = self.sessions.asked_by(node).collect();
-        for session in asked {
+        for session in self.sessions.asked_by(node) {
             self.end_session(node, session, "the one who asked left", None, now, actions);
-        }
-    }
-
-    /// Notes the node at which a session failed, if a member of the session says so. One such word
-    /// costs a node little: until it is forgiven, it is still used where nobody else has its layers
-    /// ready.
-    fn quarantine_failed(
-        &mut self,
-        by: NodeId,
-        id: SessionId,
-        failed_node: Option<NodeId>,
-        now: Duration,
-    ) {
-        let (Some(failed_node), Some(session)) = (failed_node, self.sessions.get(id)) else {
-            return;
-        };
-        if sessions::is_member(session, by) && session.stage_of(failed_node).is_some() {
-            self.quarantine.insert(failed_node, now);
         }
     }
 
@@ -240,15 +278,40 @@ impl Scheduler {
         now: Duration,
         actions: &mut Vec<Action>,
     ) {
-        let Some(session) = self.sessions.remove(id, by, now) else { return };
-        let mut others: Vec<NodeId> = session.stages.iter().map(|stage| stage.node).collect();
-        others.push(session.requester);
-        others.sort_unstable();
-        others.dedup();
-        for other in others.into_iter().filter(|other| *other != by) {
+        if self.sessions.get(id).is_some_and(|session| sessions::is_member(session, by)) {
+            self.close_session(id, Some(by), reason, failed_node, now, actions);
+        }
+    }
+
+    /// Ends a session and says so to all members but the one who wanted it.
+    fn close_session(
+        &mut self,
+        id: SessionId,
+        by: Option<NodeId>,
+        reason: &str,
+        failed_node: Option<NodeId>,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(session) = self.sessions.remove(id, now) else { return };
+        let mut members: Vec<NodeId> = session.stages.iter().map(|stage| stage.node).collect();
+        for stage in &members {
+            self.change(*stage, |state| state.sessions = state.sessions.saturating_sub(1));
+        }
+        members.push(session.requester);
+        members.sort_unstable();
+        members.dedup();
+        for member in members.into_iter().filter(|member| Some(*member) != by) {
             let message =
                 FromServer::SessionEnded { session: id, reason: clip_reason(reason), failed_node };
-            actions.push(Action::Send(other, message));
+            actions.push(Action::Send(member, message));
+        }
+    }
+
+    fn end_idle_sessions(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        for id in self.sessions.idle(now) {
+            let reason = "nothing was computed in it for minutes; ask again";
+            self.close_session(id, None, reason, None, now, actions);
         }
     }
 

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, SessionId};
+use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId};
+use potluck_protocol::lease::SignedLease;
 use potluck_protocol::server::{Capabilities, Report};
 use rand_chacha::rand_core::RngCore;
 
+use super::index::Entry;
+use super::speed::Shown;
+use super::standing::Standing;
 use super::{Action, Fault, Scheduler};
 
 /// A connected node.
@@ -15,6 +19,14 @@ pub(super) struct NodeState {
     pub(super) since: Duration,
     /// Tells its peers whether it is still the same process.
     pub(super) epoch: Epoch,
+    /// What is known of it beside its word.
+    pub(super) standing: Standing,
+    /// The work that it has shown since it joined.
+    pub(super) shown: Shown,
+    /// True while it is in quarantine.
+    pub(super) is_suspect: bool,
+    /// How many sessions it is a stage of.
+    pub(super) sessions: u32,
     /// Present from its registration until it deregisters.
     pub(super) registration: Option<Registration>,
 }
@@ -25,9 +37,12 @@ pub(super) struct Registration {
     pub(super) capabilities: Capabilities,
     /// Place in the order of registrations: those who came first keep their layers.
     pub(super) order: u64,
-    /// The model that `assigned` and `ready` are layers of.
-    pub(super) model: Option<ModelId>,
+    /// The layers of the planned model that the server told it to hold.
     pub(super) assigned: Option<LayerRange>,
+    /// True once it has an assignment, if only that it is not needed.
+    pub(super) is_planned: bool,
+    /// When the lease of `assigned` ends, seconds since 1970; 0 before there is one.
+    pub(super) until_s: u64,
     /// The layers that the node said are loaded, cut to `assigned`.
     pub(super) ready: Option<LayerRange>,
     pub(super) report: Report,
@@ -35,34 +50,96 @@ pub(super) struct Registration {
 
 impl NodeState {
     /// A node that joined at `now`, under an epoch that nobody can foresee.
-    pub(super) fn new(now: Duration, random: &mut impl RngCore) -> Self {
-        Self { since: now, epoch: Epoch(random.next_u64()), registration: None }
+    pub(super) fn new(
+        now: Duration,
+        standing: Standing,
+        is_suspect: bool,
+        random: &mut impl RngCore,
+    ) -> Self {
+        Self {
+            since: now,
+            epoch: Epoch(random.next_u64()),
+            standing,
+            shown: Shown::default(),
+            is_suspect,
+            sessions: 0,
+            registration: None,
+        }
+    }
+
+    /// Multiply-accumulates a millisecond, as far as it is believed.
+    pub(super) fn macs_per_ms(&self) -> u64 {
+        let said = self.registration.as_ref().map(|held| held.capabilities.macs_per_ms);
+        self.shown.macs_per_ms(said.unwrap_or(0))
+    }
+}
+
+impl Registration {
+    /// True if all that it was assigned is ready.
+    pub(super) fn is_serving(&self) -> bool {
+        self.assigned.is_some() && self.ready == self.assigned
     }
 }
 
 impl Scheduler {
-    pub(super) fn registration(&mut self, node: NodeId) -> Option<&mut Registration> {
-        self.nodes.get_mut(&node).and_then(|state| state.registration.as_mut())
+    /// Changes what is known of a node, and the index with it. `None` if it is not connected.
+    pub(super) fn change<T>(
+        &mut self,
+        node: NodeId,
+        change: impl FnOnce(&mut NodeState) -> T,
+    ) -> Option<T> {
+        let state = self.nodes.get_mut(&node)?;
+        let before = Entry::of(node, state);
+        let result = change(state);
+        let after = Entry::of(node, state);
+        self.index.replace(before, after);
+        Some(result)
     }
 
-    pub(super) fn register(&mut self, node: NodeId, capabilities: Capabilities, now: Duration) {
-        self.registrations += 1;
-        let order = self.registrations;
-        let Some(state) = self.nodes.get_mut(&node) else { return };
-        match &mut state.registration {
-            Some(registration) => registration.capabilities = capabilities,
-            None => {
-                state.registration = Some(Registration {
-                    capabilities,
-                    order,
-                    model: None,
-                    assigned: None,
-                    ready: None,
-                    report: Report::default(),
-                });
-            }
+    /// The same of its registration; `None` too if it has none.
+    pub(super) fn change_registration<T>(
+        &mut self,
+        node: NodeId,
+        change: impl FnOnce(&mut Registration) -> T,
+    ) -> Option<T> {
+        self.change(node, |state| state.registration.as_mut().map(change)).flatten()
+    }
+
+    /// A node lends, or says anew what it brings. What it said before already changes nothing.
+    pub(super) fn register(
+        &mut self,
+        node: NodeId,
+        capabilities: Capabilities,
+        lease: Option<SignedLease>,
+        now: Duration,
+    ) {
+        let Some(state) = self.nodes.get(&node) else { return };
+        let known = state.registration.as_ref();
+        if known.is_some_and(|known| known.capabilities == capabilities) {
+            return;
         }
-        self.plan_at = Some(now + self.plan_delay);
+        if known.is_some() {
+            self.change_registration(node, |known| known.capabilities = capabilities);
+        } else {
+            let lease = lease.and_then(|lease| {
+                self.accept_lease(node, &lease, super::speed::memory_bytes(&capabilities), now)
+            });
+            self.registrations += 1;
+            let registration = Registration {
+                capabilities,
+                order: self.registrations,
+                assigned: lease.as_ref().map(|lease| lease.layers),
+                is_planned: lease.is_some(),
+                until_s: lease.as_ref().map_or(0, |lease| lease.until_s),
+                ready: None,
+                report: Report::default(),
+            };
+            if let Some(lease) = lease {
+                self.leases.expect_end(node, lease.until_s);
+            }
+            self.change(node, |state| state.registration = Some(registration));
+        }
+        self.settling.disturb(now);
     }
 
     /// Ends the registration and the sessions that the node is a stage of, with its name and layers
@@ -74,47 +151,35 @@ impl Scheduler {
         now: Duration,
         actions: &mut Vec<Action>,
     ) {
-        let Some(state) = self.nodes.get_mut(&node) else { return };
-        if state.registration.take().is_none() {
+        let Some(Some(registration)) = self.change(node, |state| state.registration.take()) else {
             return;
-        }
-        let lost: Vec<(SessionId, LayerRange)> = self.sessions.with_stage(node).collect();
-        for (session, layers) in lost {
+        };
+        self.leases.forget(node, registration.until_s);
+        for (session, layers) in self.sessions.with_stage(node) {
             let reason = format!("{}, who computed {layers}, {what}", node.name());
             self.end_session(node, session, &reason, Some(node), now, actions);
         }
-        self.plan_at = Some(now + self.plan_delay);
-        self.notify_waiting(actions);
+        self.settling.disturb(now);
     }
 
-    /// Notes which layers a node has loaded. After a restart of the server, nodes come back with
-    /// what they have: that is then their assignment too.
+    /// Notes which of its assigned layers a node has loaded. What it was not assigned does not
+    /// count: it would be anybody's way to every prompt.
     pub(super) fn layers_ready(
         &mut self,
         node: NodeId,
         model: ModelId,
         layers: LayerRange,
-        now: Duration,
-        actions: &mut Vec<Action>,
     ) -> Result<(), Fault> {
         let info = self.models.get(model).ok_or(Fault::UnknownModel)?;
         if layers.end > info.layers {
             return Err(Fault::NoSuchLayers(layers));
         }
-        let Some(registration) = self.registration(node) else { return Ok(()) };
-        match (registration.model, registration.assigned) {
-            (Some(assigned_model), Some(assigned)) if assigned_model == model => {
-                registration.ready = intersection(layers, assigned);
-            }
-            (None, None) => {
-                registration.model = Some(model);
-                registration.assigned = Some(layers);
-                registration.ready = Some(layers);
-            }
-            // This answers an assignment that was taken back in the meantime.
-            _ => {}
+        if self.is_planned(model) {
+            self.change_registration(node, |registration| {
+                let assigned = registration.assigned;
+                registration.ready = assigned.and_then(|assigned| intersection(layers, assigned));
+            });
         }
-        self.route_waiting(now, actions);
         Ok(())
     }
 }

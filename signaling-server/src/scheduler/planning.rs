@@ -1,48 +1,110 @@
-//! Assigns layers to the registered nodes, and sends an assignment to those for whom it changes.
+//! Assigns layers to the registered nodes, once things have settled.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use potluck_protocol::id::NodeId;
-use potluck_protocol::server::FromServer;
 
-use super::nodes::intersection;
+use super::Scheduler;
+use super::nodes::{NodeState, Registration, intersection};
 use super::placement::{self, Capacity};
-use super::{Action, Scheduler};
+use super::speed::memory_bytes;
+
+/// Waits until nobody has come, gone or changed for a while: moving weights is dear. But not for
+/// long, or whoever kept changing would keep everybody else from being given layers.
+#[derive(Debug)]
+pub(super) struct Settling {
+    delay: Duration,
+    /// The first change since the last plan.
+    first: Option<Duration>,
+    end: Option<Duration>,
+}
+
+/// The longest wait after the first change, unless an operator wants a longer delay anyway.
+const LONGEST: Duration = Duration::from_secs(2);
+
+impl Settling {
+    pub(super) fn new(delay: Duration) -> Self {
+        Self { delay, first: None, end: None }
+    }
+
+    /// Something changed that assignments depend on.
+    pub(super) fn disturb(&mut self, now: Duration) {
+        let first = *self.first.get_or_insert(now);
+        self.end = Some((now + self.delay).min(first + self.delay.max(LONGEST)));
+    }
+
+    /// When the wait is over, if there is one.
+    pub(super) fn end(&self) -> Option<Duration> {
+        self.end
+    }
+
+    /// True once if the wait is over.
+    pub(super) fn is_over(&mut self, now: Duration) -> bool {
+        let is_over = self.end.is_some_and(|end| now >= end);
+        if is_over {
+            (self.first, self.end) = (None, None);
+        }
+        is_over
+    }
+}
 
 impl Scheduler {
-    pub(super) fn plan(&mut self, now: Duration, actions: &mut Vec<Action>) {
+    /// Assigns layers anew; those for whom something changed get to know.
+    pub(super) fn plan(&mut self, now: Duration) {
         let Some(model) = self.planned_model().map(Arc::clone) else { return };
-        let mut registered: Vec<(NodeId, u64, Capacity)> = self
-            .nodes
-            .iter()
-            .filter_map(|(node, state)| {
-                let registration = state.registration.as_ref()?;
-                let capacity = Capacity {
-                    memory_bytes: registration.capabilities.memory_bytes,
-                    macs_per_ms: registration.capabilities.macs_per_ms,
-                    current: registration.assigned.filter(|_| registration.model == Some(model.id)),
-                };
-                Some((*node, registration.order, capacity))
-            })
-            .collect();
-        registered.sort_by_key(|(_, order, _)| *order);
-        let capacities: Vec<Capacity> =
-            registered.iter().map(|(_, _, capacity)| capacity.clone()).collect();
-        let plan = placement::plan(&model, &capacities);
-        for ((node, _, capacity), layers) in registered.iter().zip(plan) {
-            let Some(registration) = self.registration(*node) else { continue };
-            let unchanged = capacity.current == layers && registration.model == Some(model.id);
-            registration.model = Some(model.id);
-            registration.assigned = layers;
-            registration.ready = match (registration.ready, layers) {
-                (Some(ready), Some(layers)) => intersection(ready, layers),
-                _ => None,
-            };
-            if !unchanged {
-                let lease = layers.map(|layers| self.authority.lease(*node, model.id, layers, now));
-                actions.push(Action::Send(*node, FromServer::Assign { model: model.id, lease }));
+        let (nodes, capacities) = self.capacities();
+        for (node, layers) in nodes.into_iter().zip(placement::plan(&model, &capacities)) {
+            let state = self.nodes.get(&node);
+            let Some(known) = state.and_then(|state| state.registration.as_ref()) else { continue };
+            if known.is_planned && known.assigned == layers {
+                continue;
             }
+            self.change_registration(node, |registration| {
+                registration.assigned = layers;
+                registration.is_planned = true;
+                registration.ready = registration
+                    .ready
+                    .zip(layers)
+                    .and_then(|(ready, layers)| intersection(ready, layers));
+            });
+            self.leases.hand_out(node, now);
         }
     }
+
+    /// The registered nodes in the order of their registration, and what they can hold. Nobody who
+    /// has shown nothing yet is taken for faster than most of those who have.
+    fn capacities(&self) -> (Vec<NodeId>, Vec<Capacity>) {
+        let mut registered: Vec<(NodeId, &NodeState, &Registration)> = self
+            .index
+            .lenders()
+            .iter()
+            .filter_map(|node| {
+                let state = self.nodes.get(node)?;
+                Some((*node, state, state.registration.as_ref()?))
+            })
+            .collect();
+        registered.sort_by_key(|(_, _, registration)| registration.order);
+        let shown = registered.iter().filter(|(_, state, _)| state.shown.is_enough());
+        let usual = median(shown.map(|(_, state, _)| state.macs_per_ms()).collect());
+        let capacities = registered
+            .iter()
+            .map(|(_, state, registration)| Capacity {
+                memory_bytes: memory_bytes(&registration.capabilities),
+                macs_per_ms: match usual {
+                    Some(usual) if !state.shown.is_enough() => state.macs_per_ms().min(usual),
+                    _ => state.macs_per_ms(),
+                },
+                is_established: state.standing.is_established(),
+                current: registration.assigned,
+            })
+            .collect();
+        (registered.into_iter().map(|(node, _, _)| node).collect(), capacities)
+    }
+}
+
+/// The middle one, if there is any.
+fn median(mut speeds: Vec<u64>) -> Option<u64> {
+    speeds.sort_unstable();
+    speeds.get(speeds.len() / 2).copied()
 }

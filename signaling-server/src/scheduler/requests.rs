@@ -1,31 +1,38 @@
 //! Requests that wait for a route, and the bounds of requests and sessions.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use potluck_protocol::codec::clip_reason;
-use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, SessionId};
+use potluck_protocol::id::{Epoch, ModelId, NodeId, RequestId, SessionId};
+use potluck_protocol::limits::MAX_SESSIONS_PER_REQUESTER;
 use potluck_protocol::server::{FromServer, Session, Stage};
 use rand_chacha::rand_core::RngCore as _;
 
-use super::nodes::NodeState;
-use super::routing::{self, ReadyNode};
 use super::{Action, Scheduler};
 
-/// Requests of one node that wait for a route.
-pub(super) const MAX_REQUESTS: usize = 8;
 /// Requests of all nodes that wait for a route; a few megabytes.
 const MAX_WAITING: usize = 10_000;
-/// Sessions of one requester, waiting requests included: more than a person has answers in
-/// progress, and enough for a program that asks on behalf of several.
-pub(super) const MAX_SESSIONS_PER_REQUESTER: usize = 64;
 /// Sessions of all requesters, waiting requests included. A session is about a kilobyte, and 12 KB
 /// if every layer has a stage of its own.
 const MAX_SESSIONS: usize = 20_000;
+/// Waiting requests that are routed at a time, a few milliseconds: each stage's ticket is signed.
+const AT_A_TIME: usize = 16;
 
-/// The waiting requests, oldest first.
+/// The waiting requests. Either layers are missing and everybody waits for them, or none are and
+/// the requests are routed one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    waiting: Vec<Request>,
+    /// Oldest first, by their number.
+    waiting: BTreeMap<u64, Request>,
+    by_name: BTreeMap<(NodeId, RequestId), u64>,
+    next: u64,
+    /// The requesters of those before this number know which layers are missing …
+    told: u64,
+    /// … in this version.
+    told_version: u64,
+    /// When the next ones are routed, if that is all they wait for.
+    routed_on: Option<Duration>,
 }
 
 /// One request that waits for a route.
@@ -35,8 +42,6 @@ struct Request {
     id: RequestId,
     model: ModelId,
     exclude: Vec<NodeId>,
-    /// The missing layers that the requester was last told of.
-    told_missing: Option<Vec<LayerRange>>,
 }
 
 impl Requests {
@@ -44,28 +49,55 @@ impl Requests {
         self.waiting.len()
     }
 
+    fn push(&mut self, request: Request) {
+        self.by_name.insert((request.requester, request.id), self.next);
+        self.waiting.insert(self.next, request);
+        self.next += 1;
+    }
+
+    fn pop(&mut self) -> Option<Request> {
+        let (_, request) = self.waiting.pop_first()?;
+        self.by_name.remove(&(request.requester, request.id));
+        Some(request)
+    }
+
     pub(super) fn remove(&mut self, requester: NodeId, id: RequestId) {
-        self.waiting.retain(|request| (request.requester, request.id) != (requester, id));
+        if let Some(number) = self.by_name.remove(&(requester, id)) {
+            self.waiting.remove(&number);
+        }
     }
 
     pub(super) fn remove_all_of(&mut self, requester: NodeId) {
-        self.waiting.retain(|request| request.requester != requester);
+        let ids: Vec<RequestId> = self.of(requester).collect();
+        for id in ids {
+            self.remove(requester, id);
+        }
     }
 
     fn count_of(&self, requester: NodeId) -> usize {
-        self.waiting.iter().filter(|request| request.requester == requester).count()
+        self.of(requester).count()
+    }
+
+    /// Those of one requester, who has few of them.
+    fn of(&self, requester: NodeId) -> impl Iterator<Item = RequestId> {
+        let names = (requester, RequestId(0))..=(requester, RequestId(u32::MAX));
+        self.by_name.range(names).map(|((_, id), _)| *id)
+    }
+
+    /// When more requests are routed, if that is what they wait for.
+    pub(super) fn routed_on(&self) -> Option<Duration> {
+        self.routed_on
     }
 }
 
 impl Scheduler {
-    /// Opens a session for the request, lets it wait for layers, or refuses it with a sentence.
+    /// Takes a request in, or refuses it with a sentence.
     pub(super) fn ask(
         &mut self,
         requester: NodeId,
         id: RequestId,
         model: ModelId,
         exclude: Vec<NodeId>,
-        now: Duration,
         actions: &mut Vec<Action>,
     ) {
         self.requests.remove(requester, id);
@@ -75,8 +107,7 @@ impl Scheduler {
             actions.push(Action::Send(requester, message));
             return;
         }
-        self.requests.waiting.push(Request { requester, id, model, exclude, told_missing: None });
-        self.route_waiting(now, actions);
+        self.requests.push(Request { requester, id, model, exclude });
     }
 
     fn reason_to_refuse(&self, requester: NodeId, model: ModelId) -> Option<String> {
@@ -90,14 +121,11 @@ impl Scheduler {
                 None => format!("this server does not have the model: {served}"),
             });
         }
-        let waiting = self.requests.count_of(requester);
-        if waiting >= MAX_REQUESTS {
-            return Some(format!("{MAX_REQUESTS} of your requests wait already; cancel one first"));
-        }
-        if waiting + self.sessions.asked_by(requester).count() >= MAX_SESSIONS_PER_REQUESTER {
+        let own = self.requests.count_of(requester) + self.sessions.count_asked_by(requester);
+        if own >= MAX_SESSIONS_PER_REQUESTER {
             return Some(format!(
-                "{MAX_SESSIONS_PER_REQUESTER} of your requests are being answered or wait; end one \
-                 first"
+                "{MAX_SESSIONS_PER_REQUESTER} of your requests are being answered or wait; end or \
+                 cancel one first"
             ));
         }
         if self.requests.len() >= MAX_WAITING
@@ -108,31 +136,33 @@ impl Scheduler {
         None
     }
 
-    /// Opens a session for every request that has a route now, and tells the other requesters what
-    /// is missing.
-    pub(super) fn route_waiting(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        for request in std::mem::take(&mut self.requests.waiting) {
-            match self.route(request.model, &request.exclude, now) {
+    /// Opens sessions for the next requests if every layer is ready somewhere; otherwise tells those
+    /// who wait which are missing, if they do not know.
+    pub(super) fn serve_waiting(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        self.requests.routed_on = None;
+        if !self.index.missing().is_empty() {
+            return self.tell_missing(actions);
+        }
+        for _ in 0..AT_A_TIME {
+            let Some(request) = self.requests.pop() else { return };
+            match self.index.holders().route(&request.exclude) {
                 Some(stages) => self.open_session(&request, stages, now, actions),
-                None => self.requests.waiting.push(request),
+                // A layer is missing after all.
+                None => return self.requests.push(request),
             }
         }
-        self.notify_waiting(actions);
+        self.requests.routed_on = (self.requests.len() > 0).then_some(now);
     }
 
-    /// Tells every waiting requester for whom it changed which layers nobody has ready.
-    pub(super) fn notify_waiting(&mut self, actions: &mut Vec<Action>) {
-        let mut waiting = std::mem::take(&mut self.requests.waiting);
-        for request in &mut waiting {
-            let Some(model) = self.models.get(request.model) else { continue };
-            let missing = routing::missing(model.layers, &self.ready_nodes(request.model));
-            if request.told_missing.as_ref() != Some(&missing) {
-                request.told_missing = Some(missing.clone());
-                let message = FromServer::Waiting { request: request.id, missing };
-                actions.push(Action::Send(request.requester, message));
-            }
+    fn tell_missing(&mut self, actions: &mut Vec<Action>) {
+        let version = self.index.missing_version();
+        let known = if self.requests.told_version == version { self.requests.told } else { 0 };
+        for request in self.requests.waiting.range(known..).map(|(_, request)| request) {
+            let missing = self.index.missing().to_vec();
+            let message = FromServer::Waiting { request: request.id, missing };
+            actions.push(Action::Send(request.requester, message));
         }
-        self.requests.waiting = waiting;
+        (self.requests.told, self.requests.told_version) = (self.requests.next, version);
     }
 
     fn open_session(
@@ -154,46 +184,23 @@ impl Scheduler {
             stages,
             epochs,
         };
-        actions.push(Action::Open(session.clone()));
+        let mut has_receipts = false;
         // Stages first: they should know of the session before its first frame reaches them.
         for stage in &session.stages {
-            let ticket = Box::new(self.authority.ticket(&session, stage, true, now));
+            let earns = self.earns(stage.node, session.requester);
+            has_receipts |= earns;
+            let ticket = Box::new(self.authority.ticket(&session, stage, earns, now));
             let serve = FromServer::Serve { session: session.clone(), ticket };
             actions.push(Action::Send(stage.node, serve));
+            self.change(stage.node, |state| {
+                if state.sessions == 0 {
+                    state.shown.begin(now);
+                }
+                state.sessions += 1;
+            });
         }
         let route = FromServer::Route { request: request.id, session: session.clone() };
         actions.push(Action::Send(request.requester, route));
-        self.sessions.insert(session);
-    }
-
-    /// A route without excluded and quarantined nodes; where that leaves a layer to nobody, with
-    /// quarantined ones, and at last with all.
-    fn route(&self, model: ModelId, exclude: &[NodeId], now: Duration) -> Option<Vec<Stage>> {
-        let layers = self.models.get(model)?.layers;
-        let all = self.ready_nodes(model);
-        let without = |left_out: &dyn Fn(NodeId) -> bool| {
-            let nodes: Vec<ReadyNode> =
-                all.iter().filter(|ready| !left_out(ready.node)).copied().collect();
-            routing::route(layers, &nodes)
-        };
-        without(&|node| exclude.contains(&node) || self.quarantine.contains(node, now))
-            .or_else(|| without(&|node| exclude.contains(&node)))
-            .or_else(|| without(&|_| false))
-    }
-
-    fn ready_nodes(&self, model: ModelId) -> Vec<ReadyNode> {
-        let ready = |(node, state): (&NodeId, &NodeState)| {
-            let registration = state
-                .registration
-                .as_ref()
-                .filter(|registration| registration.model == Some(model))?;
-            Some(ReadyNode {
-                node: *node,
-                layers: registration.ready?,
-                sessions: self.sessions.with_stage(*node).count(),
-                macs_per_ms: registration.capabilities.macs_per_ms,
-            })
-        };
-        self.nodes.iter().filter_map(ready).collect()
+        self.sessions.insert(session, has_receipts, now);
     }
 }

@@ -15,7 +15,7 @@ use potluck_protocol::server::{FromServer, Session, ToServer, Verdict, challenge
 use potluck_protocol::{NUMERICS_VERSION, PROTOCOL_VERSION};
 use potluck_server::authority::Authority;
 use potluck_server::models::Models;
-use potluck_server::scheduler::{Action, Event, Scheduler};
+use potluck_server::scheduler::{Action, Event, Scheduler, Settings, Standing};
 
 use super::package;
 
@@ -28,8 +28,8 @@ pub struct Server {
     connections: BTreeMap<ConnectionId, Handshake>,
     nodes: BTreeMap<NodeId, ConnectionId>,
     /// Where set, a node that registers is assigned this at once, and the scheduler learns of it by
-    /// the layers that the node says are ready, as after a restart. A scheduler's own plan spreads
-    /// a model over as many nodes as it has layers; scenarios want a given cut.
+    /// the lease, as after a restart. A scheduler's own plan spreads a model over as many nodes as
+    /// it has layers; scenarios want a given cut.
     pub assignments: HashMap<NodeId, LayerRange>,
     /// In the order in which they were opened.
     pub sessions: Vec<Session>,
@@ -161,7 +161,7 @@ impl Server {
                     replies.extend([(old, Some(refused)), (old, None)]);
                     replies.extend(self.schedule(node, Event::Left, now));
                 }
-                replies.extend(self.schedule(node, Event::Joined, now));
+                replies.extend(self.schedule(node, Event::Joined(Standing::default()), now));
                 replies
             }
             (message, _) => panic!("{message:?} in the handshake"),
@@ -186,24 +186,42 @@ impl Server {
             ToServer::Receipt { receipt: signed, ticket } => {
                 assert!(ticket.is_from(self.authority.server()), "a ticket that nobody gave out");
                 let receipt = signed.receipt.id();
+                let (known, stage) = (self.receipts.len(), signed.receipt.stage);
                 let verdict = self.credit(&signed, from);
-                vec![(connection, Some(FromServer::ReceiptResult { receipt, verdict }))]
-            }
-            message => {
-                let pinned = match &message {
-                    ToServer::Register { .. } => self.assignments.get(&from).copied(),
-                    _ => None,
-                };
-                let mut replies = self.schedule(from, Event::Received(message), now);
-                if let Some(layers) = pinned {
-                    let model = package().model;
-                    let lease = Some(self.authority.lease(from, model, layers, now));
-                    let assign = FromServer::Assign { model, lease };
-                    replies.push((connection, Some(assign)));
+                let result = FromServer::ReceiptResult { receipt, verdict };
+                let mut replies = vec![(connection, Some(result))];
+                if self.receipts.len() > known {
+                    let session = signed.receipt.session;
+                    let macs = self.models.get(signed.receipt.model);
+                    let macs = macs.map_or(0, |model| model.work.macs(&signed.receipt));
+                    replies.extend(self.schedule(stage, Event::Worked { session, macs }, now));
                 }
                 replies
             }
+            message => {
+                let Some((message, assign)) = self.pinned(from, &message, now) else {
+                    return self.schedule(from, Event::Received(message), now);
+                };
+                let mut replies = self.schedule(from, Event::Received(message), now);
+                replies.push((connection, Some(assign)));
+                replies
+            }
         }
+    }
+
+    /// A registration with the lease that a node is to have, and the assignment to it.
+    fn pinned(
+        &self,
+        from: NodeId,
+        message: &ToServer,
+        now: Duration,
+    ) -> Option<(ToServer, FromServer)> {
+        let ToServer::Register { capabilities, .. } = message else { return None };
+        let model = package().model;
+        let lease = self.authority.lease(from, model, *self.assignments.get(&from)?, now);
+        let capabilities = capabilities.clone();
+        let register = ToServer::Register { capabilities, lease: Some(lease.clone()) };
+        Some((register, FromServer::Assign { model, lease: Some(lease) }))
     }
 
     /// As the store does, in memory.
@@ -248,13 +266,12 @@ impl Server {
     fn act(&mut self, actions: Vec<Action>) -> Vec<Reply> {
         let mut replies = Vec::new();
         for action in actions {
-            match action {
-                Action::Open(session) => self.sessions.push(session),
-                Action::Send(node, message) => {
-                    let connection = self.nodes.get(&node);
-                    replies.extend(connection.map(|connection| (*connection, Some(message))));
-                }
+            let Action::Send(node, message) = action;
+            if let FromServer::Route { session, .. } = &message {
+                self.sessions.push(session.clone());
             }
+            let connection = self.nodes.get(&node);
+            replies.extend(connection.map(|connection| (*connection, Some(message))));
         }
         replies
     }
@@ -274,5 +291,11 @@ fn scheduler(
     let mut bytes = [7; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let plan_delay = if plans { PLAN_AFTER } else { NEVER };
-    Scheduler::new(Arc::clone(models), Arc::clone(authority), plan_delay, bytes)
+    Scheduler::new(Settings {
+        models: Arc::clone(models),
+        authority: Arc::clone(authority),
+        plan_delay,
+        same_address_earns: false,
+        seed: bytes,
+    })
 }

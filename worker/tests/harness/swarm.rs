@@ -238,7 +238,7 @@ impl Swarm {
     }
 
     fn is_busy(&self) -> bool {
-        let plan_is_due = self.plans && self.server.scheduler.next_tick().is_some();
+        let plan_is_due = self.plans && self.server.scheduler.next_plan().is_some();
         !self.queue.is_empty() || self.network.under_way() > 0 || self.computing > 0 || plan_is_due
     }
 

@@ -16,7 +16,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        (0_u8..12, 0_u64..5_000, 0_u64..20).prop_map(|(node, speed, mib)| Step::Register(
+        (0_u8..12, 0_u64..20_000_000, 0_u64..20).prop_map(|(node, speed, mib)| Step::Register(
             node,
             speed,
             mib << 20
@@ -39,7 +39,10 @@ proptest! {
         for step in steps {
             let node = |n| NodeId([n; 32]);
             let actions = match step {
-                Step::Register(n, speed, memory) => { world.register(n, speed, memory); Vec::new() }
+                Step::Register(n, speed, memory) => {
+                    world.register(n, speed, memory);
+                    Vec::new()
+                }
                 Step::Leave(n) => world.handle(n, Event::Left),
                 Step::Deregister(n) => world.send(n, ToServer::Deregister),
                 Step::Ready(n, first, len) => {
@@ -48,17 +51,22 @@ proptest! {
                     let event = Event::Received(message);
                     world.scheduler.handle(node(n), event, world.now).unwrap_or_default()
                 }
-                Step::Ask(n) => { world.handle(n, Event::Joined); world.ask(n) }
+                Step::Ask(n) => {
+                    if !world.scheduler.nodes.contains_key(&node(n)) {
+                        world.join(n);
+                    }
+                    world.ask(n)
+                }
                 Step::Plan => world.plan_and_load(),
             };
             for action in actions {
-                let Action::Open(session) = action else { continue };
+                let Action::Send(_, FromServer::Route { session, .. }) = action else { continue };
                 let mut next = 0;
                 for stage in &session.stages {
                     prop_assert_eq!(stage.layers.first, next);
                     prop_assert!(!stage.layers.is_empty());
                     next = stage.layers.end;
-                    let registration = world.scheduler.registration(stage.node);
+                    let registration = world.scheduler.nodes[&stage.node].registration.as_ref();
                     let ready = registration.and_then(|registration| registration.ready);
                     let covers = |ready: LayerRange| {
                         ready.first <= stage.layers.first && stage.layers.end <= ready.end
@@ -73,7 +81,7 @@ proptest! {
     #[test]
     fn enough_memory_means_every_layer_is_assigned(
         layers in 1_u32..40,
-        nodes in proptest::collection::vec((0_u64..10_000, 0_u64..50), 1..30),
+        nodes in proptest::collection::vec((0_u64..20_000_000, 0_u64..50), 1..30),
     ) {
         let info = model(layers);
         let mut world = World::new(layers);
