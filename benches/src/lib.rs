@@ -1,4 +1,4 @@
-//! Measures the engine, alone and beside its peers.
+//! Measures the engine, alone and beside its peers, and the server's scheduler.
 //!
 //! | module | what |
 //! |---|---|
@@ -8,6 +8,7 @@
 //! | `native`, `page` | our engine in this process, and in a browser |
 //! | `peers`, `gguf` | the others, and the shapes in the form that they read |
 //! | `encoders` | an encoder with its real weights, ours and as ONNX |
+//! | `scheduler` | what an event costs the server |
 //! | `tables` | what is measured beside what |
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -21,6 +22,8 @@ pub mod page;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod peers;
 pub mod rate;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod scheduler;
 pub mod shapes;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod tables;

@@ -1,5 +1,6 @@
 //! `cargo xtask bench engine` and `cargo xtask bench peers`: how fast the engine is, alone and
-//! beside the engines that people would use otherwise.
+//! beside the engines that people would use otherwise; `cargo xtask bench scheduler`: what an event
+//! costs the server.
 //!
 //! Everything runs on this machine, on the same shapes of random weights, in turns; medians count,
 //! and of ratios the median of each turn's. Nothing is asserted.
@@ -40,14 +41,15 @@ mod command_line {
     use e2e::measured::Measured;
     use e2e::programs::root;
     use potluck_bench::native::obey;
+    use potluck_bench::scheduler;
     use potluck_bench::shapes::{SHAPES, Shape};
     use potluck_bench::tables::{Plan, beside_peers, engine};
 
-    /// Measure the engine on this machine.
+    /// Measure the engine, or the scheduler, on this machine.
     #[derive(Debug, Parser)]
     #[command(name = "cargo xtask bench", version)]
     pub(crate) struct Options {
-        /// Alone, or beside peers.
+        /// The engine, alone or beside peers, or the scheduler.
         what: What,
         /// Only this shape (or `MiniLM`, an encoder); all of them if left out.
         #[arg(long)]
@@ -75,6 +77,8 @@ mod command_line {
         Engine,
         /// Beside llama.cpp, wllama and onnxruntime-web, which are installed into target/peers.
         Peers,
+        /// The server's scheduler, with many lenders and sessions.
+        Scheduler,
         /// Obey a measuring process: a GPU's engine of one shape.
         #[value(hide = true)]
         Drive,
@@ -101,6 +105,7 @@ mod command_line {
             match self.what {
                 What::Engine => engine(plan, &shapes, &pages).await,
                 What::Peers => beside_peers(plan, &shapes, &pages).await,
+                What::Scheduler => scheduler::measure(&scheduler::LENDERS, scheduler::SESSIONS),
                 What::Drive => {
                     let shape = shapes.first().context("which shape?")?;
                     obey(shape, std::io::stdin().lock(), std::io::stdout().lock())

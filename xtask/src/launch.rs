@@ -45,6 +45,13 @@ fn start(program: &str, arguments: &[String]) -> Outcome {
     Err(become_program(command))
 }
 
+/// `bench scheduler`: only the program.
+pub(crate) fn bench_scheduler(arguments: &[String]) -> Outcome {
+    let mut command = built("potluck-bench")?;
+    command.args(arguments);
+    Err(become_program(command))
+}
+
 /// `bench engine` and `bench peers`: the programs, and the page that measures in a browser, into
 /// `target/bench-page`.
 pub(crate) fn bench_engine(arguments: &[String]) -> Outcome {

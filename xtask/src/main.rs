@@ -68,6 +68,9 @@ fn dispatch(arguments: &[String]) -> Outcome {
         "bench" if rest.first().is_some_and(|what| what == "engine" || what == "peers") => {
             launch::bench_engine(rest)
         }
+        "bench" if rest.first().is_some_and(|what| what == "scheduler") => {
+            launch::bench_scheduler(rest)
+        }
         "demo" => launch::demo(rest),
         "bench" => launch::launch(command, rest),
         "help" | "--help" | "-h" => {
