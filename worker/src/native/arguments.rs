@@ -8,6 +8,9 @@ use potluck_protocol::page::{BackendPreference, SamplingChoice};
 use super::checks::{question, server_address};
 
 /// Lend this computer to a swarm that runs AI models together, or ask one.
+///
+/// It connects to the server directly: `HTTPS_PROXY` and its like are not used. For https it trusts
+/// the certificate authorities of this system.
 #[derive(Debug, Parser)]
 #[command(name = "potluck-node", version)]
 pub(super) struct Arguments {
@@ -18,6 +21,10 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum Task {
     /// Hold a few layers of a model and compute them for others, until Ctrl-C.
+    ///
+    /// A server that is away is waited for. It ends by itself, with an error, only if the server
+    /// refuses this node for good (another version, or this key on another connection), or if
+    /// nothing can compute here.
     Join(JoinOptions),
     /// Ask the swarm; the answer is printed as it is computed.
     Ask(AskOptions),

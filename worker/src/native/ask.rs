@@ -17,6 +17,7 @@ use serde_json::json;
 
 use super::arguments::AskOptions;
 use super::home;
+use super::terminal::{plain, say, say_no_proxy};
 
 /// How long the first connection may take before it is called a failure; later losses are ridden
 /// out.
@@ -44,10 +45,10 @@ pub(super) async fn ask(options: AskOptions) -> anyhow::Result<ExitCode> {
     tokio::pin!(running);
     let mut answer = Answer::new(&options);
     let started = tokio::time::Instant::now();
-    let mut connected = false;
+    let (mut connected, mut has_been_lost) = (false, false);
     // Why the last attempt to connect failed.
     let mut failure = "it does not answer".to_owned();
-    eprintln!("connecting to {}", options.server);
+    say(&format!("connecting to {}", options.server));
     loop {
         let patience = if !connected {
             CONNECT_TIMEOUT.saturating_sub(started.elapsed())
@@ -75,10 +76,14 @@ pub(super) async fn ask(options: AskOptions) -> anyhow::Result<ExitCode> {
             None => bail!("the node stopped"),
             Some(Notice::Link(Link::Open)) => connected = true,
             Some(Notice::Link(Link::Lost { reason, retry_ms })) => {
-                eprintln!(
-                    "no connection to the server ({reason}); trying again in {:.1} s",
-                    f64::from(retry_ms) / 1000.0
-                );
+                let seconds = f64::from(retry_ms) / 1000.0;
+                say(&format!(
+                    "no connection to the server ({reason}); trying again in {seconds:.1} s"
+                ));
+                if !connected && !has_been_lost {
+                    say_no_proxy();
+                }
+                has_been_lost = true;
                 failure = reason;
             }
             Some(Notice::Link(Link::Refused { reason })) => {
@@ -129,16 +134,14 @@ impl<'a> Answer<'a> {
     fn handle(&mut self, event: AnswerEvent) -> anyhow::Result<bool> {
         match event {
             AnswerEvent::Waiting { model, missing } => {
-                eprintln!(
-                    "{}; waiting (Ctrl-C cancels)",
-                    AnswerEvent::waiting_text(&model, &missing)
-                );
+                let missing = AnswerEvent::waiting_text(&model, &missing);
+                say(&format!("{missing}; waiting (Ctrl-C cancels)"));
             }
             AnswerEvent::Resuming { reason } => {
                 if !self.text.is_empty() {
-                    eprintln!();
+                    say("");
                 }
-                eprintln!("{reason}; others go on");
+                say(&format!("{reason}; others go on"));
             }
             AnswerEvent::Route { session, stages, sampling, .. } => {
                 self.stages.clear();
@@ -146,7 +149,7 @@ impl<'a> Answer<'a> {
                 self.seed = sampling.seed;
                 for stage in &stages {
                     let layers = [stage.layers.first, stage.layers.end - 1];
-                    eprintln!("{} computes {}", stage.node.name(), stage.layers);
+                    say(&format!("{} computes {}", stage.node.name(), stage.layers));
                     self.stages.push(
                         json!({ "node": stage.node, "name": stage.node.name(), "layers": layers }),
                     );
@@ -156,6 +159,7 @@ impl<'a> Answer<'a> {
                 self.token_ids.push(token);
                 self.text.push_str(&text);
                 // With --json, stdout is for the object alone, but the text still streams.
+                let text = plain(&text);
                 if self.options.json {
                     write!(std::io::stderr(), "{text}")?;
                 } else {
@@ -170,7 +174,7 @@ impl<'a> Answer<'a> {
             }
             AnswerEvent::Failed { reason } => {
                 if !self.text.is_empty() {
-                    eprintln!();
+                    say("");
                 }
                 bail!("{reason}");
             }
@@ -186,7 +190,7 @@ impl<'a> Answer<'a> {
             after_first as f64 * 1000.0 / f64::from(self.decode_ms)
         };
         if self.options.json {
-            eprintln!();
+            say("");
             let object = json!({
                 "prompt": self.options.prompt,
                 "text": self.text,
@@ -202,7 +206,8 @@ impl<'a> Answer<'a> {
             writeln!(std::io::stdout(), "{object}")?;
         } else {
             writeln!(std::io::stdout())?;
-            eprintln!("{} tokens, {rate:.1} a second, seed {}", self.token_ids.len(), self.seed);
+            let tokens = self.token_ids.len();
+            say(&format!("{tokens} tokens, {rate:.1} a second, seed {}", self.seed));
         }
         Ok(())
     }

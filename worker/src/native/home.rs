@@ -7,6 +7,9 @@ use potluck_net::platform;
 use potluck_net::weights::WeightStore;
 use potluck_protocol::identity::Identity;
 
+/// The node's key, in its folder.
+const KEY_FILE: &str = "node.key";
+
 /// The folder given, or `potluck` in the user's data folder.
 fn folder(home: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     if let Some(home) = home {
@@ -32,9 +35,43 @@ pub(super) async fn open(home: Option<PathBuf>) -> anyhow::Result<(Identity, Wei
 async fn identity(folder: &Path) -> anyhow::Result<Identity> {
     let mut fresh = [0; 32];
     getrandom::fill(&mut fresh).context("this system has no randomness")?;
+    // Only a key that is not there is made: the credit that this machine has is on the one it had.
     let secret =
-        platform::load_or_create_secret(folder, "node.key", || fresh).await.with_context(|| {
-            format!("could not read or write this node's key in {}", folder.display())
+        platform::load_or_create_secret(folder, KEY_FILE, || fresh).await.with_context(|| {
+            format!(
+                "this node's key {} could not be used; nothing was changed. Put the right file back \
+                 and see that it can be read, or say with --home where another is",
+                folder.join(KEY_FILE).display()
+            )
         })?;
     Ok(Identity::from_seed(&secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_key_that_cannot_be_used_is_told_and_kept() {
+        let home = tempfile::tempdir().expect("a folder");
+        let key = home.path().join(KEY_FILE);
+        std::fs::write(&key, b"short").expect("written");
+        let said = match open(Some(home.path().to_owned())).await {
+            Ok(_) => panic!("it took another key"),
+            Err(error) => format!("{error:#}"),
+        };
+        for part in [&*key.to_string_lossy(), "nothing was changed", "32 bytes"] {
+            assert!(said.contains(part), "{said}");
+        }
+        assert_eq!(std::fs::read(&key).expect("still there"), b"short");
+        // One that is there and cannot be read is as little a reason for another.
+        std::fs::remove_file(&key).expect("removed");
+        std::fs::create_dir(&key).expect("a folder in its place");
+        assert!(open(Some(home.path().to_owned())).await.is_err());
+        assert!(key.is_dir());
+        std::fs::remove_dir(&key).expect("removed");
+        let (first, _) = open(Some(home.path().to_owned())).await.expect("made");
+        let (second, _) = open(Some(home.path().to_owned())).await.expect("found");
+        assert_eq!(first.node(), second.node());
+    }
 }

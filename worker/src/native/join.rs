@@ -1,4 +1,7 @@
 //! `potluck-node join`: lend this machine until Ctrl-C.
+//!
+//! It ends by itself only where nothing could go on: the server refuses this node for good, or this
+//! machine cannot compute. Everything else passes, and is waited out.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,6 +16,7 @@ use potluck_worker::run::run;
 
 use super::arguments::JoinOptions;
 use super::home;
+use super::terminal::{say, say_no_proxy};
 
 /// How long the last receipts and the farewell may take after Ctrl-C.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -27,11 +31,11 @@ pub(super) async fn join(options: JoinOptions) -> anyhow::Result<ExitCode> {
         backend: options.backend.into(),
         memory_bytes: options.memory,
     })?;
-    let (notices, mut refusals) = mpsc::unbounded();
+    let (notices, mut ends) = mpsc::unbounded();
     let mut log = Log::default();
     let running = run(node, transport, receiver, store, move |notice| {
         log.print(&notice);
-        if let Notice::Link(Link::Refused { reason }) = notice {
+        if let Some(reason) = end(notice) {
             // The receiver outlives the loop.
             let _ = notices.unbounded_send(reason);
         }
@@ -39,7 +43,7 @@ pub(super) async fn join(options: JoinOptions) -> anyhow::Result<ExitCode> {
     tokio::pin!(running);
     tokio::select! {
         () = &mut running => Ok(ExitCode::SUCCESS),
-        Some(reason) = refusals.next() => anyhow::bail!("the server refused this node: {reason}"),
+        Some(reason) = ends.next() => Err(anyhow::Error::msg(reason)),
         () = stop_requested() => {
             commands.try_send(Command::StopLending)?;
             // If the time runs out, the server still sees the connection close.
@@ -47,6 +51,20 @@ pub(super) async fn join(options: JoinOptions) -> anyhow::Result<ExitCode> {
             tracing::warn!("stopped lending");
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+/// Why this program ends, if it has to: nothing goes on by itself any more.
+fn end(notice: Notice) -> Option<String> {
+    match notice {
+        Notice::Link(Link::Refused { reason }) => {
+            Some(format!("the server refused this node for good: {reason}"))
+        }
+        Notice::Lending(lending) => match lending.phase {
+            LendingPhase::Failed { reason } => Some(reason),
+            _ => None,
+        },
+        Notice::Link(_) | Notice::Ready | Notice::Identity { .. } | Notice::Answer { .. } => None,
     }
 }
 
@@ -73,20 +91,23 @@ async fn stop_requested() {
 #[derive(Default)]
 struct Log {
     printed: Option<(LendingPhase, Option<String>)>,
+    has_been_lost: bool,
 }
 
 impl Log {
     fn print(&mut self, notice: &Notice) {
         match notice {
             Notice::Identity { node } => {
-                eprintln!("this node is {} ({})", node.name(), node.short())
+                say(&format!("this node is {} ({})", node.name(), node.short()));
             }
-            Notice::Link(Link::Open) => eprintln!("connected"),
+            Notice::Link(Link::Open) => say("connected"),
             Notice::Link(Link::Lost { reason, retry_ms }) => {
-                eprintln!(
-                    "lost the server ({reason}); trying again in {:.1} s",
-                    f64::from(*retry_ms) / 1000.0
-                );
+                let seconds = f64::from(*retry_ms) / 1000.0;
+                say(&format!("lost the server ({reason}); trying again in {seconds:.1} s"));
+                if !self.has_been_lost {
+                    say_no_proxy();
+                    self.has_been_lost = true;
+                }
             }
             Notice::Lending(lending) => {
                 let layers = lending.layers.map(|layers| layers.to_string());
@@ -97,20 +118,53 @@ impl Log {
                 let model = lending.model.as_deref().unwrap_or("the model");
                 match (&lending.phase, layers) {
                     (LendingPhase::Waiting, _) => {
-                        eprintln!("computing with {} ({})", lending.backend, lending.adapter)
+                        say(&format!("computing with {} ({})", lending.backend, lending.adapter));
                     }
                     (LendingPhase::Fetching, Some(layers)) => {
-                        eprintln!("fetching {layers} of {model}")
+                        say(&format!("fetching {layers} of {model}"));
                     }
                     (LendingPhase::Serving, Some(layers)) => {
-                        eprintln!("serving {layers} of {model}")
+                        say(&format!("serving {layers} of {model}"));
                     }
-                    (LendingPhase::Failed { reason }, _) => eprintln!("{reason}"),
+                    (LendingPhase::Retrying { reason, retry_ms }, _) => {
+                        let seconds = f64::from(*retry_ms) / 1000.0;
+                        say(&format!("{reason}; trying again in {seconds:.0} s"));
+                    }
+                    // The end of this program, which says why.
+                    (LendingPhase::Failed { .. }, _) => {}
                     _ => {}
                 }
                 self.printed = Some(now);
             }
             Notice::Ready | Notice::Link(_) | Notice::Answer { .. } => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use potluck_protocol::page::Lending;
+
+    use super::*;
+
+    #[test]
+    fn it_ends_by_itself_only_where_nothing_goes_on() {
+        let lending = |phase| Notice::Lending(Lending { phase, ..Lending::default() });
+        let reason = || "why".to_owned();
+        for goes_on in [
+            Notice::Link(Link::Connecting),
+            Notice::Link(Link::Open),
+            Notice::Link(Link::Lost { reason: reason(), retry_ms: 500 }),
+            lending(LendingPhase::Starting),
+            lending(LendingPhase::Waiting),
+            lending(LendingPhase::Fetching),
+            lending(LendingPhase::Serving),
+            lending(LendingPhase::Retrying { reason: reason(), retry_ms: 500 }),
+        ] {
+            assert_eq!(end(goes_on), None);
+        }
+        assert_eq!(end(lending(LendingPhase::Failed { reason: reason() })), Some(reason()));
+        let refused = end(Notice::Link(Link::Refused { reason: reason() }));
+        assert!(refused.is_some_and(|said| said.ends_with("for good: why")));
     }
 }

@@ -8,6 +8,7 @@ use potluck_worker::local::{Model, Question};
 use serde_json::json;
 
 use super::arguments::{LocalBackend, LocalOptions};
+use super::terminal::{plain, say};
 
 pub(super) async fn local(options: LocalOptions) -> anyhow::Result<ExitCode> {
     let model = Model::open(&options.models, &options.model)?;
@@ -34,8 +35,8 @@ pub(super) async fn local(options: LocalOptions) -> anyhow::Result<ExitCode> {
         });
         writeln!(std::io::stdout(), "{object}")?;
     } else {
-        writeln!(std::io::stdout(), "{}", answer.text)?;
-        eprintln!("seed {}", choice.seed);
+        writeln!(std::io::stdout(), "{}", plain(&answer.text))?;
+        say(&format!("seed {}", choice.seed));
     }
     Ok(ExitCode::SUCCESS)
 }

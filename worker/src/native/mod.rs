@@ -7,6 +7,7 @@ mod home;
 mod join;
 mod local;
 mod quiet;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -40,9 +41,7 @@ pub(crate) fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            use std::io::Write as _;
-            // Nothing can be done if stderr is gone too.
-            let _ = writeln!(std::io::stderr(), "potluck-node: {error:#}");
+            terminal::say(&format!("potluck-node: {error:#}"));
             ExitCode::FAILURE
         }
     }
