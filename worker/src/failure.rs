@@ -88,7 +88,23 @@ pub enum EngineFailure {
     Session(#[from] SessionError),
 }
 
+impl LoadFailure {
+    /// True if another try comes out the same: what failed is not the network.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            Self::Download(_) => false,
+            Self::Refused(_) => true,
+            Self::Engine(failure) => failure.is_final(),
+        }
+    }
+}
+
 impl EngineFailure {
+    /// True if nothing computes here any more, and nothing will by itself.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::Lost { .. } | Self::Wrong { .. })
+    }
+
     /// Set if a GPU is at its end, so that another engine has to take over.
     pub(crate) fn gpu_loss(&self) -> Option<GpuLoss> {
         match self {

@@ -6,24 +6,13 @@ use std::time::Duration;
 use potluck_engine::engine::{self, Input, Output, OutputRequest};
 use web_time::Instant;
 
-use super::Machine;
+use super::bench::Bench;
 use crate::failure::{EngineFailure, StepFailure};
 use crate::node::{MachineEvent, StepInput, StepRequest, StepResult};
 
-impl Machine {
-    /// Whether steps wait.
-    pub(crate) fn has_steps(&self) -> bool {
-        !self.steps.is_empty()
-    }
-
-    /// Whether so many steps wait that no more should be taken in.
-    pub(crate) fn is_full(&self) -> bool {
-        self.steps.is_full()
-    }
-
-    /// Computes the next batch of the steps that wait.
-    pub(crate) async fn compute_next(&mut self) {
-        let batch = self.steps.next();
+impl Bench {
+    /// Computes steps together.
+    pub(super) async fn compute(&mut self, batch: Vec<StepRequest>) {
         let (outputs, elapsed) = self.forward_all(&batch).await;
         let all_rows = batch.iter().map(|step| step.rows).sum::<u32>().max(1);
         let results = batch.into_iter().zip(outputs).map(|(request, output)| {

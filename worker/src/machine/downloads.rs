@@ -1,15 +1,16 @@
 //! What is fetched beside the loop: manifests, tokenizers and parts, with the progress of each.
 
+use std::collections::HashMap;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use futures::channel::mpsc;
+use futures::future::{AbortHandle, Abortable};
 use futures::select_biased;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use potluck_model::package::{BlobRef, BlobRole, MAX_MANIFEST_BYTES, Manifest};
 use potluck_model::tokenizer::Tokenizer;
-use potluck_net::weights::{FetchError, WeightStore};
+use potluck_net::weights::WeightStore;
 use potluck_protocol::id::ModelId;
 
 use crate::failure::FetchFailure;
@@ -17,17 +18,28 @@ use crate::node::MachineEvent;
 
 /// All downloads under way.
 pub(super) struct Downloads {
-    store: Rc<WeightStore>,
+    store: Arc<WeightStore>,
     server: String,
     running: FuturesUnordered<Download>,
+    /// Ends each of them; one that two wait for is fetched once.
+    handles: HashMap<Wanted, AbortHandle>,
     reporter: mpsc::Sender<(BlobRole, u64)>,
     reports: mpsc::Receiver<(BlobRole, u64)>,
 }
 
-type Download = Pin<Box<dyn Future<Output = Finished>>>;
+/// What a download brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Wanted {
+    Manifest(ModelId),
+    Tokenizer(ModelId),
+    Part(ModelId, BlobRole),
+}
+
+/// Comes to nothing if it is cancelled.
+type Download = Pin<Box<dyn Future<Output = Option<(Wanted, Finished)>>>>;
 
 /// What came of a download.
-pub(crate) enum Finished {
+pub(super) enum Finished {
     /// Nothing is left to be done about it.
     Event(MachineEvent),
     /// Verified bytes for the engine.
@@ -35,7 +47,7 @@ pub(crate) enum Finished {
 }
 
 /// A part of a model, on its way into the engine.
-pub(crate) struct Part {
+pub(super) struct Part {
     pub(super) model: ModelId,
     pub(super) manifest: Arc<Manifest>,
     pub(super) role: BlobRole,
@@ -47,19 +59,24 @@ pub(crate) struct Part {
 const MAX_REPORTS: usize = 64;
 
 impl Downloads {
-    pub(super) fn new(store: WeightStore) -> Self {
+    pub(super) fn new(store: Arc<WeightStore>) -> Self {
         let (reporter, reports) = mpsc::channel(MAX_REPORTS);
         Self {
-            store: Rc::new(store),
+            store,
             server: String::new(),
             running: FuturesUnordered::new(),
+            handles: HashMap::new(),
             reporter,
             reports,
         }
     }
 
-    pub(super) fn store(&self) -> &WeightStore {
+    pub(super) fn store(&self) -> &Arc<WeightStore> {
         &self.store
+    }
+
+    pub(super) fn server(&self) -> &str {
+        &self.server
     }
 
     pub(super) fn set_server(&mut self, server: &str) {
@@ -68,39 +85,66 @@ impl Downloads {
 
     /// Waits for a finished download or for progress. Cancel-safe.
     pub(super) async fn next(&mut self) -> Finished {
-        select_biased! {
-            finished = self.running.select_next_some() => finished,
-            (role, bytes) = self.reports.select_next_some() => {
-                Finished::Event(MachineEvent::Progress { role, bytes })
+        loop {
+            select_biased! {
+                ended = self.running.select_next_some() => {
+                    let Some((wanted, finished)) = ended else { continue };
+                    self.handles.remove(&wanted);
+                    return finished;
+                }
+                (role, bytes) = self.reports.select_next_some() => {
+                    return Finished::Event(MachineEvent::Progress { role, bytes });
+                }
             }
         }
     }
 
-    /// Fetches a blob while everything else waits for it.
-    pub(super) async fn fetch(&self, blob: &BlobRef) -> Result<Vec<u8>, FetchError> {
-        self.store.fetch(&self.server, &blob.hash.0, blob.size_bytes, |_| {}).await
+    /// Whether nothing is fetched.
+    #[cfg(all(test, not(target_arch = "wasm32")))]
+    pub(super) fn is_idle(&self) -> bool {
+        self.handles.is_empty()
+    }
+
+    /// Stops fetching something, at once.
+    pub(super) fn cancel(&mut self, wanted: Wanted) {
+        if let Some(handle) = self.handles.remove(&wanted) {
+            handle.abort();
+        }
+    }
+
+    /// Stops fetching parts: there is no engine for them any more.
+    pub(super) fn cancel_parts(&mut self) {
+        self.handles.retain(|wanted, handle| {
+            let is_part = matches!(wanted, Wanted::Part(..));
+            if is_part {
+                handle.abort();
+            }
+            !is_part
+        });
+        // Progress of what is no more.
+        while self.reports.try_recv().is_ok() {}
     }
 
     pub(super) fn fetch_manifest(&mut self, model: ModelId) {
-        let (store, server) = (Rc::clone(&self.store), self.server.clone());
-        self.running.push(Box::pin(async move {
+        let (store, server) = (Arc::clone(&self.store), self.server.clone());
+        self.start(Wanted::Manifest(model), async move {
             let fetched = store.fetch_verified(&server, &model.0, MAX_MANIFEST_BYTES as u64).await;
             let result = fetched
                 .map_err(FetchFailure::from)
                 .and_then(|bytes| Ok(Arc::new(Manifest::from_bytes(&bytes)?)));
             Finished::Event(MachineEvent::Manifest { model, result })
-        }));
+        });
     }
 
     pub(super) fn fetch_tokenizer(&mut self, model: ModelId, blob: BlobRef) {
-        let (store, server) = (Rc::clone(&self.store), self.server.clone());
-        self.running.push(Box::pin(async move {
+        let (store, server) = (Arc::clone(&self.store), self.server.clone());
+        self.start(Wanted::Tokenizer(model), async move {
             let fetched = store.fetch(&server, &blob.hash.0, blob.size_bytes, |_| {}).await;
             let result = fetched
                 .map_err(FetchFailure::from)
                 .and_then(|bytes| Ok(Arc::new(Tokenizer::from_bytes(&bytes)?)));
             Finished::Event(MachineEvent::Tokenizer { model, result })
-        }));
+        });
     }
 
     pub(super) fn fetch_part(
@@ -110,9 +154,9 @@ impl Downloads {
         role: BlobRole,
         blob: BlobRef,
     ) {
-        let (store, server) = (Rc::clone(&self.store), self.server.clone());
+        let (store, server) = (Arc::clone(&self.store), self.server.clone());
         let mut reporter = self.reporter.clone();
-        self.running.push(Box::pin(async move {
+        self.start(Wanted::Part(model, role), async move {
             let report = |bytes| {
                 // See MAX_REPORTS.
                 let _ = reporter.try_send((role, bytes));
@@ -123,6 +167,16 @@ impl Downloads {
                     Finished::Event(MachineEvent::Loaded { model, role, result: Err(error.into()) })
                 }
             }
-        }));
+        });
+    }
+
+    fn start(&mut self, wanted: Wanted, download: impl Future<Output = Finished> + 'static) {
+        if self.handles.contains_key(&wanted) {
+            return;
+        }
+        let (handle, registration) = AbortHandle::new_pair();
+        self.handles.insert(wanted, handle);
+        let download = Abortable::new(download, registration);
+        self.running.push(Box::pin(async move { Some((wanted, download.await.ok()?)) }));
     }
 }

@@ -8,7 +8,7 @@ use potluck_protocol::id::{LayerRange, ModelId, SessionId};
 use potluck_protocol::page::BackendPreference;
 use web_time::Instant;
 
-use super::Machine;
+use super::bench::Bench;
 use super::downloads::Part;
 use super::speed::measure;
 use crate::failure::{EngineFailure, LoadFailure};
@@ -48,7 +48,7 @@ impl Loaded {
     }
 
     /// Parts of `model` are on their way; whatever came of another one is not wanted any more.
-    pub(super) fn fetch(&mut self, model: ModelId) {
+    pub(super) fn expect(&mut self, model: ModelId) {
         if self.fetched_model.replace(model) != Some(model) {
             self.before_tables.clear();
         }
@@ -74,14 +74,13 @@ impl Loaded {
     }
 }
 
-impl Machine {
+impl Bench {
     pub(super) async fn start_engine(&mut self, backend: BackendPreference) {
         let choice = match backend {
             BackendPreference::Auto => BackendChoice::Auto,
             BackendPreference::Cpu => BackendChoice::Cpu,
             BackendPreference::Gpu => BackendChoice::Gpu,
         };
-        self.engine = None;
         let event = match self.open_engine(choice).await {
             Ok((engine, description)) => {
                 self.engine = Some(Loaded::new(engine, choice));
@@ -97,7 +96,7 @@ impl Machine {
         &self,
         choice: BackendChoice,
     ) -> Result<(Engine, EngineDescription), EngineFailure> {
-        let store = self.downloads.store();
+        let store = &self.store;
         // A GPU is measured once, not at every start.
         let known = if choice == BackendChoice::Cpu { None } else { store.note(TUNING_NOTE).await };
         let mut engine = Engine::with_tuning(choice, known.as_deref()).await?;

@@ -6,7 +6,7 @@
 
 use potluck_engine::engine::{BackendChoice, ForwardError, GpuLoss};
 
-use super::Machine;
+use super::bench::Bench;
 use crate::failure::EngineFailure;
 use crate::node::MachineEvent;
 
@@ -14,7 +14,7 @@ use crate::node::MachineEvent;
 /// waits.
 pub(super) const MAX_LOSSES: u32 = 3;
 
-impl Machine {
+impl Bench {
     /// Puts another engine in the place of one whose GPU is gone, with the same weights and
     /// sessions: on a GPU again unless that makes no sense, else on the processor, if it was left
     /// open what computes.
@@ -23,13 +23,20 @@ impl Machine {
         mut loss: GpuLoss,
         mut reason: String,
     ) -> Result<(), EngineFailure> {
-        loop {
-            let choice = self.choose_successor(loss, &reason)?;
+        let failure = loop {
+            let choice = match self.choose_successor(loss, &reason) {
+                Ok(choice) => choice,
+                Err(failure) => break failure,
+            };
             tracing::warn!(reason, ?choice, "the GPU is gone; another engine takes over");
             let Err(failure) = self.take_over(choice, &reason).await else { return Ok(()) };
-            let Some(next_loss) = failure.gpu_loss() else { return Err(failure) };
+            let Some(next_loss) = failure.gpu_loss() else { break failure };
             (loss, reason) = (next_loss, failure.to_string());
+        };
+        if failure.is_final() {
+            self.end = Some(failure.to_string());
         }
+        Err(failure)
     }
 
     /// Where to go on after a loss, which is counted.
@@ -96,7 +103,8 @@ impl Machine {
             if !loaded.missing.contains(&role) {
                 continue;
             }
-            let bytes = self.downloads.fetch(&blob).await?;
+            let size = blob.size_bytes;
+            let bytes = self.store.fetch(&self.server, &blob.hash.0, size, |_| {}).await?;
             loaded.engine.load(role, &bytes)?;
             loaded.missing.retain(|missing| *missing != role);
         }

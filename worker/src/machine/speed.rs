@@ -13,7 +13,7 @@ use crate::failure::EngineFailure;
 /// and a processor that was asleep, and whatever else the machine does can only make a step slower.
 const TIMED_STEPS: u32 = 12;
 /// No further step is timed after so much of them: a program that stands in for a GPU takes tenths
-/// of a second each, and the node answers nobody while it measures.
+/// of a second each, and the person waits for it.
 const ENOUGH: Duration = Duration::from_millis(150);
 
 /// Multiply-accumulates a millisecond in forward steps, once the engine has passed the known-answer

@@ -42,10 +42,10 @@ impl Steps {
         self.turns.clear();
     }
 
-    /// Whether enough wait for several batches.
-    pub(super) fn is_full(&self) -> bool {
+    /// Rows that wait.
+    pub(super) fn rows(&self) -> usize {
         let steps = self.turns.iter().flat_map(|(_, steps)| steps);
-        steps.map(|step| step.rows as usize).sum::<usize>() >= MAX_WAITING_ROWS
+        steps.map(|step| step.rows as usize).sum()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -120,18 +120,17 @@ mod tests {
     }
 
     #[test]
-    fn it_is_full_of_rows_and_not_of_steps() {
+    fn rows_are_counted_and_not_steps() {
         let mut steps = Steps::default();
         for position in 0..100 {
             steps.push(step(1, position, 1));
         }
-        assert!(!steps.is_full());
         for position in 0..12 {
             steps.push(step(2, position * 128, 128));
         }
-        assert!(steps.is_full());
+        assert_eq!(steps.rows(), 100 + 12 * 128);
         steps.forget(SessionId([2; 16]));
-        assert!(!steps.is_full());
+        assert_eq!(steps.rows(), 100);
     }
 
     #[test]

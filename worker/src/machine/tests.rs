@@ -12,7 +12,9 @@ use potluck_protocol::id::{LayerRange, ModelId, SessionId};
 use potluck_protocol::page::BackendPreference;
 use potluck_protocol::sampling::Sampling;
 
+use super::bench::Bench;
 use super::downloads::Part;
+use super::engine::Loaded;
 use super::recovery::MAX_LOSSES;
 use super::*;
 use crate::failure::{LoadFailure, StepFailure};
@@ -30,18 +32,17 @@ fn cached() -> (Synthetic, tempfile::TempDir) {
     (model, folder)
 }
 
-/// A machine that holds the model, or none where there is no adapter.
+/// A bench that holds the model, or none where there is no adapter.
 async fn holding(
     model: &Synthetic,
     folder: &tempfile::TempDir,
     backend: BackendPreference,
-) -> Option<Machine> {
+) -> Option<Bench> {
     let patience = Patience { breaks: 1, ..Patience::default() };
     let store = WeightStore::new(BlobCache::new(folder.path())).with_patience(patience);
-    let mut machine = Machine::new(store);
-    machine.set_server("http://127.0.0.1:9");
-    machine.perform(Action::StartEngine { backend }).await;
-    match machine.events.pop_front() {
+    let mut bench = Bench::new(Arc::new(store), "http://127.0.0.1:9".to_owned());
+    bench.perform(Job::Start(backend)).await;
+    match bench.events.pop_front() {
         Some(MachineEvent::EngineReady(_)) => {}
         Some(MachineEvent::EngineFailed { reason }) => {
             let required = std::env::var("POTLUCK_REQUIRE_GPU").is_ok_and(|value| value == "1");
@@ -51,29 +52,13 @@ async fn holding(
         }
         other => panic!("{other:?}"),
     }
-    let manifest = Arc::new(model.manifest.clone());
-    for (role, blob) in manifest.blobs_for(0..LAYERS) {
-        let model = ModelId([7; 32]);
-        machine
-            .perform(Action::FetchBlob { model, manifest: Arc::clone(&manifest), role, blob })
-            .await;
-        let mut event = next_event(&mut machine).await;
-        while matches!(event, MachineEvent::Progress { .. }) {
-            event = next_event(&mut machine).await;
-        }
-        assert!(matches!(event, MachineEvent::Loaded { result: Ok(()), .. }), "{event:?}");
+    bench.perform(Job::Expect(ModelId([7; 32]))).await;
+    for (role, _) in model.manifest.blobs_for(0..LAYERS) {
+        bench.perform(Job::Load(part(model, 7, role))).await;
+        let event = bench.events.pop_front();
+        assert!(matches!(event, Some(MachineEvent::Loaded { result: Ok(()), .. })), "{event:?}");
     }
-    Some(machine)
-}
-
-async fn next_event(machine: &mut Machine) -> MachineEvent {
-    loop {
-        if let Some(event) = machine.events.pop_front() {
-            return event;
-        }
-        let finished = machine.next_finished().await;
-        machine.finish(finished).await;
-    }
+    Some(bench)
 }
 
 fn session(id: u128) -> SessionId {
@@ -82,7 +67,7 @@ fn session(id: u128) -> SessionId {
 
 /// Computes a step, and leaves other events where they are.
 async fn compute(
-    machine: &mut Machine,
+    bench: &mut Bench,
     id: u128,
     position: u32,
     tokens: &[u32],
@@ -91,31 +76,29 @@ async fn compute(
     let rows = u32::try_from(tokens.len()).unwrap();
     let input = StepInput::Tokens(tokens.to_vec());
     let step = StepRequest { session: session(id), position, rows, input, sampling };
-    machine.perform(Action::Compute(step)).await;
-    machine.compute_next().await;
-    let Some(MachineEvent::Computed(result)) = machine.events.pop_back() else {
-        panic!("{:?}", machine.events)
+    bench.compute(vec![step]).await;
+    let Some(MachineEvent::Computed(result)) = bench.events.pop_back() else {
+        panic!("{:?}", bench.events)
     };
-    assert!(!machine.has_steps());
     result.output
 }
 
-async fn step(machine: &mut Machine, id: u128, position: u32, tokens: &[u32]) -> Output {
-    compute(machine, id, position, tokens).await.unwrap()
+async fn step(bench: &mut Bench, id: u128, position: u32, tokens: &[u32]) -> Output {
+    compute(bench, id, position, tokens).await.unwrap()
 }
 
 /// Tokens sampled by a machine whose GPU is lost before each step but the first, with a session
 /// that is opened on a lost one.
-async fn sampled(machine: &mut Machine, lose: impl Fn(&mut Loaded)) -> Vec<Output> {
+async fn sampled(bench: &mut Bench, lose: impl Fn(&mut Loaded)) -> Vec<Output> {
     let layers = LayerRange::new(0, LAYERS).unwrap();
-    machine.perform(Action::OpenSession { session: session(1), layers }).await;
-    let mut sampled = vec![step(machine, 1, 0, &[5, 6, 7]).await];
-    lose(machine.engine.as_mut().unwrap());
-    sampled.push(step(machine, 1, 3, &[8]).await);
-    lose(machine.engine.as_mut().unwrap());
-    machine.perform(Action::OpenSession { session: session(2), layers }).await;
-    sampled.push(step(machine, 2, 0, &[9]).await);
-    sampled.push(step(machine, 1, 4, &[10, 11]).await);
+    bench.perform(Job::OpenSession(session(1), layers)).await;
+    let mut sampled = vec![step(bench, 1, 0, &[5, 6, 7]).await];
+    lose(bench.engine.as_mut().unwrap());
+    sampled.push(step(bench, 1, 3, &[8]).await);
+    lose(bench.engine.as_mut().unwrap());
+    bench.perform(Job::OpenSession(session(2), layers)).await;
+    sampled.push(step(bench, 2, 0, &[9]).await);
+    sampled.push(step(bench, 1, 4, &[10, 11]).await);
     sampled
 }
 
@@ -125,16 +108,16 @@ async fn answers_outlive_the_gpu_on_another_or_on_the_processor() {
     let mut cpu = holding(&model, &folder, BackendPreference::Cpu).await.unwrap();
     let expected = sampled(&mut cpu, |_| ()).await;
     for choice in [BackendChoice::Gpu, BackendChoice::Auto] {
-        let Some(mut machine) = holding(&model, &folder, BackendPreference::Gpu).await else {
+        let Some(mut bench) = holding(&model, &folder, BackendPreference::Gpu).await else {
             return;
         };
-        machine.engine.as_mut().unwrap().choice = choice;
+        bench.engine.as_mut().unwrap().choice = choice;
         assert_eq!(
-            sampled(&mut machine, |loaded| loaded.engine.lose_gpu()).await,
+            sampled(&mut bench, |loaded| loaded.engine.lose_gpu()).await,
             expected,
             "{choice:?}"
         );
-        let Some(event) = machine.events.pop_front() else { panic!("nobody was told") };
+        let Some(event) = bench.events.pop_front() else { panic!("nobody was told") };
         let MachineEvent::EngineReplaced(engine) = event else { panic!("{event:?}") };
         assert!(choice == BackendChoice::Auto || engine.backend == "vulkan", "{engine:?}");
     }
@@ -145,42 +128,50 @@ async fn weights_that_cannot_be_had_again_are_tried_again() {
     let (model, folder) = cached();
     let mut cpu = holding(&model, &folder, BackendPreference::Cpu).await.unwrap();
     let expected = sampled(&mut cpu, |_| ()).await;
-    let Some(mut machine) = holding(&model, &folder, BackendPreference::Gpu).await else {
+    let Some(mut bench) = holding(&model, &folder, BackendPreference::Gpu).await else {
         return;
     };
     let layers = LayerRange::new(0, LAYERS).unwrap();
-    machine.perform(Action::OpenSession { session: session(1), layers }).await;
-    assert_eq!(step(&mut machine, 1, 0, &[5, 6, 7]).await, expected[0]);
+    bench.perform(Job::OpenSession(session(1), layers)).await;
+    assert_eq!(step(&mut bench, 1, 0, &[5, 6, 7]).await, expected[0]);
     // The cache has lost a layer, and there is no server.
     let blob = folder.path().join(model.manifest.layer_blobs[1].hash.to_string());
     let bytes = std::fs::read(&blob).unwrap();
     std::fs::remove_file(&blob).unwrap();
-    machine.engine.as_mut().unwrap().engine.lose_gpu();
+    bench.engine.as_mut().unwrap().engine.lose_gpu();
     for _ in 0..2 {
-        let failed = compute(&mut machine, 1, 3, &[8]).await.map_err(|error| error.to_string());
+        let failed = compute(&mut bench, 1, 3, &[8]).await.map_err(|error| error.to_string());
         assert!(failed.unwrap_err().contains("could not fetch"), "it says what it lacks");
     }
     std::fs::write(&blob, bytes).unwrap();
-    assert_eq!(step(&mut machine, 1, 3, &[8]).await, expected[1], "nothing was lost meanwhile");
+    assert_eq!(step(&mut bench, 1, 3, &[8]).await, expected[1], "nothing was lost meanwhile");
 }
 
 #[tokio::test]
 async fn a_gpu_that_is_lost_again_and_again_is_given_up() {
     let (model, folder) = cached();
     for (choice, survives) in [(BackendChoice::Gpu, false), (BackendChoice::Auto, true)] {
-        let Some(mut machine) = holding(&model, &folder, BackendPreference::Gpu).await else {
+        let Some(mut bench) = holding(&model, &folder, BackendPreference::Gpu).await else {
             return;
         };
         let layers = LayerRange::new(0, LAYERS).unwrap();
-        machine.perform(Action::OpenSession { session: session(1), layers }).await;
-        step(&mut machine, 1, 0, &[5]).await;
-        let loaded = machine.engine.as_mut().unwrap();
+        bench.perform(Job::OpenSession(session(1), layers)).await;
+        step(&mut bench, 1, 0, &[5]).await;
+        let loaded = bench.engine.as_mut().unwrap();
         (loaded.choice, loaded.losses) = (choice, MAX_LOSSES);
         loaded.engine.lose_gpu();
-        let output = compute(&mut machine, 1, 1, &[6]).await;
-        assert_eq!(output.is_ok(), survives, "{choice:?}: {output:?}");
-        let backend = machine.engine.as_ref().unwrap().engine.backend();
-        assert_eq!(backend.kind == "vulkan", !survives, "{backend:?}");
+        let step = StepRequest {
+            session: session(1),
+            position: 1,
+            rows: 1,
+            input: StepInput::Tokens(vec![6]),
+            sampling: None,
+        };
+        bench.perform(Job::Compute(vec![step])).await;
+        let is_end = |event: &MachineEvent| matches!(event, MachineEvent::EngineFailed { .. });
+        assert_eq!(bench.events.iter().any(is_end), !survives, "{:?}", bench.events);
+        let backend = bench.engine.as_ref().map(|loaded| loaded.engine.backend().kind);
+        assert!(survives == backend.is_some_and(|kind| kind != "vulkan"), "{backend:?}");
     }
 }
 
@@ -191,17 +182,18 @@ fn part(model: &Synthetic, id: u8, role: BlobRole) -> Part {
     Part { model: ModelId([id; 32]), manifest, role, bytes }
 }
 
-/// A machine with a CPU engine that fetches parts of the model of this id.
-async fn fetching(id: u8, folder: &tempfile::TempDir) -> Machine {
-    let mut machine = Machine::new(WeightStore::new(BlobCache::new(folder.path())));
-    machine.perform(Action::StartEngine { backend: BackendPreference::Cpu }).await;
-    machine.engine.as_mut().unwrap().fetch(ModelId([id; 32]));
-    machine.events.clear();
-    machine
+/// A bench with a CPU engine that fetches parts of the model of this id.
+async fn fetching(id: u8, folder: &tempfile::TempDir) -> Bench {
+    let store = WeightStore::new(BlobCache::new(folder.path()));
+    let mut bench = Bench::new(Arc::new(store), String::new());
+    bench.perform(Job::Start(BackendPreference::Cpu)).await;
+    bench.perform(Job::Expect(ModelId([id; 32]))).await;
+    bench.events.clear();
+    bench
 }
 
-fn held(machine: &Machine) -> Vec<BlobRole> {
-    machine.engine.as_ref().unwrap().engine.held()
+fn held(bench: &Bench) -> Vec<BlobRole> {
+    bench.engine.as_ref().unwrap().engine.held()
 }
 
 #[tokio::test]
@@ -210,14 +202,14 @@ async fn a_layer_of_another_model_of_the_same_name_is_not_loaded() {
     let shape = config(LAYERS, 64, 96, (4, 2, 16), 99, 64);
     let (old, new) = (Synthetic::new(shape, 3), Synthetic::new(shape, 4));
     assert_eq!(old.manifest.name, new.manifest.name);
-    let mut machine = fetching(1, &folder).await;
-    machine.load(part(&old, 1, BlobRole::Layer(0))).await;
-    machine.engine.as_mut().unwrap().fetch(ModelId([2; 32]));
-    machine.load(part(&new, 2, BlobRole::Layer(1))).await;
+    let mut bench = fetching(1, &folder).await;
+    bench.load(part(&old, 1, BlobRole::Layer(0))).await;
+    bench.engine.as_mut().unwrap().expect(ModelId([2; 32]));
+    bench.load(part(&new, 2, BlobRole::Layer(1))).await;
     // This one was under way when the assignment changed.
-    machine.load(part(&old, 1, BlobRole::Layer(2))).await;
-    machine.load(part(&new, 2, BlobRole::Tables)).await;
-    assert_eq!(held(&machine), [BlobRole::Tables, BlobRole::Layer(1)]);
+    bench.load(part(&old, 1, BlobRole::Layer(2))).await;
+    bench.load(part(&new, 2, BlobRole::Tables)).await;
+    assert_eq!(held(&bench), [BlobRole::Tables, BlobRole::Layer(1)]);
 }
 
 #[tokio::test]
@@ -225,36 +217,36 @@ async fn layers_do_not_meet_another_models_tables_when_their_own_were_refused() 
     let folder = tempfile::tempdir().unwrap();
     let shape = config(LAYERS, 64, 96, (4, 2, 16), 99, 64);
     let (old, new) = (Synthetic::new(shape, 3), Synthetic::new(shape, 4));
-    let mut machine = fetching(1, &folder).await;
-    machine.load(part(&old, 1, BlobRole::Tables)).await;
-    machine.engine.as_mut().unwrap().fetch(ModelId([2; 32]));
-    machine.events.clear();
+    let mut bench = fetching(1, &folder).await;
+    bench.load(part(&old, 1, BlobRole::Tables)).await;
+    bench.engine.as_mut().unwrap().expect(ModelId([2; 32]));
+    bench.events.clear();
     let mut broken = part(&new, 2, BlobRole::Tables);
     broken.bytes.pop();
-    machine.load(broken).await;
-    let refused = machine.events.pop_front();
+    bench.load(broken).await;
+    let refused = bench.events.pop_front();
     assert!(
         matches!(refused, Some(MachineEvent::Loaded { result: Err(LoadFailure::Refused(_)), .. })),
         "{refused:?}"
     );
-    machine.load(part(&new, 2, BlobRole::Layer(0))).await;
-    assert_eq!(held(&machine), [BlobRole::Tables], "the layer waits");
-    machine.load(part(&new, 2, BlobRole::Tables)).await;
-    assert_eq!(held(&machine), [BlobRole::Tables, BlobRole::Layer(0)]);
+    bench.load(part(&new, 2, BlobRole::Layer(0))).await;
+    assert_eq!(held(&bench), [BlobRole::Tables], "the layer waits");
+    bench.load(part(&new, 2, BlobRole::Tables)).await;
+    assert_eq!(held(&bench), [BlobRole::Tables, BlobRole::Layer(0)]);
 }
 
 #[tokio::test]
 async fn a_gpu_that_is_lost_while_a_part_is_loaded_is_replaced_at_once() {
     let (model, folder) = cached();
-    let Some(mut machine) = holding(&model, &folder, BackendPreference::Gpu).await else {
+    let Some(mut bench) = holding(&model, &folder, BackendPreference::Gpu).await else {
         return;
     };
-    let loaded = machine.engine.as_mut().unwrap();
+    let loaded = bench.engine.as_mut().unwrap();
     loaded.choice = BackendChoice::Auto;
     loaded.engine.unload(BlobRole::Layer(1));
     loaded.engine.lose_gpu();
-    machine.load(part(&model, 7, BlobRole::Layer(1))).await;
-    let events: Vec<MachineEvent> = machine.events.drain(..).collect();
+    bench.load(part(&model, 7, BlobRole::Layer(1))).await;
+    let events: Vec<MachineEvent> = bench.events.drain(..).collect();
     assert!(
         matches!(
             events[..],
@@ -262,5 +254,85 @@ async fn a_gpu_that_is_lost_while_a_part_is_loaded_is_replaced_at_once() {
         ),
         "{events:?}"
     );
-    assert_eq!(held(&machine).len(), 2 + usize::try_from(LAYERS).unwrap() + 1);
+    assert_eq!(held(&bench).len(), 2 + usize::try_from(LAYERS).unwrap() + 1);
+}
+
+/// The next event that is no progress.
+async fn next_event(machine: &mut Machine) -> MachineEvent {
+    loop {
+        let event = machine.next_event().await;
+        if !matches!(event, MachineEvent::Progress { .. }) {
+            return event;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_engine_starts_loads_and_computes_beside_whoever_waits_for_it() {
+    let (model, folder) = cached();
+    let mut machine = Machine::new(WeightStore::new(BlobCache::new(folder.path())));
+    machine.perform(Action::StartEngine { backend: BackendPreference::Cpu });
+    assert!(machine.next_event().now_or_never().is_none(), "nobody is kept waiting");
+    let event = next_event(&mut machine).await;
+    assert!(matches!(event, MachineEvent::EngineReady(_)), "{event:?}");
+    let (manifest, id) = (Arc::new(model.manifest.clone()), ModelId([7; 32]));
+    for (role, blob) in manifest.blobs_for(0..LAYERS) {
+        let manifest = Arc::clone(&manifest);
+        machine.perform(Action::FetchBlob { model: id, manifest, role, blob });
+    }
+    for _ in manifest.blobs_for(0..LAYERS) {
+        let event = next_event(&mut machine).await;
+        assert!(matches!(event, MachineEvent::Loaded { result: Ok(()), .. }), "{event:?}");
+    }
+    let layers = LayerRange::new(0, LAYERS).unwrap();
+    machine.perform(Action::OpenSession { session: session(1), layers });
+    for position in 0..2 {
+        let input = StepInput::Tokens(vec![5]);
+        let step = StepRequest { session: session(1), position, rows: 1, input, sampling: None };
+        machine.perform(Action::Compute(step));
+    }
+    for position in 0..2 {
+        // A batch waits for an engine that has nothing else to do.
+        while !machine.can_compute() {
+            assert!(machine.next_event().now_or_never().is_none());
+            tokio::task::yield_now().await;
+        }
+        machine.compute();
+        let event = next_event(&mut machine).await;
+        let MachineEvent::Computed(result) = event else { panic!("{event:?}") };
+        assert!(result.position == position && result.output.is_ok(), "{result:?}");
+    }
+}
+
+#[tokio::test]
+async fn after_a_stop_nothing_comes_of_an_engine_that_was_starting_or_of_its_downloads() {
+    let (model, folder) = cached();
+    let mut machine = Machine::new(WeightStore::new(BlobCache::new(folder.path())));
+    machine.perform(Action::StartEngine { backend: BackendPreference::Cpu });
+    let manifest = Arc::new(model.manifest.clone());
+    let (role, blob) = manifest.blobs_for(0..LAYERS)[0];
+    machine.perform(Action::FetchBlob { model: ModelId([7; 32]), manifest, role, blob });
+    machine.perform(Action::StopEngine);
+    assert!(machine.jobs.is_none() && machine.downloads.is_idle());
+    // Another start has its own events only, and one engine at a time.
+    machine.perform(Action::StartEngine { backend: BackendPreference::Cpu });
+    let event = machine.next_event().await;
+    assert!(matches!(event, MachineEvent::EngineReady(_)), "{event:?}");
+    assert!(machine.next_event().now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn a_download_is_cancelled_alone_and_two_who_want_the_same_get_one() {
+    let (model, folder) = cached();
+    let mut machine = Machine::new(WeightStore::new(BlobCache::new(folder.path())));
+    let blob = model.manifest.blobs_for(0..LAYERS)[0].1;
+    for _ in 0..2 {
+        machine.perform(Action::FetchManifest { model: ModelId([1; 32]) });
+        machine.perform(Action::FetchTokenizer { model: ModelId([1; 32]), blob });
+    }
+    machine.perform(Action::CancelManifest { model: ModelId([1; 32]) });
+    let event = machine.next_event().await;
+    assert!(matches!(event, MachineEvent::Tokenizer { .. }), "{event:?}");
+    assert!(machine.downloads.is_idle());
+    assert!(machine.next_event().now_or_never().is_none());
 }

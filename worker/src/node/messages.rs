@@ -25,8 +25,11 @@ pub enum Input {
     Transport(net::Event),
     /// The machine finished an action.
     Machine(MachineEvent),
-    /// Time passed. Comes at least every [`TICK`].
+    /// Time passed. Comes at least every [`TICK`], but where this machine is asleep.
     Tick,
+    /// This machine was asleep (a closed lid, a process that was stopped), for longer than any of
+    /// the waits here can tell from a peer's silence. The time that it slept is not part of `now`.
+    Woke,
 }
 
 /// How often [`Input::Tick`] comes: fine enough for the shortest time-out here, coarse enough to
@@ -41,7 +44,7 @@ pub enum MachineEvent {
     /// Another engine runs in its place, with the same parts and sessions: its GPU was lost, or is
     /// too small for the model.
     EngineReplaced(EngineDescription),
-    /// No engine could be started.
+    /// No engine could be started, or none can go on: nothing computes here.
     EngineFailed {
         /// What happened and what to do, for people.
         reason: String,
@@ -146,7 +149,8 @@ pub enum Action {
         /// What may compute.
         backend: BackendPreference,
     },
-    /// Drop the engine with all it holds.
+    /// Drop the engine with all it holds, whatever it is doing, and stop fetching parts for it. No
+    /// event of any of it follows.
     StopEngine,
     /// Fetch and verify a manifest.
     FetchManifest {
@@ -170,6 +174,18 @@ pub enum Action {
         role: BlobRole,
         /// Its hash and size.
         blob: BlobRef,
+    },
+    /// Stop fetching a manifest; no event of it follows.
+    CancelManifest {
+        /// The model it describes.
+        model: ModelId,
+    },
+    /// Stop fetching a blob. If it is on its way into the engine already, that is still reported.
+    CancelBlob {
+        /// The model it is a part of.
+        model: ModelId,
+        /// The part that the blob holds.
+        role: BlobRole,
     },
     /// Drop a part from the engine.
     Unload {

@@ -97,6 +97,7 @@ impl Node {
             Input::Transport(event) => self.transport(event),
             Input::Machine(event) => self.machine(event),
             Input::Tick => self.tick(),
+            Input::Woke => {}
         }
         self.handle_events();
         self.volunteer.notify(self.stages.count(), &mut self.context);

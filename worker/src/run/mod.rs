@@ -1,9 +1,11 @@
 //! The loop that drives a [`Node`]: it waits for what happens, lets the node handle it, and carries
 //! out the actions.
 //!
-//! Steps are computed here, in batches of what waits; downloads run beside. The clock is read here
-//! and nowhere else.
+//! It waits for nothing else: the engine starts and computes beside it, in batches of what waits,
+//! and so do downloads. However long those take, the person can stop them, and the server has its
+//! signs of life. The clocks are read here and nowhere else.
 
+mod clock;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;
 
@@ -16,15 +18,16 @@ use potluck_net::Transport;
 use potluck_net::platform;
 use potluck_net::weights::WeightStore;
 use potluck_protocol::page::{Command, Notice};
-use web_time::Instant;
+use web_time::{Instant, SystemTime};
 
+use self::clock::{Clock, Reading};
 use crate::machine::Machine;
 use crate::node::{Action, Input, Node, TICK};
 
 /// Drives `node` until `commands` ends and the last answer's receipts are signed.
 ///
 /// Weights come from the server that a [`Command::Connect`] names; `notice` is called with
-/// everything the person should know.
+/// everything the person should know. Natively it has to be used inside a tokio runtime.
 pub async fn run<T: Transport>(
     node: Node,
     mut transport: T,
@@ -34,19 +37,16 @@ pub async fn run<T: Transport>(
 ) {
     let machine = Machine::new(store);
     notice(Notice::Identity { node: node.id() });
-    let mut driven = Driven { start: Instant::now(), node, machine, notice };
+    let mut driven = Driven { start: Start::now(), clock: Clock::default(), node, machine, notice };
     let mut next_tick = TICK;
     let mut stopping = false;
     while !stopping || driven.node.is_settling() {
-        let (mut inputs, mut download) = (VecDeque::new(), None);
-        // With steps waiting there is no rest, but whatever has come in meanwhile comes first: it
+        let mut inputs = VecDeque::new();
+        // With steps to compute there is no rest, but whatever has come in meanwhile comes first: it
         // may go into the same batch.
-        let has_steps = driven.machine.has_steps();
-        let wait = if has_steps {
-            Duration::ZERO
-        } else {
-            next_tick.saturating_sub(driven.start.elapsed())
-        };
+        let can_compute = driven.machine.can_compute();
+        let wait =
+            if can_compute { Duration::ZERO } else { next_tick.saturating_sub(driven.now()) };
         let is_full = driven.machine.is_full();
         // Biased: what the person wants comes before what the network wants.
         select_biased! {
@@ -62,31 +62,32 @@ pub async fn run<T: Transport>(
             event = next_event(&mut transport, is_full).fuse() => {
                 inputs.push_back(Input::Transport(event));
             }
-            finished = driven.machine.next_finished().fuse() => download = Some(finished),
+            event = driven.machine.next_event().fuse() => inputs.push_back(Input::Machine(event)),
             () = rest(wait).fuse() => {}
         }
-        if let Some(finished) = download {
-            // Not where it is waited for: a part may take a while to load, and must not be dropped
-            // halfway when something else happens.
-            driven.machine.finish(finished).await;
-            inputs.extend(driven.machine.take_events().into_iter().map(Input::Machine));
+        let now = driven.now();
+        if driven.clock.take_woke() {
+            inputs.push_front(Input::Woke);
         }
-        if driven.start.elapsed() >= next_tick {
-            next_tick = driven.start.elapsed() + TICK;
+        if now >= next_tick {
+            next_tick = now + TICK;
             inputs.push_back(Input::Tick);
         }
-        driven.handle(inputs, &mut transport).await;
+        driven.handle(inputs, &mut transport);
         for _ in 0..MAX_AT_ONCE {
             let Some(event) = next_event(&mut transport, driven.machine.is_full()).now_or_never()
             else {
                 break;
             };
-            driven.handle(VecDeque::from([Input::Transport(event)]), &mut transport).await;
+            driven.handle([Input::Transport(event)], &mut transport);
         }
-        if driven.machine.has_steps() {
-            driven.machine.compute_next().await;
-            let computed = driven.machine.take_events().into_iter().map(Input::Machine).collect();
-            driven.handle(computed, &mut transport).await;
+        // A flood of the one must not keep the other waiting.
+        for _ in 0..MAX_AT_ONCE {
+            let Some(event) = driven.machine.next_event().now_or_never() else { break };
+            driven.handle([Input::Machine(event)], &mut transport);
+        }
+        if can_compute {
+            driven.machine.compute();
         }
     }
     // The transport goes with this, and what it has not sent yet: a signature, a good-bye.
@@ -95,24 +96,45 @@ pub async fn run<T: Transport>(
 
 /// The node, and what carries out its actions.
 struct Driven<N> {
-    start: Instant,
+    start: Start,
+    clock: Clock,
     node: Node,
     machine: Machine,
     notice: N,
 }
 
+/// When the loop started, by both clocks.
+struct Start {
+    steady: Instant,
+    calendar: SystemTime,
+}
+
+impl Start {
+    fn now() -> Self {
+        Self { steady: Instant::now(), calendar: SystemTime::now() }
+    }
+
+    fn read(&self) -> Reading {
+        // Before the start, if somebody has set the clock back: as good as no time at all.
+        let calendar = self.calendar.elapsed().unwrap_or_default();
+        Reading { steady: self.steady.elapsed(), calendar }
+    }
+}
+
 impl<N: FnMut(Notice)> Driven<N> {
-    /// Lets the node handle what happened, and carries out its actions, until nothing follows.
-    async fn handle<T: Transport>(&mut self, mut inputs: VecDeque<Input>, transport: &mut T) {
-        while let Some(input) = inputs.pop_front() {
-            for action in self.node.handle(input, self.start.elapsed()) {
+    fn now(&mut self) -> Duration {
+        self.clock.now(self.start.read(), self.machine.take_busy())
+    }
+
+    /// Lets the node handle what happened, and carries out its actions.
+    fn handle(&mut self, inputs: impl IntoIterator<Item = Input>, transport: &mut impl Transport) {
+        for input in inputs {
+            let now = self.now();
+            for action in self.node.handle(input, now) {
                 match action {
                     Action::Transport(command) => transport.send(command),
                     Action::Notice(notice) => (self.notice)(notice),
-                    action => {
-                        self.machine.perform(action).await;
-                        inputs.extend(self.machine.take_events().into_iter().map(Input::Machine));
-                    }
+                    action => self.machine.perform(action),
                 }
             }
         }
@@ -140,8 +162,8 @@ async fn next_command(
     if ended { std::future::pending().await } else { commands.next().await }
 }
 
-/// Events of the transport taken in before steps are computed: a step of every session and some
-/// more; a flood must not keep the engine waiting.
+/// Events of the transport, and of the machine, taken in before steps are computed: a step of every
+/// session and some more; a flood must not keep the engine waiting.
 const MAX_AT_ONCE: usize = 256;
 /// How long the last words have to get onto the wire: many times what a channel that is open takes.
 const LINGER: Duration = Duration::from_millis(300);

@@ -91,6 +91,8 @@ impl Machine {
                 let step = StepResult { session, position, rows, output, sampling, elapsed };
                 return Some((self.busy_until, MachineEvent::Computed(step)));
             }
+            // Nothing is ever on its way here.
+            Action::CancelManifest { .. } | Action::CancelBlob { .. } => return None,
             Action::Transport(_) | Action::Notice(_) => return None,
         };
         Some((now, event))
