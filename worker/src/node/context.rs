@@ -58,6 +58,7 @@ impl Context {
     /// the server welcomes the node.
     pub(super) fn send_server(&mut self, message: &ToServer) {
         if self.link.is_open() {
+            self.link.note_sent();
             self.outbox.send_server(message);
         }
     }

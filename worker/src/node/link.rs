@@ -1,4 +1,14 @@
-//! The link to the server: dial, prove who we are, come back with growing patience when it is lost.
+//! The link to the server: dial, prove who we are, notice when it is gone, come back.
+//!
+//! ```text
+//! Off -connect-> Opening -Welcome-> Open -lost, refused for now-> Lost -after a wait-> Opening
+//!                    └── refused for good -> Off
+//! ```
+//! Only two things end it for good: a server of another version, and the same identity on another
+//! connection. Everything else passes, and nobody has to press anything.
+
+mod address;
+mod heartbeats;
 
 use std::time::Duration;
 
@@ -9,6 +19,8 @@ use potluck_protocol::page::{self, Notice};
 use potluck_protocol::server::{IceServer, ToServer, challenge_bytes};
 use potluck_protocol::{NUMERICS_VERSION, PROTOCOL_VERSION};
 
+use self::address::{origin, socket_url};
+use self::heartbeats::{Due, Heartbeats};
 use super::Action;
 use super::outbox::{Event, Outbox};
 
@@ -17,40 +29,23 @@ use super::outbox::{Event, Outbox};
 pub(super) struct Link {
     state: LinkState,
     url: String,
-    /// Attempts since the last welcome.
+    /// Attempts since the last link that held.
     attempts: u32,
     /// As the server announced them, for peer connections.
     ice_servers: Vec<IceServer>,
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default)]
 enum LinkState {
-    /// Never told to connect, or refused.
+    /// Never told to connect, or refused for good.
     #[default]
     Off,
     /// Dialling or proving; given up at this time.
     Opening(Duration),
     /// The server has welcomed this node.
-    Open,
+    Open(Heartbeats),
     /// Lost; dialled again at this time.
     Lost(Duration),
-}
-
-/// No server can be dialled at an address.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-enum AddressError {
-    /// It has another scheme than a server of ours, or none.
-    #[error(
-        "{address:?} is not a server's address: it has to begin with http:// or https://, as in \
-         http://127.0.0.1:8080"
-    )]
-    Scheme { address: String },
-    /// There is no host, or characters that no host has.
-    #[error("{address:?} is not a server's address: it names no host that could exist")]
-    Host { address: String },
-    /// What is behind the last colon is not a port.
-    #[error("{address:?} is not a server's address: its port is not a number from 1 to 65535")]
-    Port { address: String },
 }
 
 /// The first wait after a lost link. Short, because most losses are a server that restarts.
@@ -58,16 +53,24 @@ const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// The longest wait: a volunteer who leaves the page open overnight finds it lending in the
 /// morning.
 const LAST_RETRY: Duration = Duration::from_secs(30);
+/// The longest wait that a server may ask for: it knows when it is less busy, and not what the
+/// person does meanwhile.
+const LAST_ASKED_RETRY: Duration = Duration::from_secs(120);
 /// Dialling and proving together.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Link {
     pub(super) fn is_open(&self) -> bool {
-        self.state == LinkState::Open
+        matches!(self.state, LinkState::Open(_))
     }
 
     pub(super) fn is_off(&self) -> bool {
-        self.state == LinkState::Off
+        matches!(self.state, LinkState::Off)
+    }
+
+    /// True if there is a connection, or will be one as soon as it is open.
+    fn is_up(&self) -> bool {
+        matches!(self.state, LinkState::Opening(_) | LinkState::Open(_))
     }
 
     pub(super) fn ice_servers(&self) -> &[IceServer] {
@@ -115,23 +118,53 @@ impl Link {
         outbox.send_server(&ToServer::Prove { origin, signature });
     }
 
-    pub(super) fn handle_welcome(&mut self, ice_servers: Vec<IceServer>, outbox: &mut Outbox) {
+    pub(super) fn handle_welcome(
+        &mut self,
+        ice_servers: Vec<IceServer>,
+        heartbeat_ms: u32,
+        outbox: &mut Outbox,
+    ) {
         self.ice_servers = ice_servers;
-        self.state = LinkState::Open;
-        self.attempts = 0;
+        self.state = LinkState::Open(Heartbeats::new(heartbeat_ms));
         outbox.notice(Notice::Link(page::Link::Open));
     }
 
-    /// The server does not want this node.
-    pub(super) fn handle_refused(&mut self, reason: String, outbox: &mut Outbox) {
-        let for_questions = format!("the server refused this node: {reason}");
-        self.give_up(reason, for_questions, outbox);
+    /// This node sends the server a message.
+    pub(super) fn note_sent(&mut self) {
+        if let LinkState::Open(heartbeats) = &mut self.state {
+            heartbeats.sent();
+        }
     }
 
-    fn give_up(&mut self, reason: String, for_questions: String, outbox: &mut Outbox) {
+    /// The server said something. False if it is nobody's: of a connection that was given up.
+    pub(super) fn note_heard(&mut self) -> bool {
+        if let LinkState::Open(heartbeats) = &mut self.state {
+            heartbeats.heard();
+        }
+        self.is_up()
+    }
+
+    /// The server does not want this node, for good or for now.
+    pub(super) fn handle_refused(
+        &mut self,
+        reason: String,
+        retry_after_ms: Option<u32>,
+        me: NodeId,
+        now: Duration,
+        outbox: &mut Outbox,
+    ) {
+        let Some(retry_after_ms) = retry_after_ms else {
+            let for_questions = format!("the server refused this node: {reason}");
+            return self.give_up(reason, for_questions, outbox);
+        };
+        let asked = Duration::from_millis(retry_after_ms.into()).min(LAST_ASKED_RETRY);
+        self.lose(reason, asked, me, now, outbox);
+    }
+
+    fn give_up(&mut self, reason: String, for_others: String, outbox: &mut Outbox) {
         self.state = LinkState::Off;
         outbox.act(Action::Transport(net::Command::CloseServer));
-        outbox.raise(Event::LinkRefused { reason: for_questions });
+        outbox.raise(Event::LinkRefused { reason: for_others });
         outbox.notice(Notice::Link(page::Link::Refused { reason }));
     }
 
@@ -143,10 +176,22 @@ impl Link {
         now: Duration,
         outbox: &mut Outbox,
     ) {
-        if self.is_off() {
+        self.lose(reason, Duration::ZERO, me, now, outbox);
+    }
+
+    /// `asked`: the server wants this node to wait at least so long.
+    fn lose(
+        &mut self,
+        reason: String,
+        asked: Duration,
+        me: NodeId,
+        now: Duration,
+        outbox: &mut Outbox,
+    ) {
+        if !self.is_up() {
             return;
         }
-        let wait = self.retry_after(me.0[2]);
+        let wait = self.retry_after(asked, me.0[2]);
         self.attempts += 1;
         self.state = LinkState::Lost(now + wait);
         outbox.act(Action::Transport(net::Command::CloseServer));
@@ -155,113 +200,67 @@ impl Link {
         outbox.notice(Notice::Link(page::Link::Lost { reason, retry_ms }));
     }
 
+    /// This machine was asleep: nobody knows what became of the socket, and the network may be
+    /// another one.
+    pub(super) fn handle_woke(&mut self, now: Duration, outbox: &mut Outbox) {
+        match &mut self.state {
+            LinkState::Open(heartbeats) => {
+                heartbeats.woke();
+                outbox.send_server(&ToServer::Heartbeat);
+            }
+            // The waits were for a server that was gone; now it may have been this machine.
+            LinkState::Lost(at) => {
+                self.attempts = 0;
+                *at = now;
+            }
+            LinkState::Opening(until) => *until = now + OPEN_TIMEOUT,
+            LinkState::Off => {}
+        }
+    }
+
     pub(super) fn tick(&mut self, me: NodeId, now: Duration, outbox: &mut Outbox) {
-        match self.state {
-            LinkState::Lost(at) if now >= at => self.dial(now, outbox),
-            LinkState::Opening(at) if now >= at => {
+        match &mut self.state {
+            LinkState::Lost(at) if now >= *at => self.dial(now, outbox),
+            LinkState::Opening(at) if now >= *at => {
                 let reason = "the server did not answer in time".to_owned();
                 self.handle_lost(reason, me, now, outbox);
             }
-            _ => {}
+            LinkState::Open(heartbeats) => {
+                let due = heartbeats.tick();
+                if heartbeats.is_steady() {
+                    self.attempts = 0;
+                }
+                match due {
+                    Due::Nothing => {}
+                    Due::Heartbeat => outbox.send_server(&ToServer::Heartbeat),
+                    Due::Silent(silence) => {
+                        let seconds = silence.as_secs();
+                        let reason = format!("the server has been silent for {seconds} s");
+                        self.handle_lost(reason, me, now, outbox);
+                    }
+                }
+            }
+            LinkState::Lost(_) | LinkState::Opening(_) | LinkState::Off => {}
         }
     }
 
-    /// Doubles from [`FIRST_RETRY`] to [`LAST_RETRY`], then is stretched by up to a half, by the
-    /// node's own id and the attempt, so that the nodes of a restarted server do not all come back
-    /// in the same instant.
-    fn retry_after(&self, spread: u8) -> Duration {
+    /// Doubles from [`FIRST_RETRY`] to [`LAST_RETRY`], at least what the server asked for, then is
+    /// stretched by up to a half, by the node's own id and the attempt, so that the nodes of a
+    /// restarted server do not all come back in the same instant.
+    fn retry_after(&self, asked: Duration, spread: u8) -> Duration {
         let doubled = FIRST_RETRY.saturating_mul(1 << self.attempts.min(10)).min(LAST_RETRY);
+        let wait = doubled.max(asked);
         let part =
             u32::from(spread.wrapping_mul(37).wrapping_add((self.attempts % 251) as u8 ^ 0x5a));
-        doubled + doubled * part / 512
+        wait + wait * part / 512
     }
-}
-
-/// `http://host` → `ws://host/api/v1/socket`.
-///
-/// By hand, as `url` is not among what the worker's WebAssembly links, and its tables of domain
-/// names would cost more than all of the node's own code; the platform parses the result again.
-fn socket_url(server: &str) -> Result<String, AddressError> {
-    let address = || server.to_owned();
-    let (scheme, rest) = match server.split_once("://") {
-        Some(("http", rest)) => ("ws", rest),
-        Some(("https", rest)) => ("wss", rest),
-        _ => return Err(AddressError::Scheme { address: address() }),
-    };
-    let rest = rest.trim_end_matches('/');
-    let authority = rest.split('/').next().unwrap_or_default();
-    // An IPv6 address stands in brackets, as it has colons of its own.
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (authority, None),
-    };
-    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let is_host = match bracketed {
-        Some(ipv6) => ipv6.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            let allowed = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
-            host.chars().any(char::is_alphanumeric) && host.chars().all(allowed)
-        }
-    };
-    if !is_host || rest.contains(['?', '#', '\\']) || rest.contains(char::is_whitespace) {
-        return Err(AddressError::Host { address: address() });
-    }
-    if port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port != 0)) {
-        return Err(AddressError::Port { address: address() });
-    }
-    Ok(format!("{scheme}://{rest}/api/v1/socket"))
-}
-
-/// `ws://host:port/path` → `http://host:port`, as a browser names the origin of a page from there.
-fn origin(socket_url: &str) -> String {
-    let (scheme, rest) = socket_url.split_once("://").unwrap_or_default();
-    let scheme = if scheme == "wss" { "https" } else { "http" };
-    let authority = rest.split('/').next().unwrap_or_default();
-    format!("{scheme}://{}", authority.to_ascii_lowercase())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_socket_is_under_the_servers_address() {
-        for (server, socket) in [
-            ("http://127.0.0.1:8080/", "ws://127.0.0.1:8080/api/v1/socket"),
-            ("https://potluck.example", "wss://potluck.example/api/v1/socket"),
-            ("http://[::1]:8080", "ws://[::1]:8080/api/v1/socket"),
-            ("http://[::1]", "ws://[::1]/api/v1/socket"),
-            ("http://host/below", "ws://host/below/api/v1/socket"),
-        ] {
-            assert_eq!(socket_url(server).as_deref(), Ok(socket));
-        }
-    }
-
-    #[test]
-    fn a_node_signs_the_origin_that_it_dialled() {
-        for (socket, signed) in [
-            ("ws://127.0.0.1:8080/api/v1/socket", "http://127.0.0.1:8080"),
-            ("wss://Potluck.example/below/api/v1/socket", "https://potluck.example"),
-        ] {
-            assert_eq!(origin(socket), signed);
-        }
-    }
-
-    #[test]
-    fn addresses_that_cannot_be_dialled_are_refused() {
-        let scheme = |address: &str| AddressError::Scheme { address: address.to_owned() };
-        let host = |address: &str| AddressError::Host { address: address.to_owned() };
-        let port = |address: &str| AddressError::Port { address: address.to_owned() };
-        for address in ["foo", "", "127.0.0.1:8080", "ftp://host", "httpx://host"] {
-            assert_eq!(socket_url(address), Err(scheme(address)));
-        }
-        for address in ["http://", "http://:80", "http://a b", "https://[::zz]:1", "http://h?x"] {
-            assert_eq!(socket_url(address), Err(host(address)));
-        }
-        for address in ["http://host:", "http://host:0", "http://host:99999", "http://host:http"] {
-            assert_eq!(socket_url(address), Err(port(address)));
-        }
-    }
+    const ME: NodeId = NodeId([7; 32]);
 
     #[test]
     fn an_impossible_address_is_refused_once_and_not_dialled() {
@@ -284,12 +283,80 @@ mod tests {
         let mut last = Duration::ZERO;
         for attempts in 0..40 {
             link.attempts = attempts;
-            let wait = link.retry_after(7);
+            let wait = link.retry_after(Duration::ZERO, 7);
             assert!(wait >= FIRST_RETRY && wait <= LAST_RETRY * 3 / 2, "{wait:?}");
             if attempts < 5 {
                 assert!(wait > last, "attempt {attempts}: {wait:?} after {last:?}");
             }
             last = wait;
         }
+    }
+
+    /// The wait after a refusal that asks for `retry_after_ms`, by a server that welcomed this node
+    /// just before, and what was waited after the loss before.
+    fn wait_after_refusal(retry_after_ms: u32) -> Duration {
+        let (mut link, mut outbox) = (Link::default(), Outbox::default());
+        link.connect("http://test", Duration::ZERO, &mut outbox);
+        link.handle_welcome(Vec::new(), 5_000, &mut outbox);
+        let busy = "busy".to_owned();
+        link.handle_refused(busy, Some(retry_after_ms), ME, Duration::ZERO, &mut outbox);
+        let LinkState::Lost(at) = link.state else { panic!("{link:?}") };
+        assert!(!outbox.events.iter().any(|event| matches!(event, Event::LinkRefused { .. })));
+        at
+    }
+
+    #[test]
+    fn a_refusal_for_now_is_waited_out_within_bounds() {
+        assert!(wait_after_refusal(0) >= FIRST_RETRY, "never at once");
+        let second = Duration::from_secs(1);
+        for seconds in [1, 7, 60] {
+            let wait = wait_after_refusal(seconds * 1000);
+            assert!(wait >= second * seconds && wait <= second * seconds * 3 / 2, "{wait:?}");
+        }
+        assert!(wait_after_refusal(u32::MAX) <= LAST_ASKED_RETRY * 3 / 2, "nor tomorrow");
+    }
+
+    #[test]
+    fn a_server_that_welcomes_and_refuses_in_turns_is_left_alone_more_and_more() {
+        let (mut link, mut outbox) = (Link::default(), Outbox::default());
+        link.connect("http://test", Duration::ZERO, &mut outbox);
+        let mut waits = Vec::new();
+        let mut now = Duration::ZERO;
+        for _ in 0..8 {
+            link.handle_welcome(Vec::new(), 5_000, &mut outbox);
+            link.handle_refused("busy".to_owned(), Some(0), ME, now, &mut outbox);
+            let LinkState::Lost(at) = link.state else { panic!("{link:?}") };
+            waits.push(at - now);
+            now = at;
+            link.tick(ME, now, &mut outbox);
+        }
+        assert!(waits[7] >= LAST_RETRY, "{waits:?}");
+        // A link that holds for a while makes up for it.
+        link.handle_welcome(Vec::new(), 5_000, &mut outbox);
+        for _ in 0..40 {
+            assert!(link.note_heard());
+            link.tick(ME, now, &mut outbox);
+        }
+        link.handle_lost("restarted".to_owned(), ME, now, &mut outbox);
+        let LinkState::Lost(at) = link.state else { panic!("{link:?}") };
+        assert!(at - now < 2 * FIRST_RETRY);
+    }
+
+    #[test]
+    fn a_machine_that_wakes_up_dials_at_once() {
+        let (mut link, mut outbox) = (Link::default(), Outbox::default());
+        link.connect("http://test", Duration::ZERO, &mut outbox);
+        for _ in 0..8 {
+            link.handle_lost("no network".to_owned(), ME, Duration::ZERO, &mut outbox);
+            link.dial(Duration::ZERO, &mut outbox);
+        }
+        link.handle_lost("no network".to_owned(), ME, Duration::ZERO, &mut outbox);
+        outbox.actions.clear();
+        let now = Duration::from_secs(1);
+        link.tick(ME, now, &mut outbox);
+        assert!(outbox.actions.is_empty(), "it waits for long");
+        link.handle_woke(now, &mut outbox);
+        link.tick(ME, now, &mut outbox);
+        assert!(matches!(link.state, LinkState::Opening(_)));
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! | file | the node as | exchanges messages with |
 //! |---|---|---|
-//! | `link` | a client of the server: handshake, back-off | server |
+//! | `link` | a client of the server: handshake, heartbeats, coming back | server |
 //! | `volunteer` | a volunteer's machine: backend, assignment, weights | server, engine |
 //! | `stage` | a stage of sessions: steps in, hidden rows or tokens out | peers, engine |
 //! | `requester` | a requester: prompt in, text out, receipts signed | server, peers |
@@ -97,7 +97,7 @@ impl Node {
             Input::Transport(event) => self.transport(event),
             Input::Machine(event) => self.machine(event),
             Input::Tick => self.tick(),
-            Input::Woke => {}
+            Input::Woke => self.context.link.handle_woke(now, &mut self.context.outbox),
         }
         self.handle_events();
         self.volunteer.notify(self.stages.count(), &mut self.context);
@@ -105,7 +105,7 @@ impl Node {
     }
 
     fn command(&mut self, command: Command) {
-        let Self { context, volunteer, requester, stages, .. } = self;
+        let Self { context, volunteer, requester, .. } = self;
         match command {
             Command::Connect { server } => {
                 context.link.connect(&server, context.now, &mut context.outbox);
@@ -113,15 +113,24 @@ impl Node {
             Command::Lend { backend, memory_bytes } => {
                 volunteer.lend(backend, memory_bytes, context);
             }
-            Command::StopLending if volunteer.is_lending() => {
-                stages.fail_all("the volunteer stopped lending", context);
-                // The last receipts and counters, before this node is a volunteer's no more.
-                self.handle_events();
-                self.volunteer.stop(&mut self.context);
-            }
-            Command::StopLending => {}
+            Command::StopLending => self.end_lending("the volunteer stopped lending", None),
             Command::Ask(ask) => requester.ask(ask, context),
             Command::Cancel { request } => requester.cancel(request, context),
+        }
+    }
+
+    /// Nothing is computed, fetched or offered here any more. `failure`: what the person should
+    /// know, if it was not the person who ended it.
+    fn end_lending(&mut self, reason: &str, failure: Option<String>) {
+        if !self.volunteer.is_lending() && failure.is_some() {
+            return;
+        }
+        self.stages.fail_all(reason, &mut self.context);
+        // The last receipts and counters, before this node is a volunteer's no more.
+        self.handle_events();
+        if let Some(model) = self.volunteer.end(failure, &mut self.context) {
+            // A question may want the manifest that is not fetched for the volunteer any more.
+            self.requester.handle_description(model, None, &mut self.context);
         }
     }
 
@@ -129,6 +138,7 @@ impl Node {
         let Context { link, peers, outbox, me, now, .. } = &mut self.context;
         match event {
             net::Event::ServerOpen => Link::handle_open(*me, outbox),
+            net::Event::ServerMessage { .. } if !link.note_heard() => {}
             net::Event::ServerMessage { message } => match codec::decode_from_server(&message) {
                 Ok(message) => self.server_message(message),
                 Err(error) => {
@@ -157,23 +167,20 @@ impl Node {
 
     fn server_message(&mut self, message: FromServer) {
         let Self { context, volunteer, requester, stages, receipts } = self;
-        let Context { link, peers, outbox, identity, me, .. } = context;
+        let Context { link, peers, outbox, identity, me, now, .. } = context;
         match message {
             FromServer::Challenge { nonce } => link.handle_challenge(&nonce, identity, outbox),
-            FromServer::Welcome { ice_servers, models, heartbeat_ms: _ } => {
-                link.handle_welcome(ice_servers, outbox);
+            FromServer::Welcome { ice_servers, models, heartbeat_ms } => {
+                link.handle_welcome(ice_servers, heartbeat_ms, outbox);
                 context.library.models = models;
-                volunteer.register(context);
+                volunteer.handle_link_open(context);
                 requester.handle_link_open(context);
                 receipts.send_again(context);
             }
-            FromServer::Refused { reason, retry_after_ms: _ } => {
-                link.handle_refused(reason, outbox)
+            FromServer::Refused { reason, retry_after_ms } => {
+                link.handle_refused(reason, retry_after_ms, *me, *now, outbox);
             }
-            FromServer::Assign { model, lease } => {
-                let layers = lease.map(|signed| signed.lease.layers);
-                volunteer.handle_assign(model, layers, context);
-            }
+            FromServer::Assign { model, lease } => volunteer.handle_assign(model, lease, context),
             FromServer::Waiting { request, missing } => {
                 requester.handle_waiting(request, missing, context);
             }
@@ -192,7 +199,7 @@ impl Node {
             FromServer::ReceiptResult { receipt, verdict } => {
                 receipts.handle_verdict(receipt, verdict, context);
             }
-            FromServer::Heartbeat => {}
+            FromServer::Heartbeat => {} // that it came is all there is to know
         }
     }
 
@@ -211,7 +218,13 @@ impl Node {
             MachineEvent::EngineReplaced(engine) => {
                 volunteer.handle_engine_replaced(engine, context);
             }
-            MachineEvent::EngineFailed { reason } => volunteer.handle_engine_failed(reason),
+            MachineEvent::EngineFailed { reason } => {
+                let name = context.me.name();
+                self.end_lending(
+                    &format!("{name} cannot compute any more: {reason}"),
+                    Some(reason),
+                );
+            }
             MachineEvent::Manifest { model, result } => {
                 let failure = result
                     .map(|manifest| context.library.manifests.insert(model, manifest))
@@ -232,7 +245,7 @@ impl Node {
                 volunteer.handle_loaded(model, role, result, context);
             }
             MachineEvent::Computed(result) => {
-                volunteer.handle_result(&result, stages.macs(&result), context);
+                volunteer.handle_result(&result, context);
                 stages.handle_result(result, context);
             }
         }
@@ -314,7 +327,12 @@ impl Node {
                     requester.handle_peer_lost(peer, &reason, context);
                 }
                 Event::LinkLost => requester.handle_link_lost(),
-                Event::LinkRefused { reason } => requester.fail_all(&reason, context),
+                Event::LinkRefused { reason } => {
+                    requester.fail_all(&reason, context);
+                    let lent = format!("{reason}. This machine is not lent any more");
+                    self.end_lending(&reason, Some(lent));
+                }
+                Event::CannotLend { reason } => self.end_lending(&reason.clone(), Some(reason)),
                 Event::WorkDone(receipt) => receipts.propose(receipt, context),
                 Event::SessionClosed => {
                     volunteer.report(context);

@@ -34,6 +34,8 @@ pub(super) enum Event {
     LinkLost,
     /// There will be no link to this server.
     LinkRefused { reason: String },
+    /// This machine cannot hold what it should, and will not by itself.
+    CannotLend { reason: String },
     /// A stage of this node finished a receipt.
     WorkDone(Receipt),
     /// A session that this node was a stage of is over.

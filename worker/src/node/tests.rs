@@ -1,5 +1,9 @@
 //! A single node against a scripted server: what it sends, and what it does not.
 
+mod coming_back;
+mod consent;
+mod running;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,18 +17,20 @@ use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, Sessio
 use potluck_protocol::identity::Identity;
 use potluck_protocol::lease::{Lease, SignedLease};
 use potluck_protocol::page::{
-    AnswerEvent, Ask, BackendPreference, Command, Link, Notice, SamplingChoice,
+    AnswerEvent, Ask, BackendPreference, Command, LendingPhase, Link, Notice, SamplingChoice,
 };
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::server::{FromServer, ModelSummary, NodeKind, Session, Stage, ToServer};
 use potluck_protocol::ticket::{SignedTicket, Ticket};
 
+use self::running::{Running, is_shown_as_lent, shown};
 use super::*;
-use crate::failure::FetchFailure;
+use crate::failure::{FetchFailure, LoadFailure};
 
 const FIRST: ModelId = ModelId([1; 32]);
 const SECOND: ModelId = ModelId([2; 32]);
 const ENGINE_MACS_PER_MS: u64 = 1_000_000;
+const HEARTBEAT_MS: u32 = 5_000;
 
 fn server() -> Identity {
     Identity::from_seed(&[0xa0; 32])
@@ -35,27 +41,55 @@ struct Driven {
     node: Node,
     now: Duration,
     actions: Vec<Action>,
+    /// What goes on for others, and what the person was shown of it last.
+    running: Running,
+    shown: LendingPhase,
 }
 
 impl Driven {
     /// Connected to a server with two models.
     fn connected() -> Self {
         let node = Node::new(Identity::from_seed(&[9; 32]), NodeKind::Native);
-        let mut driven = Self { node, now: Duration::ZERO, actions: Vec::new() };
+        let mut driven = Self {
+            node,
+            now: Duration::ZERO,
+            actions: Vec::new(),
+            running: Running::default(),
+            shown: LendingPhase::Idle,
+        };
         driven.handle(Input::Command(Command::Connect { server: "http://test".to_owned() }));
-        driven.handle(Input::Transport(net::Event::ServerOpen));
-        let summary = |id, name: &str| ModelSummary { id, name: name.to_owned(), layers: 3 };
-        let models = vec![summary(FIRST, "first"), summary(SECOND, "second")];
-        driven.receive(&FromServer::Welcome {
-            ice_servers: Vec::new(),
-            models,
-            heartbeat_ms: 5_000,
-        });
+        driven.welcome();
         driven
     }
 
+    /// The server that was dialled welcomes it.
+    fn welcome(&mut self) {
+        self.handle(Input::Transport(net::Event::ServerOpen));
+        let summary = |id, name: &str| ModelSummary { id, name: name.to_owned(), layers: 3 };
+        let models = vec![summary(FIRST, "first"), summary(SECOND, "second")];
+        let heartbeat_ms = HEARTBEAT_MS;
+        self.receive(&FromServer::Welcome { ice_servers: Vec::new(), models, heartbeat_ms });
+    }
+
+    /// The link is lost, and there again.
+    fn reconnect(&mut self) {
+        let reason = "the server restarts".to_owned();
+        self.handle(Input::Transport(net::Event::ServerClosed { reason }));
+        self.pass(Duration::from_secs(1));
+        self.actions.clear();
+        self.welcome();
+    }
+
+    /// Whatever goes on for others, the person is shown.
     fn handle(&mut self, input: Input) {
-        self.actions.extend(self.node.handle(input, self.now));
+        self.running.finish(&input);
+        for action in self.node.handle(input, self.now) {
+            self.running.act(&action);
+            self.shown = shown(&action).unwrap_or_else(|| self.shown.clone());
+            self.actions.push(action);
+        }
+        let (running, shown) = (&self.running, &self.shown);
+        assert!(!running.is_lending() || is_shown_as_lent(shown), "{running:?}, but {shown:?}");
     }
 
     fn receive(&mut self, message: &FromServer) {
@@ -65,9 +99,31 @@ impl Driven {
 
     /// Leases it layers of the first model.
     fn assign(&mut self, layers: LayerRange) {
-        let lease = Lease { node: self.node.id(), model: FIRST, layers, until_s: u64::MAX };
-        let lease = Some(SignedLease::new(&server(), lease));
+        let lease = Some(self.lease(FIRST, layers, u64::MAX));
         self.receive(&FromServer::Assign { model: FIRST, lease });
+    }
+
+    fn lease(&self, model: ModelId, layers: LayerRange, until_s: u64) -> SignedLease {
+        let lease = Lease { node: self.node.id(), model, layers, until_s };
+        SignedLease::new(&server(), lease)
+    }
+
+    /// The lease that it would show a server which has forgotten it.
+    fn assignment_shown(&mut self) -> Option<SignedLease> {
+        self.reconnect();
+        self.sent().into_iter().find_map(|message| match message {
+            ToServer::Register { lease, .. } => Some(lease),
+            _ => None,
+        })?
+    }
+
+    fn lend(&mut self) {
+        let lend = Command::Lend { backend: BackendPreference::Auto, memory_bytes: 1 << 30 };
+        self.handle(Input::Command(lend));
+    }
+
+    fn loaded(&mut self, role: BlobRole, result: Result<(), LoadFailure>) {
+        self.machine(MachineEvent::Loaded { model: FIRST, role, result });
     }
 
     /// Makes it the one stage of a session.
@@ -140,14 +196,13 @@ impl Driven {
     /// A volunteer's, with layers 0 to 2 of a model in the engine.
     fn serving(model: &Synthetic) -> Self {
         let mut driven = Self::connected();
-        let lend = Command::Lend { backend: BackendPreference::Auto, memory_bytes: 1 << 30 };
-        driven.handle(Input::Command(lend));
+        driven.lend();
         driven.machine(MachineEvent::EngineReady(engine("webgpu", ENGINE_MACS_PER_MS)));
         driven.assign(ALL);
         let manifest: Arc<Manifest> = Arc::new(model.manifest.clone());
         driven.machine(MachineEvent::Manifest { model: FIRST, result: Ok(Arc::clone(&manifest)) });
         for (role, _) in manifest.blobs_for(ALL.indices()) {
-            driven.machine(MachineEvent::Loaded { model: FIRST, role, result: Ok(()) });
+            driven.loaded(role, Ok(()));
         }
         driven
     }
@@ -227,34 +282,6 @@ fn another_engine_is_registered_at_once_with_its_speed() {
     assert!(sent.iter().any(is_new), "{sent:?}");
     let ready = ToServer::LayersReady { model: FIRST, layers: ALL };
     assert!(sent.contains(&ready), "it still holds its layers: {sent:?}");
-}
-
-#[test]
-fn a_machine_that_turns_out_slower_than_measured_is_registered_anew() {
-    let model = synthetic();
-    let mut driven = Driven::serving(&model);
-    let me = driven.node.id();
-    driven.serve(session(me, me));
-    driven.registrations();
-    let macs_per_row = 3 * model.manifest.config.linear_macs_per_layer();
-    // Ten seconds of work at 1,000 multiply-accumulates a millisecond.
-    for position in 0..10 {
-        driven.machine(MachineEvent::Computed(StepResult {
-            session: SessionId([5; 16]),
-            position,
-            rows: 1,
-            sampling: None,
-            output: Ok(Output::None),
-            elapsed: Duration::from_secs(1),
-        }));
-    }
-    driven.pass(Duration::from_secs(29));
-    assert_eq!(driven.registrations(), [], "not so often");
-    driven.pass(Duration::from_secs(2));
-    let expected = (ENGINE_MACS_PER_MS * 1_000 + 10 * macs_per_row) / 11_000;
-    assert_eq!(driven.registrations(), [("webgpu".to_owned(), expected)]);
-    driven.pass(Duration::from_secs(60));
-    assert_eq!(driven.registrations(), [], "nothing has changed since");
 }
 
 #[test]

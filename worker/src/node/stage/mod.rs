@@ -66,11 +66,6 @@ impl Stages {
         self.sessions.values().any(|stage| stage.includes(peer))
     }
 
-    /// Multiply-accumulates of the matrices in a step; none known of a session that is over.
-    pub(super) fn macs(&self, step: &StepResult) -> u64 {
-        self.sessions.get(&step.session).map_or(0, |stage| stage.macs(step))
-    }
-
     /// The server made this node a stage of a session. `has_layers`: they are all in the engine.
     pub(super) fn open(&mut self, session: Session, has_layers: bool, context: &mut Context) {
         let Some(index) = session.stage_of(context.me) else { return };

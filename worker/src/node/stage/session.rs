@@ -9,7 +9,7 @@ use potluck_protocol::receipt::Receipt;
 use potluck_protocol::server::Session;
 
 use super::work_log::WorkLog;
-use crate::node::{StepInput, StepRequest, StepResult};
+use crate::node::{StepInput, StepRequest};
 
 /// One session.
 #[derive(Debug)]
@@ -146,13 +146,5 @@ impl StageSession {
     /// The last receipt, if there is work that is on none yet.
     pub(super) fn finish(&mut self) -> Option<Receipt> {
         self.log.finish()
-    }
-
-    /// Multiply-accumulates of the matrices in a step of this session.
-    pub(super) fn macs(&self, step: &StepResult) -> u64 {
-        let layers = self.layers();
-        let per_row = u64::from(layers.len()) * self.config.linear_macs_per_layer();
-        let has_head = layers.end == self.config.layers && step.sampling.is_some();
-        u64::from(step.rows) * per_row + if has_head { self.config.head_macs() } else { 0 }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use potluck_model::package::{BlobRef, BlobRole};
 use potluck_protocol::id::{LayerRange, ModelId};
+use potluck_protocol::lease::SignedLease;
 use potluck_protocol::page::LendingPhase;
 use potluck_protocol::server::ToServer;
 
@@ -21,6 +22,8 @@ use crate::node::outbox::Event;
 pub(super) struct Assignment {
     pub(super) model: ModelId,
     pub(super) layers: LayerRange,
+    /// The server's word for it, to be shown to it after it was restarted.
+    pub(super) lease: SignedLease,
     /// What it consists of; empty until the manifest is here.
     pub(super) blobs: Vec<(BlobRole, BlobRef)>,
     /// All of it is loaded, and the server knows.
@@ -37,8 +40,36 @@ pub(super) struct Parts {
     pub(super) fetching: BTreeMap<BlobRole, u64>,
 }
 
+/// When a failed download is tried again.
+#[derive(Debug, Default)]
+pub(super) struct Retry {
+    pub(super) at: Option<Duration>,
+    /// Failures since the last part that came.
+    failures: u32,
+}
+
 /// The wait after a failed download. The store has already tried several times by then.
-const FETCH_RETRY: Duration = Duration::from_secs(5);
+const FIRST_RETRY: Duration = Duration::from_secs(5);
+/// The longest wait, to which it doubles: a server without its weights is soon put right, and a
+/// question for them costs it little.
+const LAST_RETRY: Duration = Duration::from_secs(60);
+
+impl Retry {
+    pub(super) fn is_due(&self, now: Duration) -> bool {
+        self.at.is_some_and(|at| now >= at)
+    }
+
+    /// How long to wait after one more failure. What fails together waits together.
+    fn after_failure(&mut self, now: Duration) -> Duration {
+        if let Some(at) = self.at.filter(|at| *at > now) {
+            return at - now;
+        }
+        let wait = FIRST_RETRY.saturating_mul(1 << self.failures.min(10)).min(LAST_RETRY);
+        self.failures += 1;
+        self.at = Some(now + wait);
+        wait
+    }
+}
 
 impl Volunteer {
     /// The model and layers that are loaded and announced.
@@ -60,29 +91,43 @@ impl Volunteer {
             && blobs.iter().all(|(role, _)| self.parts.loaded.contains(role))
     }
 
-    /// The server assigned layers, or none.
+    /// The server assigned layers, or none. A lease of another model, or for another node, is
+    /// nobody's word for anything here.
     pub(in crate::node) fn handle_assign(
         &mut self,
         model: ModelId,
-        layers: Option<LayerRange>,
+        lease: Option<SignedLease>,
         context: &mut Context,
     ) {
-        if self.engine.is_none() {
+        let is_own =
+            |signed: &SignedLease| signed.lease.node == context.me && signed.lease.model == model;
+        if self.engine.is_none() || !lease.as_ref().is_none_or(is_own) {
             return;
         }
-        self.retry_at = None;
-        let Some(layers) = layers else {
+        let Some(lease) = lease else {
             self.assignment = None;
+            self.retry = Retry::default();
             self.phase = LendingPhase::Waiting;
+            self.cancel_unassigned(context);
             context.outbox.raise(Event::AssignmentChanged);
             self.notices.ask_now();
             return;
         };
-        let same = |held: &Assignment| held.model == model && held.layers == layers;
-        if !self.assignment.as_ref().is_some_and(same) {
-            let blobs = Vec::new();
-            self.assignment = Some(Assignment { model, layers, blobs, is_ready: false });
-            self.phase = LendingPhase::Fetching;
+        let layers = lease.lease.layers;
+        match &mut self.assignment {
+            Some(held) if held.model == model && held.layers == layers => {
+                held.lease = lease;
+                // The server asks by this whether the layers are still here.
+                if let Some((model, layers)) = self.ready_layers() {
+                    context.send_server(&ToServer::LayersReady { model, layers });
+                }
+            }
+            _ => {
+                let blobs = Vec::new();
+                self.assignment = Some(Assignment { model, layers, lease, blobs, is_ready: false });
+                self.retry = Retry::default();
+                self.phase = LendingPhase::Fetching;
+            }
         }
         self.continue_fetching(context);
     }
@@ -98,18 +143,28 @@ impl Volunteer {
             return;
         }
         match failure {
-            None => self.continue_fetching(context),
+            None => {
+                self.retry = Retry::default();
+                self.continue_fetching(context);
+            }
             Some(reason) => self.handle_failure(reason, context),
         }
     }
 
     /// Takes the assignment one step further: manifest, then every missing part, then the server
-    /// learns that the layers are ready.
+    /// learns that the layers are ready. After a failure nothing more is asked for until the wait is
+    /// over.
     pub(super) fn continue_fetching(&mut self, context: &mut Context) {
+        let is_waiting = self.retry.at.is_some();
         let Some(assignment) = &mut self.assignment else { return };
         let (model, layers) = (assignment.model, assignment.layers);
         let Some(manifest) = context.library.manifests.get(&model).map(Arc::clone) else {
-            context.outbox.act(Action::FetchManifest { model });
+            if !is_waiting {
+                self.phase = LendingPhase::Fetching;
+                context.outbox.act(Action::FetchManifest { model });
+                self.cancel_unassigned(context);
+                self.notices.ask_now();
+            }
             return;
         };
         if layers.end > manifest.config.layers {
@@ -120,6 +175,8 @@ impl Volunteer {
         if assignment.blobs.is_empty() {
             assignment.blobs = manifest.blobs_for(layers.indices());
         }
+        self.cancel_unassigned(context);
+        let Some(assignment) = &mut self.assignment else { return };
         if self.parts.model != Some(model) {
             // The engine holds one model at a time: the other's parts go with its tables.
             self.parts = Parts { model: Some(model), ..Parts::default() };
@@ -130,6 +187,9 @@ impl Volunteer {
                 continue;
             }
             is_complete = false;
+            if is_waiting {
+                continue;
+            }
             if let Entry::Vacant(entry) = self.parts.fetching.entry(*role) {
                 entry.insert(0);
                 let manifest = Arc::clone(&manifest);
@@ -138,9 +198,12 @@ impl Volunteer {
             }
         }
         if !is_complete {
-            self.phase = LendingPhase::Fetching;
+            if !is_waiting {
+                self.phase = LendingPhase::Fetching;
+            }
         } else if !assignment.is_ready {
             assignment.is_ready = true;
+            self.retry = Retry::default();
             self.phase = LendingPhase::Serving;
             context.send_server(&ToServer::LayersReady { model, layers });
             context.outbox.raise(Event::AssignmentChanged);
@@ -167,24 +230,48 @@ impl Volunteer {
         if self.parts.model != Some(model) {
             return;
         }
-        self.parts.fetching.remove(&role);
+        let was_wanted = self.parts.fetching.remove(&role).is_some();
         match result {
             Ok(()) => {
                 self.parts.loaded.insert(role);
+                self.retry.failures = 0;
                 self.continue_fetching(context);
+                if !was_wanted {
+                    context.outbox.raise(Event::AssignmentChanged); // it may have to go again
+                }
+            }
+            Err(_) if !was_wanted => {}
+            Err(failure) if failure.is_final() => {
+                let reason = format!("this machine cannot hold its part of the model: {failure}");
+                context.outbox.raise(Event::CannotLend { reason });
             }
             Err(failure) => self.handle_failure(&failure.to_string(), context),
         }
     }
 
+    /// Lending goes on: what failed is tried again after a wait.
     fn handle_failure(&mut self, reason: &str, context: &mut Context) {
-        let seconds = FETCH_RETRY.as_secs();
-        let reason = format!(
-            "could not get the weights: {reason}; nothing is lost, trying again in {seconds} s"
-        );
-        self.phase = LendingPhase::Failed { reason };
-        self.retry_at = Some(context.now + FETCH_RETRY);
+        let wait = self.retry.after_failure(context.now);
+        let reason = format!("could not get the weights: {reason}");
+        let retry_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+        self.phase = LendingPhase::Retrying { reason, retry_ms };
         self.notices.ask_now();
+    }
+
+    /// Stops fetching what the assignment does not want any more: the person sees what it does.
+    fn cancel_unassigned(&mut self, context: &mut Context) {
+        let Some(model) = self.parts.model else { return };
+        let assignment = self.assignment.as_ref().filter(|assignment| assignment.model == model);
+        let is_wanted = |role: &BlobRole| {
+            assignment.is_some_and(|wanted| wanted.blobs.iter().any(|(of, _)| of == role))
+        };
+        self.parts.fetching.retain(|role, _| {
+            let stays = is_wanted(role);
+            if !stays {
+                context.outbox.act(Action::CancelBlob { model, role: *role });
+            }
+            stays
+        });
     }
 
     /// Drops from the engine what neither the assignment nor a session over `in_use` needs.

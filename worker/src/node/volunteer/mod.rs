@@ -3,22 +3,26 @@
 //!
 //! ```text
 //! Idle -Lend-> Starting -EngineReady-> Waiting -Assign-> Fetching -all loaded-> Serving
+//!                                                            └─ Retrying, after a wait again
 //! ```
 //! A new assignment changes what is loaded, not what runs: parts that a running session needs stay
 //! until it ends.
+//!
+//! The person sees a phase, and what goes on is what the phase says. In Idle and Failed there is no
+//! engine, no download and no registration; in every other phase the machine is lent, and can be
+//! taken back.
 
 mod fetching;
-mod speed;
 mod statistics;
 mod view;
 
 use std::time::Duration;
 
+use potluck_protocol::id::ModelId;
 use potluck_protocol::page::{BackendPreference, LendingPhase};
 use potluck_protocol::server::{Capabilities, NodeKind, Report, ToServer};
 
-use self::fetching::{Assignment, Parts};
-use self::speed::Speed;
+use self::fetching::{Assignment, Parts, Retry};
 use self::statistics::Statistics;
 use self::view::Notices;
 use super::context::Context;
@@ -33,8 +37,7 @@ pub(super) struct Volunteer {
     engine: Option<RunningEngine>,
     assignment: Option<Assignment>,
     parts: Parts,
-    /// When to try again after a failed download.
-    retry_at: Option<Duration>,
+    retry: Retry,
     statistics: Statistics,
     credit_macs: u64,
     receipts: u32,
@@ -46,15 +49,12 @@ pub(super) struct Volunteer {
 #[derive(Debug)]
 struct RunningEngine {
     description: EngineDescription,
-    speed: Speed,
-    /// The speed that the server has, multiply-accumulates a millisecond, and since when.
-    registered: Option<(u64, Duration)>,
+    /// What the server knows of it, on this link.
+    registered: Option<Capabilities>,
 }
 
 /// The server gets the counters at most this often.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// The server gets another speed at most this often: each one makes it plan anew.
-const REGISTER_EVERY: Duration = Duration::from_secs(30);
 
 impl Volunteer {
     pub(super) fn new(kind: NodeKind) -> Self {
@@ -65,7 +65,7 @@ impl Volunteer {
             engine: None,
             assignment: None,
             parts: Parts::default(),
-            retry_at: None,
+            retry: Retry::default(),
             statistics: Statistics::default(),
             credit_macs: 0,
             receipts: 0,
@@ -74,8 +74,9 @@ impl Volunteer {
         }
     }
 
+    /// True if the person has lent this machine, and nothing has ended that.
     pub(super) fn is_lending(&self) -> bool {
-        self.phase != LendingPhase::Idle
+        !matches!(self.phase, LendingPhase::Idle | LendingPhase::Failed { .. })
     }
 
     /// The person lends this machine.
@@ -85,7 +86,7 @@ impl Volunteer {
         memory_bytes: u64,
         context: &mut Context,
     ) {
-        if self.is_lending() && !matches!(self.phase, LendingPhase::Failed { .. }) {
+        if self.is_lending() {
             return;
         }
         *self = Self { phase: LendingPhase::Starting, memory_bytes, ..Self::new(self.kind) };
@@ -93,12 +94,26 @@ impl Volunteer {
         self.notices.ask_now();
     }
 
-    /// The person does not lend it any more.
-    pub(super) fn stop(&mut self, context: &mut Context) {
-        context.send_server(&ToServer::Deregister);
+    /// It is not lent any more: the person wants it back, or it cannot go on. Returns the model
+    /// whose manifest is not fetched any more.
+    pub(super) fn end(
+        &mut self,
+        failure: Option<String>,
+        context: &mut Context,
+    ) -> Option<ModelId> {
+        if self.engine.is_some() {
+            context.send_server(&ToServer::Deregister);
+        }
         context.outbox.act(Action::StopEngine);
-        *self = Self::new(self.kind);
+        let awaited = self.assignment.as_ref().map(|assignment| assignment.model);
+        let awaited = awaited.filter(|model| !context.library.manifests.contains_key(model));
+        if let Some(model) = awaited {
+            context.outbox.act(Action::CancelManifest { model });
+        }
+        let phase = failure.map_or(LendingPhase::Idle, |reason| LendingPhase::Failed { reason });
+        *self = Self { phase, ..Self::new(self.kind) };
         self.notices.ask_now();
+        awaited
     }
 
     pub(super) fn handle_engine_ready(
@@ -121,49 +136,49 @@ impl Volunteer {
         description: EngineDescription,
         context: &mut Context,
     ) {
-        if self.engine.is_some() {
-            self.set_engine(description);
+        if let Some(engine) = &mut self.engine {
+            engine.description = description;
             self.register(context);
             self.notices.ask_now();
         }
     }
 
-    pub(super) fn handle_engine_failed(&mut self, reason: String) {
-        *self = Self { phase: LendingPhase::Failed { reason }, ..Self::new(self.kind) };
-        self.notices.ask_now();
-    }
-
     fn set_engine(&mut self, description: EngineDescription) {
-        let speed = Speed::new(description.macs_per_ms);
-        self.engine = Some(RunningEngine { description, speed, registered: None });
+        self.engine = Some(RunningEngine { description, registered: None });
     }
 
-    /// Sends the server what this machine brings and, after a reconnection, what it still holds.
-    pub(super) fn register(&mut self, context: &mut Context) {
+    /// The server has welcomed this node, and may have forgotten what it knew of it.
+    pub(super) fn handle_link_open(&mut self, context: &mut Context) {
+        if let Some(engine) = &mut self.engine {
+            engine.registered = None;
+        }
+        self.register(context);
+    }
+
+    /// Sends the server what this machine brings, unless it knows, and what it holds.
+    fn register(&mut self, context: &mut Context) {
         let Some(engine) = &mut self.engine else { return };
-        let macs_per_ms = engine.speed.macs_per_ms();
-        engine.registered = Some((macs_per_ms, context.now));
         let capabilities = Capabilities {
             kind: self.kind,
             backend: engine.description.backend.clone(),
             memory_bytes: self.memory_bytes,
-            macs_per_ms,
+            macs_per_ms: engine.description.macs_per_ms,
         };
-        context.send_server(&ToServer::Register { capabilities, lease: None });
+        if !context.link.is_open() || engine.registered.as_ref() == Some(&capabilities) {
+            return;
+        }
+        engine.registered = Some(capabilities.clone());
+        let lease = self.assignment.as_ref().map(|assignment| assignment.lease.clone());
+        context.send_server(&ToServer::Register { capabilities, lease });
         if let Some((model, layers)) = self.ready_layers() {
             context.send_server(&ToServer::LayersReady { model, layers });
         }
         self.reported = None;
     }
 
-    /// A step of `macs` multiply-accumulates came out of the engine.
-    pub(super) fn handle_result(&mut self, step: &StepResult, macs: u64, context: &mut Context) {
+    /// A step came out of the engine.
+    pub(super) fn handle_result(&mut self, step: &StepResult, context: &mut Context) {
         self.statistics.record(step.rows, step.elapsed, context.now);
-        if let Some(engine) = &mut self.engine
-            && step.output.is_ok()
-        {
-            engine.speed.record(macs, step.elapsed);
-        }
         self.notices.ask_soon();
     }
 
@@ -176,30 +191,17 @@ impl Volunteer {
 
     pub(super) fn tick(&mut self, context: &mut Context) {
         let now = context.now;
-        if self.retry_at.is_some_and(|at| now >= at) {
-            self.retry_at = None;
+        if self.retry.is_due(now) {
+            self.retry.at = None;
             self.continue_fetching(context);
         }
         if self.engine.is_none() {
             return;
         }
-        if self.has_another_speed(now) && context.link.is_open() {
-            self.register(context);
-        }
         if self.reported.is_none_or(|(_, at)| now >= at + REPORT_EVERY) {
             self.report(context);
         }
         self.notices.ask_soon();
-    }
-
-    /// True if the server plans with a speed that this machine does not have, and has planned with
-    /// it for a while.
-    fn has_another_speed(&self, now: Duration) -> bool {
-        let Some(RunningEngine { speed, registered: Some((registered, at)), .. }) = &self.engine
-        else {
-            return false;
-        };
-        now >= *at + REGISTER_EVERY && speed.differs_from(*registered)
     }
 
     /// Sends the server the counters, if they changed. Also at the end of a session, so that who
