@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::process::{Output, Process};
 use crate::programs;
@@ -37,6 +38,16 @@ impl Node {
     /// If the system does not report that it ended.
     pub async fn kill(mut self) -> anyhow::Result<()> {
         self.process.kill().await
+    }
+
+    /// True while it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.process.is_running()
+    }
+
+    /// As [`Process::pause`].
+    pub async fn pause(&self, time: Duration) {
+        self.process.pause(time).await;
     }
 
     /// Asks it to end, and waits.

@@ -114,6 +114,14 @@ impl Process {
         Ok(())
     }
 
+    /// Stops it and what it started for so long, as a closed lid does, or a virtual machine that
+    /// moves: nothing of it runs, and its connections stay.
+    pub async fn pause(&self, time: Duration) {
+        signal(self.group, Signal::STOP);
+        tokio::time::sleep(time).await;
+        signal(self.group, Signal::CONT);
+    }
+
     /// Asks it to end, and insists after a while.
     ///
     /// # Errors

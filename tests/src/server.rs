@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
@@ -105,6 +106,11 @@ impl Server {
         let options = ServerOptions { data: &data, log: &log, port, page, allow_origin: None };
         *self = Self::start(&options).await?;
         Ok(())
+    }
+
+    /// As [`Process::pause`].
+    pub async fn pause(&self, time: Duration) {
+        self.process.pause(time).await;
     }
 
     /// Asks it to end, and waits.
