@@ -75,7 +75,7 @@ impl Driven {
     fn reconnect(&mut self) {
         let reason = "the server restarts".to_owned();
         self.handle(Input::Transport(net::Event::ServerClosed { reason }));
-        self.pass(Duration::from_secs(1));
+        self.pass(Duration::from_secs(2));
         self.actions.clear();
         self.welcome();
     }

@@ -7,6 +7,8 @@
 
 mod clock;
 #[cfg(all(test, not(target_arch = "wasm32")))]
+mod stopping_tests;
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;
 
 use std::collections::VecDeque;
