@@ -83,7 +83,7 @@ impl Context {
     pub(super) fn open_peer(&mut self, peer: NodeId, session: &Session) {
         if peer != self.me {
             let ice_servers = self.link.ice_servers();
-            self.peers.open(peer, self.me, session, ice_servers, &mut self.outbox);
+            self.peers.open(peer, self.me, session, ice_servers, self.now, &mut self.outbox);
         }
     }
 

@@ -195,7 +195,9 @@ impl Node {
                 stages.close(session, Some(&reason), context);
                 requester.resume(session, &reason, failed_node, context);
             }
-            FromServer::Signal { from, signal } => peers.handle_signal(from, *me, signal, outbox),
+            FromServer::Signal { from, signal } => {
+                peers.handle_signal(from, *me, signal, *now, outbox);
+            }
             FromServer::ReceiptResult { receipt, verdict } => {
                 receipts.handle_verdict(receipt, verdict, context);
             }
