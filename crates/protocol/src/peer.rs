@@ -97,7 +97,7 @@ pub enum PeerFrame {
         signature: Signature,
     },
     /// Requester to every stage: the answer is whole, or no longer wanted. A stage
-    /// proposes its last receipt and forgets the session.
+    /// proposes its last receipt, forgets the session, and says the same to the requester.
     End {
         /// The session.
         session: SessionId,

@@ -28,6 +28,7 @@ mod stage;
 #[cfg(test)]
 mod tests;
 mod volunteer;
+mod window;
 
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ use potluck_protocol::codec;
 use potluck_protocol::id::{NodeId, SessionId};
 use potluck_protocol::identity::Identity;
 use potluck_protocol::page::Command;
-use potluck_protocol::peer::PeerFrame;
+use potluck_protocol::peer::{Channel, PeerFrame};
 use potluck_protocol::server::{FromServer, NodeKind, Session};
 use potluck_protocol::ticket::SignedTicket;
 
@@ -150,11 +151,20 @@ impl Node {
             net::Event::Signal { peer, signal } => self.context.send_signal(peer, signal),
             net::Event::PeerOpen { peer } => peers.handle_open(peer, outbox),
             net::Event::PeerFrame { peer, channel, frame } => {
+                // Hidden rows are most of what comes, so the stage looks at whose they are and how
+                // many before anything is made of their bytes.
+                let wrong_channel = || "it used the wrong channel".to_owned();
+                match codec::hidden_header(&frame) {
+                    Some(header) if channel == Channel::Activations => {
+                        self.stages.handle_hidden(peer, &header, frame, &mut self.context);
+                        return;
+                    }
+                    Some(_) => return peers.drop_peer(peer, wrong_channel(), outbox),
+                    None => {}
+                }
                 match codec::decode_peer_frame(&frame) {
                     Ok(frame) if frame.channel() == channel => self.peer_frame(peer, frame),
-                    Ok(_) => {
-                        peers.drop_peer(peer, "it used the wrong channel".to_owned(), outbox);
-                    }
+                    Ok(_) => peers.drop_peer(peer, wrong_channel(), outbox),
                     Err(error) => {
                         let fault = format!("it sent something unreadable: {error}");
                         peers.drop_peer(peer, fault, outbox);
@@ -209,8 +219,10 @@ impl Node {
         let Some(index) = session.stage_of(self.context.me) else { return };
         let (model, layers) = (session.model, session.stages[index].layers);
         let has_layers = self.volunteer.has_layers(model, layers, &self.context.library);
-        self.receipts.keep_ticket(ticket, self.context.now);
-        self.stages.open(session, has_layers, &mut self.context);
+        let earns = ticket.ticket.earns;
+        if self.stages.open(session, earns, has_layers, &mut self.context) && earns {
+            self.receipts.open(ticket);
+        }
     }
 
     fn machine(&mut self, event: MachineEvent) {
@@ -256,17 +268,10 @@ impl Node {
     fn peer_frame(&mut self, from: NodeId, frame: PeerFrame) {
         let Self { context, requester, stages, receipts, .. } = self;
         match frame {
-            PeerFrame::Step { session, position, tokens, sampling } => {
-                let rows = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
-                let input = StepInput::Tokens(tokens);
-                let step = StepRequest { session, position, rows, input, sampling };
-                stages.handle_step(from, step, context);
-            }
-            PeerFrame::Hidden { session, position, rows, values, sampling } => {
-                let input = StepInput::Hidden(values);
-                let step = StepRequest { session, position, rows, input, sampling };
-                stages.handle_step(from, step, context);
-            }
+            PeerFrame::Step { .. } => stages.handle_tokens(from, frame, context),
+            // None comes here: the transport's go to the stage undecoded, and no stage is its own
+            // next one.
+            PeerFrame::Hidden { .. } => {}
             PeerFrame::Token { session, position, token } => {
                 requester.handle_token(from, session, position, token, context);
             }
@@ -276,11 +281,19 @@ impl Node {
             PeerFrame::ReceiptSigned { receipt, signature } => {
                 receipts.handle_signed(from, receipt, signature, context);
             }
-            PeerFrame::End { session } => stages.handle_end(from, session, context),
+            PeerFrame::End { session } => {
+                stages.handle_end(from, session, context);
+                requester.handle_end(from, session);
+            }
             PeerFrame::Ping { session } => stages.handle_ping(from, session, context),
             PeerFrame::Pong { session } => requester.handle_pong(from, session),
-            // Senders do not mind the windows yet.
-            PeerFrame::Window { .. } => {}
+            PeerFrame::Window { session, rows } => {
+                let is_stages = stages.handle_window(from, session, rows, context);
+                if !requester.handle_window(from, session, rows, context) && !is_stages {
+                    let fault = "it gave room in a session that it is not in".to_owned();
+                    context.outbox.raise(Event::PeerMisbehaved { peer: from, fault });
+                }
+            }
             PeerFrame::Failed { session, reason, failed_node } => {
                 self.session_failed(from, session, &reason, failed_node);
             }
@@ -336,7 +349,14 @@ impl Node {
                 }
                 Event::CannotLend { reason } => self.end_lending(&reason.clone(), Some(reason)),
                 Event::WorkDone(receipt) => receipts.propose(receipt, context),
-                Event::SessionClosed => {
+                Event::ReceiptSigned { session, to_position } => {
+                    stages.handle_signed(session, to_position);
+                }
+                Event::AllProposed { requester, session } => {
+                    context.send_peer(requester, PeerFrame::End { session });
+                }
+                Event::SessionClosed { session } => {
+                    receipts.handle_closed(session, context.now);
                     volunteer.report(context);
                     volunteer.unload_unused(stages.ranges(), context);
                 }

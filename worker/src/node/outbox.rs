@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use potluck_net as net;
 use potluck_protocol::codec;
-use potluck_protocol::id::NodeId;
+use potluck_protocol::id::{NodeId, SessionId};
 use potluck_protocol::page::Notice;
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::receipt::Receipt;
@@ -38,8 +38,12 @@ pub(super) enum Event {
     CannotLend { reason: String },
     /// A stage of this node finished a receipt.
     WorkDone(Receipt),
+    /// The requester signed the receipt of a session that ends at this position.
+    ReceiptSigned { session: SessionId, to_position: u32 },
     /// A session that this node was a stage of is over.
-    SessionClosed,
+    SessionClosed { session: SessionId },
+    /// All receipts of a session that its requester ended are proposed.
+    AllProposed { requester: NodeId, session: SessionId },
     /// Layers that were needed may not be needed any more.
     AssignmentChanged,
     /// The server credited a receipt; this is the node's whole balance.

@@ -22,7 +22,7 @@ pub(super) struct Answer {
     end_tokens: Vec<u32>,
     vocab: u32,
     stream: TextStream,
-    /// Fed so far: those of the prompt and those sampled, but for the last.
+    /// To be fed: those of the prompt and those sampled, but for the last that an answer has.
     tokens: Vec<u32>,
     /// Positions of the prompt.
     prompt: u32,
@@ -95,8 +95,8 @@ impl Answer {
         self.prompt
     }
 
-    /// Positions fed.
-    pub(super) fn fed(&self) -> u32 {
+    /// Positions that there are tokens for.
+    pub(super) fn positions(&self) -> u32 {
         u32::try_from(self.tokens.len()).unwrap_or(u32::MAX)
     }
 
@@ -107,20 +107,16 @@ impl Answer {
 
     /// No more tokens are wanted, or can be fed.
     fn is_full(&self) -> bool {
-        self.received >= self.max_tokens || self.fed() + 1 >= self.max_positions
+        self.received >= self.max_tokens || self.positions() + 1 >= self.max_positions
     }
 
-    /// All tokens so far, in steps for a new session.
-    pub(super) fn steps(&self, session: SessionId) -> Vec<PeerFrame> {
-        let last = self.tokens.len().div_ceil(MAX_ROWS).saturating_sub(1);
-        let mut position = 0;
-        let step = |(index, tokens): (usize, &[u32])| {
-            let sampling = (index == last).then_some(self.sampling);
-            let frame = PeerFrame::Step { session, position, tokens: tokens.to_vec(), sampling };
-            position += u32::try_from(tokens.len()).unwrap_or(u32::MAX);
-            frame
-        };
-        self.tokens.chunks(MAX_ROWS).enumerate().map(step).collect()
+    /// The step of a session that starts at this position, behind what it was fed already; none if
+    /// it was fed everything. Only the last of them asks for a token.
+    pub(super) fn step(&self, session: SessionId, position: u32) -> Option<PeerFrame> {
+        let rest = self.tokens.get(position as usize..).filter(|rest| !rest.is_empty())?;
+        let tokens = rest[..rest.len().min(MAX_ROWS)].to_vec();
+        let sampling = (tokens.len() == rest.len()).then_some(self.sampling);
+        Some(PeerFrame::Step { session, position, tokens, sampling })
     }
 
     /// The next token came.

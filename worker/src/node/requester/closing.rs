@@ -9,6 +9,7 @@ use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::receipt::Receipt;
 use potluck_protocol::server::{Session, ToServer};
 
+use super::feed::Feed;
 use super::signing::Known;
 use crate::node::context::Context;
 
@@ -27,6 +28,11 @@ struct Closed {
     prompt: u32,
     /// Positions fed.
     fed: u32,
+    /// It brought a token.
+    has_token: bool,
+    /// Stages whose last receipt may still come: no stage has one for its own questions, and nobody
+    /// signs without a token.
+    awaited: Vec<NodeId>,
     /// How long a program stays for the last receipts, unless they are all signed before.
     stay_until: Duration,
     /// That time is not over.
@@ -57,7 +63,7 @@ impl ClosedSessions {
         &mut self,
         session: Session,
         prompt: u32,
-        fed: u32,
+        feed: &Feed,
         end: &SessionEnd<'_>,
         context: &mut Context,
     ) {
@@ -71,13 +77,26 @@ impl ClosedSessions {
         let now = context.now;
         let stay_until = now + if is_whole { RECEIPTS_GRACE } else { BROKEN_GRACE };
         let until = now + RECEIPTS_GRACE;
-        let closed = Closed { session, prompt, fed, stay_until, is_awaited: true, until };
+        let (fed, has_token) = (feed.fed(), feed.has_token());
+        let stages = session.stages.iter().map(|stage| stage.node).filter(|_| has_token);
+        let awaited = stages.filter(|node| *node != context.me).collect();
+        let closed = Closed {
+            session,
+            prompt,
+            fed,
+            has_token,
+            awaited,
+            stay_until,
+            is_awaited: true,
+            until,
+        };
         self.closed.insert(id, closed);
     }
 
     pub(super) fn known(&self, session: SessionId) -> Option<Known<'_>> {
         let closed = self.closed.get(&session)?;
-        Some(Known { session: &closed.session, fed: closed.fed, prompt: closed.prompt })
+        let Closed { session, prompt, fed, has_token, .. } = closed;
+        Some(Known { session, fed: *fed, prompt: *prompt, has_token: *has_token })
     }
 
     /// True if `peer` is a stage of a session that is just over.
@@ -105,7 +124,14 @@ impl ClosedSessions {
         self.closed
             .values()
             .filter(|closed| closed.is_awaited)
-            .any(|closed| closed.session.stages.iter().any(|stage| is_unsigned(closed, stage.node)))
+            .any(|closed| closed.awaited.iter().any(|stage| is_unsigned(closed, *stage)))
+    }
+
+    /// A stage is done with a session: it has proposed all that it ever will.
+    pub(super) fn handle_end(&mut self, from: NodeId, session: SessionId) {
+        if let Some(closed) = self.closed.get_mut(&session) {
+            closed.awaited.retain(|stage| *stage != from);
+        }
     }
 
     pub(super) fn tick(&mut self, now: Duration) {

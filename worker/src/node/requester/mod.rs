@@ -10,18 +10,20 @@
 //! | `prepare` | from a question to its route |
 //! | `running` | from the route to the last token |
 //! | `answer` | how far an answer has come; outlives its sessions |
+//! | `feed` | how far a session has |
 //! | `liveness` | stages that fall silent |
 //! | `closing` | the end of a session, and what comes after it |
 //! | `signing` | receipts |
 //!
-//! The prompt goes out in steps of up to 128 tokens, all at once, so that the stages overlap; then
-//! one token at a time. An answer that breaks off is asked for again, in a new session without
+//! The prompt goes out in steps of up to 128 tokens, two at once so that the stages overlap, and more
+//! as the first stage gives room; then one token at a time. An answer that breaks off is asked for again, in a new session without
 //! whoever it broke off at. The tokens so far are its prompt then: arithmetic is exact and sampling
 //! depends on nothing but seed and position, so the text goes on as if nothing had been.
 
 mod answer;
 mod closing;
 mod fault;
+mod feed;
 mod liveness;
 mod prepare;
 mod running;
@@ -32,10 +34,12 @@ use std::collections::BTreeMap;
 use potluck_protocol::codec::MAX_EXCLUDED;
 use potluck_protocol::id::{ModelId, NodeId, RequestId, SessionId};
 use potluck_protocol::page::{AnswerEnd, AnswerEvent, Ask, Notice};
+use potluck_protocol::receipt::Receipt;
 use potluck_protocol::server::{Session, ToServer};
 
 use self::answer::Answer;
 use self::closing::{ClosedSessions, SessionEnd};
+use self::feed::Feed;
 use self::liveness::Liveness;
 use self::signing::Known;
 use super::context::Context;
@@ -81,6 +85,10 @@ enum Start {
 struct Running {
     session: Session,
     answer: Box<Answer>,
+    feed: Feed,
+    /// What is right and will be signed when the session has brought a token. Each stage's continue
+    /// one another and end at what was fed, and have a bound.
+    proposals: Vec<Receipt>,
     liveness: Liveness,
 }
 
@@ -130,6 +138,11 @@ impl Requester {
         }
     }
 
+    /// A stage is done with a session that was ended.
+    pub(super) fn handle_end(&mut self, from: NodeId, session: SessionId) {
+        self.closed.handle_end(from, session);
+    }
+
     pub(super) fn tick(&mut self, context: &mut Context) {
         self.look_after_stages(context);
         self.closed.tick(context.now);
@@ -159,14 +172,14 @@ impl Requester {
         }
         let phase = std::mem::replace(&mut question.phase, Phase::Preparing(Start::Prompt));
         let Phase::Running(running) = phase else { return };
-        let Running { session, answer, .. } = *running;
+        let Running { session, answer, feed, .. } = *running;
         tracing::info!(session = %session.id, reason, "an answer goes on elsewhere");
-        let (prompt, fed) = (answer.prompt(), answer.fed());
+        let prompt = answer.prompt();
         question.phase = Phase::Preparing(Start::Answer(answer));
         let event = AnswerEvent::Resuming { reason: reason.to_owned() };
         context.outbox.notice(Notice::Answer { request, event });
         let end = SessionEnd { reason, failed_node, is_whole: false };
-        self.closed.close(session, prompt, fed, &end, context);
+        self.closed.close(session, prompt, &feed, &end, context);
         self.prepare(request, context);
     }
 
@@ -204,18 +217,19 @@ impl Requester {
     /// Ends the session of a question that is over, if it has one.
     fn close(&mut self, phase: Phase, reason: &str, is_whole: bool, context: &mut Context) {
         let Phase::Running(running) = phase else { return };
-        let Running { session, answer, .. } = *running;
+        let Running { session, answer, feed, .. } = *running;
         let end = SessionEnd { reason, failed_node: None, is_whole };
-        self.closed.close(session, answer.prompt(), answer.fed(), &end, context);
+        self.closed.close(session, answer.prompt(), &feed, &end, context);
     }
 
     /// What is known of a session of ours, running or just over.
     fn known(&self, session: SessionId) -> Option<Known<'_>> {
         let running = self.running().find(|(_, running)| running.session.id == session);
-        let known = running.map(|(_, Running { session, answer, .. })| Known {
+        let known = running.map(|(_, Running { session, answer, feed, .. })| Known {
             session,
-            fed: answer.fed(),
+            fed: feed.fed(),
             prompt: answer.prompt(),
+            has_token: feed.has_token(),
         });
         known.or_else(|| self.closed.known(session))
     }

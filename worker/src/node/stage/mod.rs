@@ -1,48 +1,55 @@
 //! The node as a stage of sessions: steps come in, hidden rows or tokens go out.
 //!
-//! A frame is accepted only from the node that the route says sends it, and only at the position
-//! that is next; anything else closes that connection. Frames can overtake the server's message
-//! about their session (they come by another way), so those of unknown sessions are held back for a
-//! moment.
+//! | file | what |
+//! |---|---|
+//! | `session` | one session: what it accepts, and what has not left it yet |
+//! | `early` | frames that overtook the server's message about their session |
+//! | `work_log` | what goes on receipts |
+//! | `unsigned` | receipts that the requester does not sign |
+//!
+//! A frame is accepted only from the node that the route says sends it, only at the position that is
+//! next, and only if it is no more than there is room for; anything else closes that connection.
+//! Who sends hidden rows, and how many, is looked at before the values are decoded.
 
+mod early;
 mod session;
+#[cfg(test)]
+mod tests;
+mod unsigned;
 mod work_log;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use potluck_engine::engine::Output;
-use potluck_protocol::codec::clip_reason;
+use potluck_protocol::codec::{self, HiddenHeader, MAX_SESSIONS_PER_REQUESTER, clip_reason};
 use potluck_protocol::id::{LayerRange, NodeId, SessionId};
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::server::{Session, ToServer};
 
-use self::session::StageSession;
+use self::early::EarlyFrames;
+use self::session::{StageSession, StepFault};
 use super::context::Context;
 use super::outbox::Event;
-use super::{Action, StepRequest, StepResult};
+use super::{Action, StepInput, StepRequest, StepResult};
 
 /// All sessions that this node is a stage of.
 #[derive(Debug, Default)]
 pub(super) struct Stages {
     sessions: HashMap<SessionId, StageSession>,
-    held_back: Vec<HeldBack>,
+    early: EarlyFrames,
+    /// Sessions that are over, or never began here, with their requesters; the latest last. Frames
+    /// of theirs that are still under way are nobody's fault.
+    over: VecDeque<(SessionId, NodeId)>,
 }
 
-/// A step of a session that the server has not announced yet.
-#[derive(Debug)]
-struct HeldBack {
-    from: NodeId,
-    step: StepRequest,
-    until: Duration,
-}
-
-/// Sessions at once. Each has a KV cache of up to the model's whole context.
+/// Sessions at once. Each has a KV cache of up to the model's whole context, and a window of 256
+/// rows, for the engine or for room at the next stage: 16,384 rows altogether, 128 MB of a model
+/// that is 2,048 wide.
 const MAX_SESSIONS: usize = 64;
-/// Steps held back for sessions that the server has not announced yet: a long prompt's.
-const MAX_HELD_BACK: usize = 64;
-/// How long they are held back; the server's message comes within a round trip.
-const HOLD_BACK: Duration = Duration::from_secs(5);
+/// Sessions remembered when they are over; what is under way of one arrives before so many others
+/// have begun and ended.
+const MAX_OVER: usize = 4 * MAX_SESSIONS;
 /// A session without a frame for so long is forgotten: its requester is gone without a word.
 const SESSION_IDLE: Duration = Duration::from_secs(120);
 
@@ -67,58 +74,160 @@ impl Stages {
     }
 
     /// The server made this node a stage of a session. `has_layers`: they are all in the engine.
-    pub(super) fn open(&mut self, session: Session, has_layers: bool, context: &mut Context) {
-        let Some(index) = session.stage_of(context.me) else { return };
+    /// `earns`: the work goes on receipts. True if the session is served.
+    pub(super) fn open(
+        &mut self,
+        session: Session,
+        earns: bool,
+        has_layers: bool,
+        context: &mut Context,
+    ) -> bool {
+        let Some(index) = session.stage_of(context.me) else { return false };
         let (id, layers) = (session.id, session.stages[index].layers);
-        let manifest = context.library.manifests.get(&session.model).filter(|_| has_layers);
-        let refusal = match manifest {
-            None => Some("it does not hold these layers any more"),
-            Some(_) if self.sessions.len() >= MAX_SESSIONS => {
-                Some("it serves too many sessions already")
-            }
-            Some(_) => None,
-        };
-        if let Some(refusal) = refusal {
-            let me = context.me;
-            let reason = format!("{} cannot compute {layers}: {refusal}", me.name());
-            let failed_node = Some(me);
-            context.send_server(&ToServer::EndSession { session: id, reason, failed_node });
-            return;
+        if self.sessions.contains_key(&id) {
+            return true;
         }
-        let (Some(manifest), false) = (manifest, self.sessions.contains_key(&id)) else { return };
-        let stage = StageSession::new(session, index, manifest.config, context.now);
+        let manifest = context.library.manifests.get(&session.model).filter(|_| has_layers);
+        let manifest = match (manifest, self.refusal(&session)) {
+            (None, _) => Err(("it does not hold these layers any more".to_owned(), true)),
+            (Some(_), Some(refusal)) => Err(refusal),
+            (Some(manifest), None) => Ok(manifest),
+        };
+        let manifest = match manifest {
+            Ok(manifest) => manifest,
+            Err((refusal, is_ours)) => {
+                let me = context.me;
+                let reason = format!("{} cannot compute {layers}: {refusal}", me.name());
+                let failed_node = is_ours.then_some(me);
+                context.send_server(&ToServer::EndSession { session: id, reason, failed_node });
+                self.remember(id, session.requester);
+                return false;
+            }
+        };
+        let stage = StageSession::new(session, earns, index, manifest.config, context.now);
         for peer in [stage.requester(), stage.previous(), stage.next()] {
             context.open_peer(peer, stage.session());
         }
         self.sessions.insert(id, stage);
         context.outbox.act(Action::OpenSession { session: id, layers });
-        let (ready, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.held_back)
-            .into_iter()
-            .partition(|held| held.step.session == id);
-        self.held_back = others;
-        for held in ready {
-            self.handle_step(held.from, held.step, context);
+        for (from, frame) in self.early.take(id) {
+            self.handle_early(from, frame, context);
+        }
+        true
+    }
+
+    /// Why no session more is served, and whether that is for reasons of this node's own.
+    fn refusal(&self, session: &Session) -> Option<(String, bool)> {
+        let requester = session.requester;
+        let of_requester = self.sessions.values().filter(|stage| stage.requester() == requester);
+        if self.sessions.len() >= MAX_SESSIONS {
+            Some(("it serves too many sessions already".to_owned(), true))
+        } else if of_requester.count() >= MAX_SESSIONS_PER_REQUESTER {
+            let refusal = format!(
+                "{} has {MAX_SESSIONS_PER_REQUESTER} sessions there already; it has to end one",
+                requester.name()
+            );
+            Some((refusal, false))
+        } else {
+            None
         }
     }
 
-    /// A step came from a peer, or from this node itself.
-    pub(super) fn handle_step(&mut self, from: NodeId, step: StepRequest, context: &mut Context) {
-        let Some(stage) = self.sessions.get_mut(&step.session) else {
-            if self.held_back.len() < MAX_HELD_BACK {
-                let until = context.now + HOLD_BACK;
-                self.held_back.push(HeldBack { from, step, until });
-            }
+    /// Hidden rows came from a peer. They are decoded if they are what is to come next.
+    pub(super) fn handle_hidden(
+        &mut self,
+        from: NodeId,
+        header: &HiddenHeader,
+        frame: Vec<u8>,
+        context: &mut Context,
+    ) {
+        let session = header.session;
+        let Some(stage) = self.sessions.get(&session) else {
+            self.keep_early(from, session, frame, context.now);
             return;
         };
-        match stage.accept(from, &step, context.now) {
-            Ok(()) => context.outbox.act(Action::Compute(step)),
-            Err(fault) if from == context.me => {
-                self.fail(step.session, &fault.to_string(), None, context);
+        if let Err(fault) = stage.check(from, header.into()) {
+            self.handle_fault(from, session, fault, context);
+            return;
+        }
+        match codec::decode_peer_frame(&frame) {
+            Ok(PeerFrame::Hidden { session, position, rows, values, sampling }) => {
+                let input = StepInput::Hidden(values);
+                let step = StepRequest { session, position, rows, input, sampling };
+                self.handle_step(from, step, context);
             }
-            Err(fault) => {
-                let fault = fault.to_string();
+            // The head says what it is, so this is an error.
+            unreadable => {
+                let error = unreadable.err().map_or_else(String::new, |error| error.to_string());
+                let fault = format!("it sent something unreadable: {error}");
                 context.outbox.raise(Event::PeerMisbehaved { peer: from, fault });
             }
+        }
+    }
+
+    /// Tokens came from a peer, or from this node itself.
+    pub(super) fn handle_tokens(&mut self, from: NodeId, frame: PeerFrame, context: &mut Context) {
+        let PeerFrame::Step { session, .. } = &frame else { return };
+        if !self.sessions.contains_key(session) {
+            let session = *session;
+            self.keep_early(from, session, codec::encode(&frame), context.now);
+            return;
+        }
+        let PeerFrame::Step { session, position, tokens, sampling } = frame else { return };
+        let rows = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+        let input = StepInput::Tokens(tokens);
+        self.handle_step(from, StepRequest { session, position, rows, input, sampling }, context);
+    }
+
+    fn keep_early(&mut self, from: NodeId, session: SessionId, frame: Vec<u8>, now: Duration) {
+        if !self.is_over(session) {
+            self.early.keep(from, session, frame, now);
+        }
+    }
+
+    /// A frame that was kept until its session was known.
+    fn handle_early(&mut self, from: NodeId, frame: Vec<u8>, context: &mut Context) {
+        if let Some(header) = codec::hidden_header(&frame) {
+            self.handle_hidden(from, &header, frame, context);
+        } else if let Ok(frame) = codec::decode_peer_frame(&frame) {
+            self.handle_tokens(from, frame, context);
+        }
+    }
+
+    /// A step of a session that is served here.
+    fn handle_step(&mut self, from: NodeId, step: StepRequest, context: &mut Context) {
+        let session = step.session;
+        let Some(stage) = self.sessions.get_mut(&session) else { return };
+        let requester = stage.requester();
+        let is_reachable = context.peers.is_open(requester);
+        match stage.accept(from, &step, is_reachable, context.now) {
+            Ok(()) if stage.is_left_unsigned() => {
+                let reason = format!(
+                    "{} does not sign for the work that {} did",
+                    requester.name(),
+                    context.me.name()
+                );
+                self.fail(session, &reason, None, context);
+            }
+            Ok(()) => context.outbox.act(Action::Compute(step)),
+            Err(fault) => self.handle_fault(from, session, fault, context),
+        }
+    }
+
+    /// A step breaks the rules: whoever sent it is not listened to any more. Where nobody is at
+    /// fault, or this node is, the session ends.
+    fn handle_fault(
+        &mut self,
+        from: NodeId,
+        session: SessionId,
+        fault: StepFault,
+        context: &mut Context,
+    ) {
+        let fault_text = fault.to_string();
+        if fault == StepFault::Beginning || from == context.me {
+            self.fail(session, &fault_text, None, context);
+        } else {
+            context.outbox.raise(Event::PeerMisbehaved { peer: from, fault: fault_text });
         }
     }
 
@@ -136,11 +245,15 @@ impl Stages {
                 return;
             }
         };
-        let receipts = stage.record(rows, &output);
+        for receipt in stage.record(rows, &output) {
+            context.outbox.raise(Event::WorkDone(receipt));
+        }
         match output {
             Output::Hidden(values) => {
                 let hidden = PeerFrame::Hidden { session: id, position, rows, values, sampling };
-                context.send_peer(stage.next(), hidden);
+                stage.push(rows, hidden);
+                self.send_on(id, context);
+                return;
             }
             Output::Token(token) => {
                 let position = position + rows;
@@ -149,8 +262,48 @@ impl Stages {
             }
             Output::Logits(_) | Output::None => {}
         }
-        for receipt in receipts {
-            context.outbox.raise(Event::WorkDone(receipt));
+        if let Some(window) = stage.leave(rows) {
+            context.send_peer(stage.previous(), window);
+        }
+    }
+
+    /// Sends rows that the next stage has room for, and gives the room that they had here back.
+    fn send_on(&mut self, id: SessionId, context: &mut Context) {
+        let Some(stage) = self.sessions.get_mut(&id) else { return };
+        while let Some((rows, hidden)) = stage.pop() {
+            context.send_peer(stage.next(), hidden);
+            if let Some(window) = stage.leave(rows) {
+                context.send_peer(stage.previous(), window);
+            }
+        }
+    }
+
+    /// The next stage has room for more rows. False if this is of no session with it.
+    pub(super) fn handle_window(
+        &mut self,
+        from: NodeId,
+        id: SessionId,
+        rows: u32,
+        context: &mut Context,
+    ) -> bool {
+        let Some(stage) = self.sessions.get_mut(&id) else { return self.is_over(id) };
+        if stage.next_stage() != Some(from) {
+            return false;
+        }
+        match stage.give(rows) {
+            Ok(()) => self.send_on(id, context),
+            Err(fault) => {
+                let fault = fault.to_string();
+                context.outbox.raise(Event::PeerMisbehaved { peer: from, fault });
+            }
+        }
+        true
+    }
+
+    /// The requester signed the receipt that ends at this position.
+    pub(super) fn handle_signed(&mut self, id: SessionId, to_position: u32) {
+        if let Some(stage) = self.sessions.get_mut(&id) {
+            stage.sign(to_position);
         }
     }
 
@@ -161,10 +314,14 @@ impl Stages {
         }
     }
 
-    /// The requester has the whole answer, or does not want it any more.
+    /// The requester has the whole answer, or does not want it any more. It hears when this stage is
+    /// done, so that a program that asks need not wait for receipts that do not come.
     pub(super) fn handle_end(&mut self, from: NodeId, id: SessionId, context: &mut Context) {
         if self.sessions.get(&id).is_some_and(|stage| stage.requester() == from) {
             self.close(id, None, context);
+        }
+        if from != context.me && self.over.contains(&(id, from)) {
+            context.outbox.raise(Event::AllProposed { requester: from, session: id });
         }
     }
 
@@ -174,11 +331,23 @@ impl Stages {
         if let Some(reason) = reason {
             tracing::info!(session = %id, reason, "session ended early");
         }
+        self.remember(id, stage.requester());
         context.outbox.act(Action::CloseSession { session: id });
-        context.outbox.raise(Event::SessionClosed);
         if let Some(receipt) = stage.finish() {
             context.outbox.raise(Event::WorkDone(receipt));
         }
+        context.outbox.raise(Event::SessionClosed { session: id });
+    }
+
+    fn is_over(&self, id: SessionId) -> bool {
+        self.over.iter().any(|(over, _)| *over == id)
+    }
+
+    fn remember(&mut self, id: SessionId, requester: NodeId) {
+        if self.over.len() >= MAX_OVER {
+            self.over.pop_front();
+        }
+        self.over.push_back((id, requester));
     }
 
     /// Ends a session for a reason found here, and lets everyone in it know.
@@ -221,7 +390,7 @@ impl Stages {
 
     pub(super) fn tick(&mut self, context: &mut Context) {
         let now = context.now;
-        self.held_back.retain(|held| now < held.until);
+        self.early.tick(now);
         let idle = self.sessions.iter().filter(|(_, stage)| stage.is_idle(now, SESSION_IDLE));
         let idle: Vec<SessionId> = idle.map(|(id, _)| *id).collect();
         for id in idle {

@@ -1,14 +1,19 @@
-//! One session that this node is a stage of, and what it accepts.
+//! One session that this node is a stage of: what it accepts, and what has not left it yet.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use potluck_engine::engine::Output;
 use potluck_model::package::ModelConfig;
+use potluck_protocol::codec::HiddenHeader;
 use potluck_protocol::id::{LayerRange, NodeId};
+use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::receipt::Receipt;
 use potluck_protocol::server::Session;
 
+use super::unsigned::Unsigned;
 use super::work_log::WorkLog;
+use crate::node::window::{ReceiveWindow, SendWindow, TooMuchRoom};
 use crate::node::{StepInput, StepRequest};
 
 /// One session.
@@ -18,11 +23,18 @@ pub(super) struct StageSession {
     /// This node's place among the stages.
     index: usize,
     config: ModelConfig,
-    /// Position that the next step must start at.
-    next_position: u32,
+    /// Rows that came, and that may come. The next step must start where they end.
+    incoming: ReceiveWindow,
+    /// Rows that the next stage has, and has room for.
+    outgoing: SendWindow,
+    /// Computed, and without room at the next stage. Bounded by the window that they came through,
+    /// which gives no room back for them meanwhile.
+    unsent: VecDeque<(u32, PeerFrame)>,
     /// Steps given to the engine and not back yet.
     in_flight: u32,
-    log: WorkLog,
+    /// None if this work earns nothing: nobody is asked to sign for it then.
+    log: Option<WorkLog>,
+    unsigned: Unsigned,
     last_frame: Duration,
 }
 
@@ -42,20 +54,76 @@ pub(super) enum StepFault {
     /// A token is beyond the vocabulary.
     #[error("it sent a token that the model does not have")]
     Token,
+    /// The session's first rows are missing: they came too long before the server's message about
+    /// it, or too many did, and were dropped. Nobody's fault, but the session is lost.
+    #[error("its first rows came before the server's message about it, and could not be kept")]
+    Beginning,
     /// It does not start where the step before ended.
     #[error("it sent a step out of order")]
     Position,
     /// It ends behind the last position that the model has.
     #[error("it went past the model's context")]
     Context,
+    /// There are more rows than this stage has given room for.
+    #[error("it sent more rows than there was room for")]
+    Window,
+}
+
+/// What of a step is looked at before its values are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StepHead {
+    pub(super) position: u32,
+    pub(super) rows: u32,
+    /// Values of the hidden rows together; none of tokens.
+    pub(super) values: Option<u64>,
+}
+
+impl From<&HiddenHeader> for StepHead {
+    fn from(header: &HiddenHeader) -> Self {
+        Self {
+            position: header.position,
+            rows: header.rows,
+            values: Some(u64::from(header.values)),
+        }
+    }
+}
+
+impl From<&StepRequest> for StepHead {
+    fn from(step: &StepRequest) -> Self {
+        let values = match &step.input {
+            StepInput::Tokens(_) => None,
+            StepInput::Hidden(values) => Some(values.len() as u64),
+        };
+        Self { position: step.position, rows: step.rows, values }
+    }
 }
 
 impl StageSession {
-    /// Nothing computed yet; `index` is this node's place among the stages.
-    pub(super) fn new(session: Session, index: usize, config: ModelConfig, now: Duration) -> Self {
+    /// Nothing computed yet; `index` is this node's place among the stages. `earns`: the work goes
+    /// on receipts.
+    pub(super) fn new(
+        session: Session,
+        earns: bool,
+        index: usize,
+        config: ModelConfig,
+        now: Duration,
+    ) -> Self {
         let stage = &session.stages[index];
-        let log = WorkLog::new(&session, stage.node, stage.layers);
-        Self { session, index, config, next_position: 0, in_flight: 0, log, last_frame: now }
+        // Nobody is credited for what it asks itself, whatever the server says.
+        let earns = earns && session.requester != stage.node;
+        let log = earns.then(|| WorkLog::new(&session, stage.node, stage.layers));
+        Self {
+            session,
+            index,
+            config,
+            incoming: ReceiveWindow::new(),
+            outgoing: SendWindow::new(),
+            unsent: VecDeque::new(),
+            in_flight: 0,
+            log,
+            unsigned: Unsigned::default(),
+            last_frame: now,
+        }
     }
 
     pub(super) fn session(&self) -> &Session {
@@ -78,9 +146,14 @@ impl StageSession {
         }
     }
 
+    /// The stage that this one sends its rows to; none after the last.
+    pub(super) fn next_stage(&self) -> Option<NodeId> {
+        self.session.stages.get(self.index + 1).map(|stage| stage.node)
+    }
+
     /// Whom this stage sends to.
     pub(super) fn next(&self) -> NodeId {
-        self.session.stages.get(self.index + 1).map_or(self.session.requester, |stage| stage.node)
+        self.next_stage().unwrap_or(self.session.requester)
     }
 
     pub(super) fn includes(&self, node: NodeId) -> bool {
@@ -96,55 +169,99 @@ impl StageSession {
         self.in_flight == 0 && now >= self.last_frame + limit
     }
 
-    /// Takes a step to the engine, if it is the one to come.
+    /// Takes a step to the engine, if it is the one to come. `is_reachable`: the connection to the
+    /// requester is open.
     pub(super) fn accept(
         &mut self,
         from: NodeId,
         step: &StepRequest,
+        is_reachable: bool,
         now: Duration,
     ) -> Result<(), StepFault> {
-        self.check(from, step)?;
-        self.next_position += step.rows;
+        self.check(from, step.into())?;
+        if let StepInput::Tokens(tokens) = &step.input
+            && tokens.iter().any(|token| *token >= self.config.vocab)
+        {
+            return Err(StepFault::Token);
+        }
+        self.incoming.accept(step.rows);
+        self.unsigned.accept(step.sampling.is_some(), self.incoming.accepted(), is_reachable);
         self.in_flight += 1;
         self.last_frame = now;
         Ok(())
     }
 
-    fn check(&self, from: NodeId, step: &StepRequest) -> Result<(), StepFault> {
+    /// Whether this is the step to come, as far as can be told without its values.
+    pub(super) fn check(&self, from: NodeId, step: StepHead) -> Result<(), StepFault> {
         if from != self.previous() {
             return Err(StepFault::Sender);
         }
-        match &step.input {
-            StepInput::Tokens(_) if self.index != 0 => return Err(StepFault::Input),
-            StepInput::Hidden(_) if self.index == 0 => return Err(StepFault::Input),
-            StepInput::Tokens(tokens) => {
-                if tokens.iter().any(|token| *token >= self.config.vocab) {
-                    return Err(StepFault::Token);
-                }
+        match step.values {
+            None if self.index != 0 => return Err(StepFault::Input),
+            Some(_) if self.index == 0 => return Err(StepFault::Input),
+            Some(values) if values != u64::from(step.rows) * u64::from(self.config.d_model) => {
+                return Err(StepFault::Shape);
             }
-            StepInput::Hidden(values) => {
-                if values.len() != step.rows as usize * self.config.d_model as usize {
-                    return Err(StepFault::Shape);
-                }
-            }
+            _ => {}
         }
-        if step.position != self.next_position {
-            return Err(StepFault::Position);
+        let next = self.incoming.accepted();
+        if step.position != next {
+            let is_beginning = next == 0 && step.position > 0;
+            return Err(if is_beginning { StepFault::Beginning } else { StepFault::Position });
         }
-        if step.position + step.rows > self.config.max_positions {
+        if !self.incoming.has_room(step.rows) {
+            return Err(StepFault::Window);
+        }
+        if step.rows > self.config.max_positions - next {
             return Err(StepFault::Context);
         }
         Ok(())
     }
 
+    /// True if the requester leaves receipts unsigned that it could sign.
+    pub(super) fn is_left_unsigned(&self) -> bool {
+        self.unsigned.is_too_long(self.incoming.accepted())
+    }
+
+    /// The requester signed the receipt that ends there.
+    pub(super) fn sign(&mut self, to_position: u32) {
+        self.unsigned.sign(to_position);
+    }
+
     /// Writes a computed step down; returns the receipts that it completes.
     pub(super) fn record(&mut self, rows: u32, output: &Output) -> Vec<Receipt> {
         self.in_flight = self.in_flight.saturating_sub(1);
-        self.log.record(rows, output)
+        let receipts = self.log.as_mut().map_or_else(Vec::new, |log| log.record(rows, output));
+        for receipt in &receipts {
+            self.unsigned.propose(receipt.to_position, self.incoming.accepted());
+        }
+        receipts
     }
 
     /// The last receipt, if there is work that is on none yet.
     pub(super) fn finish(&mut self) -> Option<Receipt> {
-        self.log.finish()
+        self.log.as_mut()?.finish()
+    }
+
+    /// Hidden rows are computed, and leave when the next stage has room for them.
+    pub(super) fn push(&mut self, rows: u32, frame: PeerFrame) {
+        self.unsent.push_back((rows, frame));
+    }
+
+    /// What the next stage has room for, of what waits for it: a frame and its rows.
+    pub(super) fn pop(&mut self) -> Option<(u32, PeerFrame)> {
+        let (rows, _) = self.unsent.front()?;
+        if self.outgoing.take(*rows) { self.unsent.pop_front() } else { None }
+    }
+
+    /// The next stage has room for more rows.
+    pub(super) fn give(&mut self, rows: u32) -> Result<(), TooMuchRoom> {
+        self.outgoing.give(rows)
+    }
+
+    /// Rows are gone from here; the room to be given back for now, if it is worth a frame.
+    pub(super) fn leave(&mut self, rows: u32) -> Option<PeerFrame> {
+        let rows = self.incoming.leave(rows)?;
+        Some(PeerFrame::Window { session: self.session.id, rows })
     }
 }

@@ -1,0 +1,56 @@
+//! What a session has been given of its answer, and what it has given back.
+
+use potluck_protocol::id::NodeId;
+use potluck_protocol::peer::PeerFrame;
+use potluck_protocol::server::Session;
+
+use super::answer::Answer;
+use crate::node::context::Context;
+use crate::node::window::{SendWindow, TooMuchRoom};
+
+/// One session's.
+#[derive(Debug)]
+pub(super) struct Feed {
+    window: SendWindow,
+    /// It has brought a token: whatever its stages computed was good for something.
+    has_token: bool,
+}
+
+impl Feed {
+    pub(super) fn new() -> Self {
+        Self { window: SendWindow::new(), has_token: false }
+    }
+
+    /// Positions fed.
+    pub(super) fn fed(&self) -> u32 {
+        self.window.sent()
+    }
+
+    pub(super) fn has_token(&self) -> bool {
+        self.has_token
+    }
+
+    /// A token came. True if it is the session's first.
+    pub(super) fn handle_token(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_token, true)
+    }
+
+    /// The first stage has room for more rows.
+    pub(super) fn give(&mut self, rows: u32) -> Result<(), TooMuchRoom> {
+        self.window.give(rows)
+    }
+
+    /// Feeds the first stage as much as it has room for.
+    pub(super) fn send(&mut self, session: &Session, answer: &Answer, context: &mut Context) {
+        let first: Option<NodeId> = session.stages.first().map(|stage| stage.node);
+        let Some(first) = first else { return };
+        while let Some(step) = answer.step(session.id, self.fed()) {
+            let PeerFrame::Step { tokens, .. } = &step else { return };
+            let rows = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+            if !self.window.take(rows) {
+                return;
+            }
+            context.send_peer(first, step);
+        }
+    }
+}
