@@ -26,8 +26,6 @@ pub(super) struct Jobs {
     done: mpsc::UnboundedReceiver<Done>,
     /// Jobs that are not done yet.
     unfinished: usize,
-    /// Rows of the batch that is with the bench.
-    computing_rows: usize,
     beside: Beside,
 }
 
@@ -49,7 +47,7 @@ impl Jobs {
         let (store, server) = (Arc::clone(store), server.to_owned());
         let beside =
             Beside::start(turn, move || Bench::new(store, server).work(received, finished));
-        let mut this = Self { jobs, done, unfinished: 0, computing_rows: 0, beside };
+        let mut this = Self { jobs, done, unfinished: 0, beside };
         this.send(Job::Start(backend));
         this
     }
@@ -64,17 +62,11 @@ impl Jobs {
     /// Gives the bench a batch. Only when it has nothing else to do: whatever comes in meanwhile
     /// can go into the next one.
     pub(super) fn compute(&mut self, batch: Vec<StepRequest>) {
-        self.computing_rows = batch.iter().map(|step| step.rows as usize).sum();
         self.send(Job::Compute(batch));
     }
 
     pub(super) fn is_idle(&self) -> bool {
         self.unfinished == 0
-    }
-
-    /// Rows of steps that the bench has and has not computed.
-    pub(super) fn computing_rows(&self) -> usize {
-        self.computing_rows
     }
 
     /// What came of the next job; `None` if the bench is gone and should not be. Cancel-safe.
@@ -84,8 +76,6 @@ impl Jobs {
             () = self.beside.advance().fuse() => None,
         };
         self.unfinished = self.unfinished.saturating_sub(1);
-        // A batch is given to a bench that has nothing else, so it is the first to be done.
-        self.computing_rows = 0;
         done
     }
 

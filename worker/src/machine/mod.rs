@@ -145,12 +145,6 @@ impl Machine {
         }
     }
 
-    /// Whether so many steps wait that no more should be taken in.
-    pub(crate) fn is_full(&self) -> bool {
-        let computing = self.jobs.as_ref().map_or(0, Jobs::computing_rows);
-        self.steps.rows() + computing >= MAX_WAITING_ROWS
-    }
-
     /// How long computing has kept the loop from everything else since this was last asked.
     pub(crate) fn take_busy(&mut self) -> Duration {
         self.jobs.as_mut().map_or(Duration::ZERO, Jobs::take_busy)
@@ -188,8 +182,6 @@ fn stopped(step: StepRequest) -> MachineEvent {
     let elapsed = Duration::ZERO;
     MachineEvent::Computed(StepResult { session, position, rows, sampling, output, elapsed })
 }
-
-pub(crate) use self::steps::MAX_WAITING_ROWS;
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;

@@ -2,7 +2,8 @@
 //!
 //! While a batch is computed, others come in; what waits then goes into the next one, at most a
 //! step of each session. Sessions take turns: one with a long prompt in many steps gets one of them
-//! into each batch, beside everybody else's next token, and two such prompts alternate.
+//! into each batch, beside everybody else's next token, and two such prompts alternate. How many
+//! wait is bounded where they come in: by the window that each session has at a stage.
 
 use std::collections::VecDeque;
 
@@ -20,10 +21,6 @@ pub(super) struct Steps {
 /// Rows of a batch at most: the longest step, and a token of every session that an engine has.
 const BATCH_ROWS: usize = MAX_ROWS + potluck_engine::engine::MAX_SESSIONS;
 
-/// Rows that wait, beyond which no more are taken in: for eight batches, 12 MB of a model that is
-/// 2,048 wide. The transport holds back who sends more.
-pub(crate) const MAX_WAITING_ROWS: usize = 8 * BATCH_ROWS;
-
 impl Steps {
     pub(super) fn push(&mut self, step: StepRequest) {
         match self.turns.iter_mut().find(|(session, _)| *session == step.session) {
@@ -40,12 +37,6 @@ impl Steps {
     /// The engine is gone.
     pub(super) fn clear(&mut self) {
         self.turns.clear();
-    }
-
-    /// Rows that wait.
-    pub(super) fn rows(&self) -> usize {
-        let steps = self.turns.iter().flat_map(|(_, steps)| steps);
-        steps.map(|step| step.rows as usize).sum()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -117,20 +108,6 @@ mod tests {
         assert_eq!(taken(&mut steps), [(1, 128)]);
         assert_eq!(taken(&mut steps), [(2, 128)]);
         assert_eq!(taken(&mut steps), [(1, 256)]);
-    }
-
-    #[test]
-    fn rows_are_counted_and_not_steps() {
-        let mut steps = Steps::default();
-        for position in 0..100 {
-            steps.push(step(1, position, 1));
-        }
-        for position in 0..12 {
-            steps.push(step(2, position * 128, 128));
-        }
-        assert_eq!(steps.rows(), 100 + 12 * 128);
-        steps.forget(SessionId([2; 16]));
-        assert_eq!(steps.rows(), 100);
     }
 
     #[test]

@@ -49,7 +49,6 @@ pub async fn run<T: Transport>(
         let can_compute = driven.machine.can_compute();
         let wait =
             if can_compute { Duration::ZERO } else { next_tick.saturating_sub(driven.now()) };
-        let is_full = driven.machine.is_full();
         // Biased: what the person wants comes before what the network wants.
         select_biased! {
             command = next_command(&mut commands, stopping).fuse() => match command {
@@ -61,7 +60,7 @@ pub async fn run<T: Transport>(
                 }
                 None => stopping = true,
             },
-            event = next_event(&mut transport, is_full).fuse() => {
+            event = transport.next_event().fuse() => {
                 inputs.push_back(Input::Transport(event));
             }
             event = driven.machine.next_event().fuse() => inputs.push_back(Input::Machine(event)),
@@ -77,10 +76,7 @@ pub async fn run<T: Transport>(
         }
         driven.handle(inputs, &mut transport);
         for _ in 0..MAX_AT_ONCE {
-            let Some(event) = next_event(&mut transport, driven.machine.is_full()).now_or_never()
-            else {
-                break;
-            };
+            let Some(event) = transport.next_event().now_or_never() else { break };
             driven.handle([Input::Transport(event)], &mut transport);
         }
         // A flood of the one must not keep the other waiting.
@@ -141,12 +137,6 @@ impl<N: FnMut(Notice)> Driven<N> {
             }
         }
     }
-}
-
-/// The next event of the transport; none as long as enough steps wait, so that whoever sends more
-/// of them has to wait as well.
-async fn next_event(transport: &mut impl Transport, is_full: bool) -> potluck_net::Event {
-    if is_full { std::future::pending().await } else { transport.next_event().await }
 }
 
 /// Waits. Natively what comes in does so beside this loop; a browser has to be let do it.

@@ -1,13 +1,14 @@
 //! The loop with a real engine, and a transport that does what a script says.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use futures::channel::mpsc;
 use potluck_model::package::{BlobRole, ModelConfig};
 use potluck_model::synthetic::{Synthetic, config};
 use potluck_net::{Command as NetCommand, Event};
-use potluck_protocol::codec;
+use potluck_protocol::codec::{self, INITIAL_WINDOW_ROWS};
 use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, SessionId};
 use potluck_protocol::identity::Identity;
 use potluck_protocol::lease::{Lease, SignedLease};
@@ -17,22 +18,23 @@ use potluck_protocol::server::{FromServer, NodeKind, Session, Stage, ToServer};
 use potluck_protocol::ticket::{SignedTicket, Ticket};
 
 use super::*;
-use crate::machine::MAX_WAITING_ROWS;
 
 const REQUESTER: NodeId = NodeId([1; 32]);
 const NEXT: NodeId = NodeId([2; 32]);
-/// Each sends steps until its context is full.
+/// Each is sent steps until its context is full.
 const SESSIONS: u8 = 8;
 const FIRST_LAYER: LayerRange = LayerRange { first: 0, end: 1 };
 const ROWS: usize = codec::MAX_ROWS;
 const CONTEXT: usize = 4 * ROWS;
 
-/// A server that makes the node the first of two stages as soon as it is ready, and a requester
-/// that sends it everything at once.
+/// A server that makes the node the first of two stages as soon as it is ready, a requester that
+/// sends it as much as there is room for, and a second stage that has room at once.
 struct Script {
     node: NodeId,
     model: ModelId,
     events: VecDeque<Event>,
+    /// Rows of each session.
+    sent: HashMap<SessionId, usize>,
     /// Ends the run when everything is computed.
     commands: Option<mpsc::Sender<Command>>,
     rows: Arc<Mutex<Rows>>,
@@ -44,6 +46,8 @@ struct Rows {
     computed: usize,
     /// The most that were read and not computed at any time.
     most_waiting: usize,
+    /// How many were computed when the requester got its answer to a ping behind all that it sent.
+    computed_at_pong: Option<usize>,
 }
 
 impl Script {
@@ -77,20 +81,49 @@ impl Script {
             let ticket = Box::new(SignedTicket::new(&server, ticket));
             self.server_message(&FromServer::Serve { session, ticket });
         }
-        for position in (0..CONTEXT).step_by(ROWS) {
+        for position in (0..INITIAL_WINDOW_ROWS as usize).step_by(ROWS) {
             for id in 1..=SESSIONS {
-                let step = PeerFrame::Step {
-                    session: SessionId([id; 16]),
-                    position: u32::try_from(position).unwrap(),
-                    tokens: vec![5; ROWS],
-                    sampling: None,
-                };
-                self.events.push_back(Event::PeerFrame {
-                    peer: REQUESTER,
-                    channel: Channel::Activations,
-                    frame: codec::encode(&step),
-                });
+                self.send_step(SessionId([id; 16]), position);
             }
+        }
+        self.peer_frame(REQUESTER, &PeerFrame::Ping { session: SessionId([1; 16]) });
+    }
+
+    fn send_step(&mut self, session: SessionId, position: usize) {
+        self.sent.insert(session, position + ROWS);
+        let position = u32::try_from(position).unwrap();
+        let step = PeerFrame::Step { session, position, tokens: vec![5; ROWS], sampling: None };
+        self.peer_frame(REQUESTER, &step);
+    }
+
+    fn peer_frame(&mut self, peer: NodeId, frame: &PeerFrame) {
+        let (channel, frame) = (frame.channel(), codec::encode(frame));
+        self.events.push_back(Event::PeerFrame { peer, channel, frame });
+    }
+
+    fn handle_frame(&mut self, peer: NodeId, frame: PeerFrame) {
+        match (peer, frame) {
+            (NEXT, PeerFrame::Hidden { session, rows, .. }) => {
+                let mut counted = self.rows.lock().unwrap();
+                counted.computed += rows as usize;
+                if counted.computed == usize::from(SESSIONS) * CONTEXT {
+                    self.commands = None;
+                }
+                drop(counted);
+                self.peer_frame(NEXT, &PeerFrame::Window { session, rows });
+            }
+            (REQUESTER, PeerFrame::Window { session, rows }) => {
+                assert_eq!(rows as usize, ROWS);
+                let position = self.sent[&session];
+                if position < CONTEXT {
+                    self.send_step(session, position);
+                }
+            }
+            (REQUESTER, PeerFrame::Pong { .. }) => {
+                let mut rows = self.rows.lock().unwrap();
+                rows.computed_at_pong = Some(rows.computed);
+            }
+            (_, frame) => assert!(!matches!(frame, PeerFrame::Failed { .. }), "{frame:?}"),
         }
     }
 
@@ -122,15 +155,7 @@ impl Transport for Script {
             }
             NetCommand::OpenPeer { peer, .. } => self.events.push_front(Event::PeerOpen { peer }),
             NetCommand::SendPeer { peer, frame, .. } => {
-                let frame = codec::decode_peer_frame(&frame).unwrap();
-                if let (NEXT, PeerFrame::Hidden { rows, .. }) = (peer, &frame) {
-                    let mut counted = self.rows.lock().unwrap();
-                    counted.computed += *rows as usize;
-                    if counted.computed == usize::from(SESSIONS) * CONTEXT {
-                        self.commands = None;
-                    }
-                }
-                assert!(!matches!(frame, PeerFrame::Failed { .. }), "{frame:?}");
+                self.handle_frame(peer, codec::decode_peer_frame(&frame).unwrap());
             }
             _ => {}
         }
@@ -138,7 +163,7 @@ impl Transport for Script {
 
     async fn next_event(&mut self) -> Event {
         let Some(event) = self.events.pop_front() else { return std::future::pending().await };
-        if let Event::PeerFrame { .. } = event {
+        if let Event::PeerFrame { channel: Channel::Activations, .. } = event {
             let mut rows = self.rows.lock().unwrap();
             rows.read += ROWS;
             rows.most_waiting = rows.most_waiting.max(rows.read - rows.computed);
@@ -162,7 +187,7 @@ fn cached(shape: ModelConfig, folder: &tempfile::TempDir) -> ModelId {
 }
 
 #[tokio::test]
-async fn the_transport_is_not_read_while_enough_steps_wait_and_is_again_afterwards() {
+async fn a_ping_behind_long_prompts_is_answered_before_they_are_computed() {
     let folder = tempfile::tempdir().unwrap();
     let context = u32::try_from(CONTEXT).unwrap();
     let model = cached(config(2, 32, 32, (1, 1, 32), 9, context), &folder);
@@ -177,6 +202,7 @@ async fn the_transport_is_not_read_while_enough_steps_wait_and_is_again_afterwar
         node: node.id(),
         model,
         events: VecDeque::new(),
+        sent: HashMap::new(),
         commands: Some(commands),
         rows: Arc::clone(&rows),
     };
@@ -184,5 +210,7 @@ async fn the_transport_is_not_read_while_enough_steps_wait_and_is_again_afterwar
     run(node, script, receiver, store, |_| ()).await;
     let rows = rows.lock().unwrap();
     assert_eq!(rows.computed, usize::from(SESSIONS) * CONTEXT, "nothing was lost");
-    assert_eq!(rows.most_waiting, MAX_WAITING_ROWS, "it filled up, and no further");
+    assert_eq!(rows.computed_at_pong, Some(0), "nothing that is sent is in the way of it");
+    let windows = usize::from(SESSIONS) * INITIAL_WINDOW_ROWS as usize;
+    assert_eq!(rows.most_waiting, windows, "every session fills its window, and no more");
 }
