@@ -9,7 +9,7 @@ use harness::{Delivery, Swarm};
 use potluck_protocol::id::{LayerRange, NodeId, RequestId};
 use potluck_protocol::page::{AnswerEnd, AnswerEvent, BackendPreference, Command};
 use potluck_protocol::peer::PeerFrame;
-use potluck_protocol::server::Verdict;
+use potluck_protocol::server::{FromServer, Verdict};
 
 /// What the answer is when nothing happens.
 fn whole_answer(tokens: u32) -> Vec<u32> {
@@ -142,12 +142,47 @@ fn a_stage_that_freezes_is_found_out_and_replaced() {
             swarm.freeze(frozen);
         });
         assert_eq!(swarm.breaks(requester).len(), 0);
-        for _ in 0..14 {
-            swarm.pass(Duration::from_millis(500));
-        }
+        swarm.pass(Duration::from_millis(5_500));
         let breaks = swarm.breaks(requester);
         assert!(breaks.len() == 1 && breaks[0].contains("does not answer any more"), "{breaks:?}");
         assert_eq!(swarm.tokens(requester), whole_answer(60), "stage {place} froze");
+    }
+}
+
+/// The same before there is a token: with connections that are open from an earlier question, and
+/// while they are being opened. The server notices nothing at all here.
+#[test]
+fn a_stage_that_freezes_before_the_first_token_is_found_out_too() {
+    for (is_connected, within) in [(true, 5_500), (false, 9_000)] {
+        for place in 0..3 {
+            let (mut swarm, ids) = Swarm::new(7, &[(0, 2), (2, 4), (4, 6), (0, 2), (2, 4), (4, 6)]);
+            let requester = ids[6];
+            if is_connected {
+                swarm.ask(requester, PROMPT, 1, 60);
+                swarm.settle();
+                swarm.notices.clear();
+            }
+            swarm.ask(requester, PROMPT, 1, 60);
+            let mut is_frozen = false;
+            swarm.settle_with(|swarm, _, delivery| {
+                if let Delivery::Server(FromServer::Route { session, .. }) = delivery
+                    && !is_frozen
+                {
+                    is_frozen = true;
+                    swarm.freeze(session.stages[place].node);
+                }
+                true
+            });
+            assert_eq!(swarm.tokens(requester), Vec::<u32>::new());
+            swarm.pass(Duration::from_millis(within));
+            assert_eq!(
+                swarm.tokens(requester),
+                whole_answer(60),
+                "stage {place} froze, connected: {is_connected}, {:?}",
+                swarm.breaks(requester)
+            );
+            assert_eq!(swarm.breaks(requester).len(), 1);
+        }
     }
 }
 

@@ -38,4 +38,9 @@ impl Swarm {
             _ => None,
         })
     }
+
+    /// True if a node has told the server that a session ends for a reason that says this.
+    pub fn ended_with(&self, words: &str) -> bool {
+        self.server.ended.iter().any(|(_, reason)| reason.contains(words))
+    }
 }

@@ -41,6 +41,10 @@ pub struct Server {
     pub refusals: Vec<String>,
     /// While set, receipts are answered with this and not looked at.
     pub verdict: Option<Verdict>,
+    /// Every receipt that was handed in: its session, stage and number.
+    pub handed_in: Vec<(SessionId, NodeId, u32)>,
+    /// Why sessions were ended, and by whom.
+    pub ended: Vec<(NodeId, String)>,
     challenges: u8,
 }
 
@@ -81,6 +85,8 @@ impl Server {
             balances: HashMap::new(),
             refusals: Vec::new(),
             verdict: None,
+            handed_in: Vec::new(),
+            ended: Vec::new(),
             challenges: 0,
         }
     }
@@ -187,6 +193,7 @@ impl Server {
                 assert!(ticket.is_from(self.authority.server()), "a ticket that nobody gave out");
                 let receipt = signed.receipt.id();
                 let (known, stage) = (self.receipts.len(), signed.receipt.stage);
+                self.handed_in.push((signed.receipt.session, stage, signed.receipt.sequence));
                 let verdict = self.credit(&signed, from);
                 let result = FromServer::ReceiptResult { receipt, verdict };
                 let mut replies = vec![(connection, Some(result))];
@@ -199,6 +206,9 @@ impl Server {
                 replies
             }
             message => {
+                if let ToServer::EndSession { reason, .. } = &message {
+                    self.ended.push((from, reason.clone()));
+                }
                 let Some((message, assign)) = self.pinned(from, &message, now) else {
                     return self.schedule(from, Event::Received(message), now);
                 };
