@@ -5,7 +5,7 @@ use potluck_net::platform;
 use potluck_net::platform::port::PortTransport;
 use potluck_net::weights::WeightStore;
 use potluck_protocol::identity::Identity;
-use potluck_protocol::page::Notice;
+use potluck_protocol::page::{Link, Notice};
 use potluck_protocol::server::NodeKind;
 use potluck_worker::node::Node;
 use potluck_worker::run::run;
@@ -27,7 +27,13 @@ pub(crate) fn main() {
         // long as it is open.
         let claim = platform::claim("potluck-node-key").await;
         let secret = if claim.is_granted() {
-            platform::load_or_create_secret("node.key", || fresh).await
+            match platform::load_or_create_secret("node.key", || fresh).await {
+                Ok(secret) => secret,
+                Err(reason) => {
+                    let refused = Notice::Link(Link::Refused { reason });
+                    return platform::port::post_notice(&refused);
+                }
+            }
         } else {
             fresh
         };

@@ -1,8 +1,9 @@
-//! Blobs and secrets in folders.
+//! Copies of blobs in a folder.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use tokio::fs;
@@ -11,12 +12,15 @@ use tokio::io::AsyncWriteExt as _;
 /// Copies of blobs in a folder, one file each, named by their hash.
 ///
 /// It holds at most a given number of bytes; when it would hold more, what was not used for longest
-/// goes. Nothing here is trusted: [`WeightStore`](crate::weights::WeightStore) verifies what it
-/// reads.
+/// goes. Where the disk is full before that, the same; and if that does not help, no copies are kept
+/// for as long as this process lives. No other failure costs a copy. Nothing here is trusted:
+/// [`WeightStore`](crate::weights::WeightStore) verifies what it reads.
 #[derive(Clone, Debug)]
 pub struct BlobCache {
     folder: PathBuf,
     max_bytes: u64,
+    /// The disk is full, and making room did not help.
+    is_full: Arc<AtomicBool>,
 }
 
 /// Bytes of a cache unless said otherwise: a few middle-sized models, and no more than people leave
@@ -31,7 +35,7 @@ impl BlobCache {
     /// A cache in `folder`, which is made when it is first needed.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), max_bytes: DEFAULT_MAX_BYTES }
+        Self { folder: folder.into(), max_bytes: DEFAULT_MAX_BYTES, is_full: Arc::default() }
     }
 
     /// The same with another limit, in bytes.
@@ -74,11 +78,35 @@ impl BlobCache {
 
     /// Keeps a copy. Written aside and renamed, so that there is never half a blob under its name.
     pub(crate) async fn write(&self, name: &str, bytes: &[u8]) -> Result<(), String> {
+        self.write_with(name, bytes, async |path| write_and_rename(path, bytes).await).await
+    }
+
+    /// The same, with what writes the file given.
+    async fn write_with(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        mut write: impl AsyncFnMut(&Path) -> io::Result<()>,
+    ) -> Result<(), String> {
+        if self.is_full.load(Ordering::Relaxed) {
+            return Err("the disk was full".to_owned());
+        }
         let path = self.folder.join(name);
         let say = |error: io::Error| format!("{}: {error}", path.display());
         fs::create_dir_all(&self.folder).await.map_err(say)?;
-        self.make_room(bytes.len() as u64).await.map_err(say)?;
-        write_and_rename(&path, bytes, false).await.map_err(say)
+        self.make_room(bytes.len() as u64, self.max_bytes).await.map_err(say)?;
+        match write(&path).await {
+            Err(error) if is_out_of_space(&error) => {}
+            written => return written.map_err(say),
+        }
+        let held = self.held().await.map_err(say)?;
+        let total: u64 = held.iter().map(|(_, length, _)| length).sum();
+        self.make_room(bytes.len() as u64, total).await.map_err(say)?;
+        let written = write(&path).await;
+        if written.as_ref().is_err_and(is_out_of_space) {
+            self.is_full.store(true, Ordering::Relaxed);
+        }
+        written.map_err(say)
     }
 
     /// Deletes a copy.
@@ -87,7 +115,8 @@ impl BlobCache {
         let _ = fs::remove_file(self.folder.join(name)).await;
     }
 
-    async fn make_room(&self, bytes: u64) -> io::Result<()> {
+    /// What is there: when it was last used, its length, and where it is.
+    async fn held(&self) -> io::Result<Vec<(SystemTime, u64, PathBuf)>> {
         let mut held = Vec::new();
         let mut entries = fs::read_dir(&self.folder).await?;
         while let Some(entry) = entries.next_entry().await? {
@@ -97,10 +126,16 @@ impl BlobCache {
                 held.push((used, metadata.len(), entry.path()));
             }
         }
+        Ok(held)
+    }
+
+    /// Deletes what was not used for longest, until `bytes` more are no more than `max_bytes`.
+    async fn make_room(&self, bytes: u64, max_bytes: u64) -> io::Result<()> {
+        let mut held = self.held().await?;
         let mut total: u64 = held.iter().map(|(_, length, _)| length).sum();
         held.sort();
         for (_, length, path) in held {
-            if total + bytes <= self.max_bytes {
+            if total + bytes <= max_bytes {
                 break;
             }
             tracing::info!(path = %path.display(), "making room in the cache");
@@ -111,40 +146,23 @@ impl BlobCache {
     }
 }
 
-/// The secret `name` in `folder`; made by `make` and kept there if there is none yet. Only its
-/// owner can read the file.
-///
-/// # Errors
-/// If the folder cannot be made, read or written, or the file does not hold 32 bytes: an identity
-/// is not silently replaced.
-pub async fn load_or_create_secret(
-    folder: &Path,
-    name: &str,
-    make: impl FnOnce() -> [u8; 32],
-) -> io::Result<[u8; 32]> {
-    let path = folder.join(name);
-    match fs::read(&path).await {
-        Ok(bytes) => {
-            let length = bytes.len();
-            let wrong = || {
-                io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("expected 32 bytes, got {length}"),
-                )
-            };
-            bytes.try_into().map_err(|_| wrong())
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            fs::create_dir_all(folder).await?;
-            let secret = make();
-            write_and_rename(&path, &secret, true).await?;
-            Ok(secret)
-        }
-        Err(error) => Err(error),
-    }
+/// The disk, or this user's share of it.
+fn is_out_of_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-async fn write_and_rename(path: &Path, bytes: &[u8], secret: bool) -> io::Result<()> {
+async fn write_and_rename(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let aside = write_aside(path, bytes, false).await?;
+    let renamed = fs::rename(&aside, path).await;
+    if renamed.is_err() {
+        let _ = fs::remove_file(&aside).await;
+    }
+    renamed
+}
+
+/// Writes a file beside `path`, down to the disk, and says where. A `secret` one can be read by its
+/// owner only.
+pub(super) async fn write_aside(path: &Path, bytes: &[u8], secret: bool) -> io::Result<PathBuf> {
     let part = format!("part-{}-{}", std::process::id(), NEXT_PART.fetch_add(1, Ordering::Relaxed));
     let aside = path.with_extension(part);
     let written = async {
@@ -156,43 +174,18 @@ async fn write_and_rename(path: &Path, bytes: &[u8], secret: bool) -> io::Result
         }
         let mut file = options.open(&aside).await?;
         file.write_all(bytes).await?;
-        file.sync_all().await?;
-        fs::rename(&aside, path).await
+        file.sync_all().await
     };
     let result = written.await;
     if result.is_err() {
         let _ = fs::remove_file(&aside).await;
     }
-    result
+    result.map(|()| aside)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn a_secret_is_made_once_and_readable_by_its_owner_only() {
-        let folder = tempfile::tempdir().unwrap();
-        let home = folder.path().join("deep");
-        let made = load_or_create_secret(&home, "node.key", || [7; 32]).await.unwrap();
-        let again = load_or_create_secret(&home, "node.key", || unreachable!()).await.unwrap();
-        assert_eq!((made, again), ([7; 32], [7; 32]));
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            let mode = std::fs::metadata(home.join("node.key")).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o600);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_damaged_secret_is_an_error_and_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("node.key"), b"short").unwrap();
-        let error = load_or_create_secret(folder.path(), "node.key", || [7; 32]).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-        assert_eq!(std::fs::read(folder.path().join("node.key")).unwrap(), b"short");
-    }
 
     #[tokio::test]
     async fn what_was_not_used_for_longest_makes_room() {
@@ -212,5 +205,70 @@ mod tests {
         assert!(cache.read("b", 10).await.is_none());
         assert_eq!(cache.read("c", 10).await.unwrap(), [3; 10]);
         assert!(cache.read("c", 9).await.is_none(), "longer than asked for");
+    }
+
+    /// A cache with three copies, `a` the oldest, of ten bytes each.
+    async fn filled(folder: &Path) -> BlobCache {
+        let cache = BlobCache::new(folder);
+        for (name, age) in [("a", 30), ("b", 20), ("c", 10)] {
+            cache.write(name, &[1; 10]).await.unwrap();
+            let file = std::fs::File::open(folder.join(name)).unwrap();
+            file.set_modified(SystemTime::now() - std::time::Duration::from_secs(age)).unwrap();
+        }
+        cache
+    }
+
+    async fn kept(cache: &BlobCache) -> String {
+        let mut kept = String::new();
+        for name in ["a", "b", "c", "new"] {
+            if cache.read(name, 99).await.is_some() {
+                kept.push_str(name);
+            }
+        }
+        kept
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_costs_as_many_old_copies_as_are_needed() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = filled(folder.path()).await;
+        let mut tries = 0;
+        let written = cache.write_with("new", &[2; 15], async |path| {
+            tries += 1;
+            if tries == 1 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            write_and_rename(path, &[2; 15]).await
+        });
+        written.await.unwrap();
+        assert_eq!(kept(&cache).await, "cnew");
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_stays_full_is_not_tried_again_and_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = filled(folder.path()).await;
+        let mut tries = 0;
+        for _ in 0..5 {
+            let full = cache.write_with("new", &[2; 5], async |_| {
+                tries += 1;
+                Err(io::ErrorKind::StorageFull.into())
+            });
+            full.await.unwrap_err();
+        }
+        assert_eq!(tries, 2);
+        assert_eq!(kept(&cache).await, "bc", "one made room, the others stay");
+    }
+
+    #[tokio::test]
+    async fn no_other_failure_costs_a_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = filled(folder.path()).await;
+        for kind in [io::ErrorKind::PermissionDenied, io::ErrorKind::Other] {
+            let failed = cache.write_with("new", &[2; 5], async |_| Err(kind.into())).await;
+            failed.unwrap_err();
+        }
+        assert_eq!(kept(&cache).await, "abc");
+        cache.write("new", &[2; 5]).await.unwrap();
     }
 }

@@ -12,6 +12,7 @@
 mod connection;
 mod files;
 mod http;
+mod secret;
 mod server;
 mod tls;
 
@@ -20,11 +21,12 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub use files::{BlobCache, load_or_create_secret};
+pub use files::BlobCache;
 use futures::StreamExt as _;
 pub(crate) use http::get;
 use potluck_protocol::id::NodeId;
 use potluck_protocol::server::IceServer;
+pub use secret::load_or_create_secret;
 
 use self::connection::{Peer, frame_read, open_peer};
 use self::server::ServerLink;

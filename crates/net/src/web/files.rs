@@ -1,30 +1,17 @@
-//! Blobs and secrets in the origin's private file system (OPFS), which only this origin's pages
-//! see.
-//!
-//! Where there is none (private windows, pages without TLS, storage denied), everything lives in
-//! memory for as long as the worker does. Writing needs a dedicated worker: only there every
-//! browser has synchronous access handles.
+//! Copies of blobs in the origin's private file system (OPFS), or in memory where there is none
+//! (private windows, pages without TLS, storage denied).
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
 
-use js_sys::{ArrayBuffer, Reflect, Uint8Array};
-use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{
-    File, FileSystemDirectoryHandle, FileSystemFileHandle, FileSystemGetDirectoryOptions,
-    FileSystemGetFileOptions, FileSystemReadWriteOptions, FileSystemSyncAccessHandle,
-    StorageManager,
-};
+use web_sys::FileSystemDirectoryHandle;
 
 use super::describe;
+use super::opfs::{FOLDER, WriteError, names, open_folder, read_file, write_file};
 
-/// The folder of everything we keep.
-const FOLDER: &str = "potluck";
-/// The folder of blobs in it.
+/// The folder of blobs in [`FOLDER`].
 const BLOBS: &str = "blobs";
-/// Bytes read or written at a time, so that a large blob is not in memory twice.
-const SLICE_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of copies kept in memory where there is no file system. Small parts are fetched once that
 /// way; a large one is in use anyway, and twice the memory for it would cost more than fetching it
 /// again.
@@ -32,14 +19,20 @@ const MAX_MEMORY_BYTES: usize = 64 * 1024 * 1024;
 
 /// Copies of blobs, one file each, named by their hash.
 ///
-/// The browser bounds how much an origin may keep. When it is full, all other copies go and writing
-/// is tried once more. Nothing here is trusted: [`WeightStore`](crate::weights::WeightStore)
-/// verifies what it reads, so a file that was only half written does no harm.
+/// The browser bounds how much an origin may keep. When it is full, the copies go that this visit
+/// has no use for, and writing is tried once more; if that does not help, this visit keeps no
+/// further copies, instead of wiping what it wrote a moment before. No other failure costs a copy.
+/// Nothing here is trusted: [`WeightStore`](crate::weights::WeightStore) verifies what it reads, so
+/// a file that was only half written does no harm.
 #[derive(Debug)]
 pub struct BlobCache {
     /// `None`: memory.
     folder: Option<FileSystemDirectoryHandle>,
     memory: RefCell<HashMap<String, Vec<u8>>>,
+    /// What this visit has read or written.
+    used: RefCell<HashSet<String>>,
+    /// The browser keeps no more, and making room did not help.
+    is_full: Cell<bool>,
 }
 
 impl BlobCache {
@@ -55,20 +48,29 @@ impl BlobCache {
                 None
             }
         };
-        Self { folder, memory: RefCell::default() }
+        Self {
+            folder,
+            memory: RefCell::default(),
+            used: RefCell::default(),
+            is_full: Cell::default(),
+        }
     }
 
-    /// True if copies outlive this worker.
+    /// True if the next copy outlives this worker, as far as is known.
     #[must_use]
     pub fn is_lasting(&self) -> bool {
-        self.folder.is_some()
+        self.folder.is_some() && !self.is_full.get()
     }
 
     /// The blob's bytes, if there is a copy of at most `max_bytes`.
     pub(crate) async fn read(&self, name: &str, max_bytes: u64) -> Option<Vec<u8>> {
         match &self.folder {
             // Not there, or being written by another tab.
-            Some(folder) => read_file(folder, name, max_bytes).await.ok(),
+            Some(folder) => {
+                let bytes = read_file(folder, name, max_bytes).await.ok()?;
+                self.used.borrow_mut().insert(name.to_owned());
+                Some(bytes)
+            }
             None => self
                 .memory
                 .borrow()
@@ -89,15 +91,31 @@ impl BlobCache {
             memory.insert(name.to_owned(), bytes.to_vec());
             return Ok(());
         };
-        if write_file(folder, name, bytes).await.is_ok() {
-            return Ok(());
+        if self.is_full.get() {
+            return Err("the browser keeps no more for this page".to_owned());
         }
-        self.clear().await;
-        let written = write_file(folder, name, bytes).await;
-        if written.is_err() {
-            self.remove(name).await;
+        self.used.borrow_mut().insert(name.to_owned());
+        let mut written = write_file(folder, name, bytes).await;
+        if matches!(written, Err(WriteError::Full(_))) {
+            self.make_room().await;
+            written = write_file(folder, name, bytes).await;
         }
-        written.map_err(|thrown| describe(&thrown))
+        match written {
+            Ok(()) => Ok(()),
+            Err(WriteError::Taken) => {
+                tracing::debug!(blob = name, "another tab is writing the same");
+                Ok(())
+            }
+            Err(WriteError::Full(reason)) => {
+                self.is_full.set(true);
+                self.remove(name).await;
+                Err(format!("{reason}; this visit keeps no further copies"))
+            }
+            Err(WriteError::Other(reason)) => {
+                self.remove(name).await;
+                Err(reason)
+            }
+        }
     }
 
     /// Deletes a copy.
@@ -109,143 +127,14 @@ impl BlobCache {
         }
     }
 
-    async fn clear(&self) {
+    /// Deletes what this visit has no use for.
+    async fn make_room(&self) {
         let Some(folder) = &self.folder else { return };
         for name in names(folder).await.unwrap_or_default() {
-            self.remove(&name).await;
+            if !self.used.borrow().contains(&name) {
+                tracing::info!(blob = name, "making room for another");
+                self.remove(&name).await;
+            }
         }
-    }
-}
-
-/// The secret `name`; made by `make` and kept if there is none yet.
-///
-/// Where it cannot be kept, or the file is damaged, this visit has the fresh one: a visitor without
-/// storage is a new node every time.
-pub async fn load_or_create_secret(name: &str, make: impl FnOnce() -> [u8; 32]) -> [u8; 32] {
-    let folder = match open_folder(&[FOLDER]).await {
-        Ok(folder) => folder,
-        Err(thrown) => {
-            tracing::info!(
-                reason = describe(&thrown),
-                "no storage here; this node is a new one every time"
-            );
-            return make();
-        }
-    };
-    if let Ok(bytes) = read_file(&folder, name, 32).await
-        && let Ok(secret) = bytes.try_into()
-    {
-        return secret;
-    }
-    let secret = make();
-    if let Err(thrown) = write_file(&folder, name, &secret).await {
-        tracing::warn!(reason = describe(&thrown), "could not keep this node's key");
-    }
-    secret
-}
-
-async fn open_folder(path: &[&str]) -> Result<FileSystemDirectoryHandle, JsValue> {
-    let navigator = Reflect::get(&js_sys::global(), &"navigator".into())?;
-    let storage: StorageManager = Reflect::get(&navigator, &"storage".into())?.dyn_into()?;
-    let mut folder: FileSystemDirectoryHandle =
-        JsFuture::from(storage.get_directory()).await?.dyn_into()?;
-    for name in path {
-        let options = FileSystemGetDirectoryOptions::new();
-        options.set_create(true);
-        folder = JsFuture::from(folder.get_directory_handle_with_options(name, &options))
-            .await?
-            .dyn_into()?;
-    }
-    Ok(folder)
-}
-
-async fn read_file(
-    folder: &FileSystemDirectoryHandle,
-    name: &str,
-    max_bytes: u64,
-) -> Result<Vec<u8>, JsValue> {
-    let handle: FileSystemFileHandle =
-        JsFuture::from(folder.get_file_handle(name)).await?.dyn_into()?;
-    let file: File = JsFuture::from(handle.get_file()).await?.dyn_into()?;
-    let size = file.size();
-    if size > max_bytes as f64 {
-        return Err("too long".into());
-    }
-    let mut bytes = Vec::new();
-    let mut at = 0.0;
-    while at < size {
-        let end = size.min(at + SLICE_BYTES as f64);
-        let slice = file.slice_with_f64_and_f64(at, end)?;
-        let buffer: ArrayBuffer = JsFuture::from(slice.array_buffer()).await?.dyn_into()?;
-        if at == 0.0 {
-            let whole = usize::try_from(max_bytes).unwrap_or(usize::MAX);
-            // Exactly what is needed, and no panic where there is no memory for it.
-            bytes
-                .try_reserve_exact(whole.min(size_in_memory(size)))
-                .map_err(|_| JsValue::from("no memory"))?;
-        }
-        let part = Uint8Array::new(&buffer);
-        let from = bytes.len();
-        bytes.resize(from + part.length() as usize, 0);
-        part.copy_to(&mut bytes[from..]);
-        at = end;
-    }
-    Ok(bytes)
-}
-
-/// A file's size as a length; sizes are whole and below 2^32 here, because `max_bytes` was checked.
-fn size_in_memory(size: f64) -> usize {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "whole, not negative, at most max_bytes"
-    )]
-    {
-        size as usize
-    }
-}
-
-async fn write_file(
-    folder: &FileSystemDirectoryHandle,
-    name: &str,
-    bytes: &[u8],
-) -> Result<(), JsValue> {
-    let options = FileSystemGetFileOptions::new();
-    options.set_create(true);
-    let handle: FileSystemFileHandle =
-        JsFuture::from(folder.get_file_handle_with_options(name, &options)).await?.dyn_into()?;
-    // Exclusive: a second tab that writes the same blob fails here, and needs no copy of its own.
-    let access: FileSystemSyncAccessHandle =
-        JsFuture::from(handle.create_sync_access_handle()).await?.dyn_into()?;
-    let written = write_all(&access, bytes);
-    access.close();
-    written
-}
-
-fn write_all(access: &FileSystemSyncAccessHandle, bytes: &[u8]) -> Result<(), JsValue> {
-    access.truncate_with_f64(0.0)?;
-    let mut at = 0;
-    while at < bytes.len() {
-        let options = FileSystemReadWriteOptions::new();
-        options.set_at_f64(at as f64);
-        let end = bytes.len().min(at + SLICE_BYTES);
-        let written = access.write_with_u8_array_and_options(&bytes[at..end], &options)?;
-        if written < 1.0 {
-            return Err("the storage is full".into());
-        }
-        at += size_in_memory(written);
-    }
-    access.flush()
-}
-
-async fn names(folder: &FileSystemDirectoryHandle) -> Result<Vec<String>, JsValue> {
-    let entries = folder.keys();
-    let mut names = Vec::new();
-    loop {
-        let next = JsFuture::from(entries.next()?).await?;
-        if Reflect::get(&next, &"done".into())?.is_truthy() {
-            return Ok(names);
-        }
-        names.extend(Reflect::get(&next, &"value".into())?.as_string());
     }
 }

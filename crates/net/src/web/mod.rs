@@ -17,17 +17,20 @@ mod files;
 mod http;
 mod link;
 mod lock;
+mod opfs;
 pub mod page;
 pub mod port;
+mod secret;
 mod socket;
 
 use core::time::Duration;
 
-pub use files::{BlobCache, load_or_create_secret};
+pub use files::BlobCache;
 use futures::channel::oneshot;
 use gloo::timers::callback::Timeout;
 pub(crate) use http::get;
 pub use lock::{Claim, Lock, claim};
+pub use secret::load_or_create_secret;
 use wasm_bindgen::{JsCast as _, JsValue};
 
 /// Waits. Dropping the future cancels the timer.
