@@ -82,12 +82,52 @@ async fn a_server_that_hangs_up_is_told() {
 }
 
 #[tokio::test]
-async fn a_silent_server_is_given_up() {
-    let impatient = NetConfig { server_ping: Duration::from_millis(50), ..config() };
-    // Not read from, so that its socket does not even answer pings.
-    let (_server, mut node, _socket) = connected(impatient).await;
+async fn silence_is_the_nodes_to_judge_and_pings_are_answered() {
+    let (_server, mut node, mut socket) = connected(config()).await;
+    for word in [&b"1"[..], b"2"] {
+        socket.send(Message::Ping(word.to_vec().into())).await.unwrap();
+        let answer = tokio::time::timeout(HANGS, socket.next()).await.unwrap();
+        assert_eq!(answer.unwrap().unwrap(), Message::Pong(word.to_vec().into()));
+    }
+    let event = tokio::time::timeout(Duration::from_millis(100), node.next_event()).await;
+    assert!(event.is_err(), "{event:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_messages_is_given_up() {
+    let hurry = NetConfig { server_timeout: Duration::from_millis(300), ..config() };
+    // Not read from.
+    let (_server, mut node, _socket) = connected(hurry).await;
+    for _ in 0..500 {
+        node.send(Command::SendServer { message: vec![0; MAX_SERVER_MESSAGE_BYTES] });
+    }
     let Event::ServerClosed { reason } = next(&mut node).await else { panic!("not closed") };
-    assert!(reason.contains("silent"), "{reason}");
+    assert!(reason.contains("took no message"), "{reason}");
+}
+
+/// Two ends that both wait until the other reads would wait for ever.
+#[tokio::test]
+async fn messages_are_read_while_others_wait_to_be_written() {
+    let (_server, mut node, mut socket) = connected(config()).await;
+    const MESSAGES: usize = 200;
+    for _ in 0..MESSAGES {
+        node.send(Command::SendServer { message: vec![0; MAX_SERVER_MESSAGE_BYTES] });
+    }
+    // The server writes all it has before it reads anything.
+    let serving = async {
+        for _ in 0..MESSAGES {
+            socket.send(Message::Binary(vec![1; MAX_SERVER_MESSAGE_BYTES].into())).await.unwrap();
+        }
+        for _ in 0..MESSAGES {
+            assert!(matches!(received(&mut socket).await, Some(Message::Binary(_))));
+        }
+    };
+    let reading = async {
+        for _ in 0..MESSAGES {
+            assert!(matches!(next(&mut node).await, Event::ServerMessage { .. }));
+        }
+    };
+    tokio::time::timeout(HANGS, futures::future::join(serving, reading)).await.unwrap();
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@
 mod connection;
 mod files;
 mod http;
+mod patience;
 mod secret;
 mod server;
 mod tls;
@@ -49,9 +50,6 @@ pub struct NetConfig {
     pub limits: Limits,
     /// How long the server may take to answer the dial, and to take a message.
     pub server_timeout: Duration,
-    /// How often the server is asked for a sign of life. Without one for three of these it counts
-    /// as gone.
-    pub server_ping: Duration,
 }
 
 impl NetConfig {
@@ -71,7 +69,6 @@ impl NetConfig {
             udp_bind,
             limits: Limits::default(),
             server_timeout: Duration::from_secs(10),
-            server_ping: Duration::from_secs(15),
         }
     }
 

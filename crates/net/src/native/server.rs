@@ -1,4 +1,8 @@
 //! The WebSocket to the server.
+//!
+//! Whether a silent server is still there is the node's to judge, by messages that both ends see
+//! and not by pings; here pings are answered, and a dial and a write have their time. Reading goes
+//! on while a message waits to be written, so that the two ends never wait for each other.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -7,13 +11,14 @@ use futures::{SinkExt as _, StreamExt as _};
 use potluck_protocol::codec::MAX_SERVER_MESSAGE_BYTES;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, timeout};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{
     Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
 };
 
+use super::patience::in_time;
 use super::{NetConfig, tls};
 use crate::Event;
 use crate::events::{ConnectionId, EventSender};
@@ -23,8 +28,6 @@ use crate::events::{ConnectionId, EventSender};
 const MAX_WAITING_MESSAGES: usize = 1024;
 /// Messages of the server that may wait for the node; beyond that it is not read from.
 const MAX_UNREAD_MESSAGES: usize = 256;
-/// Signs of life that may be missed.
-const MISSED_PINGS: u32 = 3;
 /// How long the farewell may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -101,36 +104,17 @@ impl Link {
         let Some(socket) = self.dial(url).await? else { return Ok(()) };
         self.events.send(Event::ServerOpen);
         let (mut sink, mut stream) = socket.split();
-        let mut last_sign = Instant::now();
-        let mut pings = tokio::time::interval(self.config.server_ping);
-        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let patience = self.config.server_timeout;
-        loop {
-            tokio::select! {
-                message = self.messages.recv() => {
-                    let Some(message) = message else {
-                        let _ = timeout(FAREWELL, sink.close()).await;
-                        return Ok(());
-                    };
-                    write(&mut sink, Message::Binary(message.into()), patience).await?;
-                }
-                _ = pings.tick() => {
-                    if self.unread.available_permits() == 0 {
-                        last_sign = Instant::now(); // it is this node that does not listen
-                    }
-                    let silence = last_sign.elapsed();
-                    if silence >= self.config.server_ping * MISSED_PINGS {
-                        return Err(format!("the server has been silent for {} s", silence.as_secs()));
-                    }
-                    write(&mut sink, Message::Ping(Vec::new().into()), patience).await?;
-                }
-                message = next(&mut stream, &self.unread) => {
-                    last_sign = Instant::now();
-                    if let Some(message) = message? {
-                        self.events.send(Event::ServerMessage { message });
-                    }
-                }
+        let writing = async {
+            while let Some(message) = self.messages.recv().await {
+                write(&mut sink, Message::Binary(message.into()), patience).await?;
             }
+            let _ = timeout(FAREWELL, sink.close()).await;
+            Ok(())
+        };
+        tokio::select! {
+            reason = read(&mut stream, &self.unread, &self.events) => Err(reason),
+            hung_up = writing => hung_up,
         }
     }
 
@@ -144,12 +128,27 @@ impl Link {
         let dialled = connect_async_tls_with_config(url, Some(config), true, Some(connector));
         let seconds = self.config.server_timeout.as_secs_f32();
         tokio::select! {
-            dialled = timeout(self.config.server_timeout, dialled) => match dialled {
-                Ok(Ok((socket, _))) => Ok(Some(socket)),
-                Ok(Err(error)) => Err(format!("could not reach the server: {error}")),
-                Err(_) => Err(format!("the server did not answer within {seconds} s")),
+            dialled = in_time(self.config.server_timeout, dialled) => match dialled {
+                Some(Ok((socket, _))) => Ok(Some(socket)),
+                Some(Err(error)) => Err(format!("could not reach the server: {error}")),
+                None => Err(format!("the server did not answer within {seconds} s")),
             },
             _ = &mut self.dropped => Ok(None),
+        }
+    }
+}
+
+/// Passes on what the server says, until it is gone; why it is.
+async fn read(
+    stream: &mut futures::stream::SplitStream<Socket>,
+    unread: &Semaphore,
+    events: &EventSender,
+) -> String {
+    loop {
+        match next(stream, unread).await {
+            Ok(Some(message)) => events.send(Event::ServerMessage { message }),
+            Ok(None) => {}
+            Err(reason) => return reason,
         }
     }
 }
@@ -179,9 +178,9 @@ async fn write(
     message: Message,
     patience: Duration,
 ) -> Result<(), String> {
-    match timeout(patience, sink.send(message)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(format!("the connection to the server broke: {error}")),
-        Err(_) => Err(format!("the server took no message for {} s", patience.as_secs_f32())),
+    match in_time(patience, sink.send(message)).await {
+        Some(Ok(())) => Ok(()),
+        Some(Err(error)) => Err(format!("the connection to the server broke: {error}")),
+        None => Err(format!("the server took no message for {} s", patience.as_secs_f32())),
     }
 }
