@@ -9,14 +9,20 @@
 //!   Start → Offer ─── signal ──────────────→ Remote(offer) → Answer
 //!   Remote(answer) → Accept ←─── signal ──── (its answer)
 //!   Remote(candidate) → AddCandidate  ←──→   the same; kept until the description is there
+//!   Found → Report(Signal)            ←──→   the same
 //!   ChannelOpen → Transmit(hello) ←──→       the same, on each of two channels
 //!   both heard → Report(PeerOpen)            both heard → Report(PeerOpen)
 //!   Send → Transmit…                         Chunk… → Report(PeerFrame)
 //! ```
 //! It does not know WebRTC, sockets or JavaScript, and does not look into frames.
 
+mod awake;
+mod candidates;
+mod description;
 mod fragmenter;
 mod greeting;
+pub(crate) mod ice_servers;
+mod introduction;
 pub(crate) mod negotiation;
 mod outbox;
 mod peer;
@@ -24,7 +30,9 @@ mod reassembler;
 
 use core::time::Duration;
 
-pub(crate) use peer::{Candidate, Input, PathState};
+pub(crate) use candidates::Networks;
+pub(crate) use introduction::{Candidate, Surroundings};
+pub(crate) use peer::{Input, PathState};
 
 /// Bytes of frames that may wait for one peer, on both channels together: six of the largest, or a
 /// whole prompt of 8192 positions 1536 values wide, which a stage may have computed before its
@@ -41,6 +49,16 @@ pub const MAX_QUEUED_FRAMES: usize = 16 * 1024;
 /// down; a browser cannot, so there the peer is closed.
 pub const MAX_UNREAD_BYTES: usize = 32 * 1024 * 1024;
 
+/// What a queued frame costs beside its bytes: its place in the queues, its allocation, and in a
+/// browser the objects that carry it from page to worker, about 0.6 KB. Charged for each, so that a
+/// million frames of a byte are not a hundred times the megabyte that they say they are.
+pub const FRAME_OVERHEAD_BYTES: usize = 1024;
+
+/// What a queued frame of so many bytes counts as.
+pub(crate) fn charge(frame_bytes: usize) -> usize {
+    frame_bytes + FRAME_OVERHEAD_BYTES
+}
+
 /// No more is handed to a data channel while this many bytes wait in it. Enough to fill a fast path
 /// between two wake-ups; little enough that a frame on the other channel does not wait long behind
 /// them.
@@ -49,8 +67,8 @@ pub const HIGH_WATER_BYTES: usize = 256 * 1024;
 /// The data channel is asked to say when it has drained to this many bytes.
 pub const LOW_WATER_BYTES: usize = 64 * 1024;
 
-/// Candidates taken from one peer for one connection. A machine with many interfaces offers about
-/// twenty.
+/// Candidates taken from one peer for one connection, those in its description included. A machine
+/// with many interfaces offers about twenty.
 pub const MAX_CANDIDATES: usize = 64;
 
 /// How often a session wants to be told that time passed. A greeting that came too early is said
@@ -60,11 +78,17 @@ pub const TICK: Duration = Duration::from_millis(100);
 /// How long the steps of a connection may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// From the first step until the peer's description is here. Whoever is there answers within
+    /// about a second, and whoever waits for an answer can ask elsewhere meanwhile.
+    pub answer: Duration,
     /// From the first step until both channels are open. People wait for it, and a relayed path
     /// needs about 3 s.
     pub open: Duration,
     /// Without a byte in the middle of a frame.
     pub stall: Duration,
+    /// From a frame's first byte to its last. The largest take so long at 0.3 Mbit/s; slower, no
+    /// model can be used.
+    pub frame: Duration,
     /// Without a path to the peer. ICE itself takes 5 s to notice; a change of network is often
     /// over within 5 more.
     pub disconnected: Duration,
@@ -73,8 +97,10 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            answer: Duration::from_secs(5),
             open: Duration::from_secs(15),
             stall: Duration::from_secs(20),
+            frame: Duration::from_secs(120),
             disconnected: Duration::from_secs(5),
         }
     }

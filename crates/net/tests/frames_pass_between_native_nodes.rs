@@ -10,7 +10,7 @@ use pair::{A, B, Pair};
 use potluck_net::{Command, Event, Transport};
 use potluck_protocol::peer::Channel;
 
-const SIZES: [usize; 6] = [64, 4096, 1 << 20, 0, 16_384, 5];
+const SIZES: [usize; 6] = [64, 4096, 1 << 20, 1, 16_384, 5];
 
 fn frame(seed: usize, size: usize) -> Vec<u8> {
     (0..size).map(|index| (index * 31 + seed * 7 + index / 251).to_le_bytes()[0]).collect()

@@ -22,11 +22,13 @@ use webrtc::peer_connection::{
     RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder,
 };
 
-use super::NetConfig;
+use super::{NetConfig, interfaces};
 use crate::Role;
 use crate::events::EventSender;
 use crate::session::negotiation::{self, Channels, PeerConnection, Platform, Reporter, negotiate};
-use crate::session::{Candidate, HIGH_WATER_BYTES, Input, PathState, TICK};
+use crate::session::{
+    Candidate, HIGH_WATER_BYTES, Input, Networks, PathState, Surroundings, TICK, ice_servers,
+};
 
 /// Bytes a channel may have under way, sent and not acknowledged; the sender waits beyond it. 20
 /// Mbit/s over a path of 50 ms.
@@ -48,6 +50,10 @@ const PATH_CHECK: Duration = Duration::from_millis(50);
 /// Steps before a path counts as none: as long as browsers try.
 const MAX_PATH_CHECKS: u16 = 100;
 
+/// How long a peer's hidden address is asked for, which is as long as a path is searched; without
+/// an end this machine would ask its network every second for as long as the connection lives.
+const NAME_SEARCH: Duration = Duration::from_secs(15);
+
 /// How long a channel's last chunks may take before a connection that the node closed is torn down.
 const FLUSH: Duration = Duration::from_millis(200);
 
@@ -58,17 +64,20 @@ pub(super) type Peer = negotiation::Peer<Stack>;
 pub(super) fn open_peer(
     id: NodeId,
     role: Role,
-    ice_servers: Vec<IceServer>,
+    ice_servers: &[IceServer],
+    networks: Networks,
     config: &Arc<NetConfig>,
     events: EventSender,
 ) -> Arc<Peer> {
+    let ice_servers = ice_servers::usable(ice_servers);
+    let surroundings = Surroundings::new(networks, &ice_servers);
     let stack = Stack {
         config: Arc::clone(config),
         ice_servers,
         started: Instant::now(),
         frame_read: Notify::new(),
     };
-    let (peer, task) = Peer::open(id, role, config.limits, stack, events);
+    let (peer, task) = Peer::open(id, role, config.limits, surroundings, stack, events);
     let (working, ticking) = (Arc::clone(&peer), Arc::clone(&peer));
     tokio::spawn(async move {
         tokio::select! {
@@ -114,12 +123,15 @@ impl Platform for Stack {
     }
 
     async fn connect(&self, reporter: Reporter<Self>) -> Result<(Connection, Writers), Error> {
-        let stack = build(&reporter, &self.config, &self.ice_servers).await?;
+        // A task of its own, because whoever waits for it may hang up at any moment, and a stack
+        // that is dropped halfway keeps its sockets for ever.
+        let building = build(reporter.clone(), Arc::clone(&self.config), self.ice_servers.clone());
+        let stack = tokio::spawn(building).await.map_err(|_| Error::Unbuilt)??;
         let mut tasks = JoinSet::new();
         let (control_sender, control_chunks) = mpsc::unbounded_channel();
         let (activations_sender, activations_chunks) = mpsc::unbounded_channel();
-        let control = open_channel(&*stack, Channel::Control).await?;
-        let activations = open_channel(&*stack, Channel::Activations).await?;
+        let control = open_channel(stack.get(), Channel::Control).await?;
+        let activations = open_channel(stack.get(), Channel::Activations).await?;
         for (channel, handle, chunks) in [
             (Channel::Control, &control, control_chunks),
             (Channel::Activations, &activations, activations_chunks),
@@ -158,12 +170,51 @@ impl Channels for Writers {
 
 /// The stack refused a step; the peer's description may be at fault.
 #[derive(Debug, thiserror::Error)]
-#[error("negotiation failed: {0}")]
-pub(super) struct Error(#[from] webrtc::error::Error);
+pub(super) enum Error {
+    /// A step failed.
+    #[error("negotiation failed: {0}")]
+    Step(#[from] webrtc::error::Error),
+    /// The runtime ended first.
+    #[error("negotiation failed: this node is ending")]
+    Unbuilt,
+}
+
+/// A stack of webrtc-rs, which ends only when it is told to: dropping its handle would leave its
+/// task running, with all its sockets.
+struct OpenStack(Option<Arc<dyn WebRtc>>);
+
+impl OpenStack {
+    fn get(&self) -> &dyn WebRtc {
+        self.0.as_deref().expect("only taken when this is closed or dropped")
+    }
+
+    async fn close(mut self) {
+        if let Some(stack) = self.0.take() {
+            close_stack(&*stack).await;
+        }
+    }
+}
+
+impl Drop for OpenStack {
+    fn drop(&mut self) {
+        // Without a runtime there is no task left that could run on.
+        if let Some(stack) = self.0.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move { close_stack(&*stack).await });
+        }
+    }
+}
+
+async fn close_stack(stack: &dyn WebRtc) {
+    if let Err(error) = stack.close().await {
+        tracing::debug!(%error, "closing a connection");
+    }
+}
 
 /// One connection.
 pub(super) struct Connection {
-    stack: Arc<dyn WebRtc>,
+    stack: OpenStack,
     /// Our description, made and not set yet.
     local: Option<RTCSessionDescription>,
     /// Readers and writers; they end with this.
@@ -181,35 +232,31 @@ impl PeerConnection for Connection {
     type Error = Error;
 
     async fn offer(&mut self) -> Result<String, Error> {
-        let offer = self.stack.create_offer(None).await?;
+        let offer = self.stack.get().create_offer(None).await?;
         Ok(self.describe(offer))
     }
 
     async fn answer(&mut self, offer: String) -> Result<String, Error> {
-        self.stack.set_remote_description(RTCSessionDescription::offer(offer)?).await?;
-        let answer = self.stack.create_answer(None).await?;
+        self.stack.get().set_remote_description(RTCSessionDescription::offer(offer)?).await?;
+        let answer = self.stack.get().create_answer(None).await?;
         Ok(self.describe(answer))
     }
 
     async fn gather(&mut self) -> Result<(), Error> {
         if let Some(local) = self.local.take() {
-            self.stack.set_local_description(local).await?;
+            self.stack.get().set_local_description(local).await?;
         }
         Ok(())
     }
 
     async fn accept(&mut self, answer: String) -> Result<(), Error> {
-        Ok(self.stack.set_remote_description(RTCSessionDescription::answer(answer)?).await?)
+        Ok(self.stack.get().set_remote_description(RTCSessionDescription::answer(answer)?).await?)
     }
 
-    async fn add_candidate(&mut self, candidate: Candidate) -> Result<(), Error> {
-        let candidate = RTCIceCandidateInit {
-            candidate: candidate.candidate,
-            sdp_mid: candidate.sdp_mid,
-            sdp_mline_index: candidate.sdp_m_line_index,
-            ..Default::default()
-        };
-        Ok(self.stack.add_ice_candidate(candidate).await?)
+    async fn add_candidate(&mut self, candidate: String) -> Result<(), Error> {
+        let candidate =
+            RTCIceCandidateInit { candidate, sdp_mline_index: Some(0), ..Default::default() };
+        Ok(self.stack.get().add_ice_candidate(candidate).await?)
     }
 
     async fn close(mut self) {
@@ -223,29 +270,33 @@ impl PeerConnection for Connection {
         // What is not out in time is lost, as on any lost connection.
         let _in_time = tokio::time::timeout(FLUSH, flushed).await;
         self.tasks.abort_all();
-        if let Err(error) = self.stack.close().await {
-            tracing::debug!(%error, "closing a connection");
-        }
+        self.stack.close().await;
     }
 }
 
+/// The stack, with mDNS if this machine has it, and with the servers if they are to its liking: a
+/// connection that needs neither is not to fail for them.
 async fn build(
-    reporter: &Reporter<Stack>,
-    config: &NetConfig,
-    ice_servers: &[IceServer],
-) -> Result<Arc<dyn WebRtc>, Error> {
+    reporter: Reporter<Stack>,
+    config: Arc<NetConfig>,
+    ice_servers: Vec<IceServer>,
+) -> Result<OpenStack, Error> {
     let ice_servers: Vec<RTCIceServer> = ice_servers
-        .iter()
+        .into_iter()
         .map(|server| RTCIceServer {
-            urls: server.urls.clone(),
-            username: server.username.clone().unwrap_or_default(),
-            credential: server.credential.clone().unwrap_or_default(),
+            urls: server.urls,
+            username: server.username.unwrap_or_default(),
+            credential: server.credential.unwrap_or_default(),
         })
         .collect();
-    let builder = |settings: SettingEngineBuilder| {
+    let udp_bind = interfaces::listen_on(&config.udp_bind);
+    let builder = |ice_servers: Vec<RTCIceServer>, mode| {
+        let settings = SettingEngineBuilder::new()
+            .with_multicast_dns_mode(mode)
+            .with_multicast_dns_timeout(Some(NAME_SEARCH));
         PeerConnectionBuilder::new()
             .with_configuration(
-                RTCConfigurationBuilder::new().with_ice_servers(ice_servers.clone()).build(),
+                RTCConfigurationBuilder::new().with_ice_servers(ice_servers).build(),
             )
             .with_setting_engine(
                 settings
@@ -254,19 +305,23 @@ async fn build(
                     .build(),
             )
             .with_handler(Arc::new(Handler(reporter.clone())))
-            .with_udp_addrs(config.udp_bind.clone())
+            .with_udp_addrs(udp_bind.clone())
             .with_data_channel_send_buffer_limit(MAX_UNACKNOWLEDGED_BYTES)
     };
+    // Browsers hide local addresses behind mDNS names, which are resolved by listening on port 5353;
+    // where that is taken or not allowed, such candidates are one path less.
     if !config.loopback_only() {
-        // Browsers hide local addresses behind mDNS names, which are resolved by listening on port
-        // 5353; where that is taken or not allowed, such candidates are one path less.
-        match builder(SettingEngineBuilder::new()).build().await {
-            Ok(stack) => return Ok(Arc::new(stack)),
+        match builder(ice_servers.clone(), MulticastDnsMode::QueryOnly).build().await {
+            Ok(stack) => return Ok(OpenStack(Some(Arc::new(stack)))),
             Err(error) => tracing::debug!(%error, "no mDNS here"),
         }
     }
-    let settings = SettingEngineBuilder::new().with_multicast_dns_mode(MulticastDnsMode::Disabled);
-    Ok(Arc::new(builder(settings).build().await?))
+    match builder(ice_servers, MulticastDnsMode::Disabled).build().await {
+        Ok(stack) => return Ok(OpenStack(Some(Arc::new(stack)))),
+        Err(error) => tracing::warn!(%error, "the ICE servers cannot be used and are left out"),
+    }
+    let stack = builder(Vec::new(), MulticastDnsMode::Disabled).build().await?;
+    Ok(OpenStack(Some(Arc::new(stack))))
 }
 
 async fn open_channel(stack: &dyn WebRtc, channel: Channel) -> Result<Arc<dyn DataChannel>, Error> {
@@ -341,11 +396,11 @@ impl PeerConnectionEventHandler for Handler {
     {
         Box::pin(async move {
             let Ok(found) = event.candidate.to_json() else { return };
-            self.0.send_candidate(Candidate {
+            self.0.handle(Input::Found(Candidate {
                 candidate: found.candidate,
                 sdp_mid: found.sdp_mid,
                 sdp_m_line_index: found.sdp_mline_index,
-            });
+            }));
         })
     }
 

@@ -12,6 +12,7 @@
 mod connection;
 mod files;
 mod http;
+mod interfaces;
 mod patience;
 mod secret;
 mod server;
@@ -32,7 +33,7 @@ pub use secret::load_or_create_secret;
 use self::connection::{Peer, frame_read, open_peer};
 use self::server::ServerLink;
 use crate::events::{ConnectionId, EventReceiver, EventSender, Reported};
-use crate::session::{Input, Limits};
+use crate::session::{Input, Limits, Networks};
 use crate::{Command, Event, Role, Transport};
 
 /// Waits.
@@ -44,7 +45,7 @@ pub async fn sleep(duration: Duration) {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetConfig {
     /// Addresses to listen on for peers, port 0 for any. An unspecified address (`0.0.0.0`) stands
-    /// for every interface of its family but loopback.
+    /// for this machine's own of its family but loopback, or a few of them where it has many.
     pub udp_bind: Vec<SocketAddr>,
     /// How long the steps of a peer connection may take.
     pub limits: Limits,
@@ -65,11 +66,7 @@ impl NetConfig {
         } else {
             vec![any([0; 4]), SocketAddr::from(([0_u16; 8], 0))]
         };
-        Self {
-            udp_bind,
-            limits: Limits::default(),
-            server_timeout: Duration::from_secs(10),
-        }
+        Self { udp_bind, limits: Limits::default(), server_timeout: Duration::from_secs(10) }
     }
 
     /// True if peers can only be on this machine.
@@ -97,6 +94,8 @@ pub struct NativeTransport {
     sender: EventSender,
     events: EventReceiver,
     server: Option<ServerLink>,
+    /// What follows from where the server is.
+    networks: Networks,
     peers: HashMap<NodeId, Arc<Peer>>,
     last_connection: ConnectionId,
 }
@@ -111,6 +110,7 @@ impl NativeTransport {
             sender,
             events,
             server: None,
+            networks: Networks::default(),
             peers: HashMap::new(),
             last_connection: ConnectionId::default(),
         }
@@ -123,16 +123,17 @@ impl NativeTransport {
     }
 
     fn open_server(&mut self, url: &str) {
+        self.networks = Networks::of_server(url);
         let events = self.new_connection();
         self.server = Some(ServerLink::open(url, &self.config, events));
     }
 
-    fn open_peer(&mut self, peer: NodeId, role: Role, ice_servers: Vec<IceServer>) {
+    fn open_peer(&mut self, peer: NodeId, role: Role, ice_servers: &[IceServer]) {
         if self.peers.get(&peer).is_some_and(|known| !known.is_closed()) {
             return;
         }
         let events = self.new_connection();
-        let opened = open_peer(peer, role, ice_servers, &self.config, events);
+        let opened = open_peer(peer, role, ice_servers, self.networks, &self.config, events);
         self.peers.insert(peer, opened);
     }
 
@@ -172,7 +173,7 @@ impl Transport for NativeTransport {
                 }
             }
             Command::OpenPeer { peer, role, ice_servers } => {
-                self.open_peer(peer, role, ice_servers)
+                self.open_peer(peer, role, &ice_servers)
             }
             Command::Signal { peer, signal } => {
                 if let Some(known) = self.peers.get(&peer) {

@@ -18,6 +18,10 @@ const HELLO: u8 = 2;
 /// The channel is open here, and something came from the peer on it.
 const RECEIVED: u8 = 3;
 
+/// Greetings taken on one channel. Each side repeats its own every tenth of a second until it is
+/// confirmed or the time to open is over, which is 150 times, and answers the other's.
+pub(super) const MAX_GREETINGS: u32 = 1024;
+
 /// One channel's state.
 #[derive(Debug, Default)]
 pub(super) struct Greeting {
@@ -29,6 +33,8 @@ pub(super) struct Greeting {
     confirmed: bool,
     /// We have confirmed that something came from the peer.
     answered: bool,
+    /// Greetings that came.
+    heard: u32,
 }
 
 impl Greeting {
@@ -43,9 +49,18 @@ impl Greeting {
         self.open && self.received
     }
 
+    /// Greetings that came. More than [`MAX_GREETINGS`] are a flood: each may be answered, whether
+    /// or not the peer takes the answers.
+    pub(super) fn heard(&self) -> u32 {
+        self.heard
+    }
+
     /// Handles a chunk. `None` if it is no greeting; otherwise the greeting to answer with, if any.
     pub(super) fn handle(&mut self, chunk: &[u8]) -> Option<Option<[u8; 1]>> {
         self.received = true;
+        if let [HELLO | RECEIVED] = chunk {
+            self.heard = self.heard.saturating_add(1);
+        }
         match chunk {
             [HELLO] => Some(self.open.then(|| self.greeting())),
             [RECEIVED] => {

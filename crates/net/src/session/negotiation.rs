@@ -18,13 +18,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use futures::StreamExt as _;
 use futures::channel::{mpsc, oneshot};
 use futures::future::select;
-use potluck_protocol::codec::{MAX_CANDIDATE_BYTES, MAX_SDP_BYTES};
+use potluck_protocol::codec::MAX_SDP_BYTES;
 use potluck_protocol::id::NodeId;
 use potluck_protocol::peer::Channel;
 use potluck_protocol::server::Signal;
 
-use super::peer::{Action, Candidate, Input, PeerSession};
-use super::{Limits, MAX_UNREAD_BYTES};
+use super::peer::{Action, Input, PeerSession};
+use super::{Limits, Surroundings};
 use crate::events::{ConnectionId, EventSender};
 use crate::{Event, Role};
 
@@ -42,8 +42,8 @@ pub(crate) trait PeerConnection {
     async fn gather(&mut self) -> Result<(), Self::Error>;
     /// Sets the peer's answer.
     async fn accept(&mut self, answer: String) -> Result<(), Self::Error>;
-    /// Adds a candidate of the peer's.
-    async fn add_candidate(&mut self, candidate: Candidate) -> Result<(), Self::Error>;
+    /// Adds a candidate of the peer's, a `candidate:` line for the one section that there is.
+    async fn add_candidate(&mut self, candidate: String) -> Result<(), Self::Error>;
     /// Lets chunks that are under way out, where the platform can tell, and ends the connection.
     async fn close(self);
 }
@@ -113,7 +113,7 @@ enum Step {
     Offer,
     Answer { offer: String },
     Accept { answer: String },
-    AddCandidate(Candidate),
+    AddCandidate(String),
 }
 
 /// Steps that may wait. A peer that signals more than this before they are carried out is not
@@ -127,13 +127,14 @@ impl<P: Platform> Peer<P> {
         id: NodeId,
         role: Role,
         limits: Limits,
+        surroundings: Surroundings,
         platform: P,
         events: EventSender,
     ) -> (Arc<Self>, Task) {
         let (steps, receiver) = mpsc::channel(MAX_STEPS);
         let (running, hung_up) = oneshot::channel();
         let state = State {
-            session: PeerSession::new(id, role, limits),
+            session: PeerSession::new(id, role, limits, surroundings),
             attempt: 0,
             channels: None,
             task: Some(TaskHandle { steps, _running: running }),
@@ -158,12 +159,10 @@ impl<P: Platform> Peer<P> {
         self.lock().session.is_closed()
     }
 
-    /// True while the node has so much to read that the next chunk of either channel, which may
-    /// complete a frame of the largest size, could be too much.
+    /// True while the node has too much to read for another chunk.
     #[allow(dead_code, reason = "a browser's channels cannot be held up, so only tokio asks")]
     pub(crate) fn is_unread_full(&self) -> bool {
-        let largest = potluck_protocol::codec::MAX_PEER_FRAME_BYTES;
-        self.lock().session.unread_bytes() > MAX_UNREAD_BYTES - 2 * largest
+        self.lock().session.is_unread_full()
     }
 
     /// Tells the session what happened and does what it wants.
@@ -237,8 +236,13 @@ impl<P: Platform> Peer<P> {
         queued.map_err(|_| "it signals faster than it can be answered".to_owned())
     }
 
-    fn send_signal(&self, signal: Signal) {
-        self.events.send(Event::Signal { peer: self.id, signal });
+    /// Sends the peer a description of the connection of this attempt, if it still counts: the
+    /// answer to an earlier offer would only confuse.
+    fn send_signal(&self, attempt: u64, signal: Signal) {
+        let state = self.lock();
+        if state.attempt == attempt && state.task.is_some() {
+            self.events.send(Event::Signal { peer: self.id, signal });
+        }
     }
 }
 
@@ -275,21 +279,6 @@ impl<P: Platform> Reporter<P> {
         let mut state = peer.lock();
         if state.attempt == self.attempt {
             peer.handle_locked(&mut state, input);
-        }
-    }
-
-    /// Sends the peer a candidate that the stack found. Left out are one that is empty, which says
-    /// that there are no more, and one longer than the protocol takes.
-    pub(crate) fn send_candidate(&self, found: Candidate) {
-        let Candidate { candidate, sdp_mid, sdp_m_line_index } = found;
-        if candidate.is_empty() || candidate.len() > MAX_CANDIDATE_BYTES {
-            return;
-        }
-        let Some(peer) = self.peer() else { return };
-        if peer.lock().attempt == self.attempt {
-            // An empty identification means "none"; the line's index says which one it is.
-            let sdp_mid = sdp_mid.filter(|mid| !mid.is_empty());
-            peer.send_signal(Signal::Candidate { candidate, sdp_mid, sdp_m_line_index });
         }
     }
 }
@@ -339,12 +328,12 @@ async fn carry_out<P: Platform>(
     match step {
         Step::Offer => {
             let sdp = checked(connection.offer().await)?;
-            peer.send_signal(Signal::Offer { sdp });
+            peer.send_signal(attempt, Signal::Offer { sdp });
             stated(connection.gather().await)
         }
         Step::Answer { offer } => {
             let sdp = checked(connection.answer(offer).await)?;
-            peer.send_signal(Signal::Answer { sdp });
+            peer.send_signal(attempt, Signal::Answer { sdp });
             stated(connection.gather().await)
         }
         Step::Accept { answer } => stated(connection.accept(answer).await),

@@ -7,7 +7,7 @@ use futures::executor::LocalPool;
 use futures::task::LocalSpawnExt as _;
 use potluck_protocol::codec::MAX_PEER_FRAME_BYTES;
 
-use super::super::{MAX_QUEUED_BYTES, MAX_QUEUED_FRAMES};
+use super::super::{Candidate, FRAME_OVERHEAD_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_FRAMES};
 use super::*;
 use crate::events::EventReceiver;
 
@@ -78,8 +78,12 @@ impl PeerConnection for Scripted {
     }
 
     async fn answer(&mut self, offer: String) -> Result<String, String> {
-        self.step(&format!("answer {offer}")).await?;
-        Ok(if offer == "long" { "x".repeat(MAX_SDP_BYTES + 1) } else { "our answer".to_owned() })
+        self.step(&format!("answer {}", name(&offer))).await?;
+        Ok(if name(&offer) == "long" {
+            "x".repeat(MAX_SDP_BYTES + 1)
+        } else {
+            "our answer".to_owned()
+        })
     }
 
     async fn gather(&mut self) -> Result<(), String> {
@@ -87,11 +91,12 @@ impl PeerConnection for Scripted {
     }
 
     async fn accept(&mut self, answer: String) -> Result<(), String> {
-        self.step(&format!("accept {answer}")).await
+        self.step(&format!("accept {}", name(&answer))).await
     }
 
-    async fn add_candidate(&mut self, candidate: Candidate) -> Result<(), String> {
-        self.step(&format!("candidate {}", candidate.candidate)).await
+    async fn add_candidate(&mut self, candidate: String) -> Result<(), String> {
+        let port = candidate.split(' ').nth(5).unwrap_or_default();
+        self.step(&format!("candidate {port}")).await
     }
 
     async fn close(self) {
@@ -135,7 +140,8 @@ impl Scene {
             hangs,
         };
         let (sender, events) = EventSender::channel();
-        let (peer, task) = Peer::open(PEER, role, Limits::default(), script, sender);
+        let (peer, task) =
+            Peer::open(PEER, role, Limits::default(), Surroundings::default(), script, sender);
         let pool = LocalPool::new();
         pool.spawner().spawn_local(negotiate(Arc::clone(&peer), task)).unwrap();
         let mut scene = Self { peer, log, now, reporters, events, pool };
@@ -179,16 +185,28 @@ impl Scene {
     }
 }
 
-fn offer(sdp: &str) -> Input<'static> {
-    Input::Remote(Signal::Offer { sdp: sdp.to_owned() })
+/// A description that this name is in.
+fn sdp(name: &str) -> String {
+    format!("v=0\r\ns={name}\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n")
 }
 
-fn candidate(line: &str) -> Candidate {
-    Candidate { candidate: line.to_owned(), sdp_mid: None, sdp_m_line_index: Some(0) }
+/// The name in a description.
+fn name(sdp: &str) -> &str {
+    sdp.lines().find_map(|line| line.strip_prefix("s=")).unwrap()
 }
 
-fn remote_candidate(line: &str) -> Input<'static> {
-    let Candidate { candidate, sdp_mid, sdp_m_line_index } = candidate(line);
+fn offer(name: &str) -> Input<'static> {
+    Input::Remote(Signal::Offer { sdp: sdp(name) })
+}
+
+/// A candidate with a public address and this port.
+fn candidate(port: u16) -> Candidate {
+    let candidate = format!("candidate:1 1 udp 1 8.8.8.8 {port} typ host");
+    Candidate { candidate, sdp_mid: None, sdp_m_line_index: Some(0) }
+}
+
+fn remote_candidate(port: u16) -> Input<'static> {
+    let Candidate { candidate, sdp_mid, sdp_m_line_index } = candidate(port);
     Input::Remote(Signal::Candidate { candidate, sdp_mid, sdp_m_line_index })
 }
 
@@ -201,10 +219,10 @@ fn an_offer_is_made_and_its_answer_accepted() {
     let mut scene = Scene::new(Role::Offers);
     assert_eq!(scene.log(), ["0: connect", "0: offer", "0: gather"]);
     assert_eq!(scene.event(), signal(Signal::Offer { sdp: "our offer".to_owned() }));
-    scene.handle(remote_candidate("early"));
+    scene.handle(remote_candidate(5));
     assert_eq!(scene.log(), [""; 0], "there is no description to add it to");
-    scene.handle(Input::Remote(Signal::Answer { sdp: "theirs".to_owned() }));
-    assert_eq!(scene.log(), ["0: accept theirs", "0: candidate early"]);
+    scene.handle(Input::Remote(Signal::Answer { sdp: sdp("theirs") }));
+    assert_eq!(scene.log(), ["0: accept theirs", "0: candidate 5"]);
 }
 
 #[test]
@@ -229,20 +247,29 @@ fn an_offer_is_answered_and_one_made_anew_replaces_the_connection() {
 }
 
 #[test]
-fn candidates_are_signalled_unless_they_cannot_be_used() {
-    let mut scene = Scene::new(Role::Offers);
+fn candidates_are_signalled_while_their_connection_counts() {
+    let mut scene = Scene::new(Role::Answers);
+    scene.handle(offer("first"));
     scene.event();
-    let reporter = scene.reporters.borrow()[0].clone();
-    reporter.send_candidate(candidate(""));
-    reporter.send_candidate(candidate(&"x".repeat(MAX_CANDIDATE_BYTES + 1)));
-    reporter.send_candidate(Candidate { sdp_mid: Some(String::new()), ..candidate("found") });
-    let expected = Signal::Candidate {
-        candidate: "found".to_owned(),
-        sdp_mid: None,
-        sdp_m_line_index: Some(0),
-    };
+    scene.report(0, Input::Found(candidate(7)));
+    let Candidate { candidate: line, sdp_mid, sdp_m_line_index } = candidate(7);
+    let expected = Signal::Candidate { candidate: line, sdp_mid, sdp_m_line_index };
     assert_eq!(scene.event(), signal(expected));
+    scene.handle(offer("second"));
+    scene.event();
+    scene.report(0, Input::Found(candidate(8)));
     assert_eq!(scene.event(), None);
+}
+
+#[test]
+fn a_description_of_a_connection_that_was_replaced_is_not_sent() {
+    let mut scene = Scene::new(Role::Answers);
+    // Both before the task runs.
+    scene.peer.handle(offer("first"));
+    scene.handle(offer("second"));
+    assert_eq!(scene.event(), signal(Signal::Answer { sdp: "our answer".to_owned() }));
+    assert_eq!(scene.event(), None);
+    assert_eq!(scene.log(), ["0: connect", "0: answer second", "0: gather"]);
 }
 
 #[test]
@@ -253,12 +280,12 @@ fn a_failed_step_closes_the_peer_but_a_candidate_that_fails_does_not() {
     assert_eq!(scene.log().last().unwrap(), "0: close");
     assert!(scene.peer.is_closed());
 
-    let mut scene = Scene::with(Role::Answers, Some("candidate bad"), None);
+    let mut scene = Scene::with(Role::Answers, Some("candidate 1"), None);
     scene.handle(offer("theirs"));
     scene.event();
-    scene.handle(remote_candidate("bad"));
-    scene.handle(remote_candidate("good"));
-    assert_eq!(scene.log()[3..], ["0: candidate bad", "0: candidate good"]);
+    scene.handle(remote_candidate(1));
+    scene.handle(remote_candidate(2));
+    assert_eq!(scene.log()[3..], ["0: candidate 1", "0: candidate 2"]);
     assert_eq!(scene.event(), None);
 }
 
@@ -272,9 +299,11 @@ fn a_description_longer_than_the_protocol_takes_closes_the_peer() {
 #[test]
 fn a_step_that_hangs_ends_with_the_time_to_open_or_when_the_node_hangs_up() {
     let mut scene = Scene::with(Role::Offers, None, Some("offer"));
-    *scene.now.borrow_mut() = Limits::default().open;
-    scene.handle(Input::Tick);
-    assert_eq!(scene.closed(), "no connection within 15 s");
+    for second in 0..=Limits::default().answer.as_secs() {
+        *scene.now.borrow_mut() = Duration::from_secs(second);
+        scene.handle(Input::Tick);
+    }
+    assert_eq!(scene.closed(), "it did not answer within 5 s");
     assert_eq!(scene.log(), ["0: connect", "0: offer", "0: close"]);
 
     let mut scene = Scene::with(Role::Offers, None, Some("offer"));
@@ -285,12 +314,15 @@ fn a_step_that_hangs_ends_with_the_time_to_open_or_when_the_node_hangs_up() {
 }
 
 #[test]
-fn a_peer_that_signals_too_fast_is_closed() {
+fn a_peer_that_signals_too_fast_makes_no_more_than_a_few_steps() {
     let mut scene = Scene::with(Role::Answers, None, Some("answer 0"));
     for number in 0..2 * MAX_STEPS {
         scene.handle(offer(&number.to_string()));
+        scene.handle(remote_candidate(1));
     }
-    assert_eq!(scene.closed(), "it signals faster than it can be answered");
+    assert_eq!(scene.event(), None);
+    scene.peer.hang_up();
+    scene.pool.run_until_stalled();
     assert_eq!(scene.log(), ["0: connect", "0: answer 0", "0: close"]);
 }
 
@@ -329,7 +361,7 @@ fn a_whole_long_prompt_waits_for_the_connection() {
 fn what_the_queue_refuses_closes_the_peer_with_a_reason() {
     let mut scene = Scene::new(Role::Offers);
     scene.event();
-    for _ in 0..MAX_QUEUED_BYTES / MAX_PEER_FRAME_BYTES {
+    for _ in 0..MAX_QUEUED_BYTES / (MAX_PEER_FRAME_BYTES + FRAME_OVERHEAD_BYTES) {
         scene.handle(Input::Send(Channel::Activations, vec![0; MAX_PEER_FRAME_BYTES]));
     }
     assert_eq!(scene.event(), None);
@@ -339,12 +371,10 @@ fn what_the_queue_refuses_closes_the_peer_with_a_reason() {
     let mut scene = Scene::new(Role::Offers);
     scene.event();
     for _ in 0..MAX_QUEUED_FRAMES {
-        scene.handle(Input::Send(Channel::Control, Vec::new()));
+        scene.handle(Input::Send(Channel::Control, vec![1]));
     }
     assert_eq!(scene.event(), None);
-    scene.handle(Input::Send(Channel::Control, Vec::new()));
-    assert_eq!(
-        scene.closed(),
-        format!("it is too slow: 0 bytes, {MAX_QUEUED_FRAMES} frames wait for it")
-    );
+    scene.handle(Input::Send(Channel::Control, vec![1]));
+    let reason = scene.closed();
+    assert!(reason.ends_with(&format!("{MAX_QUEUED_FRAMES} frames wait for it")), "{reason}");
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::fragmenter::Fragmenter;
-use super::{HIGH_WATER_BYTES, MAX_QUEUED_FRAMES};
+use super::{HIGH_WATER_BYTES, MAX_QUEUED_FRAMES, charge};
 
 /// One channel's queue.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Bytes of frames that are not wholly handed over.
+    /// What the frames weigh that are not wholly handed over.
     pub(super) fn queued_bytes(&self) -> usize {
         self.queued_bytes
     }
@@ -30,7 +30,7 @@ impl Outbox {
     }
 
     pub(super) fn push(&mut self, frame: Vec<u8>) {
-        self.queued_bytes += frame.len();
+        self.queued_bytes += charge(frame.len());
         self.frames.push_back(Fragmenter::new(frame));
     }
 
@@ -48,7 +48,7 @@ impl Outbox {
         let chunk = front.next_chunk()?;
         self.buffered_bytes += chunk.len();
         if front.is_done() {
-            self.queued_bytes -= front.frame_bytes();
+            self.queued_bytes -= charge(front.frame_bytes());
             self.frames.pop_front();
         }
         Some(chunk)

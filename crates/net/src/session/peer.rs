@@ -7,10 +7,12 @@ use potluck_protocol::id::NodeId;
 use potluck_protocol::peer::Channel;
 use potluck_protocol::server::Signal;
 
-use super::greeting::Greeting;
+use super::awake::AwakeClock;
+use super::greeting::{Greeting, MAX_GREETINGS};
+use super::introduction::{Candidate, Described, Introduction, Surroundings};
 use super::outbox::Outbox;
 use super::reassembler::Reassembler;
-use super::{Limits, MAX_CANDIDATES, MAX_QUEUED_BYTES, MAX_UNREAD_BYTES};
+use super::{Limits, MAX_QUEUED_BYTES, MAX_UNREAD_BYTES, charge};
 use crate::{Event, Role};
 
 /// Something happened.
@@ -24,6 +26,8 @@ pub(crate) enum Input<'a> {
     ChannelOpen(Channel),
     /// A data channel is closed, by whomever.
     ChannelClosed(Channel),
+    /// This node's stack found a candidate.
+    Found(Candidate),
     /// The path to the peer changed.
     Path(PathState),
     /// A data channel message.
@@ -33,7 +37,7 @@ pub(crate) enum Input<'a> {
     /// How many bytes the channel holds back at this moment. Needed before a send, where the
     /// platform can be asked, and whenever the channel has drained.
     Buffered(Channel, usize),
-    /// The node took this many bytes of frames.
+    /// The node took a frame of this many bytes.
     Read(usize),
     /// Something the platform was asked to do went wrong.
     Failed(String),
@@ -58,25 +62,15 @@ pub(crate) enum Action {
         /// The answer's SDP text.
         answer: String,
     },
-    /// Add a candidate. A description was set before.
-    AddCandidate(Candidate),
+    /// Add a candidate of the peer, a `candidate:` line of the description's one section. A
+    /// description was set before.
+    AddCandidate(String),
     /// Send a chunk.
     Transmit(Channel, Vec<u8>),
     /// Report this event to the node.
     Report(Event),
     /// Tear the connection down. The node has been told why; nothing follows.
     Close,
-}
-
-/// An ICE candidate of the peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Candidate {
-    /// The `candidate:` line.
-    pub(crate) candidate: String,
-    /// Media stream identification, if given.
-    pub(crate) sdp_mid: Option<String>,
-    /// Index of the media line, if given.
-    pub(crate) sdp_m_line_index: Option<u16>,
 }
 
 /// The path to the peer, as the WebRTC stack sees it.
@@ -96,16 +90,16 @@ pub(crate) struct PeerSession {
     peer: NodeId,
     role: Role,
     limits: Limits,
+    clock: AwakeClock,
     phase: Phase,
-    /// The description that was set last.
-    remote: Option<String>,
-    candidates: usize,
-    /// Candidates that came before the description.
-    waiting: Vec<Candidate>,
+    introduction: Introduction,
+    /// A path to the peer was found.
+    had_path: bool,
     disconnected_since: Option<Duration>,
     lanes: [Lane; 2],
     /// Frames that came before both channels were known to carry.
     held_back: Vec<Event>,
+    /// What the frames weigh that the node was told of, or will be, and has not taken.
     unread_bytes: usize,
 }
 
@@ -121,8 +115,8 @@ enum Phase {
 struct Lane {
     greeting: Greeting,
     reassembler: Reassembler,
-    /// When the last chunk of an unfinished frame came.
-    partial_since: Option<Duration>,
+    /// When the first and the last chunk of an unfinished frame came.
+    partial_since: Option<(Duration, Duration)>,
     outbox: Outbox,
 }
 
@@ -138,15 +132,20 @@ fn lane(channel: Channel) -> usize {
 impl PeerSession {
     /// A connection to `peer` that nothing was done for yet.
     #[must_use]
-    pub(crate) fn new(peer: NodeId, role: Role, limits: Limits) -> Self {
+    pub(crate) fn new(
+        peer: NodeId,
+        role: Role,
+        limits: Limits,
+        surroundings: Surroundings,
+    ) -> Self {
         Self {
             peer,
             role,
             limits,
+            clock: AwakeClock::default(),
             phase: Phase::Opening { since: None },
-            remote: None,
-            candidates: 0,
-            waiting: Vec::new(),
+            introduction: Introduction::new(surroundings),
+            had_path: false,
             disconnected_since: None,
             lanes: Default::default(),
             held_back: Vec::new(),
@@ -154,10 +153,11 @@ impl PeerSession {
         }
     }
 
-    /// Bytes of frames that the node was told of and has not taken.
+    /// True while the node has so much to read that the next chunk of either channel, which may
+    /// complete a frame of the largest size, could be too much.
     #[must_use]
-    pub(crate) fn unread_bytes(&self) -> usize {
-        self.unread_bytes
+    pub(crate) fn is_unread_full(&self) -> bool {
+        self.unread_bytes > MAX_UNREAD_BYTES - 2 * charge(MAX_PEER_FRAME_BYTES)
     }
 
     /// True once [`Action::Close`] was asked for.
@@ -172,6 +172,7 @@ impl PeerSession {
         if self.is_closed() {
             return actions;
         }
+        let now = self.clock.at(now);
         match input {
             Input::Start => {
                 self.phase = Phase::Opening { since: Some(now) };
@@ -191,6 +192,13 @@ impl PeerSession {
                     &mut actions,
                 );
             }
+            Input::Found(candidate) => {
+                let signal = self.introduction.found(candidate);
+                actions.extend(
+                    signal.map(|signal| Action::Report(Event::Signal { peer: self.peer, signal })),
+                );
+                self.add_candidates(&mut actions);
+            }
             Input::Path(state) => self.path(state, now, &mut actions),
             Input::Chunk(channel, chunk) => self.chunk(channel, chunk, now, &mut actions),
             Input::Send(channel, frame) => self.send(channel, frame, &mut actions),
@@ -198,7 +206,9 @@ impl PeerSession {
                 self.lanes[lane(channel)].outbox.set_buffered(bytes);
                 self.pump(channel, &mut actions);
             }
-            Input::Read(bytes) => self.unread_bytes = self.unread_bytes.saturating_sub(bytes),
+            Input::Read(bytes) => {
+                self.unread_bytes = self.unread_bytes.saturating_sub(charge(bytes));
+            }
             Input::Failed(reason) => self.close(reason, &mut actions),
             Input::Tick => self.tick(now, &mut actions),
         }
@@ -207,50 +217,47 @@ impl PeerSession {
 
     fn remote(&mut self, signal: Signal, now: Duration, actions: &mut Vec<Action>) {
         match (signal, self.role) {
-            (Signal::Offer { sdp }, Role::Answers) if self.remote.as_ref() != Some(&sdp) => {
-                // The peer lost its side (a page that was loaded again, say) and offers before the
-                // loss shows here. Its new connection takes the place of the old one; what the node
-                // queued meanwhile is for the new one.
-                let fresh = self.remote.is_some();
-                if fresh {
-                    self.restart(now);
+            (Signal::Offer { sdp }, Role::Answers) => match self.introduction.describe(sdp, now) {
+                Ok(Described::Nothing) => {}
+                Ok(Described::First { sdp }) => {
+                    actions.push(Action::Answer { offer: sdp, fresh: false });
                 }
-                self.remote = Some(sdp.clone());
-                actions.push(Action::Answer { offer: sdp, fresh });
-                self.add_waiting(actions);
-            }
-            (Signal::Answer { sdp }, Role::Offers) if self.remote.is_none() => {
-                self.remote = Some(sdp.clone());
-                actions.push(Action::Accept { answer: sdp });
-                self.add_waiting(actions);
-            }
-            (Signal::Candidate { candidate, sdp_mid, sdp_m_line_index }, _) => {
-                self.candidates += 1;
-                if self.candidates > MAX_CANDIDATES {
-                    return; // enough of them are there already
+                Ok(Described::Anew { sdp }) => self.begin_anew(sdp, now, actions),
+                Err(error) => {
+                    return self.close(format!("its offer cannot be used: {error}"), actions);
                 }
-                let candidate = Candidate { candidate, sdp_mid, sdp_m_line_index };
-                if self.remote.is_some() {
-                    actions.push(Action::AddCandidate(candidate));
-                } else {
-                    self.waiting.push(candidate);
+            },
+            (Signal::Answer { sdp }, Role::Offers) if !self.introduction.is_described() => {
+                match self.introduction.describe(sdp, now) {
+                    Ok(Described::First { sdp }) => actions.push(Action::Accept { answer: sdp }),
+                    Ok(Described::Nothing | Described::Anew { .. }) => {}
+                    Err(error) => {
+                        return self.close(format!("its answer cannot be used: {error}"), actions);
+                    }
                 }
             }
+            (Signal::Candidate { candidate, .. }, _) => self.introduction.candidate(candidate),
             // A description that is none of this side's business, or one that was sent twice.
             (Signal::Offer { .. } | Signal::Answer { .. }, role) => {
                 tracing::debug!(peer = %self.peer.short(), ?role, "ignoring a session description");
             }
         }
+        self.add_candidates(actions);
     }
 
-    fn restart(&mut self, now: Duration) {
-        self.phase = Phase::Opening { since: Some(now) };
-        self.candidates = 0;
-        self.waiting.clear();
+    /// The peer lost its side (a page that was loaded again, say) and offers before the loss shows
+    /// here. Its new connection takes the place of the old one; what the node queued meanwhile is
+    /// for the new one. While a connection opens the time goes on, so that nobody keeps one opening
+    /// for ever.
+    fn begin_anew(&mut self, offer: String, now: Duration, actions: &mut Vec<Action>) {
+        if self.phase == Phase::Open {
+            self.phase = Phase::Opening { since: Some(now) };
+        }
+        self.had_path = false;
         self.disconnected_since = None;
         for held in self.held_back.drain(..) {
             if let Event::PeerFrame { frame, .. } = held {
-                self.unread_bytes = self.unread_bytes.saturating_sub(frame.len());
+                self.unread_bytes = self.unread_bytes.saturating_sub(charge(frame.len()));
             }
         }
         for lane in &mut self.lanes {
@@ -259,10 +266,11 @@ impl PeerSession {
             lane.partial_since = None;
             lane.outbox.restart();
         }
+        actions.push(Action::Answer { offer, fresh: true });
     }
 
-    fn add_waiting(&mut self, actions: &mut Vec<Action>) {
-        actions.extend(self.waiting.drain(..).map(Action::AddCandidate));
+    fn add_candidates(&mut self, actions: &mut Vec<Action>) {
+        actions.extend(self.introduction.release().into_iter().map(Action::AddCandidate));
     }
 
     fn opened(&mut self, actions: &mut Vec<Action>) {
@@ -280,11 +288,17 @@ impl PeerSession {
 
     fn path(&mut self, state: PathState, now: Duration, actions: &mut Vec<Action>) {
         match state {
-            PathState::Connected => self.disconnected_since = None,
+            PathState::Connected => {
+                self.had_path = true;
+                self.disconnected_since = None;
+            }
             PathState::Disconnected => {
                 self.disconnected_since.get_or_insert(now);
             }
-            PathState::Failed => self.close("there is no path to it".to_owned(), actions),
+            PathState::Failed if self.had_path => {
+                self.close("the path to it broke".to_owned(), actions);
+            }
+            PathState::Failed => self.close(self.introduction.no_path(), actions),
         }
     }
 
@@ -292,6 +306,9 @@ impl PeerSession {
         let lane = &mut self.lanes[lane(channel)];
         let greeting = lane.greeting.handle(chunk);
         if let Some(answer) = greeting {
+            if lane.greeting.heard() > MAX_GREETINGS {
+                return self.close("it greets without end".to_owned(), actions);
+            }
             actions.extend(answer.map(|word| Action::Transmit(channel, word.to_vec())));
             return self.opened(actions);
         }
@@ -301,9 +318,12 @@ impl PeerSession {
                 return self.close(format!("it sent something malformed: {error}"), actions);
             }
         };
-        lane.partial_since = lane.reassembler.is_partial().then_some(now);
+        lane.partial_since = lane
+            .reassembler
+            .is_partial()
+            .then_some((lane.partial_since.map_or(now, |(first, _)| first), now));
         let Some(frame) = frame else { return };
-        self.unread_bytes += frame.len();
+        self.unread_bytes += charge(frame.len());
         if self.unread_bytes > MAX_UNREAD_BYTES {
             return self.close("it sends faster than this node can take".to_owned(), actions);
         }
@@ -321,9 +341,13 @@ impl PeerSession {
                 format!("a frame of {} bytes, at most {MAX_PEER_FRAME_BYTES} allowed", frame.len());
             return self.close(reason, actions);
         }
+        if frame.is_empty() {
+            // It would say nothing, and the other side would end the connection for it.
+            return tracing::warn!(peer = %self.peer.short(), "not sending an empty frame");
+        }
         let queued: usize = self.lanes.iter().map(|lane| lane.outbox.queued_bytes()).sum();
         let outbox = &mut self.lanes[lane(channel)].outbox;
-        if queued + frame.len() > MAX_QUEUED_BYTES || outbox.is_full() {
+        if queued + charge(frame.len()) > MAX_QUEUED_BYTES || outbox.is_full() {
             let frames = outbox.queued_frames();
             let reason = format!("it is too slow: {queued} bytes, {frames} frames wait for it");
             return self.close(reason, actions);
@@ -347,16 +371,49 @@ impl PeerSession {
             since.is_some_and(|since| now.saturating_sub(since) >= limit)
         };
         let limits = self.limits;
-        if matches!(self.phase, Phase::Opening { since } if over(since, limits.open)) {
-            self.close(format!("no connection within {} s", limits.open.as_secs_f32()), actions);
-        } else if over(self.disconnected_since, limits.disconnected) {
+        let opening = match self.phase {
+            Phase::Opening { since } => since,
+            Phase::Open | Phase::Closed => None,
+        };
+        if !self.introduction.is_described() && over(opening, limits.answer) {
+            let what = match self.role {
+                Role::Offers => "it did not answer",
+                Role::Answers => "it made no offer",
+            };
+            return self.close(format!("{what} within {} s", limits.answer.as_secs_f32()), actions);
+        }
+        if over(opening, limits.open) {
+            let reason = if self.had_path {
+                format!("no connection within {} s", limits.open.as_secs_f32())
+            } else {
+                self.introduction.no_path()
+            };
+            return self.close(reason, actions);
+        }
+        if let Some(offer) = self.introduction.tick(now) {
+            self.begin_anew(offer, now, actions);
+            return self.add_candidates(actions);
+        }
+        if self.is_unread_full() {
+            // It is this node that does not listen.
+            for since in self.lanes.iter_mut().filter_map(|lane| lane.partial_since.as_mut()) {
+                *since = (now, now);
+            }
+        }
+        let (first, last) = self.partial_since();
+        if over(self.disconnected_since, limits.disconnected) {
             self.close(
                 format!("nothing came through for {} s", limits.disconnected.as_secs_f32()),
                 actions,
             );
-        } else if self.lanes.iter().any(|lane| over(lane.partial_since, limits.stall)) {
+        } else if over(last, limits.stall) {
             self.close(
                 format!("a frame stopped halfway for {} s", limits.stall.as_secs_f32()),
+                actions,
+            );
+        } else if over(first, limits.frame) {
+            self.close(
+                format!("a frame was not whole within {} s", limits.frame.as_secs_f32()),
                 actions,
             );
         } else {
@@ -365,6 +422,13 @@ impl PeerSession {
                 actions.extend(greeting.map(|chunk| Action::Transmit(channel, chunk.to_vec())));
             }
         }
+    }
+
+    /// When the oldest unfinished frame began, and when the one that waits for longest got its last
+    /// chunk.
+    fn partial_since(&self) -> (Option<Duration>, Option<Duration>) {
+        let partial = || self.lanes.iter().filter_map(|lane| lane.partial_since);
+        (partial().map(|(first, _)| first).min(), partial().map(|(_, last)| last).min())
     }
 
     fn close(&mut self, reason: String, actions: &mut Vec<Action>) {

@@ -1,14 +1,16 @@
 //! What a peer connection does, step by step, without one.
 
 use super::super::reassembler::MAX_CHUNK_BYTES;
-use super::super::{HIGH_WATER_BYTES, LOW_WATER_BYTES};
+use super::super::{
+    FRAME_OVERHEAD_BYTES, HIGH_WATER_BYTES, LOW_WATER_BYTES, MAX_CANDIDATES, MAX_QUEUED_FRAMES,
+};
 use super::*;
 
 const PEER: NodeId = NodeId([7; 32]);
 const NOW: Duration = Duration::from_secs(100);
 
 fn session(role: Role) -> PeerSession {
-    let mut session = PeerSession::new(PEER, role, Limits::default());
+    let mut session = PeerSession::new(PEER, role, Limits::default(), Surroundings::default());
     let begun = session.handle(Input::Start, NOW);
     assert_eq!(begun, if role == Role::Offers { vec![Action::Offer] } else { vec![] });
     session
@@ -40,28 +42,34 @@ fn received(session: &mut PeerSession) -> Vec<Action> {
     actions
 }
 
-fn offer(sdp: &str) -> Input<'static> {
-    Input::Remote(Signal::Offer { sdp: sdp.to_owned() })
+/// A description that this name is in.
+fn sdp(name: &str) -> String {
+    format!("v=0\r\ns={name}\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n")
 }
 
-fn answer(sdp: &str) -> Input<'static> {
-    Input::Remote(Signal::Answer { sdp: sdp.to_owned() })
+fn offer(name: &str) -> Input<'static> {
+    Input::Remote(Signal::Offer { sdp: sdp(name) })
 }
 
-fn candidate(line: &str) -> Input<'static> {
+fn answer(name: &str) -> Input<'static> {
+    Input::Remote(Signal::Answer { sdp: sdp(name) })
+}
+
+/// A candidate with a public address and this port.
+fn line(port: u16) -> String {
+    format!("candidate:1 1 udp 1 8.8.8.8 {port} typ host")
+}
+
+fn candidate(port: u16) -> Input<'static> {
     Input::Remote(Signal::Candidate {
-        candidate: line.to_owned(),
-        sdp_mid: None,
-        sdp_m_line_index: Some(0),
+        candidate: line(port),
+        sdp_mid: Some("whatever".to_owned()),
+        sdp_m_line_index: None,
     })
 }
 
-fn added(line: &str) -> Action {
-    Action::AddCandidate(Candidate {
-        candidate: line.to_owned(),
-        sdp_mid: None,
-        sdp_m_line_index: Some(0),
-    })
+fn added(port: u16) -> Action {
+    Action::AddCandidate(line(port))
 }
 
 fn closed(actions: &[Action]) -> &str {
@@ -81,27 +89,77 @@ fn transmitted(actions: &[Action]) -> usize {
 #[test]
 fn candidates_wait_for_the_description() {
     let mut answers = session(Role::Answers);
-    assert_eq!(answers.handle(candidate("a"), NOW), []);
-    let expected = [Action::Answer { offer: "o".to_owned(), fresh: false }, added("a")];
+    assert_eq!(answers.handle(candidate(1), NOW), []);
+    let expected = [Action::Answer { offer: sdp("o"), fresh: false }, added(1)];
     assert_eq!(answers.handle(offer("o"), NOW), expected);
-    assert_eq!(answers.handle(candidate("b"), NOW), [added("b")]);
+    assert_eq!(answers.handle(candidate(2), NOW), [added(2)]);
 
     let mut offers = session(Role::Offers);
-    assert_eq!(offers.handle(candidate("a"), NOW), []);
-    assert_eq!(
-        offers.handle(answer("s"), NOW),
-        [Action::Accept { answer: "s".to_owned() }, added("a")]
-    );
+    assert_eq!(offers.handle(candidate(1), NOW), []);
+    assert_eq!(offers.handle(answer("s"), NOW), [Action::Accept { answer: sdp("s") }, added(1)]);
 }
 
 #[test]
 fn candidates_are_bounded() {
     let mut session = session(Role::Answers);
     for _ in 0..10 * MAX_CANDIDATES {
-        session.handle(candidate("a"), NOW);
+        session.handle(candidate(1), NOW);
     }
     assert_eq!(session.handle(offer("o"), NOW).len(), 1 + MAX_CANDIDATES);
-    assert_eq!(session.handle(candidate("a"), NOW), []);
+    assert_eq!(session.handle(candidate(1), NOW), []);
+}
+
+#[test]
+fn own_candidates_are_signalled_and_say_which_of_the_peers_are_near() {
+    let mut session = session(Role::Answers);
+    let near = "candidate:1 1 udp 1 192.168.1.7 9 typ host";
+    let remote =
+        Signal::Candidate { candidate: near.to_owned(), sdp_mid: None, sdp_m_line_index: Some(0) };
+    session.handle(offer("o"), NOW);
+    assert_eq!(session.handle(Input::Remote(remote), NOW), []);
+    let found = Candidate {
+        candidate: "candidate:1 1 udp 1 10.0.0.1 9 typ host".to_owned(),
+        sdp_mid: None,
+        sdp_m_line_index: Some(0),
+    };
+    let Candidate { candidate, sdp_mid, sdp_m_line_index } = found.clone();
+    let signal = Signal::Candidate { candidate, sdp_mid, sdp_m_line_index };
+    assert_eq!(
+        session.handle(Input::Found(found), NOW),
+        [
+            Action::Report(Event::Signal { peer: PEER, signal }),
+            Action::AddCandidate(near.to_owned())
+        ]
+    );
+}
+
+#[test]
+fn a_description_that_no_node_sends_ends_the_connection() {
+    let bad = || Input::Remote(Signal::Offer { sdp: "v=0\r\nm=audio 9 x 0\r\n".to_owned() });
+    assert!(closed(&session(Role::Answers).handle(bad(), NOW)).contains("1 sections"));
+    let mut offers = session(Role::Offers);
+    assert_eq!(offers.handle(bad(), NOW), [], "not this side's business");
+}
+
+#[test]
+fn a_flood_of_offers_makes_few_connections() {
+    let mut session = open(Role::Answers);
+    let mut fresh = 0;
+    let mut name = 0;
+    let end = NOW + Duration::from_secs(60);
+    let mut now = NOW;
+    while now < end && !session.is_closed() {
+        for _ in 0..100 {
+            name += 1;
+            let mut actions = session.handle(offer(&name.to_string()), now);
+            actions.extend(session.handle(Input::Tick, now));
+            fresh +=
+                actions.iter().filter(|action| matches!(action, Action::Answer { .. })).count();
+        }
+        now += Duration::from_secs(1);
+    }
+    assert!(session.is_closed(), "it never opens");
+    assert_eq!(fresh, 4, "the first and three anew, of {name}");
 }
 
 #[test]
@@ -122,10 +180,7 @@ fn a_peer_that_offers_anew_gets_a_new_connection_and_what_was_queued() {
     session.handle(offer("o"), NOW);
     session.handle(Input::Buffered(Channel::Control, HIGH_WATER_BYTES), NOW);
     assert_eq!(session.handle(Input::Send(Channel::Control, vec![1]), NOW), []);
-    assert_eq!(
-        session.handle(offer("p"), NOW),
-        [Action::Answer { offer: "p".to_owned(), fresh: true }]
-    );
+    assert_eq!(session.handle(offer("p"), NOW), [Action::Answer { offer: sdp("p"), fresh: true }]);
     session.handle(Input::ChannelOpen(Channel::Control), NOW);
     session.handle(Input::ChannelOpen(Channel::Activations), NOW);
     let actions = received(&mut session);
@@ -201,7 +256,7 @@ fn a_peer_too_slow_is_closed_with_a_reason() {
     let mut session = open(Role::Offers);
     let frame = || vec![0; MAX_PEER_FRAME_BYTES];
     let mut actions = Vec::new();
-    for _ in 0..=MAX_QUEUED_BYTES / MAX_PEER_FRAME_BYTES {
+    for _ in 0..=MAX_QUEUED_BYTES / charge(MAX_PEER_FRAME_BYTES) {
         assert!(!session.is_closed());
         actions = session.handle(Input::Send(Channel::Activations, frame()), NOW);
     }
@@ -225,7 +280,7 @@ fn a_node_that_does_not_read_is_not_flooded() {
         assert_eq!(flood(&mut session).len(), 1);
         session.handle(Input::Read(MAX_PEER_FRAME_BYTES), NOW);
     }
-    for _ in 0..MAX_UNREAD_BYTES / MAX_PEER_FRAME_BYTES {
+    for _ in 0..MAX_UNREAD_BYTES / charge(MAX_PEER_FRAME_BYTES) {
         flood(&mut session);
     }
     assert!(closed(&flood(&mut session)).contains("faster"));
@@ -239,38 +294,72 @@ fn malformed_chunks_close_the_peer() {
 }
 
 #[test]
-fn what_takes_too_long_is_given_up() {
-    let limits = Limits::default();
-    let almost = Duration::from_millis(1);
+fn an_empty_frame_ends_the_connection_and_none_is_sent() {
+    let mut session = open(Role::Offers);
+    assert_eq!(session.handle(Input::Send(Channel::Control, Vec::new()), NOW), []);
+    let actions = session.handle(Input::Chunk(Channel::Control, &[1, 0, 0, 0, 0]), NOW);
+    assert!(closed(&actions).contains("an empty frame"), "{actions:?}");
+}
 
-    let mut opening = session(Role::Answers);
-    assert_eq!(
-        opening.handle(Input::Tick, NOW + limits.open - almost),
-        [],
-        "no channel is open to greet on"
+#[test]
+fn greetings_without_end_end_the_connection() {
+    let mut session = open(Role::Offers);
+    let mut answers = 0;
+    while !session.is_closed() {
+        answers += transmitted(&session.handle(Input::Chunk(Channel::Control, &[2]), NOW));
+        assert!(answers < 2 * MAX_GREETINGS as usize, "every greeting is answered");
+    }
+}
+
+#[test]
+fn small_frames_are_charged_what_they_cost() {
+    // To the node: a million frames of a byte would be 100 MB and more.
+    let frame = |channel| Input::Chunk(channel, &[1, 1, 0, 0, 0, 9]);
+    let most = MAX_UNREAD_BYTES / (FRAME_OVERHEAD_BYTES + 1);
+    let mut session = open(Role::Offers);
+    for _ in 0..most {
+        assert_eq!(session.handle(frame(Channel::Control), NOW).len(), 1);
+    }
+    assert!(session.is_unread_full(), "a native node stops reading before that");
+    session.handle(Input::Read(1), NOW);
+    assert_eq!(session.handle(frame(Channel::Control), NOW).len(), 1);
+    assert!(closed(&session.handle(frame(Channel::Activations), NOW)).contains("faster"));
+
+    // Before it opens: the same, held back.
+    let mut opening = self::session(Role::Answers);
+    for _ in 0..most {
+        assert_eq!(opening.handle(frame(Channel::Control), NOW), []);
+    }
+    assert!(closed(&opening.handle(frame(Channel::Control), NOW)).contains("faster"));
+
+    // From the node: bytes and frames are bounded together.
+    let mut waiting = self::session(Role::Offers);
+    let large = MAX_QUEUED_BYTES / charge(MAX_PEER_FRAME_BYTES);
+    for _ in 0..large {
+        waiting.handle(Input::Send(Channel::Activations, vec![0; MAX_PEER_FRAME_BYTES]), NOW);
+    }
+    let left = MAX_QUEUED_BYTES - large * charge(MAX_PEER_FRAME_BYTES);
+    assert!(left / charge(1) < MAX_QUEUED_FRAMES, "the bytes run out first");
+    for _ in 0..left / charge(1) {
+        assert_eq!(waiting.handle(Input::Send(Channel::Control, vec![0]), NOW), []);
+    }
+    assert!(
+        closed(&waiting.handle(Input::Send(Channel::Control, vec![0]), NOW)).contains("too slow")
     );
-    closed(&opening.handle(Input::Tick, NOW + limits.open));
-
-    let mut half = open(Role::Answers);
-    half.handle(Input::Chunk(Channel::Control, &[1, 9, 0, 0, 0, 1]), NOW);
-    assert_eq!(half.handle(Input::Tick, NOW + limits.stall - almost), []);
-    half.handle(Input::Chunk(Channel::Control, &[0, 1]), NOW + limits.stall - almost);
-    assert_eq!(half.handle(Input::Tick, NOW + limits.stall), []);
-    closed(&half.handle(Input::Tick, NOW + 2 * limits.stall));
-
-    let mut away = open(Role::Answers);
-    away.handle(Input::Path(PathState::Disconnected), NOW);
-    away.handle(Input::Path(PathState::Connected), NOW + almost);
-    assert_eq!(away.handle(Input::Tick, NOW + limits.disconnected), []);
-    away.handle(Input::Path(PathState::Disconnected), NOW + limits.disconnected);
-    closed(&away.handle(Input::Tick, NOW + 2 * limits.disconnected));
 }
 
 #[test]
 fn a_lost_path_or_channel_closes_the_peer_once() {
     let mut session = open(Role::Offers);
-    closed(&session.handle(Input::Path(PathState::Failed), NOW));
+    let failed = session.handle(Input::Path(PathState::Failed), NOW);
+    assert!(closed(&failed).contains("lets no direct connection through"), "{failed:?}");
+    let mut broken = open(Role::Offers);
+    broken.handle(Input::Path(PathState::Connected), NOW);
+    assert!(closed(&broken.handle(Input::Path(PathState::Failed), NOW)).contains("broke"));
     assert_eq!(session.handle(Input::ChannelClosed(Channel::Control), NOW), []);
     closed(&open(Role::Answers).handle(Input::ChannelClosed(Channel::Activations), NOW));
     closed(&open(Role::Answers).handle(Input::Failed("broken".to_owned()), NOW));
 }
+
+#[path = "peer_time_tests.rs"]
+mod time;

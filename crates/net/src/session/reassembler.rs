@@ -37,12 +37,15 @@ pub(crate) enum ChunkError {
         /// The chunk's length in bytes, header included.
         got: usize,
     },
-    /// The chunk is too short for its header, or has no payload although its frame has bytes.
+    /// The chunk is too short for its header, or has no payload.
     #[error("chunk of {got} bytes brings nothing")]
     Empty {
         /// The chunk's length in bytes, header included.
         got: usize,
     },
+    /// A first chunk announces a frame without bytes, which says nothing and costs as much as any.
+    #[error("an empty frame")]
+    EmptyFrame,
     /// The chunk is neither a first nor a later one.
     #[error("unknown chunk kind {kind}")]
     UnknownKind {
@@ -121,6 +124,9 @@ impl Reassembler {
                     return Err(empty);
                 };
                 let length = u32::from_le_bytes(*length) as usize;
+                if length == 0 {
+                    return Err(ChunkError::EmptyFrame);
+                }
                 if length > MAX_PEER_FRAME_BYTES {
                     return Err(ChunkError::FrameTooLong { got: length });
                 }
@@ -144,7 +150,7 @@ impl Reassembler {
             return Err(ChunkError::Overrun { expected: partial.length, got });
         }
         // Without this, chunks of nothing could keep half a frame alive for ever.
-        if payload.is_empty() && partial.length > 0 {
+        if payload.is_empty() {
             return Err(empty);
         }
         partial.bytes.extend_from_slice(payload);
@@ -177,6 +183,8 @@ mod tests {
         assert_eq!(Reassembler::default().push(&[]), Err(ChunkError::Empty { got: 0 }));
         assert_eq!(Reassembler::default().push(&[FIRST, 1, 0]), Err(ChunkError::Empty { got: 3 }));
         assert_eq!(Reassembler::default().push(&first(9, b"")), Err(ChunkError::Empty { got: 5 }));
+        assert_eq!(Reassembler::default().push(&first(0, b"")), Err(ChunkError::EmptyFrame));
+        assert_eq!(Reassembler::default().push(&first(0, b"x")), Err(ChunkError::EmptyFrame));
         assert_eq!(Reassembler::default().push(&[LATER, 1]), Err(ChunkError::NoFrame));
         assert_eq!(Reassembler::default().push(&[9, 1]), Err(ChunkError::UnknownKind { kind: 9 }));
         assert_eq!(

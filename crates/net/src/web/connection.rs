@@ -22,7 +22,9 @@ use super::describe;
 use crate::Role;
 use crate::events::EventSender;
 use crate::session::negotiation::{self, Channels, PeerConnection, Platform, Reporter, negotiate};
-use crate::session::{Candidate, Input, LOW_WATER_BYTES, Limits, PathState};
+use crate::session::{
+    Candidate, Input, LOW_WATER_BYTES, Limits, Networks, PathState, Surroundings, ice_servers,
+};
 
 /// A callback that the browser holds as long as this does.
 pub(super) type Listener = Closure<dyn Fn(web_sys::Event)>;
@@ -44,12 +46,15 @@ pub(super) type Peer = negotiation::Peer<Stack>;
 pub(super) fn open_peer(
     id: NodeId,
     role: Role,
-    ice_servers: Vec<IceServer>,
+    ice_servers: &[IceServer],
+    networks: Networks,
     limits: Limits,
     events: EventSender,
 ) -> Arc<Peer> {
+    let ice_servers = ice_servers::usable(ice_servers);
+    let surroundings = Surroundings::new(networks, &ice_servers);
     let stack = Stack { ice_servers, started: Instant::now() };
-    let (peer, task) = Peer::open(id, role, limits, stack, events);
+    let (peer, task) = Peer::open(id, role, limits, surroundings, stack, events);
     spawn_local(negotiate(Arc::clone(&peer), task));
     peer
 }
@@ -73,6 +78,11 @@ impl Platform for Stack {
         reporter: Reporter<Self>,
     ) -> Result<(Connection, DataChannels), String> {
         let stack = RtcPeerConnection::new_with_configuration(&configuration(&self.ice_servers))
+            .or_else(|thrown| {
+                let error = describe(&thrown);
+                tracing::warn!(error, "the ICE servers cannot be used and are left out");
+                RtcPeerConnection::new_with_configuration(&configuration(&[]))
+            })
             .map_err(|thrown| format!("no WebRTC here: {}", describe(&thrown)))?;
         let mut listeners =
             vec![watch_path(&reporter, &stack), watch_candidates(&reporter, &stack)];
@@ -180,10 +190,11 @@ impl PeerConnection for Connection {
         self.set_remote(RtcSdpType::Answer, &answer).await
     }
 
-    async fn add_candidate(&mut self, candidate: Candidate) -> Result<(), String> {
-        let init = RtcIceCandidateInit::new(&candidate.candidate);
-        init.set_sdp_mid(candidate.sdp_mid.as_deref());
-        init.set_sdp_m_line_index(candidate.sdp_m_line_index);
+    async fn add_candidate(&mut self, candidate: String) -> Result<(), String> {
+        let init = RtcIceCandidateInit::new(&candidate);
+        // The peer's own word for the section is left out: stacks name it differently, or not at
+        // all, and there is only one.
+        init.set_sdp_m_line_index(Some(0));
         let added = self.stack.add_ice_candidate_with_opt_rtc_ice_candidate_init(Some(&init));
         done(JsFuture::from(added).await)
     }
@@ -278,11 +289,11 @@ fn watch_candidates(reporter: &Reporter<Stack>, stack: &RtcPeerConnection) -> Li
         move |event| {
             let found = event.unchecked_into::<RtcPeerConnectionIceEvent>().candidate();
             if let Some(found) = found {
-                reporter.send_candidate(Candidate {
+                reporter.handle(Input::Found(Candidate {
                     candidate: found.candidate(),
                     sdp_mid: found.sdp_mid(),
                     sdp_m_line_index: found.sdp_m_line_index(),
-                });
+                }));
             }
         },
     )

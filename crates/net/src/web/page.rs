@@ -12,7 +12,7 @@ use potluck_protocol::id::NodeId;
 use super::connection::{Peer, open_peer};
 use super::socket::ServerSocket;
 use crate::events::{ConnectionId, EventReceiver, EventSender, Reported};
-use crate::session::{Input, Limits, TICK};
+use crate::session::{Input, Limits, Networks, TICK};
 use crate::{Command, Event, Transport};
 
 /// [`TICK`](crate::session::TICK) in milliseconds. Browsers stretch it in background tabs;
@@ -30,6 +30,8 @@ pub(super) struct PageNet {
     sender: EventSender,
     limits: Limits,
     server: RefCell<Option<ServerSocket>>,
+    /// What follows from where the server is.
+    networks: Cell<Networks>,
     peers: RefCell<HashMap<NodeId, Arc<Peer>>>,
     last_connection: Cell<ConnectionId>,
     ticks: RefCell<Option<Interval>>,
@@ -98,6 +100,7 @@ impl PageNet {
             sender,
             limits,
             server: RefCell::new(None),
+            networks: Cell::default(),
             peers: RefCell::default(),
             last_connection: Cell::default(),
             ticks: RefCell::new(None),
@@ -117,6 +120,7 @@ impl PageNet {
             Command::OpenServer { url } => {
                 // The old one first, so that the server sees one connection of this node at a time.
                 drop(self.server.take());
+                self.networks.set(Networks::of_server(&url));
                 let socket = ServerSocket::open(&url, self.new_connection());
                 self.server.replace(Some(socket));
             }
@@ -131,7 +135,8 @@ impl PageNet {
                     return;
                 }
                 let events = self.new_connection();
-                let opened = open_peer(peer, role, ice_servers, self.limits, events);
+                let networks = self.networks.get();
+                let opened = open_peer(peer, role, &ice_servers, networks, self.limits, events);
                 self.peers.borrow_mut().insert(peer, opened);
             }
             Command::Signal { peer, signal } => {

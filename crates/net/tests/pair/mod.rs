@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use potluck_net::platform::{NativeTransport, NetConfig};
-use potluck_net::session::Limits;
 use potluck_net::{Command, Event, Role, Transport};
 use potluck_protocol::id::NodeId;
 
@@ -22,11 +21,6 @@ pub(crate) fn config() -> NetConfig {
     NetConfig::for_server("http://127.0.0.1")
 }
 
-/// On loopback, with a short time to open.
-pub(crate) fn impatient(open: Duration) -> NetConfig {
-    NetConfig { limits: Limits { open, ..Limits::default() }, ..config() }
-}
-
 pub(crate) struct Pair {
     pub(crate) a: NativeTransport,
     pub(crate) b: NativeTransport,
@@ -34,13 +28,18 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
+    /// Neither told anything.
+    pub(crate) fn idle() -> Self {
+        let [a, b] = [(); 2].map(|()| NativeTransport::new(config()));
+        Self { a, b, events: VecDeque::new() }
+    }
+
     /// Both told to open; signals are passed on by [`Pair::next`].
     pub(crate) fn opening() -> Self {
-        let mut a = NativeTransport::new(config());
-        let mut b = NativeTransport::new(config());
-        a.send(open(B, Role::of(A, B)));
-        b.send(open(A, Role::of(B, A)));
-        Self { a, b, events: VecDeque::new() }
+        let mut pair = Self::idle();
+        pair.a.send(open(B, Role::of(A, B)));
+        pair.b.send(open(A, Role::of(B, A)));
+        pair
     }
 
     /// Both open.
