@@ -17,7 +17,7 @@ use potluck_protocol::peer::Channel;
 use potluck_protocol::server::Signal;
 
 use super::{Arrival, Delivery, Loss, MemoryNetwork};
-use crate::session::{Limits, MAX_QUEUED_BYTES, MAX_QUEUED_FRAMES};
+use crate::session::{Limits, MAX_QUEUED_BYTES, MAX_QUEUED_FRAMES, charge};
 use crate::{Event, Role};
 
 /// What reaches one end.
@@ -28,6 +28,7 @@ pub(super) enum PeerArrival {
     Opened,
     Frame(Channel, Vec<u8>),
     Closed(String),
+    AnswerTimedOut,
     OpeningTimedOut,
 }
 
@@ -105,16 +106,18 @@ impl End {
                 "a frame of {bytes} bytes, at most {MAX_PEER_FRAME_BYTES} allowed"
             ));
         }
-        if self.queued_bytes + bytes > MAX_QUEUED_BYTES || self.queued_frames >= MAX_QUEUED_FRAMES {
+        if self.queued_bytes + charge(bytes) > MAX_QUEUED_BYTES
+            || self.queued_frames >= MAX_QUEUED_FRAMES
+        {
             return Err(format!("it is too slow: {} bytes wait for it", self.queued_bytes));
         }
-        self.queued_bytes += bytes;
+        self.queued_bytes += charge(bytes);
         self.queued_frames += 1;
         Ok(())
     }
 
     fn has_arrived(&mut self, bytes: usize) {
-        self.queued_bytes = self.queued_bytes.saturating_sub(bytes);
+        self.queued_bytes = self.queued_bytes.saturating_sub(charge(bytes));
         self.queued_frames = self.queued_frames.saturating_sub(1);
     }
 }
@@ -164,9 +167,13 @@ impl MemoryNetwork {
     }
 
     fn time_opening(&mut self, node: NodeId, peer: NodeId, end: u64) {
-        let what = PeerArrival::OpeningTimedOut;
-        let at = self.now + Limits::default().open;
-        self.put_later(at, Arrival::Peer { node, peer, end, what });
+        let limits = Limits::default();
+        for (limit, what) in [
+            (limits.answer, PeerArrival::AnswerTimedOut),
+            (limits.open, PeerArrival::OpeningTimedOut),
+        ] {
+            self.put_later(self.now + limit, Arrival::Peer { node, peer, end, what });
+        }
     }
 
     pub(super) fn remote_signal(&mut self, node: NodeId, peer: NodeId, signal: Signal) {
@@ -212,7 +219,7 @@ impl MemoryNetwork {
             let waiting = std::mem::take(&mut end.waiting);
             *end = End::new(number, Role::Answers);
             end.queued_frames = waiting.len();
-            end.queued_bytes = waiting.iter().map(|(_, frame)| frame.len()).sum();
+            end.queued_bytes = waiting.iter().map(|(_, frame)| charge(frame.len())).sum();
             end.waiting = waiting;
         }
         end.remote = Some(remote);
@@ -335,6 +342,13 @@ impl MemoryNetwork {
                 event
             }
             PeerArrival::Closed(reason) => self.closed(node, peer, reason)?,
+            PeerArrival::AnswerTimedOut => {
+                if end.remote.is_some() {
+                    return None;
+                }
+                let limit = Limits::default().answer;
+                self.closed(node, peer, format!("no answer within {} s", limit.as_secs_f32()))?
+            }
             PeerArrival::OpeningTimedOut => {
                 if !matches!(end.phase, Phase::Opening | Phase::Connecting) {
                     return None;
