@@ -1,7 +1,8 @@
 //! The WebSocket to the server.
 //!
-//! A browser answers the server's pings by itself and lets no page send any, so the page learns of
-//! a dead connection from the browser: when the socket closes, or when the machine goes offline.
+//! The page learns of a dead connection from the browser: when the socket closes, or when the machine
+//! goes offline. Whether a silent server is still there is the node's to judge, by messages: a browser
+//! answers pings by itself and shows none.
 
 use std::cell::Cell;
 use std::rc::Rc;
