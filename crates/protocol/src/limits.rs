@@ -16,7 +16,8 @@ pub const MAX_SESSIONS_PER_REQUESTER: usize = 8;
 /// Rows that the sender of a session's steps may have outstanding at a stage when the session opens:
 /// two full steps, so that one is computed while the next one travels.
 /// [`PeerFrame::Window`](crate::peer::PeerFrame::Window) gives room for more.
-pub const INITIAL_WINDOW_ROWS: u32 = 2 * MAX_ROWS as u32;
+pub const INITIAL_WINDOW_ROWS: u32 = 256;
+const _: () = assert!(INITIAL_WINDOW_ROWS as usize == 2 * MAX_ROWS);
 /// Values in a row of the residual stream: four times the width of the widest model in reach of a
 /// swarm.
 pub const MAX_D_MODEL: usize = 16_384;
