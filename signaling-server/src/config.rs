@@ -151,10 +151,12 @@ pub struct Config {
 pub struct Timeouts {
     /// From the open socket to the proof of the key.
     pub handshake: Duration,
-    /// Between two pings.
-    pub ping_every: Duration,
-    /// How long nothing may be received from a node that is still there.
-    pub silence: Duration,
+    /// How long a node may have said nothing before it says that it is there.
+    pub heartbeat: Duration,
+    /// Between two ticks in which silence is counted.
+    pub silence_tick: Duration,
+    /// A node that says nothing for so many ticks is gone.
+    pub silence_ticks: u8,
     /// For one message to be sent; slower readers are let go.
     pub send: Duration,
 }
@@ -165,9 +167,12 @@ impl Default for Timeouts {
             // Time enough for a slow phone on a slow network, and not for one who only holds
             // connections open.
             handshake: Duration::from_secs(10),
-            ping_every: Duration::from_secs(2),
-            // A requester must learn within 5 s that a node is gone.
-            silence: Duration::from_millis(4_500),
+            // Ten thousand nodes that do nothing else send 1,700 a second.
+            heartbeat: Duration::from_secs(6),
+            // Gone after 12 to 16 s: two heartbeats may be lost on the way, and the third is in time.
+            // Those in whose answer a node takes part notice sooner that it is silent.
+            silence_tick: Duration::from_secs(4),
+            silence_ticks: 4,
             send: Duration::from_secs(5),
         }
     }

@@ -9,14 +9,17 @@ mod swarm;
 mod tally;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::routing::get;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::app::App;
 use crate::socket;
+use error::HttpError;
 
 /// All routes.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -24,7 +27,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
     };
     Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(health))
         .route("/api/v1/socket", get(socket::upgrade))
         .route("/api/v1/swarm", get(swarm::swarm))
         .route("/api/v1/tally", get(tally::tally))
@@ -34,4 +37,15 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(fixed(header::REFERRER_POLICY, "no-referrer"))
         .with_state(app)
+}
+
+/// How long the hub may take to answer before the server counts as ill.
+const HEALTH_LIMIT: Duration = Duration::from_secs(2);
+
+/// `GET /healthz`: well if the hub answers.
+async fn health(State(app): State<Arc<App>>) -> Result<&'static str, HttpError> {
+    if app.hub.ping(HEALTH_LIMIT).await {
+        return Ok("ok\n");
+    }
+    Err(HttpError::Busy("the hub does not answer: it is overloaded, or hangs"))
 }

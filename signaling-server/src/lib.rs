@@ -3,8 +3,9 @@
 //!
 //! ```text
 //! socket (one task a connection) ─message─▶ hub ──▶ scheduler (pure) ──Action──▶ hub ──▶ sockets
-//!      │                                                            └─ new session ─▶ store
-//!      └── receipt ─▶ ledger checks (pure) ─▶ store (one transaction) ─▶ verdict
+//!      │                                     ▲
+//!      │                                     └── credited ──┐
+//!      └── receipt ─▶ ledger checks (pure) ─▶ store (one transaction for many) ─▶ verdict
 //! ```
 //! It never sees a prompt, an activation or a token: those pass between nodes.
 
@@ -16,6 +17,7 @@ pub mod server;
 
 mod app;
 mod connection_limiter;
+mod ending;
 mod http;
 mod hub;
 mod socket;

@@ -1,12 +1,13 @@
 //! Puts the parts together: binds, serves, shuts down.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures::FutureExt as _;
+use futures::future::FusedFuture as _;
 use potluck_protocol::codec::MAX_ICE_SERVERS;
 use tokio::net::TcpListener;
 
@@ -18,6 +19,7 @@ use crate::http;
 use crate::hub::Hub;
 use crate::models::Models;
 use crate::scheduler::{Scheduler, Settings};
+use crate::socket::Sockets;
 use crate::store::Store;
 
 /// A bound server, not serving yet.
@@ -65,17 +67,25 @@ impl Server {
         let plan_delay = Duration::from_millis(config.plan_delay_ms);
         let scheduler = Scheduler::new(Settings {
             models: Arc::clone(&models),
-            authority,
+            authority: Arc::clone(&authority),
             plan_delay,
             same_address_earns: config.same_address_earns,
             seed,
         });
-        let hub = Hub::start(scheduler, store.clone());
+        let hub = Hub::start(scheduler);
         let limiter = Arc::new(ConnectionLimiter::new(
             config.max_connections,
             config.max_connections_per_address,
         ));
-        let app = Arc::new(App { config, models, store, hub, limiter });
+        let app = Arc::new(App {
+            config,
+            authority,
+            models,
+            store,
+            hub,
+            limiter,
+            sockets: Sockets::default(),
+        });
         Ok(Self { listener, address, app })
     }
 
@@ -98,33 +108,33 @@ impl Server {
             // The receiver outlives this.
             let _ = stopped.send(true);
         });
-        let serving = std::future::IntoFuture::into_future(serving);
+        let serving = std::future::IntoFuture::into_future(serving).fuse();
         tokio::pin!(serving);
+        let app = &self.app;
         tokio::select! {
             result = &mut serving => result?,
-            // WebSockets stay open as long as their nodes do; they come back to the next server by
-            // themselves.
-            () = async {
-                // An error means that `stopped` is gone, and so is what it would have stopped.
-                let _ = stopping.wait_for(|stopped| *stopped).await;
-                tokio::time::sleep(GRACE).await;
-            } => {}
-            never = forget_daily(&self.app.store) => match never {},
+            // An error means that `stopped` is gone, and so is what it would have stopped.
+            _ = stopping.wait_for(|stopped| *stopped) => {}
+            () = app.hub.ended() => anyhow::bail!(
+                "the hub's task ended, without which nobody can be introduced (why is said above); the \
+                 server stops, start it again"
+            ),
+            () = app.store.writer_ended() => anyhow::bail!(
+                "the task that credits receipts ended (why is said above); the server stops, start it \
+                 again"
+            ),
         }
-        self.app.store.close().await;
+        let closing = async {
+            app.hub.stop().await;
+            app.sockets.all_closed().await;
+            if !serving.is_terminated() {
+                serving.await?;
+            }
+            anyhow::Ok(())
+        };
+        // What does not close by itself within the time is cut off.
+        tokio::time::timeout(GRACE, closing).await.unwrap_or(Ok(()))?;
+        app.store.close().await;
         Ok(())
-    }
-}
-
-/// Keeps the table of sessions from growing for ever.
-async fn forget_daily(store: &Store) -> Infallible {
-    let mut days = tokio::time::interval(Duration::from_secs(24 * 3600));
-    loop {
-        days.tick().await;
-        match store.forget_unused_sessions().await {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "forgot old sessions without receipts"),
-            Err(error) => tracing::warn!(%error, "could not forget old sessions"),
-        }
     }
 }

@@ -1,32 +1,42 @@
-//! What survives a restart: sessions, receipts and the transfers that credit them, in SQLite.
+//! What survives a restart: receipts and the accounts they are credited to, in SQLite.
 //!
-//! A receipt is credited in one transaction, and acknowledged only after it is on disk (WAL,
-//! `synchronous=FULL`): a `kill -9` at any moment loses no acknowledged credit, and a receipt
-//! handed in again is recognised.
+//! ```text
+//! receipts, checked ──bounded queue──▶ writer: one transaction for all that wait ──▶ verdicts
+//! tally, standing   ──pool of readers──▶ the state after the last transaction
+//! ```
+//! A receipt is acknowledged only after its transaction is on disk (WAL, `synchronous=FULL`): a
+//! `kill -9` at any moment loses no acknowledged credit, and a receipt handed in again is recognised.
+//! The disk is waited for once for all receipts that came in while it was waited for before, and by
+//! nobody else: readers never wait for the writer, nor it for them.
 //!
-//! Receipts and their postings are kept for ever, as they are the books. A session is kept as long
-//! as receipts refer to it, and for a month if none does.
+//! Receipts and accounts are kept for ever, as they are the books. Nothing else is kept: what a
+//! receipt is held against is its ticket, which its stage has.
 
 mod credit;
 mod schema;
+mod writer;
 
 use std::path::Path;
 use std::time::Duration;
 
-use potluck_protocol::codec;
 use potluck_protocol::id::NodeId;
-use potluck_protocol::server::{NodeKind, Session};
+use potluck_protocol::receipt::SignedReceipt;
+use potluck_protocol::server::NodeKind;
+use sqlx::ConnectOptions as _;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use credit::Credit;
+use writer::{Write, Writer};
 
 /// The database.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
-    pool: SqlitePool,
+    readers: SqlitePool,
+    writes: mpsc::Sender<Write>,
 }
 
 /// The database could not do it. Nothing was changed.
@@ -43,6 +53,33 @@ pub(crate) enum StoreError {
     Unreadable(&'static str),
 }
 
+/// A receipt that passed every check but the one of its place, which only the writer can make.
+#[derive(Clone, Debug)]
+pub(crate) struct Work {
+    /// The receipt, with both signatures, which were found to hold.
+    pub(crate) signed: SignedReceipt,
+    /// What it is worth in multiply-accumulates.
+    pub(crate) macs: u64,
+    /// What kind of node its stage is, if it said so.
+    pub(crate) kind: Option<NodeKind>,
+}
+
+/// What became of a receipt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Credit {
+    /// It is credited and on disk.
+    Credited {
+        /// The stage's balance in multiply-accumulates.
+        balance_macs: u64,
+        /// False if it was credited before.
+        newly: bool,
+    },
+    /// It never will be, for this reason.
+    Refused(String),
+    /// Not now: one before it is missing, too many wait, or the disk failed.
+    TryAgain,
+}
+
 /// One contributor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Contributor {
@@ -56,11 +93,14 @@ pub(crate) struct Contributor {
     pub(crate) receipts: u64,
 }
 
-/// Connections to the database file: SQLite has one writer, and readers are few.
-const POOL: u32 = 4;
-/// How long a session without receipts is kept. A node hands its receipts in at once, or as soon as
-/// it reaches the server again; one that did not for a month has no receipts any more.
-const UNUSED_SESSION: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Connections that read: the tally, and what those who join have earned.
+const READERS: u32 = 4;
+/// Receipts that wait for the disk: two megabytes, and under a second's work. Beyond it, those who
+/// hand one in are told to try again.
+const WRITE_QUEUE: usize = 4096;
+/// Pages that the writer keeps, KiB: the index of a million receipts is several times as large, but
+/// those of sessions that run are next to each other in time, not in the index.
+const WRITER_CACHE_KIB: &str = "-32768";
 
 impl Store {
     /// Opens, or makes, `potluck.sqlite` in the data folder.
@@ -75,60 +115,54 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5));
-        let pool = SqlitePoolOptions::new().max_connections(POOL).connect_with(options).await?;
-        schema::migrate(&pool).await?;
-        Ok(Self { pool })
+        let mut connection =
+            options.clone().pragma("cache_size", WRITER_CACHE_KIB).connect().await?;
+        schema::migrate(&mut connection).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_with(options.pragma("query_only", "ON"))
+            .await?;
+        let (writes, queue) = mpsc::channel(WRITE_QUEUE);
+        tokio::spawn(Writer::new(connection, queue).run());
+        Ok(Self { readers, writes })
     }
 
-    /// Closes the database; what was acknowledged is on disk already.
+    /// Closes the database when what waits is written; what was acknowledged is on disk already.
     pub(crate) async fn close(&self) {
-        self.pool.close().await;
+        let (closed, done) = oneshot::channel();
+        // Errors mean that the writer has ended already.
+        if self.writes.send(Write::Close { closed }).await.is_ok() {
+            let _ = done.await;
+        }
+        self.readers.close().await;
     }
 
-    /// Keeps a session, so that its receipts can be judged even after a restart.
+    /// Waits until the writer ends, which it does only when it is closed or has panicked: nothing can
+    /// be credited any more.
+    pub(crate) async fn writer_ended(&self) {
+        self.writes.closed().await;
+    }
+
+    /// Credits work, once, if it is the next of its stage in its session.
+    pub(crate) async fn credit(&self, work: Work) -> Credit {
+        let (verdict, answer) = oneshot::channel();
+        match self.writes.try_send(Write::Credit { work: Box::new(work), verdict }) {
+            Ok(()) => answer.await.unwrap_or(Credit::TryAgain),
+            Err(TrySendError::Full(_) | TrySendError::Closed(_)) => Credit::TryAgain,
+        }
+    }
+
+    /// What a node has earned so far, multiply-accumulates.
     ///
     /// # Errors
     /// If the database fails.
-    pub(crate) async fn save_session(&self, session: &Session) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT OR IGNORE INTO sessions (id, body, opened_s) VALUES (?, ?, unixepoch())",
-        )
-        .bind(&session.id.0[..])
-        .bind(codec::encode(session))
-        .execute(&self.pool)
-        .await?;
-        Ok(())
-    }
-
-    /// Forgets sessions of more than a month ago that no receipt was credited for; how many.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub(crate) async fn forget_unused_sessions(&self) -> Result<u64, StoreError> {
-        let forgotten = sqlx::query(
-            "DELETE FROM sessions WHERE opened_s < unixepoch() - ?
-             AND NOT EXISTS (SELECT 1 FROM receipts WHERE receipts.session = sessions.id)",
-        )
-        .bind(UNUSED_SESSION.as_secs().cast_signed())
-        .execute(&self.pool)
-        .await?;
-        Ok(forgotten.rows_affected())
-    }
-
-    /// Keeps what kind of node a contributor is.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub(crate) async fn save_kind(&self, node: NodeId, kind: NodeKind) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO nodes (node, kind) VALUES (?, ?)
-             ON CONFLICT (node) DO UPDATE SET kind = excluded.kind",
-        )
-        .bind(&node.0[..])
-        .bind(kind_name(kind))
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+    pub(crate) async fn earned_macs(&self, node: NodeId) -> Result<u64, StoreError> {
+        let earned: Option<i64> =
+            sqlx::query_scalar("SELECT earned_macs FROM accounts WHERE node = ?")
+                .bind(&node.0[..])
+                .fetch_optional(&self.readers)
+                .await?;
+        Ok(earned.unwrap_or(0).unsigned_abs())
     }
 
     /// The contributors with the most credit.
@@ -137,12 +171,11 @@ impl Store {
     /// If the database fails.
     pub(crate) async fn contributors(&self, limit: u32) -> Result<Vec<Contributor>, StoreError> {
         let rows: Vec<(Vec<u8>, Option<String>, i64, i64)> = sqlx::query_as(
-            "SELECT p.node, n.kind, SUM(p.macs) AS macs, COUNT(*)
-             FROM postings p LEFT JOIN nodes n ON n.node = p.node
-             WHERE p.account = 'earned' GROUP BY p.node ORDER BY macs DESC, p.node LIMIT ?",
+            "SELECT node, kind, earned_macs, receipts FROM accounts WHERE earned_macs > 0
+             ORDER BY earned_macs DESC, node LIMIT ?",
         )
         .bind(limit)
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await?;
         let contributor = |(node, kind, macs, receipts): (Vec<u8>, Option<String>, i64, i64)| {
             Ok(Contributor {

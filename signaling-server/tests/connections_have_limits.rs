@@ -1,5 +1,5 @@
 //! Too many connections are turned away, too many messages end a connection, and so does silence;
-//! others go on undisturbed.
+//! each is told when to come back, and others go on undisturbed.
 
 mod support;
 
@@ -7,21 +7,18 @@ use std::time::Duration;
 
 use potluck_protocol::server::{FromServer, Report, Signal, SignedSignal, ToServer};
 use support::{Member, Running};
-use tokio_tungstenite::connect_async;
-use tokio_tungstenite::tungstenite::Error;
-use tokio_tungstenite::tungstenite::http::StatusCode;
 
-/// The sentence with which the server turns a connection away; `None` if it accepts it.
+/// The sentence with which the server turns a connection away; `None` if it lets it in.
 async fn turned_away(server: &Running) -> anyhow::Result<Option<String>> {
-    match connect_async(server.socket_url()).await {
-        Ok(_) => Ok(None),
-        Err(Error::Http(response)) => {
-            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-            let body = response.into_body().unwrap_or_default();
-            Ok(Some(String::from_utf8(body)?))
-        }
-        Err(error) => Err(error.into()),
+    let mut member = Member::connect(server, 99).await?;
+    if member.challenge().await.is_ok() {
+        return Ok(None);
     }
+    drop(member);
+    let mut member = Member::connect(server, 99).await?;
+    let (reason, retry_after_ms) = member.parting().await;
+    assert!(retry_after_ms.is_some(), "{reason}");
+    Ok(Some(reason))
 }
 
 #[tokio::test]
@@ -58,36 +55,75 @@ async fn messages_have_a_rate() -> anyhow::Result<()> {
     for _ in 0..20 {
         hasty.send(&ToServer::Report(Report::default())).await;
     }
-    let reason = hasty.refusal().await;
+    let (reason, retry_after_ms) = hasty.parting().await;
     assert!(reason.contains("more than 1 messages a second"), "{reason}");
+    assert!(retry_after_ms.is_some());
     assert_eq!(other.register().await.len(), other.models[0].layers);
+    Ok(())
+}
+
+#[tokio::test]
+async fn offers_have_a_rate_and_what_is_over_it_is_lost() -> anyhow::Result<()> {
+    let server = Running::start_with(|config| config.max_messages_per_second = 1_000_000).await?;
+    let mut stage = Member::join(&server, 1).await?;
+    stage.register().await;
+    let mut requester = Member::join(&server, 2).await?;
+    requester.ask().await;
+    let signal = |signal| ToServer::Signal {
+        to: stage.node(),
+        signal: SignedSignal::new(&requester.identity, stage.node(), signal),
+    };
+    let offer = signal(Signal::Offer { sdp: "again".to_owned() });
+    let answer = signal(Signal::Answer { sdp: "at last".to_owned() });
+    for _ in 0..1_000 {
+        requester.send(&offer).await;
+    }
+    requester.send(&answer).await;
+    let mut offers = 0;
+    loop {
+        let FromServer::Signal { signal, .. } = stage.receive().await else { continue };
+        match signal.signal {
+            Signal::Offer { .. } => offers += 1,
+            _ => break,
+        }
+    }
+    assert!((1..100).contains(&offers), "{offers}");
+    // The sender is not shut out for it.
+    requester.ask().await;
     Ok(())
 }
 
 #[tokio::test]
 async fn silence_ends_a_connection() -> anyhow::Result<()> {
     let server = Running::start_with(|config| {
-        config.timeouts.ping_every = Duration::from_millis(200);
-        config.timeouts.silence = Duration::from_millis(1_500);
+        config.timeouts.heartbeat = Duration::from_millis(50);
+        config.timeouts.silence_tick = Duration::from_millis(500);
     })
     .await?;
     let mut silent = Member::join(&server, 1).await?;
     silent.register().await;
     let mut requester = Member::join(&server, 2).await?;
     let session = requester.ask().await;
-    // A member answers pings only while it receives; nobody receives for the silent one.
+    // The requester has nothing to say, and says that it is there.
+    let mut heartbeats =
+        tokio::time::interval(Duration::from_millis(u64::from(requester.heartbeat_ms)));
+    let mut heard = 0;
     loop {
-        if let FromServer::SessionEnded { session: ended, reason, failed_node } =
-            requester.receive().await
-        {
-            assert_eq!(ended, session.id);
-            assert_eq!(failed_node, Some(silent.node()), "{reason}");
-            break;
+        heartbeats.tick().await;
+        requester.send(&ToServer::Heartbeat).await;
+        match requester.receive().await {
+            FromServer::Heartbeat => heard += 1,
+            FromServer::SessionEnded { session: ended, reason, failed_node } => {
+                assert_eq!(ended, session.id);
+                assert_eq!(failed_node, Some(silent.node()), "{reason}");
+                break;
+            }
+            other => panic!("{other:?}"),
         }
     }
-    // The silent one finds its connection ended; the requester, which sent as little but answered
-    // pings, goes on.
-    while silent.receive_or_end().await.is_some() {}
+    assert!(heard > 0);
+    let (reason, retry_after_ms) = silent.parting().await;
+    assert!(reason.contains("no sign of life") && retry_after_ms.is_some(), "{reason}");
     assert_eq!(requester.register().await.len(), requester.models[0].layers);
     Ok(())
 }
@@ -98,42 +134,7 @@ async fn a_handshake_has_a_time_limit() -> anyhow::Result<()> {
         config.timeouts.handshake = Duration::from_millis(100);
     })
     .await?;
-    let reason = Member::connect(&server, 1).await?.refusal().await;
-    assert!(reason.contains("took too long"), "{reason}");
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_client_that_does_not_read_is_let_go() -> anyhow::Result<()> {
-    let server = Running::start_with(|config| {
-        config.max_messages_per_second = 1_000_000;
-        // Only what is not read may end it.
-        config.timeouts.silence = Duration::from_secs(3600);
-        config.timeouts.send = Duration::from_secs(3600);
-    })
-    .await?;
-    let mut stage = Member::join(&server, 1).await?;
-    stage.register().await;
-    let mut requester = Member::join(&server, 2).await?;
-    let session = requester.ask().await;
-    // Far more than sockets and the outbox hold.
-    let signal = Signal::Offer { sdp: "x".repeat(16 * 1024) };
-    let signal = SignedSignal::new(&requester.identity, stage.node(), signal);
-    for _ in 0..4_000 {
-        requester.send(&ToServer::Signal { to: stage.node(), signal: signal.clone() }).await;
-    }
-    loop {
-        if let FromServer::SessionEnded { session: ended, failed_node, .. } =
-            requester.receive().await
-        {
-            assert_eq!((ended, failed_node), (session.id, Some(stage.node())));
-            break;
-        }
-    }
-    // The requester goes on; the stage reads what was on its way, and then the end.
-    let mut other = Member::join(&server, 3).await?;
-    other.register().await;
-    assert_eq!(requester.ask().await.stages[0].node, other.node());
-    while stage.receive_or_end().await.is_some() {}
+    let (reason, retry_after_ms) = Member::connect(&server, 1).await?.parting().await;
+    assert!(reason.contains("took too long") && retry_after_ms.is_some(), "{reason}");
     Ok(())
 }

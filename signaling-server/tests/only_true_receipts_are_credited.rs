@@ -7,6 +7,7 @@ use potluck_protocol::id::{NodeId, SessionId};
 use potluck_protocol::identity::Identity;
 use potluck_protocol::receipt::{RECEIPT_POSITIONS, Receipt, SignedReceipt};
 use potluck_protocol::server::{FromServer, Session, Verdict};
+use potluck_protocol::ticket::{SignedTicket, Ticket};
 use support::{Member, Running};
 
 #[tokio::test]
@@ -39,7 +40,6 @@ async fn only_true_receipts_are_credited() -> anyhow::Result<()> {
         ),
         ("layers that the stage did not have", sign(&with(|r| r.layers.end -= 1))),
         ("a session that nobody opened", sign(&with(|r| r.session = SessionId([7; 16])))),
-        ("a later number first", sign(&with(|r| r.sequence = 1))),
     ];
     // What no session could make true is not a receipt at all: the connection that sends it is
     // closed.
@@ -80,15 +80,79 @@ async fn only_true_receipts_are_credited() -> anyhow::Result<()> {
     again.sequence = 1;
     let again = signed(&again, &stage.identity, &requester.identity);
     assert!(matches!(hand_in(&mut stage, again).await, Verdict::Refused { .. }));
+    // One that comes before the one before it waits, and is not lost.
+    let after = |before: &Receipt| Receipt {
+        sequence: before.sequence + 1,
+        from_position: before.to_position,
+        to_position: before.to_position + 32,
+        ..before.clone()
+    };
+    let next = after(&honest.receipt);
+    let [next, later] =
+        [&next, &after(&next)].map(|r| signed(r, &stage.identity, &requester.identity));
+    assert_eq!(hand_in_once(&mut stage, later.clone()).await, Verdict::TryAgain);
     // The rest of the work is credited as before.
-    let mut next = honest.receipt;
-    (next.sequence, next.from_position, next.to_position) =
-        (1, next.to_position, 2 * next.to_position);
-    let next = signed(&next, &stage.identity, &requester.identity);
     let Verdict::Credited { balance_macs: more } = hand_in(&mut stage, next).await else {
         panic!("not credited")
     };
     assert!(more > balance_macs);
+    assert!(matches!(hand_in(&mut stage, later).await, Verdict::Credited { .. }));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_ticket_says_what_may_be_credited_and_when() -> anyhow::Result<()> {
+    let server = Running::start().await?;
+    let mut stage = Member::join(&server, 1).await?;
+    stage.register().await;
+    let mut requester = Member::join(&server, 2).await?;
+    let session = requester.ask().await;
+    assert_eq!(stage.serve().await, session);
+    let given = stage.ticket.clone().expect("it came with the session").ticket;
+    let honest = signed(&receipt(&session, stage.node()), &stage.identity, &requester.identity);
+
+    let server_key = server.identity();
+    let cases = [
+        ("not the server's", SignedTicket::new(&stage.identity, given.clone()), "no such ticket"),
+        (
+            "for two who count as one",
+            SignedTicket::new(&server_key, Ticket { earns: false, ..given.clone() }),
+            "for oneself",
+        ),
+        (
+            "too old",
+            SignedTicket::new(&server_key, Ticket { until_s: 1, ..given.clone() }),
+            "no longer valid",
+        ),
+    ];
+    for (what, ticket, why) in cases {
+        stage.ticket = Some(ticket);
+        let verdict = hand_in(&mut stage, honest.clone()).await;
+        let Verdict::Refused { reason } = verdict else { panic!("{what}: {verdict:?}") };
+        assert!(reason.contains(why), "{what}: {reason}");
+    }
+    // More than can have been done since the session was opened: later, it can.
+    let future = Ticket { opened_ms: given.opened_ms + HOUR_MS, ..given.clone() };
+    stage.ticket = Some(SignedTicket::new(&server_key, future));
+    assert_eq!(hand_in_once(&mut stage, honest.clone()).await, Verdict::TryAgain);
+    stage.ticket = Some(an_hour_ago(&server_key, given));
+    assert!(matches!(hand_in_once(&mut stage, honest).await, Verdict::Credited { .. }));
+    Ok(())
+}
+
+#[tokio::test]
+async fn work_for_oneself_is_not_credited() -> anyhow::Result<()> {
+    let server = Running::start().await?;
+    let mut alone = Member::join(&server, 1).await?;
+    alone.register().await;
+    // It asks itself, computes nothing, and signs both sides.
+    alone.send_ask().await;
+    let session = alone.serve().await;
+    assert_eq!((session.requester, session.stages[0].node), (alone.node(), alone.node()));
+    let receipt = signed(&receipt(&session, alone.node()), &alone.identity, &alone.identity);
+    let verdict = hand_in(&mut alone, receipt).await;
+    let Verdict::Refused { reason } = verdict else { panic!("{verdict:?}") };
+    assert!(reason.contains("for oneself"), "{reason}");
     Ok(())
 }
 
@@ -106,13 +170,15 @@ async fn receipts_handed_in_in_parallel_are_each_credited_once() -> anyhow::Resu
     let session = requester.ask().await;
     assert_eq!(session.stages.len(), 2);
 
+    let server_key = server.identity();
     // Both stages hand in their next receipt, several times each, without waiting for verdicts.
     let mut hand_in_all = Vec::new();
     for mut stage in stages {
         let session = &session;
-        let requester = &requester.identity;
+        let (requester, server_key) = (&requester.identity, &server_key);
         hand_in_all.push(async move {
             assert_eq!(stage.serve().await, *session);
+            stage.ticket = stage.ticket.map(|signed| an_hour_ago(server_key, signed.ticket));
             let place = session.stage_of(stage.node()).expect("it is a stage");
             let receipt = Receipt {
                 layers: session.stages[place].layers,
@@ -165,7 +231,26 @@ fn signed(receipt: &Receipt, stage: &Identity, requester: &Identity) -> SignedRe
     }
 }
 
+const HOUR_MS: u64 = 3_600_000;
+
+/// The ticket of a session that was opened so long ago that much can have been done.
+fn an_hour_ago(server: &Identity, ticket: Ticket) -> SignedTicket {
+    let opened_ms = ticket.opened_ms - HOUR_MS;
+    SignedTicket::new(server, Ticket { opened_ms, ..ticket })
+}
+
+/// Hands in a receipt until there is a verdict that lasts: the server thinks little of work that is
+/// done as soon as the session is open.
 async fn hand_in(member: &mut Member, receipt: SignedReceipt) -> Verdict {
+    loop {
+        match hand_in_once(member, receipt.clone()).await {
+            Verdict::TryAgain => tokio::task::yield_now().await,
+            verdict => return verdict,
+        }
+    }
+}
+
+async fn hand_in_once(member: &mut Member, receipt: SignedReceipt) -> Verdict {
     let id = receipt.receipt.id();
     member.hand_in(receipt).await;
     loop {

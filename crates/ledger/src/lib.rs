@@ -3,7 +3,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`check`] | is this receipt true to its session, signed by both, and new? |
+//! | [`check`] | is this receipt true to its ticket, signed by both, old enough, and new? |
 //! | [`work`] | how many multiply-accumulates it stands for, from the model's shape alone |
 //! | [`entry`] | transfers between accounts, which always sum to zero |
 

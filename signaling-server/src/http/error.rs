@@ -14,9 +14,6 @@ pub(crate) enum HttpError {
     /// The request makes no sense.
     #[error("{0}")]
     BadRequest(&'static str),
-    /// Not for this caller.
-    #[error("{0}")]
-    Forbidden(&'static str),
     /// Not now.
     #[error("{0}")]
     Busy(&'static str),
@@ -30,7 +27,6 @@ impl IntoResponse for HttpError {
         let status = match &self {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(error) => {
                 tracing::error!(error = format!("{error:#}"), "a request failed");

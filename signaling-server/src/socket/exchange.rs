@@ -1,121 +1,152 @@
 //! Messages in both directions between a node that proved its key and the hub.
 
 use std::convert::Infallible;
-use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use axum::extract::ws::WebSocket;
-use governor::{Quota, RateLimiter};
-use potluck_protocol::id::NodeId;
-use potluck_protocol::server::{FromServer, ToServer, Verdict};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, interval};
+use futures::FutureExt as _;
+use potluck_protocol::server::{FromServer, NodeKind, Signal, ToServer};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::frames::{End, Received, decode, receive_frame, send, send_ping};
+use super::frames::{Received, decode, receive_frame, send};
+use super::rate::{Bucket, Offers, Rate};
+use super::receipts::Receipts;
+use super::silence::Silence;
 use crate::app::App;
-use crate::hub::ConnectionId;
-use crate::store::Credit;
+use crate::ending::Ending;
+use crate::hub::Member;
+
+/// What the hub does to a connection.
+#[derive(Debug)]
+pub(super) struct FromHub {
+    /// Messages for the node.
+    pub(super) inbox: mpsc::Receiver<Box<FromServer>>,
+    /// The way into `inbox` for what is answered here. It is weak, so that nothing but the hub holds
+    /// the connection.
+    pub(super) answers: mpsc::WeakSender<Box<FromServer>>,
+    /// Resolves when the hub lets the connection go.
+    pub(super) end: oneshot::Receiver<Ending>,
+}
 
 /// How many times the messages of a second may come at once, as the configuration says.
-const BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(3);
+const BURST: u32 = 4;
 
-/// Passes messages on until the connection ends.
-///
-/// `verdicts` is the way into `inbox` for what is answered here. It is weak, so that the inbox
-/// closes, and the connection with it, when the hub lets the connection go.
+/// Passes messages on until either side, or the hub, ends the connection.
 pub(super) async fn exchange(
     socket: &mut WebSocket,
-    app: &App,
-    (node, connection): (NodeId, ConnectionId),
-    verdicts: &mpsc::WeakSender<FromServer>,
-    inbox: &mut mpsc::Receiver<FromServer>,
-) -> End {
-    let timeouts = app.config.timeouts;
-    let rate = NonZeroU32::new(app.config.max_messages_per_second).unwrap_or(NonZeroU32::MIN);
-    let limiter =
-        RateLimiter::direct(Quota::per_second(rate).allow_burst(rate.saturating_mul(BURST)));
-    let mut last_received = Instant::now();
-    let mut pings = interval(timeouts.ping_every);
-    let until_it_ends = async {
-        loop {
-            tokio::select! {
-                message = inbox.recv() => {
-                    let Some(message) = message else { return Err(End::Gone) };
-                    if let FromServer::Refused { reason, .. } = message {
-                        return Err(End::Refused(reason));
-                    }
-                    send(socket, &message, timeouts.send).await?;
-                }
-                received = receive_frame(socket) => {
-                    last_received = Instant::now();
-                    if let Received::Message(bytes) = received? {
-                        if limiter.check().is_err() {
-                            return Err(End::Refused(format!("more than {rate} messages a second")));
-                        }
-                        handle(app, node, connection, verdicts, decode(&bytes)?).await?;
-                    }
-                }
-                _ = pings.tick() => {
-                    if last_received.elapsed() > timeouts.silence {
-                        return Err(End::Refused("no sign of life".to_owned()));
-                    }
-                    send_ping(socket, timeouts.send).await?;
-                }
-            }
-        }
+    app: &Arc<App>,
+    member: &Member,
+    from_hub: FromHub,
+) -> Ending {
+    let FromHub { inbox, answers, mut end } = from_hub;
+    let now = Instant::now();
+    let side = Side {
+        app,
+        member,
+        answers,
+        rate: rate(app.config.max_messages_per_second),
+        bucket: Bucket::full(now),
+        offers: Offers::new(now),
+        receipts: Receipts::default(),
+        kind: None,
     };
-    let ended: Result<Infallible, End> = until_it_ends.await;
-    match ended {
-        Ok(never) => match never {},
-        Err(end) => end,
+    tokio::select! {
+        // First: whom the hub lets go is not served any more, however much it has to say.
+        biased;
+        ending = &mut end => ending.unwrap_or(Ending::Gone),
+        ended = side.talk(socket, inbox) => match ended {
+            Ok(never) => match never {},
+            Err(ending) => ending,
+        },
     }
 }
 
-async fn handle(
-    app: &App,
-    node: NodeId,
-    connection: ConnectionId,
-    verdicts: &mpsc::WeakSender<FromServer>,
-    message: ToServer,
-) -> Result<(), End> {
-    match message {
-        ToServer::Hello { .. } | ToServer::Prove { .. } => {
-            return Err(End::Refused("the handshake is over".to_owned()));
-        }
-        ToServer::Signal { to, signal } => {
-            app.hub.signal(node, to, signal).await;
-            return Ok(());
-        }
-        ToServer::Heartbeat => {
-            let answers = verdicts.upgrade().ok_or(End::Gone)?;
-            return answers.try_send(FromServer::Heartbeat).map_err(|_| End::Gone);
-        }
-        ToServer::Receipt { receipt: signed, ticket: _ } => {
-            let receipt = signed.receipt.id();
-            let verdict = match app.store.credit(&signed, node, &app.models).await {
-                Ok(Credit::Credited(balance_macs)) => Verdict::Credited { balance_macs },
-                Ok(Credit::Refused(reason)) => Verdict::Refused { reason },
-                Err(error) => {
-                    tracing::error!(%error, "a receipt could not be credited now");
-                    Verdict::TryAgain
+/// Our side of a connection.
+struct Side<'a> {
+    app: &'a Arc<App>,
+    member: &'a Member,
+    answers: mpsc::WeakSender<Box<FromServer>>,
+    rate: Rate,
+    bucket: Bucket,
+    offers: Offers,
+    receipts: Receipts,
+    /// What the node said that it is.
+    kind: Option<NodeKind>,
+}
+
+impl Side<'_> {
+    async fn talk(
+        mut self,
+        socket: &mut WebSocket,
+        mut inbox: mpsc::Receiver<Box<FromServer>>,
+    ) -> Result<Infallible, Ending> {
+        let timeouts = self.app.config.timeouts;
+        let mut silence = Silence::default();
+        let first = Instant::now() + timeouts.silence_tick;
+        let mut ticks = interval_at(first, timeouts.silence_tick);
+        // A pause, however long, is one tick.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                message = inbox.recv() => {
+                    let Some(message) = message else { return Err(Ending::Gone) };
+                    send(socket, &message, || inbox.try_recv().ok(), timeouts.send).await?;
                 }
-            };
-            let verdicts = verdicts.upgrade().ok_or(End::Gone)?;
-            return verdicts
-                .try_send(FromServer::ReceiptResult { receipt, verdict })
-                .map_err(|_| End::Gone);
-        }
-        ToServer::Register { ref capabilities, .. } => {
-            if let Err(error) = app.store.save_kind(node, capabilities.kind).await {
-                tracing::warn!(%error, "could not keep a node's kind");
+                received = receive_frame(socket) => {
+                    self.take(socket, received?).await?;
+                    // Only now: the time that this waited for the hub is ours.
+                    silence.heard();
+                }
+                _ = ticks.tick() => if silence.tick(timeouts.silence_ticks) {
+                    // What has come in by now counts, however late it is looked at.
+                    match receive_frame(socket).now_or_never() {
+                        Some(received) => {
+                            self.take(socket, received?).await?;
+                            silence.heard();
+                        }
+                        None => return Err(Ending::soon("no sign of life")),
+                    }
+                }
             }
         }
-        ToServer::Deregister
-        | ToServer::LayersReady { .. }
-        | ToServer::Ask { .. }
-        | ToServer::Cancel { .. }
-        | ToServer::EndSession { .. }
-        | ToServer::Report(_) => {}
     }
-    app.hub.receive(node, connection, message).await;
-    Ok(())
+
+    async fn take(&mut self, socket: &mut WebSocket, received: Received) -> Result<(), Ending> {
+        if !self.bucket.take(self.rate, Instant::now()) {
+            let rate = self.app.config.max_messages_per_second;
+            return Err(Ending::busy(format!("more than {rate} messages a second")));
+        }
+        let Received::Message(bytes) = received else { return Ok(()) };
+        match decode(&bytes)? {
+            ToServer::Hello { .. } | ToServer::Prove { .. } => {
+                return Err(Ending::later("the handshake is over"));
+            }
+            ToServer::Heartbeat => {
+                let limit = self.app.config.timeouts.send;
+                send(socket, &FromServer::Heartbeat, || None, limit).await?;
+            }
+            ToServer::Signal { to, signal } => {
+                let is_offer = matches!(signal.signal, Signal::Offer { .. });
+                if !is_offer || self.offers.take(to, Instant::now()) {
+                    self.member.signal(to, signal).await;
+                }
+            }
+            ToServer::Receipt { receipt, ticket } => {
+                let from = (self.member.node(), self.kind);
+                self.receipts.hand_in(self.app, from, receipt, ticket, &self.answers);
+            }
+            message => {
+                if let ToServer::Register { capabilities, .. } = &message {
+                    self.kind = Some(capabilities.kind);
+                }
+                self.member.receive(message).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn rate(messages_per_second: u32) -> Rate {
+    Rate::per_second(messages_per_second, BURST.saturating_mul(messages_per_second.max(1)))
 }

@@ -7,50 +7,58 @@ use potluck_protocol::server::{FromServer, ToServer, challenge_bytes};
 use potluck_protocol::{NUMERICS_VERSION, PROTOCOL_VERSION};
 use tokio::time::timeout;
 
-use super::frames::{End, receive, send};
+use super::frames::{receive, send};
 use crate::app::App;
+use crate::ending::Ending;
 
-/// Lets a node prove its key, within the handshake's time limit.
+/// Lets a node prove its key, within the handshake's time limit. `is_own` says whether an origin is
+/// one of this server's, for this connection.
 pub(super) async fn handshake(
     socket: &mut WebSocket,
     app: &App,
-    host: &str,
-) -> Result<NodeId, End> {
-    timeout(app.config.timeouts.handshake, prove(socket, app, host))
+    is_own: impl Fn(&str) -> bool,
+) -> Result<NodeId, Ending> {
+    timeout(app.config.timeouts.handshake, prove(socket, app, is_own))
         .await
-        .unwrap_or_else(|_| Err(End::Refused("the handshake took too long".to_owned())))
+        .unwrap_or_else(|_| Err(Ending::soon("the handshake took too long")))
 }
 
-async fn prove(socket: &mut WebSocket, app: &App, host: &str) -> Result<NodeId, End> {
-    let limit = app.config.timeouts.send;
+async fn prove(
+    socket: &mut WebSocket,
+    app: &App,
+    is_own: impl Fn(&str) -> bool,
+) -> Result<NodeId, Ending> {
+    let timeouts = app.config.timeouts;
     let ToServer::Hello { protocol, numerics, node } = receive(socket).await? else {
-        return Err(End::Refused("the first message must be Hello".to_owned()));
+        return Err(Ending::later("the first message must be Hello"));
     };
     if (protocol, numerics) != (PROTOCOL_VERSION, NUMERICS_VERSION) {
-        return Err(End::Refused(format!(
+        return Err(Ending::for_good(format!(
             "this server speaks protocol {PROTOCOL_VERSION} and numerics {NUMERICS_VERSION}, you \
              speak {protocol} and {numerics}; reload the page, or update potluck-node"
         )));
     }
     let mut nonce = [0; 32];
-    getrandom::fill(&mut nonce)
-        .map_err(|_| End::Refused("the server has no randomness".to_owned()))?;
-    send(socket, &FromServer::Challenge { nonce }, limit).await?;
+    getrandom::fill(&mut nonce).map_err(|_| Ending::busy("the server has no randomness"))?;
+    send(socket, &FromServer::Challenge { nonce }, || None, timeouts.send).await?;
     let ToServer::Prove { origin, signature } = receive(socket).await? else {
-        return Err(End::Refused("the challenge must be answered first".to_owned()));
+        return Err(Ending::later("the challenge must be answered first"));
     };
-    let is_own = origin.split_once("://").is_some_and(|(_, authority)| authority == host);
-    if !is_own {
-        return Err(End::Refused(format!("you dialled {origin:?}, which is not this server")));
+    // Otherwise a server that a node dials could pass our challenge on to it, and its answer to us.
+    if !is_own(&origin) {
+        return Err(Ending::later(format!(
+            "you dialled {origin:?}, which this server does not know as its own; if it is, start the \
+             server with --public-origin {origin}"
+        )));
     }
     if !verify(node, Purpose::Challenge, &challenge_bytes(&nonce, node, &origin), &signature) {
-        return Err(End::Refused("the signature does not prove the key".to_owned()));
+        return Err(Ending::later("the signature does not prove the key"));
     }
     let welcome = FromServer::Welcome {
         ice_servers: app.ice_servers(),
         models: app.models.summaries(),
-        heartbeat_ms: u32::try_from(app.config.timeouts.ping_every.as_millis()).unwrap_or(u32::MAX),
+        heartbeat_ms: u32::try_from(timeouts.heartbeat.as_millis()).unwrap_or(u32::MAX),
     };
-    send(socket, &welcome, limit).await?;
+    send(socket, &welcome, || None, timeouts.send).await?;
     Ok(node)
 }

@@ -1,144 +1,201 @@
-//! Crediting a receipt: the checks of the ledger and the postings, in one transaction.
+//! Crediting receipts: each in its place, and the accounts, in one transaction.
 
-use potluck_ledger::check::{Progress, check};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use potluck_ledger::check::{Place, Progress, place};
 use potluck_ledger::entry::{Account, Transfer};
 use potluck_protocol::codec;
 use potluck_protocol::id::{NodeId, SessionId};
-use potluck_protocol::receipt::{Receipt, SignedReceipt};
-use potluck_protocol::server::Session;
-use sqlx::{Sqlite, Transaction};
+use potluck_protocol::receipt::Receipt;
+use potluck_protocol::server::NodeKind;
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection as _, Sqlite, Transaction};
 
-use super::{Store, StoreError};
-use crate::models::Models;
+use super::{Credit, Work, kind_name};
 
-/// What became of a receipt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Credit {
-    /// It is credited, now or before; the stage's balance in multiply-accumulates.
-    Credited(u64),
-    /// It never will be, for this reason.
-    Refused(String),
+/// Credits `works` in their order, all or none. The verdicts, in the same order, are true once this
+/// returns.
+///
+/// # Errors
+/// If the database fails; nothing is credited then.
+pub(super) async fn credit_all(
+    connection: &mut SqliteConnection,
+    works: &[Work],
+) -> Result<Vec<Credit>, sqlx::Error> {
+    let mut batch = Batch {
+        // IMMEDIATE: what is read here must not change before it is written.
+        transaction: connection.begin_with("BEGIN IMMEDIATE").await?,
+        progress: BTreeMap::new(),
+        accounts: BTreeMap::new(),
+    };
+    let mut credits = Vec::with_capacity(works.len());
+    for work in works {
+        credits.push(batch.credit(work).await?);
+    }
+    batch.commit().await?;
+    Ok(credits)
 }
 
-impl Store {
-    /// Checks a receipt handed in by `from` and credits it, in one transaction.
-    ///
-    /// # Errors
-    /// If the database fails; the receipt may be handed in again.
-    pub(crate) async fn credit(
-        &self,
-        signed: &SignedReceipt,
-        from: NodeId,
-        models: &Models,
-    ) -> Result<Credit, StoreError> {
-        let receipt = &signed.receipt;
-        let id = receipt.id();
-        // IMMEDIATE: two receipts of one stage must not both see the same progress.
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let known = sqlx::query("SELECT 1 FROM receipts WHERE id = ?")
-            .bind(&id.0[..])
-            .fetch_optional(&mut *transaction);
-        if known.await?.is_some() {
-            return Ok(Credit::Credited(balance(&mut transaction, receipt.stage).await?));
+/// A transaction, and what it has read so far with what it is about to change.
+struct Batch<'c> {
+    transaction: Transaction<'c, Sqlite>,
+    progress: BTreeMap<(SessionId, NodeId), Progress>,
+    accounts: BTreeMap<NodeId, Balances>,
+}
+
+/// A row of the accounts. SQLite's integers have 63 bits: nine thousand million GMAC.
+#[derive(Clone, Copy, Debug, Default)]
+struct Balances {
+    /// What its node says it is; `None` leaves what is written.
+    kind: Option<NodeKind>,
+    earned_macs: i64,
+    used_macs: i64,
+    receipts: i64,
+}
+
+impl Batch<'_> {
+    async fn credit(&mut self, work: &Work) -> Result<Credit, sqlx::Error> {
+        let receipt = &work.signed.receipt;
+        let progress = self.progress(receipt).await?;
+        match place(receipt, progress) {
+            Ok(Place::Next) => {}
+            Ok(Place::Gap) => return Ok(Credit::TryAgain),
+            Ok(Place::Earlier) if self.is_known(receipt).await? => {
+                let balance_macs = self.account(receipt.stage).await?.earned_macs.unsigned_abs();
+                return Ok(Credit::Credited { balance_macs, newly: false });
+            }
+            Ok(Place::Earlier) => {
+                let expected = progress.next_sequence;
+                return Ok(Credit::Refused(format!(
+                    "not credited: another receipt of this number is; the next is {expected}"
+                )));
+            }
+            Err(refusal) => return Ok(Credit::Refused(format!("not credited: {refusal}"))),
         }
-        let Some(session) = session(&mut transaction, receipt.session).await? else {
-            return Ok(Credit::Refused("this server opened no such session".to_owned()));
+        self.file(work).await?;
+        let after = Progress {
+            next_sequence: receipt.sequence.saturating_add(1),
+            next_position: receipt.to_position,
         };
-        let Some(model) = models.get(session.model) else {
-            return Ok(Credit::Refused(
-                "this server does not serve that model any more".to_owned(),
-            ));
-        };
-        let progress = progress(&mut transaction, receipt).await?;
-        if let Err(refusal) =
-            check(signed, from, &session, model.layers, model.max_positions, progress)
-        {
-            return Ok(Credit::Refused(format!("not credited: {refusal}")));
+        self.progress.insert((receipt.session, receipt.stage), after);
+        let balance_macs =
+            self.transfer(Transfer::for_work(receipt.stage, receipt.requester, work.macs)).await?;
+        if let Some(kind) = work.kind {
+            self.account(receipt.stage).await?.kind = Some(kind);
         }
-        let macs = model.work.macs(receipt);
-        sqlx::query(
-            "INSERT INTO receipts (id, session, stage, sequence, to_position, macs, body)
-             VALUES (?, ?, ?, ?, ?, ?, ?)",
+        Ok(Credit::Credited { balance_macs, newly: true })
+    }
+
+    async fn progress(&mut self, receipt: &Receipt) -> Result<Progress, sqlx::Error> {
+        let place = match self.progress.entry((receipt.session, receipt.stage)) {
+            Entry::Occupied(known) => return Ok(*known.get()),
+            Entry::Vacant(place) => place,
+        };
+        let last: Option<(u32, u32)> = sqlx::query_as(
+            "SELECT sequence, to_position FROM receipts WHERE session = ? AND stage = ?
+             ORDER BY sequence DESC LIMIT 1",
         )
-        .bind(&id.0[..])
+        .bind(&receipt.session.0[..])
+        .bind(&receipt.stage.0[..])
+        .fetch_optional(&mut *self.transaction)
+        .await?;
+        let progress = last.map_or_else(Progress::default, |(sequence, to_position)| Progress {
+            next_sequence: sequence.saturating_add(1),
+            next_position: to_position,
+        });
+        Ok(*place.insert(progress))
+    }
+
+    /// True if this very receipt is the one that was credited under its number.
+    async fn is_known(&mut self, receipt: &Receipt) -> Result<bool, sqlx::Error> {
+        let known = sqlx::query(
+            "SELECT 1 FROM receipts WHERE session = ? AND stage = ? AND sequence = ? AND id = ?",
+        )
         .bind(&receipt.session.0[..])
         .bind(&receipt.stage.0[..])
         .bind(receipt.sequence)
+        .bind(&receipt.id().0[..])
+        .fetch_optional(&mut *self.transaction);
+        Ok(known.await?.is_some())
+    }
+
+    async fn file(&mut self, work: &Work) -> Result<(), sqlx::Error> {
+        let receipt = &work.signed.receipt;
+        sqlx::query(
+            "INSERT INTO receipts
+             (id, session, stage, requester, sequence, to_position, macs, body)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&receipt.id().0[..])
+        .bind(&receipt.session.0[..])
+        .bind(&receipt.stage.0[..])
+        .bind(&receipt.requester.0[..])
+        .bind(receipt.sequence)
         .bind(receipt.to_position)
-        .bind(signed_macs(macs))
-        .bind(codec::encode(signed))
-        .execute(&mut *transaction)
+        .bind(signed_macs(work.macs))
+        .bind(codec::encode(&work.signed))
+        .execute(&mut *self.transaction)
         .await?;
-        let transfer = Transfer::for_work(receipt.stage, receipt.requester, macs);
-        for (account, sign) in [(transfer.from, -1), (transfer.to, 1)] {
-            let (name, node) = account_name(account);
-            sqlx::query("INSERT INTO postings (receipt, account, node, macs) VALUES (?, ?, ?, ?)")
-                .bind(&id.0[..])
-                .bind(name)
-                .bind(&node.0[..])
-                .bind(sign * signed_macs(transfer.macs))
-                .execute(&mut *transaction)
-                .await?;
+        Ok(())
+    }
+
+    /// Moves credit; the balance that went up.
+    async fn transfer(&mut self, transfer: Transfer) -> Result<u64, sqlx::Error> {
+        let macs = signed_macs(transfer.macs);
+        let mut balance_macs = 0;
+        for account in [transfer.from, transfer.to] {
+            match account {
+                Account::Used(node) => {
+                    let used = self.account(node).await?;
+                    used.used_macs = used.used_macs.saturating_add(macs);
+                }
+                Account::Earned(node) => {
+                    let earned = self.account(node).await?;
+                    earned.earned_macs = earned.earned_macs.saturating_add(macs);
+                    earned.receipts += 1;
+                    balance_macs = earned.earned_macs.unsigned_abs();
+                }
+            }
         }
-        let balance = balance(&mut transaction, receipt.stage).await?;
-        transaction.commit().await?;
-        Ok(Credit::Credited(balance))
+        Ok(balance_macs)
+    }
+
+    async fn account(&mut self, node: NodeId) -> Result<&mut Balances, sqlx::Error> {
+        let place = match self.accounts.entry(node) {
+            Entry::Occupied(known) => return Ok(known.into_mut()),
+            Entry::Vacant(place) => place,
+        };
+        let row: Option<(i64, i64, i64)> =
+            sqlx::query_as("SELECT earned_macs, used_macs, receipts FROM accounts WHERE node = ?")
+                .bind(&node.0[..])
+                .fetch_optional(&mut *self.transaction)
+                .await?;
+        let (earned_macs, used_macs, receipts) = row.unwrap_or_default();
+        Ok(place.insert(Balances { kind: None, earned_macs, used_macs, receipts }))
+    }
+
+    async fn commit(mut self) -> Result<(), sqlx::Error> {
+        for (node, balances) in &self.accounts {
+            sqlx::query(
+                "INSERT INTO accounts (node, kind, earned_macs, used_macs, receipts)
+                 VALUES (?, ?, ?, ?, ?)
+                 ON CONFLICT (node) DO UPDATE SET kind = COALESCE(excluded.kind, kind),
+                     earned_macs = excluded.earned_macs, used_macs = excluded.used_macs,
+                     receipts = excluded.receipts",
+            )
+            .bind(&node.0[..])
+            .bind(balances.kind.map(kind_name))
+            .bind(balances.earned_macs)
+            .bind(balances.used_macs)
+            .bind(balances.receipts)
+            .execute(&mut *self.transaction)
+            .await?;
+        }
+        self.transaction.commit().await
     }
 }
 
-async fn session(
-    transaction: &mut Transaction<'_, Sqlite>,
-    id: SessionId,
-) -> Result<Option<Session>, StoreError> {
-    let body: Option<Vec<u8>> = sqlx::query_scalar("SELECT body FROM sessions WHERE id = ?")
-        .bind(&id.0[..])
-        .fetch_optional(&mut **transaction)
-        .await?;
-    body.map(|body| codec::decode_session(&body))
-        .transpose()
-        .map_err(|_| StoreError::Unreadable("session"))
-}
-
-async fn progress(
-    transaction: &mut Transaction<'_, Sqlite>,
-    receipt: &Receipt,
-) -> Result<Progress, StoreError> {
-    let last: Option<(u32, u32)> = sqlx::query_as(
-        "SELECT sequence, to_position FROM receipts WHERE session = ? AND stage = ?
-         ORDER BY sequence DESC LIMIT 1",
-    )
-    .bind(&receipt.session.0[..])
-    .bind(&receipt.stage.0[..])
-    .fetch_optional(&mut **transaction)
-    .await?;
-    Ok(last.map_or_else(Progress::default, |(sequence, to_position)| Progress {
-        next_sequence: sequence + 1,
-        next_position: to_position,
-    }))
-}
-
-/// What a node has earned, multiply-accumulates.
-async fn balance(
-    transaction: &mut Transaction<'_, Sqlite>,
-    node: NodeId,
-) -> Result<u64, StoreError> {
-    let macs: i64 = sqlx::query_scalar(
-        "SELECT COALESCE(SUM(macs), 0) FROM postings WHERE account = 'earned' AND node = ?",
-    )
-    .bind(&node.0[..])
-    .fetch_one(&mut **transaction)
-    .await?;
-    Ok(macs.unsigned_abs())
-}
-
-fn account_name(account: Account) -> (&'static str, NodeId) {
-    match account {
-        Account::Earned(node) => ("earned", node),
-        Account::Used(node) => ("used", node),
-    }
-}
-
-/// SQLite's integers have 63 bits: nine thousand million GMAC.
 fn signed_macs(macs: u64) -> i64 {
     i64::try_from(macs).unwrap_or(i64::MAX)
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::SqlitePool;
+use sqlx::sqlite::SqliteConnection;
 
 use super::StoreError;
 
@@ -24,10 +24,21 @@ macro_rules! migrations {
 }
 
 /// Brings a database, new or made by any version before, to the present schema.
-pub(super) async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
+pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    migrate_to(connection, i64::MAX).await
+}
+
+/// The same up to a number, which makes a database as earlier versions left it.
+pub(super) async fn migrate_to(
+    connection: &mut SqliteConnection,
+    last: i64,
+) -> Result<(), StoreError> {
     let migrations = migrations![
         1 "receipts and postings" "0001_receipts_and_postings.sql",
         2 "stages and age of sessions" "0002_stages_and_age_of_sessions.sql",
+        3 "accounts" "0003_accounts.sql",
     ];
-    Ok(Migrator::with_migrations(migrations.to_vec()).run(pool).await?)
+    let wanted: Vec<Migration> =
+        migrations.into_iter().filter(|migration| migration.version <= last).collect();
+    Ok(Migrator::with_migrations(wanted).run(connection).await?)
 }

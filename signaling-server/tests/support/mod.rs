@@ -21,10 +21,11 @@ use potluck_protocol::{NUMERICS_VERSION, PROTOCOL_VERSION};
 use potluck_server::config::{Arguments, Config};
 use potluck_server::server::Server;
 use tempfile::TempDir;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// No answer takes so long, however busy the machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -33,7 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     task: tokio::task::JoinHandle<()>,
-    _folder: TempDir,
+    stop: Option<oneshot::Sender<()>>,
+    folder: TempDir,
 }
 
 impl Running {
@@ -64,10 +66,31 @@ impl Running {
         change(&mut config);
         let server = Server::bind(config).await?;
         let address = server.local_addr();
+        let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async {
-            server.run(std::future::pending()).await.expect("the listener holds");
+            let stopped = async {
+                let _ = stopped.await;
+            };
+            server.run(stopped).await.expect("the listener holds");
         });
-        Ok(Self { address, task, _folder: folder })
+        Ok(Self { address, task, stop: Some(stop), folder })
+    }
+
+    /// Asks it to stop, as Ctrl-C does.
+    pub(crate) fn stop(&mut self) {
+        // An error means that it has ended.
+        let _ = self.stop.take().expect("it was not asked before").send(());
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn ended(&mut self) {
+        (&mut self.task).await.expect("it ends well");
+    }
+
+    /// What it signs leases and tickets with.
+    pub(crate) fn identity(&self) -> Identity {
+        let key = std::fs::read(self.folder.path().join("server.key")).expect("it has a key");
+        Identity::from_seed(&key.try_into().expect("a key has 32 bytes"))
     }
 
     /// What a node that dialled it signs.
@@ -92,38 +115,85 @@ pub(crate) struct Member {
     pub(crate) models: Vec<ModelSummary>,
     /// Of the session that it was made a stage of last.
     pub(crate) ticket: Option<SignedTicket>,
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// How long it may say nothing, milliseconds.
+    pub(crate) heartbeat_ms: u32,
+    socket: WebSocketStream<TcpStream>,
 }
 
 impl Member {
     /// Connects and proves its key.
     pub(crate) async fn join(server: &Running, seed: u8) -> anyhow::Result<Self> {
         let mut member = Self::connect(server, seed).await?;
-        let node = member.node();
-        member
-            .send(&ToServer::Hello { protocol: PROTOCOL_VERSION, numerics: NUMERICS_VERSION, node })
-            .await;
-        let FromServer::Challenge { nonce } = member.receive().await else {
-            anyhow::bail!("no challenge")
-        };
-        let origin = server.origin();
-        let signature =
-            member.identity.sign(Purpose::Challenge, &challenge_bytes(&nonce, node, &origin));
-        member.send(&ToServer::Prove { origin, signature }).await;
-        let FromServer::Welcome { models, .. } = member.receive().await else {
-            anyhow::bail!("no welcome")
-        };
-        member.models = models;
+        member.prove(&server.origin()).await?;
         Ok(member)
+    }
+
+    /// Proves its key to a server that it dialled as `origin`.
+    pub(crate) async fn prove(&mut self, origin: &str) -> anyhow::Result<()> {
+        let nonce = self.challenge().await?;
+        let bytes = challenge_bytes(&nonce, self.node(), origin);
+        let signature = self.identity.sign(Purpose::Challenge, &bytes);
+        self.send(&ToServer::Prove { origin: origin.to_owned(), signature }).await;
+        match self.receive().await {
+            FromServer::Welcome { models, heartbeat_ms, .. } => {
+                self.models = models;
+                self.heartbeat_ms = heartbeat_ms;
+                Ok(())
+            }
+            other => anyhow::bail!("no welcome: {other:?}"),
+        }
+    }
+
+    /// Says hello.
+    pub(crate) async fn challenge(&mut self) -> anyhow::Result<[u8; 32]> {
+        let node = self.node();
+        self.send(&ToServer::Hello {
+            protocol: PROTOCOL_VERSION,
+            numerics: NUMERICS_VERSION,
+            node,
+        })
+        .await;
+        match self.receive().await {
+            FromServer::Challenge { nonce } => Ok(nonce),
+            other => anyhow::bail!("no challenge: {other:?}"),
+        }
     }
 
     /// Connects and sends nothing yet.
     pub(crate) async fn connect(server: &Running, seed: u8) -> anyhow::Result<Self> {
-        let (socket, _) = connect_async(server.socket_url()).await?;
+        Self::connect_as(server, seed, &server.address.to_string()).await
+    }
+
+    /// Connects to any server, and proves a key.
+    pub(crate) async fn join_at(server: SocketAddr, seed: [u8; 32]) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(server).await?;
+        let mut member = Self::open(seed, stream, &server.to_string()).await?;
+        member.prove(&format!("http://{server}")).await?;
+        Ok(member)
+    }
+
+    /// Connects, and names the server `host`.
+    pub(crate) async fn connect_as(server: &Running, seed: u8, host: &str) -> anyhow::Result<Self> {
+        Self::open([seed; 32], TcpStream::connect(server.address).await?, host).await
+    }
+
+    /// Connects with little room for what it does not read, and proves its key.
+    pub(crate) async fn join_narrow(server: &Running, seed: u8) -> anyhow::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(4096)?;
+        let stream = socket.connect(server.address).await?;
+        let mut member = Self::open([seed; 32], stream, &server.address.to_string()).await?;
+        member.prove(&server.origin()).await?;
+        Ok(member)
+    }
+
+    async fn open(seed: [u8; 32], stream: TcpStream, host: &str) -> anyhow::Result<Self> {
+        let (socket, _) = client_async(format!("ws://{host}/api/v1/socket"), stream).await?;
         Ok(Self {
-            identity: Identity::from_seed(&[seed; 32]),
+            identity: Identity::from_seed(&seed),
             models: Vec::new(),
             ticket: None,
+            heartbeat_ms: 0,
             socket,
         })
     }
@@ -162,13 +232,18 @@ impl Member {
 
     /// Asks and waits for the route.
     pub(crate) async fn ask(&mut self) -> Session {
-        let model = self.model();
-        self.send(&ToServer::Ask { request: RequestId(1), model, exclude: Vec::new() }).await;
+        self.send_ask().await;
         loop {
             if let FromServer::Route { session, .. } = self.receive().await {
                 return session;
             }
         }
+    }
+
+    /// Asks, and does not wait for a route.
+    pub(crate) async fn send_ask(&mut self) {
+        let model = self.model();
+        self.send(&ToServer::Ask { request: RequestId(1), model, exclude: Vec::new() }).await;
     }
 
     /// Waits until it is to serve in a session.
@@ -222,13 +297,18 @@ impl Member {
 
     /// Waits for the sentence with which the server ends the connection, and for the end.
     pub(crate) async fn refusal(&mut self) -> String {
-        let mut why = String::new();
+        self.parting().await.0
+    }
+
+    /// The same, with when to come back, in milliseconds.
+    pub(crate) async fn parting(&mut self) -> (String, Option<u32>) {
+        let mut parting = (String::new(), None);
         while let Some(message) = self.receive_or_end().await {
-            if let FromServer::Refused { reason, .. } = message {
-                why = reason;
+            if let FromServer::Refused { reason, retry_after_ms } = message {
+                parting = (reason, retry_after_ms);
             }
         }
-        why
+        parting
     }
 
     /// Goes without a word, as a closed lid does.

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use potluck_ledger::check::{Progress, check};
+use potluck_ledger::check::{Place, Progress, Terms, check, place};
 use potluck_net::memory::{ConnectionId, ServerEvent};
 use potluck_protocol::codec;
 use potluck_protocol::id::{LayerRange, NodeId, SessionId};
 use potluck_protocol::identity::{Identity, Purpose, verify};
 use potluck_protocol::receipt::SignedReceipt;
 use potluck_protocol::server::{FromServer, Session, ToServer, Verdict, challenge_bytes};
+use potluck_protocol::ticket::SignedTicket;
 use potluck_protocol::{NUMERICS_VERSION, PROTOCOL_VERSION};
 use potluck_server::authority::Authority;
 use potluck_server::models::Models;
@@ -35,7 +36,7 @@ pub struct Server {
     pub sessions: Vec<Session>,
     /// Credited, in order.
     pub receipts: Vec<SignedReceipt>,
-    credited: HashMap<(SessionId, NodeId, LayerRange), Progress>,
+    credited: HashMap<(SessionId, NodeId), Progress>,
     balances: HashMap<NodeId, u64>,
     /// Why receipts were refused.
     pub refusals: Vec<String>,
@@ -190,11 +191,10 @@ impl Server {
             }
             ToServer::Heartbeat => vec![(connection, Some(FromServer::Heartbeat))],
             ToServer::Receipt { receipt: signed, ticket } => {
-                assert!(ticket.is_from(self.authority.server()), "a ticket that nobody gave out");
                 let receipt = signed.receipt.id();
                 let (known, stage) = (self.receipts.len(), signed.receipt.stage);
                 self.handed_in.push((signed.receipt.session, stage, signed.receipt.sequence));
-                let verdict = self.credit(&signed, from);
+                let verdict = self.credit(&signed, &ticket, from, now);
                 let result = FromServer::ReceiptResult { receipt, verdict };
                 let mut replies = vec![(connection, Some(result))];
                 if self.receipts.len() > known {
@@ -234,8 +234,15 @@ impl Server {
         Some((register, FromServer::Assign { model, lease: Some(lease) }))
     }
 
-    /// As the store does, in memory.
-    fn credit(&mut self, signed: &SignedReceipt, from: NodeId) -> Verdict {
+    /// As the server does, in memory; but that receipts may come at once, as virtual time stands
+    /// still while nodes compute.
+    fn credit(
+        &mut self,
+        signed: &SignedReceipt,
+        ticket: &SignedTicket,
+        from: NodeId,
+        now: Duration,
+    ) -> Verdict {
         if let Some(verdict) = &self.verdict {
             return verdict.clone();
         }
@@ -244,16 +251,29 @@ impl Server {
         if self.receipts.contains(signed) {
             return Verdict::Credited { balance_macs: *balance };
         }
-        let session = self.sessions.iter().find(|session| session.id == receipt.session);
-        let (Some(session), Some(model)) = (session, self.models.get(receipt.model)) else {
-            return Verdict::Refused { reason: "no such session".to_owned() };
+        let Some(model) = self.models.get(receipt.model) else {
+            return Verdict::Refused { reason: "no such model".to_owned() };
         };
-        let progress =
-            self.credited.entry((session.id, receipt.stage, receipt.layers)).or_default();
-        let checked = check(signed, from, session, model.layers, model.max_positions, *progress);
-        if let Err(refusal) = checked {
-            self.refusals.push(refusal.to_string());
-            return Verdict::Refused { reason: refusal.to_string() };
+        let terms = Terms {
+            server: self.authority.server(),
+            from,
+            model_layers: model.layers,
+            max_positions: model.max_positions,
+            now_s: self.authority.unix_time(now).as_secs(),
+        };
+        let progress = self.credited.entry((receipt.session, receipt.stage)).or_default();
+        match check(signed, ticket, &terms).and_then(|()| place(receipt, *progress)) {
+            Ok(Place::Next) => {}
+            Ok(Place::Gap) => return Verdict::TryAgain,
+            Ok(Place::Earlier) => {
+                let reason = "another one of this number".to_owned();
+                self.refusals.push(reason.clone());
+                return Verdict::Refused { reason };
+            }
+            Err(refusal) => {
+                self.refusals.push(refusal.to_string());
+                return Verdict::Refused { reason: refusal.to_string() };
+            }
         }
         progress.next_sequence += 1;
         progress.next_position = receipt.to_position;
