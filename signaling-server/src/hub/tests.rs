@@ -6,6 +6,7 @@ use super::*;
 use crate::authority::tests::authority;
 use crate::models::Models;
 use crate::models::tests::model;
+use crate::scheduler::Settings;
 
 const LAYERS: u32 = 6;
 
