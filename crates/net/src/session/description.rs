@@ -50,7 +50,8 @@ pub(super) fn read(sdp: &str) -> Result<Description, DescriptionError> {
     let (mut candidates, mut lines) = (Vec::new(), 0);
     let (mut sections, mut is_data) = (0, true);
     for line in sdp.lines().filter(|line| !line.is_empty()) {
-        let (Some(kind @ b'a'..=b'z'), Some(b'=')) = (line.bytes().next(), line.bytes().nth(1))
+        let (Some(kind @ b'a'..=b'z'), Some(b'=')) =
+            (line.bytes().next(), line.as_bytes().get(1).copied())
         else {
             return Err(DescriptionError::Malformed);
         };
