@@ -17,12 +17,10 @@ fn a_pause_of_the_server_ends_nobody() -> anyhow::Result<()> {
         builder.worker_threads(1).thread_name(name).enable_all().build()
     };
     let (servers, members) = (runtime("server")?, runtime("members")?);
-    let server = servers.block_on(async {
-        tokio::spawn(Running::start_with(move |config| {
-            config.timeouts.silence_tick = silence_tick;
-        }))
-        .await
-    })??;
+    // Its tasks are spawned where it starts.
+    let server = servers.block_on(Running::start_with(|config| {
+        config.timeouts.silence_tick = silence_tick;
+    }))?;
     let mut member = members.block_on(Member::join(&server, 1))?;
     // Ten times as long as silence may last. The member says nothing meanwhile, as its own words
     // would be held up too.

@@ -1,5 +1,4 @@
 //! The person takes the machine back while its engine starts.
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use futures::channel::mpsc;
 use potluck_net::{Command as NetCommand, Event};

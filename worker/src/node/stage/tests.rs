@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use potluck_model::synthetic::{Synthetic, config};
 use potluck_net as net;
-use potluck_protocol::codec::{INITIAL_WINDOW_ROWS, MAX_ROWS, decode_peer_frame};
+use potluck_protocol::codec::{INITIAL_WINDOW_ROWS, decode_peer_frame};
 use potluck_protocol::id::{Epoch, ModelId};
 use potluck_protocol::identity::Identity;
 use potluck_protocol::server::Stage;
@@ -16,7 +16,8 @@ const SESSION: SessionId = SessionId([5; 16]);
 const REQUESTER: NodeId = NodeId([1; 32]);
 const NEXT: NodeId = NodeId([2; 32]);
 const WIDTH: usize = 64;
-const ROWS: u32 = MAX_ROWS as u32;
+/// As many as a step may have.
+const ROWS: u32 = INITIAL_WINDOW_ROWS / 2;
 
 /// The first of two stages of a session, with connections open.
 fn first_stage() -> (Stages, Context) {

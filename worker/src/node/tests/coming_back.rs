@@ -113,7 +113,11 @@ fn after_a_restart_of_the_server_it_shows_its_lease_and_says_what_is_ready() {
     driven.actions.clear();
     driven.receive(&FromServer::Assign { model: FIRST, lease: Some(lease.clone()) });
     let ready = ToServer::LayersReady { model: FIRST, layers: ALL };
-    assert_eq!(driven.sent(), [ready.clone()], "a renewed lease is answered, and changes nothing");
+    assert_eq!(
+        driven.sent(),
+        std::slice::from_ref(&ready),
+        "a renewed lease is answered, and changes nothing"
+    );
     driven.reconnect();
     let sent = driven.sent();
     assert_eq!(leases(&sent), [Some(lease)]);
