@@ -66,11 +66,9 @@ async fn connect(pair: &mut Pair) {
     pair.b.send(pair::open(A, Role::Answers));
     pair.wait_open().await;
     pair.a.send(Command::ClosePeer { peer: B });
-    loop {
-        match pair.next().await {
-            (B, Event::PeerClosed { .. }) => return,
-            (at, event) => panic!("{at:?}: {event:?}"),
-        }
+    match pair.next().await {
+        (B, Event::PeerClosed { .. }) => {}
+        (at, event) => panic!("{at:?}: {event:?}"),
     }
 }
 
