@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use potluck_protocol::id::NodeId;
 use potluck_protocol::server::IceServer;
+use tokio::sync::watch;
 
 use crate::authority::Authority;
+use crate::board::Board;
 use crate::config::Config;
 use crate::connection_limiter::ConnectionLimiter;
 use crate::hub::Hub;
 use crate::models::Models;
+use crate::page_index::PageIndex;
 use crate::socket::Sockets;
 use crate::store::Store;
 
@@ -22,13 +26,19 @@ pub(crate) struct App {
     pub(crate) hub: Hub,
     pub(crate) limiter: Arc<ConnectionLimiter>,
     pub(crate) sockets: Sockets,
+    /// Those who are pushed what changes; each holds an HTTP connection.
+    pub(crate) subscribers: Arc<ConnectionLimiter>,
+    pub(crate) board: Arc<Board>,
+    /// The page, if one is served.
+    pub(crate) page: Option<Arc<PageIndex>>,
+    /// Becomes true when the server is to stop.
+    pub(crate) stopping: watch::Receiver<bool>,
 }
 
 impl App {
-    /// For the welcome; one entry an URL, without credentials.
-    pub(crate) fn ice_servers(&self) -> Vec<IceServer> {
-        let server =
-            |url: &String| IceServer { urls: vec![url.clone()], username: None, credential: None };
-        self.config.ice_servers.iter().map(server).collect()
+    /// For the welcome of `node`: credentials that are made for it end within an hour.
+    pub(crate) fn ice_servers(&self, node: NodeId, now_unix_s: u64) -> Vec<IceServer> {
+        let secret = self.config.turn_secret.as_ref();
+        self.config.ice_servers.iter().map(|it| it.for_node(secret, node, now_unix_s)).collect()
     }
 }

@@ -1,12 +1,18 @@
 //! The command line and its environment twins, in one documented struct with defaults for
 //! development.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
 use potluck_importer::DEFAULT_CONTEXT;
+use potluck_protocol::codec::MAX_ICE_SERVERS;
+
+use crate::ice::{IceEntry, TurnSecret};
+use crate::origin::{Arrival, Origins};
 
 /// Signaling server of a Potluck swarm.
 #[derive(Debug, Parser)]
@@ -24,7 +30,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Task {
     /// Serve a swarm until Ctrl-C.
-    Serve(Config),
+    Serve(Box<Config>),
     /// Manage models.
     #[command(subcommand)]
     Model(ModelTask),
@@ -114,18 +120,35 @@ pub struct Config {
     /// Folder of the built page (`cargo xtask build`); without it only the API is served.
     #[arg(long, env = "POTLUCK_PAGE_DIR")]
     pub page_dir: Option<PathBuf>,
-    /// STUN or TURN server for nodes on different networks, such as stun:stun.example.org:3478. May
-    /// be given several times.
+    /// STUN or TURN server for nodes on different networks, such as stun:stun.example.org:3478 or
+    /// turn:USER:SECRET@turn.example.org:3478?transport=udp. May be given several times.
     #[arg(long = "ice-server", env = "POTLUCK_ICE_SERVERS", value_delimiter = ',')]
-    pub ice_servers: Vec<String>,
-    /// Web origin, besides the server's own, whose pages may connect, such as
-    /// `https://potluck.example`. May be given several times.
-    #[arg(long = "allow-origin", env = "POTLUCK_ALLOW_ORIGINS", value_delimiter = ',')]
-    pub allow_origins: Vec<String>,
-    /// Connections at most; beyond it new ones are turned away with a sentence.
+    pub ice_servers: Vec<IceEntry>,
+    /// Secret shared with the TURN server, coturn's `static-auth-secret`: each node gets
+    /// credentials of its own that end within an hour, and turn: needs no USER:SECRET.
+    #[arg(long, env = "POTLUCK_TURN_SECRET", hide_env_values = true)]
+    pub turn_secret: Option<TurnSecret>,
+    /// Names under which the server is known.
+    #[command(flatten)]
+    pub origins: Origins,
+    /// Network of a proxy before this server, such as 127.0.0.1 or 10.0.0.0/8: what it says in
+    /// Forwarded or X-Forwarded-For of its visitors' addresses counts. May be given several times.
+    #[arg(
+        long = "trusted-proxy",
+        env = "POTLUCK_TRUSTED_PROXIES",
+        value_delimiter = ',',
+        value_parser = network
+    )]
+    pub trusted_proxies: Vec<IpNet>,
+    /// HTTP connections at most, those of nodes not counted; beyond it the one that has waited
+    /// longest for a request makes room.
+    #[arg(long, env = "POTLUCK_MAX_HTTP_CONNECTIONS", default_value_t = 10_000)]
+    pub max_http_connections: usize,
+    /// Connections of nodes at most; beyond it new ones are turned away with a sentence.
     #[arg(long, env = "POTLUCK_MAX_CONNECTIONS", default_value_t = 10_000)]
     pub max_connections: usize,
-    /// Connections from one address at most. Classrooms and offices share one.
+    /// Connections of nodes from one address at most, and as many of HTTP; of IPv6 from one network
+    /// of 64 bits. Classrooms and offices share one.
     #[arg(long, env = "POTLUCK_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 256)]
     pub max_connections_per_address: usize,
     /// Messages a second from one connection; bursts of four times as many are fine. Opening a
@@ -146,6 +169,45 @@ pub struct Config {
     pub timeouts: Timeouts,
 }
 
+impl Config {
+    /// What must hold between options.
+    ///
+    /// # Errors
+    /// If it does not, with the option to change.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.ice_servers.len() <= MAX_ICE_SERVERS,
+            "at most {MAX_ICE_SERVERS} times --ice-server, as browsers take no more"
+        );
+        for entry in &self.ice_servers {
+            entry.check(self.turn_secret.is_some()).context("--ice-server")?;
+        }
+        Ok(())
+    }
+
+    /// See [`Origins::check_page_origin`].
+    pub(crate) fn check_page_origin(
+        &self,
+        origin: Option<&str>,
+        arrival: &Arrival,
+    ) -> Result<(), String> {
+        self.origins.check_page_origin(origin, arrival)
+    }
+
+    /// See [`Origins::is_own_origin`].
+    pub(crate) fn is_own_origin(&self, dialled: &str, arrival: &Arrival) -> bool {
+        self.origins.is_own_origin(dialled, arrival)
+    }
+}
+
+/// An address, or a network with the length of its prefix.
+fn network(text: &str) -> Result<IpNet, String> {
+    let alone = text.parse::<IpAddr>().map(IpNet::from);
+    alone.or_else(|_| text.parse()).map_err(|_| {
+        "write an address or a network, such as 127.0.0.1, 10.0.0.0/8 or fd00::/8".to_owned()
+    })
+}
+
 /// Time limits of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -159,6 +221,10 @@ pub struct Timeouts {
     pub silence_ticks: u8,
     /// For one message to be sent; slower readers are let go.
     pub send: Duration,
+    /// From a connection's opening, or the last answer over it, to the end of a request's head.
+    pub head: Duration,
+    /// How long an answer may wait for a reader who takes nothing of it.
+    pub write: Duration,
 }
 
 impl Default for Timeouts {
@@ -174,6 +240,10 @@ impl Default for Timeouts {
             silence_tick: Duration::from_secs(4),
             silence_ticks: 4,
             send: Duration::from_secs(5),
+            // A phone's head takes a second; pages ask again within it, and reopen otherwise.
+            head: Duration::from_secs(15),
+            // Longer than a change of network takes.
+            write: Duration::from_secs(30),
         }
     }
 }
@@ -193,5 +263,33 @@ mod tests {
     fn nothing_but_this_machine_can_reach_the_default() {
         let arguments = Arguments::parse_from(["potluck-server"]);
         assert!(arguments.config.listen.ip().is_loopback());
+    }
+    fn parse(arguments: &[&str]) -> Result<Config, String> {
+        let arguments = [&["potluck-server"], arguments].concat();
+        let parsed = Arguments::try_parse_from(arguments).map_err(|error| error.to_string())?;
+        parsed.config.check().map_err(|error| format!("{error:#}"))?;
+        Ok(parsed.config)
+    }
+
+    #[test]
+    fn networks_of_proxies_are_read() {
+        let config = parse(&["--trusted-proxy", "127.0.0.1,10.0.0.0/8,::1"]).unwrap();
+        let read: Vec<_> = config.trusted_proxies.iter().map(ToString::to_string).collect();
+        assert_eq!(read, ["127.0.0.1/32", "10.0.0.0/8", "::1/128"]);
+        for wrong in ["nginx", "10.0.0.0/33", ""] {
+            let said = parse(&["--trusted-proxy", wrong]).unwrap_err();
+            assert!(said.contains("such as 127.0.0.1"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_relay_needs_credentials_or_the_secret_that_makes_them() {
+        let relay = ["--ice-server", "turn:127.0.0.1:3478"];
+        let said = parse(&relay).unwrap_err();
+        assert!(said.contains("--turn-secret"), "{said}");
+        assert!(parse(&[&relay[..], &["--turn-secret", "north"]].concat()).is_ok());
+        assert!(parse(&["--ice-server", "turn:anna:hush@127.0.0.1:3478"]).is_ok());
+        let said = parse(&["--ice-server", "stun.example.org:3478"]).unwrap_err();
+        assert!(said.contains("write stun:HOST:PORT"), "{said}");
     }
 }

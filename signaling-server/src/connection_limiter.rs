@@ -5,12 +5,21 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::client_address::ClientAddress;
+
 /// The connections that are open now.
 #[derive(Debug)]
 pub(crate) struct ConnectionLimiter {
     max_connections: usize,
-    max_connections_per_address: usize,
-    by_address: Mutex<HashMap<IpAddr, usize>>,
+    max_per_address: usize,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    total: usize,
+    /// Of IPv6 by network: whoever has one address there has 2^64.
+    by_address: HashMap<IpAddr, usize>,
 }
 
 /// The right to one connection, given back when it is dropped.
@@ -40,38 +49,41 @@ impl LimitReached {
 }
 
 impl ConnectionLimiter {
-    pub(crate) fn new(max_connections: usize, max_connections_per_address: usize) -> Self {
-        Self { max_connections, max_connections_per_address, by_address: Mutex::default() }
+    pub(crate) fn new(max_connections: usize, max_per_address: usize) -> Self {
+        Self { max_connections, max_per_address, open: Mutex::default() }
     }
 
     pub(crate) fn acquire(
         self: &Arc<Self>,
-        address: IpAddr,
+        address: ClientAddress,
     ) -> Result<ConnectionPermit, LimitReached> {
-        let mut by_address = self.lock();
-        if by_address.values().sum::<usize>() >= self.max_connections {
+        let address = address.key();
+        let mut open = self.lock();
+        if open.total >= self.max_connections {
             return Err(LimitReached::Total);
         }
-        if by_address.get(&address).is_some_and(|open| *open >= self.max_connections_per_address) {
+        if open.by_address.get(&address).is_some_and(|open| *open >= self.max_per_address) {
             return Err(LimitReached::Address);
         }
-        *by_address.entry(address).or_default() += 1;
+        *open.by_address.entry(address).or_default() += 1;
+        open.total += 1;
         Ok(ConnectionPermit { limiter: Arc::clone(self), address })
     }
 
     /// The counts; they are right even where a thread that held them panicked.
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.by_address.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut by_address = self.limiter.lock();
-        if let Some(open) = by_address.get_mut(&self.address) {
-            *open -= 1;
-            if *open == 0 {
-                by_address.remove(&self.address);
+        let mut open = self.limiter.lock();
+        open.total -= 1;
+        if let Some(of_address) = open.by_address.get_mut(&self.address) {
+            *of_address -= 1;
+            if *of_address == 0 {
+                open.by_address.remove(&self.address);
             }
         }
     }
@@ -81,10 +93,14 @@ impl Drop for ConnectionPermit {
 mod tests {
     use super::*;
 
+    fn address(text: &str) -> ClientAddress {
+        ClientAddress::new(text.parse().unwrap())
+    }
+
     #[test]
     fn permits_are_counted_by_address_and_in_all_and_come_back() {
         let limiter = Arc::new(ConnectionLimiter::new(3, 2));
-        let [a, b, c] = [1, 2, 3].map(|last| IpAddr::from([192, 0, 2, last]));
+        let [a, b, c] = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(address);
         let first = limiter.acquire(a).unwrap();
         let _second = limiter.acquire(a).unwrap();
         assert_eq!(limiter.acquire(a).unwrap_err(), LimitReached::Address);
@@ -94,6 +110,17 @@ mod tests {
         let _fourth = limiter.acquire(a).unwrap();
         drop(third);
         let _fifth = limiter.acquire(c).unwrap();
-        assert!(!limiter.lock().contains_key(&b), "an address without connections takes no room");
+        let open = limiter.lock();
+        assert!(!open.by_address.contains_key(&b.key()), "an address without connections goes");
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_address() {
+        let limiter = Arc::new(ConnectionLimiter::new(9, 2));
+        let _first = limiter.acquire(address("2001:db8:0:1::1")).unwrap();
+        let _second = limiter.acquire(address("2001:db8:0:1:ffff::2")).unwrap();
+        let third = limiter.acquire(address("2001:db8:0:1::3")).unwrap_err();
+        assert_eq!(third, LimitReached::Address);
+        let _elsewhere = limiter.acquire(address("2001:db8:0:2::1")).unwrap();
     }
 }

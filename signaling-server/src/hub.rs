@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::ending::Ending;
-use crate::scheduler::{Action, Event, Scheduler, Standing, SwarmView};
+use crate::scheduler::{Action, Event, NodeView, Scheduler, Standing, SwarmView};
 
 /// How to reach the hub.
 #[derive(Clone, Debug)]
@@ -77,7 +77,13 @@ enum Message {
         macs: u64,
     },
     View {
+        listed: usize,
         reply: oneshot::Sender<SwarmView>,
+    },
+    Nodes {
+        after: Option<NodeId>,
+        limit: usize,
+        reply: oneshot::Sender<Vec<NodeView>>,
     },
     Ping {
         reply: oneshot::Sender<()>,
@@ -132,10 +138,18 @@ impl Hub {
         self.send(Message::Worked { stage, session, macs }).await;
     }
 
-    /// The swarm now; `None` while the server shuts down.
-    pub(crate) async fn view(&self) -> Option<SwarmView> {
+    /// The swarm now, its nodes listed if they are at most `listed`; `None` while the server shuts
+    /// down.
+    pub(crate) async fn view(&self, listed: usize) -> Option<SwarmView> {
         let (reply, answer) = oneshot::channel();
-        self.send(Message::View { reply }).await;
+        self.send(Message::View { listed, reply }).await;
+        answer.await.ok()
+    }
+
+    /// The volunteers' nodes behind `after`, at most `limit`; `None` while the server shuts down.
+    pub(crate) async fn nodes(&self, after: Option<NodeId>, limit: usize) -> Option<Vec<NodeView>> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Nodes { after, limit, reply }).await;
         answer.await.ok()
     }
 
@@ -259,9 +273,12 @@ impl HubTask {
             Message::Worked { stage, session, macs } => {
                 self.schedule(stage, Event::Worked { session, macs });
             }
-            Message::View { reply } => {
+            Message::View { listed, reply } => {
                 // Whoever asked may have gone.
-                let _ = reply.send(self.scheduler.view(self.start.elapsed(), usize::MAX));
+                let _ = reply.send(self.scheduler.view(self.start.elapsed(), listed));
+            }
+            Message::Nodes { after, limit, reply } => {
+                let _ = reply.send(self.scheduler.nodes(after, limit, self.start.elapsed()));
             }
             Message::Ping { reply } => {
                 let _ = reply.send(());

@@ -6,19 +6,27 @@
 //!      │                                     ▲
 //!      │                                     └── credited ──┐
 //!      └── receipt ─▶ ledger checks (pure) ─▶ store (one transaction for many) ─▶ verdict
+//! listener (every connection) ─▶ http ─▶ board (what all are told, made once a second)
 //! ```
 //! It never sees a prompt, an activation or a token: those pass between nodes.
 
 pub mod authority;
 pub mod config;
+pub mod ice;
 pub mod models;
+pub mod origin;
 pub mod scheduler;
 pub mod server;
 
 mod app;
+mod board;
+mod client_address;
 mod connection_limiter;
 mod ending;
 mod http;
 mod hub;
+mod listener;
+mod page_index;
+mod rendered;
 mod socket;
 mod store;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use potluck_importer::Options;
+use potluck_protocol::terminal::printable;
 use potluck_server::config::{Arguments, Config, ModelTask, Task};
 use potluck_server::models;
 use potluck_server::server::Server;
@@ -16,14 +17,15 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let result = match arguments.task {
         Some(Task::Model(task)) => model(task),
-        Some(Task::Serve(config)) => serve(config),
+        Some(Task::Serve(config)) => serve(*config),
         None => serve(arguments.config),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let error = printable(&format!("{error:#}"));
             // Nothing can be done if stderr is gone too.
-            let _ = writeln!(std::io::stderr(), "potluck-server: {error:#}");
+            let _ = writeln!(std::io::stderr(), "potluck-server: {error}");
             ExitCode::FAILURE
         }
     }
@@ -37,9 +39,10 @@ fn model(task: ModelTask) -> anyhow::Result<()> {
             let (name, id) = models::add(&source, &data_dir, &options)?;
             writeln!(stdout, "added {name} as {id}")?;
         }
-        ModelTask::List { data_dir } => write!(stdout, "{}", models::list(&data_dir)?)?,
+        ModelTask::List { data_dir } => write!(stdout, "{}", printable(&models::list(&data_dir)?))?,
         ModelTask::Check { model, text, against, data_dir } => {
-            writeln!(stdout, "{}", models::check(&model, &text, against.as_deref(), &data_dir)?)?;
+            let report = models::check(&model, &text, against.as_deref(), &data_dir)?;
+            writeln!(stdout, "{}", printable(&report))?;
         }
         ModelTask::Remove { model, data_dir } => {
             models::remove(&model, &data_dir)?;

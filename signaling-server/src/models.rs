@@ -1,5 +1,6 @@
 //! The models in the data folder: the only place that knows the engine's package format.
 
+mod compress;
 mod download;
 mod manage;
 

@@ -8,16 +8,19 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures::FutureExt as _;
 use futures::future::FusedFuture as _;
-use potluck_protocol::codec::MAX_ICE_SERVERS;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::app::App;
 use crate::authority::Authority;
+use crate::board::{Board, Sources};
 use crate::config::Config;
 use crate::connection_limiter::ConnectionLimiter;
 use crate::http;
 use crate::hub::Hub;
+use crate::listener;
 use crate::models::Models;
+use crate::page_index::PageIndex;
 use crate::scheduler::{Scheduler, Settings};
 use crate::socket::Sockets;
 use crate::store::Store;
@@ -28,6 +31,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     app: Arc<App>,
+    stop: watch::Sender<bool>,
 }
 
 /// How long open requests may take once the server is to stop.
@@ -37,15 +41,13 @@ impl Server {
     /// Opens the data folder and binds the address.
     ///
     /// # Errors
-    /// If the folder or a model in it cannot be read, or the address is taken.
+    /// If options contradict each other, the folder or a model in it cannot be read, or the address
+    /// is taken.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        config.check()?;
         std::fs::create_dir_all(&config.data_dir).with_context(|| {
             format!("could not make the data folder {}", config.data_dir.display())
         })?;
-        anyhow::ensure!(
-            config.ice_servers.len() <= MAX_ICE_SERVERS,
-            "at most {MAX_ICE_SERVERS} ICE servers"
-        );
         let models = Arc::new(Models::open(&config.data_dir)?);
         if models.iter().next().is_none() {
             tracing::warn!(
@@ -77,7 +79,23 @@ impl Server {
             config.max_connections,
             config.max_connections_per_address,
         ));
-        let app = Arc::new(App {
+        // The rest is left to requests.
+        let most_of = |connections: usize| connections - connections / 4;
+        let subscribers = Arc::new(ConnectionLimiter::new(
+            most_of(config.max_http_connections),
+            most_of(config.max_connections_per_address),
+        ));
+        let page = config.page_dir.as_deref().map(|folder| Arc::new(PageIndex::new(folder)));
+        let sources = Sources {
+            hub: hub.clone(),
+            store: store.clone(),
+            models: Arc::clone(&models),
+            page: page.clone(),
+        };
+        let board = Arc::new(Board::new(sources));
+        let (stop, stopping) = watch::channel(false);
+        listener::provide_for(config.max_connections.saturating_add(config.max_http_connections));
+        let app = App {
             config,
             authority,
             models,
@@ -85,8 +103,12 @@ impl Server {
             hub,
             limiter,
             sockets: Sockets::default(),
-        });
-        Ok(Self { listener, address, app })
+            subscribers,
+            board,
+            page,
+            stopping,
+        };
+        Ok(Self { listener, address, app: Arc::new(app), stop })
     }
 
     /// Where it listens.
@@ -100,21 +122,14 @@ impl Server {
     /// # Errors
     /// If the listener fails.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
-        let router =
-            http::router(Arc::clone(&self.app)).into_make_service_with_connect_info::<SocketAddr>();
-        let (stopped, mut stopping) = tokio::sync::watch::channel(false);
-        let serving = axum::serve(self.listener, router).with_graceful_shutdown(async move {
-            stop.await;
-            // The receiver outlives this.
-            let _ = stopped.send(true);
-        });
-        let serving = std::future::IntoFuture::into_future(serving).fuse();
+        let Self { listener, app, stop: stopping, .. } = self;
+        let router = http::router(Arc::clone(&app));
+        let serving = listener::serve(listener, Arc::clone(&app), router, app.stopping.clone());
+        let serving = serving.fuse();
         tokio::pin!(serving);
-        let app = &self.app;
         tokio::select! {
-            result = &mut serving => result?,
-            // An error means that `stopped` is gone, and so is what it would have stopped.
-            _ = stopping.wait_for(|stopped| *stopped) => {}
+            () = &mut serving => {}
+            () = stop => {}
             () = app.hub.ended() => anyhow::bail!(
                 "the hub's task ended, without which nobody can be introduced (why is said above); the \
                  server stops, start it again"
@@ -123,17 +138,19 @@ impl Server {
                 "the task that credits receipts ended (why is said above); the server stops, start it \
                  again"
             ),
+            never = app.board.keep_up() => match never {},
         }
+        // The receiver in `app` outlives this.
+        let _ = stopping.send(true);
         let closing = async {
             app.hub.stop().await;
             app.sockets.all_closed().await;
             if !serving.is_terminated() {
-                serving.await?;
+                serving.await;
             }
-            anyhow::Ok(())
         };
         // What does not close by itself within the time is cut off.
-        tokio::time::timeout(GRACE, closing).await.unwrap_or(Ok(()))?;
+        let _ = tokio::time::timeout(GRACE, closing).await;
         app.store.close().await;
         Ok(())
     }

@@ -13,6 +13,7 @@ mod junit;
 mod launch;
 mod minilm;
 mod native_tests;
+mod nginx;
 mod page;
 mod report;
 mod setup;

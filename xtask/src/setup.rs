@@ -13,6 +13,7 @@ use xtask::programs::{self, Chromium};
 
 use crate::command::{Failure, Outcome, clean, run};
 use crate::minilm;
+use crate::nginx;
 use crate::tools::{self, Priority};
 use crate::wasm_target::{self, WasmToolchain};
 
@@ -50,6 +51,8 @@ pub(crate) struct TestPrograms {
     pub(crate) lavapipe: Option<PathBuf>,
     /// A real encoder; without it its tests say that they skip.
     pub(crate) minilm: Option<PathBuf>,
+    /// The proxy of README's deployment; without it its test says that it skips.
+    pub(crate) nginx: Option<PathBuf>,
 }
 
 impl TestPrograms {
@@ -61,6 +64,9 @@ impl TestPrograms {
             .env("POTLUCK_REQUIRE_BROWSER", "1");
         if let Some(model) = &self.minilm {
             command.env("POTLUCK_MINILM", model).env("POTLUCK_REQUIRE_MINILM", "1");
+        }
+        if let Some(nginx) = &self.nginx {
+            command.env("POTLUCK_NGINX", nginx).env("POTLUCK_REQUIRE_NGINX", "1");
         }
         if let Some(driver) = &self.lavapipe {
             command.env("POTLUCK_REQUIRE_GPU", "1");
@@ -105,7 +111,12 @@ pub(crate) fn test_programs() -> Outcome<TestPrograms> {
             eprintln!("{failure}; GPU tests use what adapter there is");
         }
     }
-    Ok(TestPrograms { chromium, lavapipe: programs::lavapipe(), minilm: minilm::folder() })
+    Ok(TestPrograms {
+        chromium,
+        lavapipe: programs::lavapipe(),
+        minilm: minilm::folder(),
+        nginx: nginx::program(),
+    })
 }
 
 /// `cargo xtask setup`.

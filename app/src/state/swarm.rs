@@ -89,7 +89,7 @@ pub(crate) fn swarm_of(layers: &[Option<[u32; 2]>]) -> Swarm {
             ms_per_token_p50: None,
             memory_bytes: 0,
             sessions: 0,
-            connected_s: 0,
+            connected_at_s: 0,
         }
     };
     Swarm { nodes: layers.iter().zip(1..).map(node).collect(), working: BTreeSet::new() }

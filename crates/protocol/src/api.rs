@@ -3,9 +3,19 @@
 //! | resource | answer |
 //! |---|---|
 //! | `GET /api/v1/swarm` | [`SwarmView`] |
-//! | `GET /api/v1/tally` | a list of [`TallyRow`], most credit first |
+//! | `GET /api/v1/swarm/nodes?after=KEY&limit=N` | [`NodesPage`], at most [`MAX_LISTED_NODES`] nodes |
+//! | `GET /api/v1/tally?limit=N` | a list of [`TallyRow`], most credit first |
 //! | `GET /api/v1/models` | a list of [`ModelView`], in the server's order |
+//! | `GET /api/v1/events` | server-sent events, below |
 //! | any error | [`ErrorBody`] |
+//!
+//! Every answer but an error has an `ETag`. The events:
+//!
+//! | event | data | when |
+//! |---|---|---|
+//! | [`BUILD_EVENT`] | the id of the page that the server has, plain text | first, and when the page is another |
+//! | [`SWARM_EVENT`] | [`SwarmView`] in one line | first, and when it changed, at most once a second |
+//! | [`TALLY_EVENT`] | the tally's first rows in one line | the same |
 //!
 //! The server writes these types; the page and the tests read them. They are the only ones of this
 //! crate that hold fractions, which are for people: nothing is computed from them.
@@ -17,10 +27,20 @@ use serde::{Deserialize, Serialize};
 use crate::id::{LayerRange, ModelId, NodeId};
 use crate::server::NodeKind;
 
+/// Event whose data is the page's build, as its `<meta name="build" content="…">` says it.
+pub const BUILD_EVENT: &str = "build";
+/// Event whose data is a [`SwarmView`].
+pub const SWARM_EVENT: &str = "swarm";
+/// Event whose data is a list of [`TallyRow`].
+pub const TALLY_EVENT: &str = "tally";
+/// Nodes told one by one in an answer: about 30 KB. Of more than these a [`SwarmView`] tells sums.
+pub const MAX_LISTED_NODES: usize = 100;
+
 /// Everyone who lends, and what the swarm does, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SwarmView {
-    /// The volunteers' nodes, in the order of their keys.
+    /// The volunteers' nodes, in the order of their keys, if they are at most
+    /// [`MAX_LISTED_NODES`]; else none, and [`NodesPage`]s have them.
     pub nodes: Vec<NodeView>,
     /// The server's models and how often each of their layers can be computed.
     pub models: Vec<ModelCopies>,
@@ -30,6 +50,40 @@ pub struct SwarmView {
     pub sessions: u32,
     /// Questions that wait for a route.
     pub waiting: u32,
+    /// Of all volunteers' nodes, listed or not.
+    pub totals: SwarmTotals,
+}
+
+/// Sums over the volunteers' nodes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SwarmTotals {
+    /// How many they are.
+    pub nodes: u32,
+    /// Those in browsers.
+    pub browsers: u32,
+    /// Those that are programs of their own.
+    pub natives: u32,
+    /// Those that are [`NodeState::Serving`].
+    pub serving: u32,
+    /// Those that are [`NodeState::Fetching`].
+    pub fetching: u32,
+    /// Those that are [`NodeState::Waiting`].
+    pub waiting: u32,
+    /// Memory that they offer, bytes.
+    pub memory_bytes: u64,
+    /// Rows that they computed since they joined.
+    pub rows: u64,
+    /// Rows that they computed lately, all together, a second; rounded to a tenth.
+    pub rows_per_s: f64,
+}
+
+/// Some of the volunteers' nodes, in the order of their keys.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodesPage {
+    /// Those behind the key that was asked for.
+    pub nodes: Vec<NodeView>,
+    /// What the next page comes after; `None` if this is the last one.
+    pub next: Option<NodeId>,
 }
 
 /// One volunteer's node.
@@ -57,8 +111,9 @@ pub struct NodeView {
     pub memory_bytes: u64,
     /// Sessions that it is a stage of.
     pub sessions: u32,
-    /// Time since it connected, seconds.
-    pub connected_s: u64,
+    /// When it connected, Unix time, seconds: a moment, not a duration, so that nothing changes
+    /// where nothing happens.
+    pub connected_at_s: u64,
 }
 
 /// How far a volunteer's node is with its layers.
@@ -210,184 +265,4 @@ mod digits {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, from_value, json, to_value};
-
-    use super::*;
-
-    fn node() -> NodeView {
-        NodeView {
-            id: NodeId([7; 32]),
-            name: NodeId([7; 32]).name(),
-            kind: NodeKind::Native,
-            backend: "avx2".to_owned(),
-            model: Some("tiny".to_owned()),
-            layers: InclusiveLayers::try_from([0, 2]).ok(),
-            state: NodeState::Serving,
-            tokens: 7,
-            ms_per_token_p50: Some(1.5),
-            memory_bytes: 1 << 30,
-            sessions: 1,
-            connected_s: 3,
-        }
-    }
-
-    fn fetching(first: u32, last: u32) -> NodeView {
-        let layers = InclusiveLayers::try_from([first, last]).ok();
-        NodeView { state: NodeState::Fetching, layers, ..node() }
-    }
-
-    /// Written as `json`, and read back from it.
-    fn assert_is<T>(value: &T, json: Value)
-    where
-        T: PartialEq + fmt::Debug + Serialize + serde::de::DeserializeOwned,
-    {
-        assert_eq!(to_value(value).unwrap(), json);
-        assert_eq!(&from_value::<T>(json).unwrap(), value);
-    }
-
-    #[test]
-    fn the_swarm_is_this_json() {
-        let idle = NodeView {
-            id: NodeId([0xab; 32]),
-            name: "Quick Fig".to_owned(),
-            kind: NodeKind::Browser,
-            backend: "webgpu".to_owned(),
-            model: None,
-            layers: None,
-            state: NodeState::Waiting,
-            tokens: 0,
-            ms_per_token_p50: None,
-            memory_bytes: 0,
-            sessions: 0,
-            connected_s: 0,
-        };
-        let copies = ModelCopies { name: "tiny".to_owned(), layers: 4, copies: vec![1, 1, 1, 0] };
-        let view = SwarmView {
-            nodes: vec![node(), idle],
-            models: vec![copies],
-            connected: 3,
-            sessions: 1,
-            waiting: 2,
-        };
-        assert_is(
-            &view,
-            json!({
-                "nodes": [
-                    {
-                        "id": "0707070707070707070707070707070707070707070707070707070707070707",
-                        "name": "Copper Carrot",
-                        "kind": "native",
-                        "backend": "avx2",
-                        "model": "tiny",
-                        "layers": [0, 2],
-                        "state": "serving",
-                        "tokens": 7,
-                        "ms_per_token_p50": 1.5,
-                        "memory_bytes": 1_073_741_824,
-                        "sessions": 1,
-                        "connected_s": 3
-                    },
-                    {
-                        "id": "abababababababababababababababababababababababababababababababab",
-                        "name": "Quick Fig",
-                        "kind": "browser",
-                        "backend": "webgpu",
-                        "model": null,
-                        "layers": null,
-                        "state": "waiting",
-                        "tokens": 0,
-                        "ms_per_token_p50": null,
-                        "memory_bytes": 0,
-                        "sessions": 0,
-                        "connected_s": 0
-                    }
-                ],
-                "models": [{ "name": "tiny", "layers": 4, "copies": [1, 1, 1, 0] }],
-                "connected": 3,
-                "sessions": 1,
-                "waiting": 2
-            }),
-        );
-    }
-
-    #[test]
-    fn the_tally_is_this_json() {
-        let row = TallyRow {
-            node: NodeId([7; 32]),
-            name: "Copper Carrot".to_owned(),
-            kind: None,
-            credit_gmac: 0.042,
-            credit_macs: u64::MAX,
-            receipts: 3,
-        };
-        assert_is(
-            &row,
-            json!({
-                "node": "0707070707070707070707070707070707070707070707070707070707070707",
-                "name": "Copper Carrot",
-                "kind": null,
-                "credit_gmac": 0.042,
-                "credit_macs": "18446744073709551615",
-                "receipts": 3
-            }),
-        );
-    }
-
-    #[test]
-    fn models_and_errors_are_this_json() {
-        let model = ModelView {
-            id: ModelId([0x11; 32]),
-            name: "tiny".to_owned(),
-            layers: 6,
-            bytes: 1_234,
-            max_positions: 512,
-            license: "MIT".to_owned(),
-        };
-        assert_is(
-            &model,
-            json!({
-                "id": "1111111111111111111111111111111111111111111111111111111111111111",
-                "name": "tiny",
-                "layers": 6,
-                "bytes": 1_234,
-                "max_positions": 512,
-                "license": "MIT"
-            }),
-        );
-        assert_is(
-            &ErrorBody { error: "no such blob".to_owned() },
-            json!({ "error": "no such blob" }),
-        );
-    }
-
-    #[test]
-    fn every_state_is_the_word_that_is_shown() {
-        for state in [NodeState::Serving, NodeState::Fetching, NodeState::Waiting] {
-            assert_is(&state, json!(state.to_string()));
-        }
-    }
-
-    #[test]
-    fn impossible_layers_and_credit_are_refused() {
-        assert!(from_value::<InclusiveLayers>(json!([3, 2])).is_err());
-        assert!(from_value::<InclusiveLayers>(json!([3, u32::MAX])).is_err());
-        assert!(from_value::<InclusiveLayers>(json!([3])).is_err());
-        let mut row = json!({
-            "node": "07".repeat(32), "name": "", "kind": "browser", "credit_gmac": 0.0,
-            "credit_macs": "42", "receipts": 0
-        });
-        assert_eq!(from_value::<TallyRow>(row.clone()).unwrap().credit_macs, 42);
-        row["credit_macs"] = json!("4.2");
-        assert!(from_value::<TallyRow>(row).is_err());
-    }
-
-    #[test]
-    fn only_serving_nodes_cover_layers() {
-        let mut view = SwarmView { nodes: vec![node(), fetching(3, 5)], ..SwarmView::default() };
-        assert!(view.covers(3));
-        assert!(!view.covers(6));
-        view.nodes[1].state = NodeState::Serving;
-        assert!(view.covers(6));
-    }
-}
+mod tests;

@@ -24,6 +24,7 @@ pub mod peer;
 pub mod receipt;
 pub mod sampling;
 pub mod server;
+pub mod terminal;
 pub mod ticket;
 
 /// Version of the messages in this crate. A server refuses nodes that speak another one.

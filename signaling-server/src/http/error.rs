@@ -5,6 +5,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use potluck_protocol::api::ErrorBody;
 
+use crate::board::BoardError;
+
 /// An error, as the caller reads it. Details of ours are logged, never sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HttpError {
@@ -14,6 +16,12 @@ pub(crate) enum HttpError {
     /// The request makes no sense.
     #[error("{0}")]
     BadRequest(&'static str),
+    /// Asked for under another server's name.
+    #[error("{0}")]
+    Misdirected(String),
+    /// Not so many for one caller.
+    #[error("{0}")]
+    TooMany(&'static str),
     /// Not now.
     #[error("{0}")]
     Busy(&'static str),
@@ -27,6 +35,8 @@ impl IntoResponse for HttpError {
         let status = match &self {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(error) => {
                 tracing::error!(error = format!("{error:#}"), "a request failed");
@@ -34,5 +44,16 @@ impl IntoResponse for HttpError {
             }
         };
         (status, Json(ErrorBody { error: self.to_string() })).into_response()
+    }
+}
+
+impl From<BoardError> for HttpError {
+    fn from(error: BoardError) -> Self {
+        match error {
+            BoardError::Hub | BoardError::StoreTimeout => {
+                Self::Busy("the server is too busy to say how things are, or shutting down")
+            }
+            BoardError::Store(_) | BoardError::Json(_) => Self::Internal(error.into()),
+        }
     }
 }

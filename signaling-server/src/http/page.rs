@@ -1,25 +1,30 @@
 //! The page: the folder that `cargo xtask build` made, under a strict content security policy.
 //!
-//! The build starts the page's wasm from an inline script, whose hash goes into the policy, so that
-//! no other inline script can run. Nothing here is cached without asking again, because the names of
-//! the worker's files have no hash.
+//! Files whose names carry the hash of their bytes are kept for ever; of all others a browser asks
+//! whether they have changed. The page may lie below a path of a proxy's, so there is one document,
+//! at the folder itself: its addresses are relative.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use axum::response::{Html, IntoResponse as _, Response};
-use data_encoding::BASE64;
-use sha2::{Digest as _, Sha256};
+use axum::response::{IntoResponse as _, Response};
 use tower_http::services::ServeDir;
 
+use super::blobs::FOR_EVER;
 use super::error::HttpError;
+use super::guard::document_policy;
 use crate::app::App;
+use crate::origin::Arrival;
+use crate::page_index::PageIndex;
 
-/// Everything but the page's files.
+/// Digits of the hash in a file's name.
+const HASH_DIGITS: usize = 16;
+
+/// Everything but the API.
 pub(super) async fn page(
     State(app): State<Arc<App>>,
+    Extension(arrival): Extension<Arrival>,
     request: Request,
 ) -> Result<Response, HttpError> {
     let path = request.uri().path();
@@ -28,58 +33,72 @@ pub(super) async fn page(
             "this server has no such resource; see /api/v1/{swarm,tally,models}",
         ));
     }
-    let Some(folder) = &app.config.page_dir else {
+    let Some(page) = &app.page else {
         return Err(HttpError::NotFound("this server serves no page; start it with --page-dir"));
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Err(HttpError::BadRequest("the page can only be read"));
     }
-    // A path without a dot is a place in the page, not a file.
-    if path == "/index.html" || !path.contains('.') {
-        return index(folder).await;
+    if matches!(path, "/" | "/index.html") {
+        return document(&app, page, &arrival, request.headers()).await;
     }
-    let files = ServeDir::new(folder).precompressed_br().precompressed_gzip();
-    let mut files = files;
+    let immutable = is_hashed(path);
+    let mut files =
+        ServeDir::new(page.folder()).append_index_html_on_directories(false).precompressed_br();
     let response =
         files.try_call(request).await.map_err(|error| HttpError::Internal(error.into()))?;
     if response.status() == StatusCode::NOT_FOUND {
         return Err(HttpError::NotFound("the page has no such file"));
     }
     let mut response = response.into_response();
-    guard(response.headers_mut(), "");
+    let caching = if immutable { FOR_EVER } else { HeaderValue::from_static("no-cache") };
+    response.headers_mut().insert(header::CACHE_CONTROL, caching);
+    // A worker's script comes with a policy of its own.
+    let policy = document_policy(&app.config, &arrival, "");
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     Ok(response)
 }
 
-async fn index(folder: &Path) -> Result<Response, HttpError> {
-    let html = tokio::fs::read_to_string(folder.join("index.html"))
+async fn document(
+    app: &App,
+    page: &PageIndex,
+    arrival: &Arrival,
+    asked: &HeaderMap,
+) -> Result<Response, HttpError> {
+    let document = page
+        .document()
         .await
-        .map_err(|_| HttpError::NotFound("the page is not built yet; run `cargo xtask build`"))?;
-    let hashes: String = inline_scripts(&html)
-        .map(|script| format!(" 'sha256-{}'", BASE64.encode(&Sha256::digest(script.as_bytes()))))
-        .collect();
-    let mut response = Html(html).into_response();
-    guard(response.headers_mut(), &hashes);
+        .ok_or(HttpError::NotFound("the page is not built yet; run `cargo xtask build`"))?;
+    let compressed = takes_brotli(asked);
+    let rendered = if compressed { &document.brotli } else { &document.html };
+    let mut response = rendered.answer(asked);
+    let headers = response.headers_mut();
+    if compressed {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("br"));
+    }
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    let policy = document_policy(&app.config, arrival, &document.script_hashes);
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     Ok(response)
 }
 
-fn guard(headers: &mut HeaderMap, script_hashes: &str) {
-    let policy = format!(
-        "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'{script_hashes}; style-src 'self' 'unsafe-inline'; \
-         img-src 'self' data:; connect-src 'self' ws: wss:; worker-src 'self'; object-src 'none'; base-uri 'self'; \
-         form-action 'none'; frame-ancestors 'self'"
-    );
-    if let Ok(policy) = HeaderValue::from_str(&policy) {
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    }
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+/// True if Brotli is accepted, and not with a weight of nothing.
+fn takes_brotli(asked: &HeaderMap) -> bool {
+    let lines = asked.get_all(header::ACCEPT_ENCODING).iter();
+    lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let weight = weight.trim().strip_prefix("q=").map(|weight| weight.parse::<f32>());
+        name.trim().eq_ignore_ascii_case("br") && !matches!(weight, Some(Ok(0.0) | Err(_)))
+    })
 }
 
-/// The text of every script element without a source.
-fn inline_scripts(html: &str) -> impl Iterator<Item = &str> {
-    html.split("<script").skip(1).filter_map(|rest| {
-        let (attributes, rest) = rest.split_once('>')?;
-        let (text, _) = rest.split_once("</script>")?;
-        (!attributes.contains("src=") && !text.is_empty()).then_some(text)
+/// True for names such as `style-0123456789abcdef.css` and `app-0123456789abcdef_bg.wasm`.
+fn is_hashed(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let stem = name.split('.').next().unwrap_or_default();
+    let stem = ["_bg", "_loader"].iter().find_map(|end| stem.strip_suffix(end)).unwrap_or(stem);
+    stem.rsplit_once('-').is_some_and(|(_, hash)| {
+        hash.len() == HASH_DIGITS && hash.bytes().all(|digit| digit.is_ascii_hexdigit())
     })
 }
 
@@ -88,8 +107,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_inline_scripts_are_hashed() {
-        let html = r#"<script type="module">a()</script><script src="b.js"></script><p>x</p><script>c()</script>"#;
-        assert_eq!(inline_scripts(html).collect::<Vec<_>>(), ["a()", "c()"]);
+    fn only_names_with_a_hash_are_kept_for_ever() {
+        for hashed in ["/style-0123456789abcdef.css", "/a/app-0123456789abcdef_bg.wasm"] {
+            assert!(is_hashed(hashed), "{hashed}");
+        }
+        assert!(is_hashed("/potluck-node-0123456789abcdef_loader.js"));
+        for plain in ["/index.html", "/potluck-node.js", "/style-0123.css", "/potluck-node_bg.wasm"]
+        {
+            assert!(!is_hashed(plain), "{plain}");
+        }
+    }
+
+    #[test]
+    fn brotli_goes_to_whoever_takes_it() {
+        let takes = |accepted: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(accepted));
+            takes_brotli(&headers)
+        };
+        assert!(takes("gzip, deflate, br, zstd") && takes("BR;q=0.5"));
+        assert!(!takes("gzip") && !takes("br;q=0") && !takes("") && !takes("brr"));
+        assert!(!takes_brotli(&HeaderMap::new()));
     }
 }

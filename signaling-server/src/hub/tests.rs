@@ -110,7 +110,7 @@ async fn a_connection_that_does_not_read_is_let_go_and_others_go_on() {
         }
     }
     assert!(!ended.contains(&others_session.id));
-    assert_eq!(hub.view().await.unwrap().connected, 2);
+    assert_eq!(hub.view(0).await.unwrap().connected, 2);
     // What it sends until it learns of it is ignored.
     slow.member.receive(question(4, model)).await;
     // It is ended at once, not after what is in its outbox, and the hub holds nothing of it any more.
@@ -130,10 +130,10 @@ async fn what_comes_late_from_an_old_connection_is_ignored() {
     let (hub, model) = hub();
     let old = Connection::open(&hub, 1, OUTBOX).await;
     let new = Connection::open(&hub, 1, OUTBOX).await;
-    assert_eq!(hub.view().await.unwrap().connected, 1);
+    assert_eq!(hub.view(0).await.unwrap().connected, 1);
     assert!(old.inbox.is_closed());
     old.member.receive(question(1, model)).await;
-    assert_eq!(hub.view().await.unwrap().waiting, 0);
+    assert_eq!(hub.view(0).await.unwrap().waiting, 0);
     old.member
         .signal(
             new.node(),
@@ -144,9 +144,9 @@ async fn what_comes_late_from_an_old_connection_is_ignored() {
     member.leave().await;
     let Ok(Ending::Refused { reason, retry_after }) = ended.await else { panic!("not a word") };
     assert!(reason.contains("elsewhere") && retry_after.is_none(), "{reason} {retry_after:?}");
-    assert_eq!(hub.view().await.unwrap().connected, 1);
+    assert_eq!(hub.view(0).await.unwrap().connected, 1);
     new.member.leave().await;
-    assert_eq!(hub.view().await.unwrap().connected, 0);
+    assert_eq!(hub.view(0).await.unwrap().connected, 0);
 }
 
 #[tokio::test]
@@ -220,5 +220,5 @@ async fn a_hub_that_panics_is_noticed() {
     hub.send(Message::Panic).await;
     hub.ended().await;
     assert!(!hub.ping(limit).await);
-    assert!(hub.view().await.is_none());
+    assert!(hub.view(0).await.is_none());
 }

@@ -16,6 +16,7 @@ use potluck_model::encoder::EncoderManifest;
 use potluck_model::package::{BlobHash, BlobRef, BlobRole, Manifest, ManifestError, ModelConfig};
 use potluck_protocol::id::ModelId;
 
+use super::compress::{compress_beside, compressed};
 use super::download::{Reference, SCHEME};
 
 /// The program that compares a model with its floats, of the crate `potluck-reference`.
@@ -76,10 +77,15 @@ pub fn add(source: &str, data_dir: &Path, options: &Options) -> anyhow::Result<(
     bar.finish_and_clear();
     let hash = imported.with_context(|| format!("could not import {source}"))?;
     let bytes = fs::read(blob_path(data_dir, hash))?;
-    let name = match EncoderManifest::from_bytes(&bytes) {
-        Ok(encoder) => encoder.name,
-        Err(_) => Manifest::from_bytes(&bytes)?.name,
+    let (name, tokenizer) = match EncoderManifest::from_bytes(&bytes) {
+        Ok(encoder) => (encoder.name, encoder.tokenizer),
+        Err(_) => {
+            let manifest = Manifest::from_bytes(&bytes)?;
+            (manifest.name, manifest.tokenizer)
+        }
     };
+    compress_beside(&blob_path(data_dir, tokenizer.hash))
+        .context("could not compress the tokenizer")?;
     let origins = data_dir.join("origins");
     fs::create_dir_all(&origins)
         .with_context(|| format!("could not create {}", origins.display()))?;
@@ -167,7 +173,9 @@ pub fn remove(name: &str, data_dir: &Path) -> anyhow::Result<()> {
     remove_file(&data_dir.join(kind).join(format!("{name}.json")))?;
     remove_file(&data_dir.join("origins").join(name))?;
     for hash in own.difference(&kept) {
-        remove_file(&blob_path(data_dir, *hash))?;
+        let path = blob_path(data_dir, *hash);
+        remove_file(&path)?;
+        remove_file(&compressed(&path))?;
     }
     Ok(())
 }

@@ -47,7 +47,14 @@ impl Standing {
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
-            !(v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified())
+            let [first, second, ..] = v4.octets();
+            // RFC 6598: between a provider and its customers.
+            let is_shared = first == 100 && (64..128).contains(&second);
+            !(v4.is_loopback()
+                || v4.is_private()
+                || v4.is_link_local()
+                || v4.is_unspecified()
+                || is_shared)
         }
         IpAddr::V6(v6) => {
             !(v6.is_loopback()
@@ -111,6 +118,8 @@ mod tests {
             ("::ffff:192.168.7.1", false),
             ("10.1.2.3", false),
             ("169.254.1.1", false),
+            ("100.64.1.1", false),
+            ("100.128.1.1", true),
             ("fe80::1", false),
             ("fd00::1", false),
             ("9.9.9.9", true),

@@ -1,5 +1,7 @@
 //! The first four messages of a connection: versions, challenge, proof, welcome.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use axum::extract::ws::WebSocket;
 use potluck_protocol::id::NodeId;
 use potluck_protocol::identity::{Purpose, verify};
@@ -47,15 +49,16 @@ async fn prove(
     // Otherwise a server that a node dials could pass our challenge on to it, and its answer to us.
     if !is_own(&origin) {
         return Err(Ending::later(format!(
-            "you dialled {origin:?}, which this server does not know as its own; if it is, start the \
-             server with --public-origin {origin}"
+            "you dialled {origin:?}, which this server does not know as its own; if it is, its \
+             operator can say so with --public-origin {origin}"
         )));
     }
     if !verify(node, Purpose::Challenge, &challenge_bytes(&nonce, node, &origin), &signature) {
         return Err(Ending::later("the signature does not prove the key"));
     }
+    let now_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let welcome = FromServer::Welcome {
-        ice_servers: app.ice_servers(),
+        ice_servers: app.ice_servers(node, now_unix_s),
         models: app.models.summaries(),
         heartbeat_ms: u32::try_from(timeouts.heartbeat.as_millis()).unwrap_or(u32::MAX),
     };
