@@ -1,7 +1,7 @@
 //! `potluck-node join` as a child process: a native volunteer.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::process::{Output, Process};
@@ -11,6 +11,7 @@ use crate::programs;
 #[derive(Debug)]
 pub struct Node {
     process: Process,
+    log: PathBuf,
 }
 
 impl Node {
@@ -29,7 +30,23 @@ impl Node {
                 &arguments,
                 Output::Log(log),
             )?,
+            log: log.to_owned(),
         })
+    }
+
+    /// Its process number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// How often the server has welcomed it: once, if it never lost its connection.
+    ///
+    /// # Errors
+    /// If its log cannot be read.
+    pub fn welcomes(&self) -> anyhow::Result<usize> {
+        let log = std::fs::read_to_string(&self.log)?;
+        Ok(log.lines().filter(|line| *line == "connected").count())
     }
 
     /// Ends it without warning, as a crash or a closed lid would.

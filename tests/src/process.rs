@@ -86,6 +86,12 @@ impl Process {
         self.child.stderr.take()
     }
 
+    /// Its number in the system, which is also its group's.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.group.as_raw_nonzero().get().unsigned_abs()
+    }
+
     /// True while it runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

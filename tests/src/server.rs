@@ -19,6 +19,8 @@ pub struct Server {
     port: u16,
     data: PathBuf,
     log: PathBuf,
+    program: Option<PathBuf>,
+    further: Vec<String>,
 }
 
 /// How to start one.
@@ -34,6 +36,10 @@ pub struct ServerOptions<'a> {
     pub page: bool,
     /// Pages of this origin may connect too, such as `http://127.0.0.1:8000`.
     pub allow_origin: Option<&'a str>,
+    /// Another build of the program than the one beside this.
+    pub program: Option<&'a Path>,
+    /// Further options of `serve`, such as `--max-connections 20000`.
+    pub further: &'a [&'a str],
 }
 
 impl Server {
@@ -43,7 +49,10 @@ impl Server {
     /// If a program or the page is not built, the port is in use, or the server ends before it
     /// listens.
     pub async fn start(options: &ServerOptions<'_>) -> anyhow::Result<Self> {
-        let program = programs::native("potluck-server")?;
+        let program = match options.program {
+            Some(program) => program.to_owned(),
+            None => programs::native("potluck-server")?,
+        };
         import_model(&program, options).await?;
         let listen = format!("127.0.0.1:{}", options.port);
         let page = if options.page { Some(programs::page()?) } else { None };
@@ -61,6 +70,7 @@ impl Server {
             let origin: [&OsStr; 2] = ["--allow-origin".as_ref(), origin.as_ref()];
             arguments.extend(origin);
         }
+        arguments.extend(options.further.iter().map(OsStr::new));
         let mut process = Process::start(&program, &arguments, Output::Log(options.log))?;
         let port = wait::until("the server to listen", async || {
             let log = std::fs::read_to_string(options.log).unwrap_or_default();
@@ -74,7 +84,14 @@ impl Server {
             }
         })
         .await?;
-        Ok(Self { process, port, data: options.data.to_owned(), log: options.log.to_owned() })
+        Ok(Self {
+            process,
+            port,
+            data: options.data.to_owned(),
+            log: options.log.to_owned(),
+            program: options.program.map(Path::to_owned),
+            further: options.further.iter().map(ToString::to_string).collect(),
+        })
     }
 
     /// Its address, such as `http://127.0.0.1:8080`.
@@ -87,6 +104,12 @@ impl Server {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Its process number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Its data folder, with the imported model in it.
@@ -102,8 +125,18 @@ impl Server {
     pub async fn crash_and_restart(&mut self, page: bool) -> anyhow::Result<()> {
         self.process.kill().await?;
         let log = self.log.with_extension("restarted.log");
-        let (data, port) = (self.data.clone(), self.port);
-        let options = ServerOptions { data: &data, log: &log, port, page, allow_origin: None };
+        let (data, port, program) = (self.data.clone(), self.port, self.program.clone());
+        let further = self.further.clone();
+        let further: Vec<&str> = further.iter().map(String::as_str).collect();
+        let options = ServerOptions {
+            data: &data,
+            log: &log,
+            port,
+            page,
+            allow_origin: None,
+            program: program.as_deref(),
+            further: &further,
+        };
         *self = Self::start(&options).await?;
         Ok(())
     }

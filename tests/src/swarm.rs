@@ -56,7 +56,15 @@ impl Swarm {
     pub async fn start_on(name: &str, port: u16, page: bool) -> anyhow::Result<Self> {
         let (folder, logs) = (Folder::new()?, programs::artifacts(name)?);
         let (data, log) = (folder.path().join("server"), logs.join("server.log"));
-        let options = ServerOptions { data: &data, log: &log, port, page, allow_origin: None };
+        let options = ServerOptions {
+            data: &data,
+            log: &log,
+            port,
+            page,
+            allow_origin: None,
+            program: None,
+            further: &[],
+        };
         let server = Server::start(&options).await?;
         Ok(Self {
             browsers: Vec::new(),

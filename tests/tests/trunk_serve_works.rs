@@ -46,6 +46,8 @@ async fn trunk_serve_works() -> anyhow::Result<()> {
         port: 0,
         page: false,
         allow_origin: Some(&origin),
+        program: None,
+        further: &[],
     })
     .await?;
     let address = format!("127.0.0.1:{}", server.port());
