@@ -32,6 +32,18 @@ pub fn native(name: &str) -> anyhow::Result<PathBuf> {
     })
 }
 
+/// A native program built in the profile `server`, for people to run rather than to test with.
+///
+/// # Errors
+/// If it is not there.
+pub fn optimised(name: &str) -> anyhow::Result<PathBuf> {
+    let program = root().join("target/server").join(format!("{name}{}", env::consts::EXE_SUFFIX));
+    if !program.is_file() {
+        bail!("{name} is not built for use; run `cargo build --profile server -p {name}`");
+    }
+    Ok(program)
+}
+
 /// The built page.
 ///
 /// # Errors

@@ -26,6 +26,15 @@ pub(crate) fn swarm_with(program: &str) -> Outcome {
     native_targets(&["--bin", "potluck-server", "--bin", "potluck-node", "--bin", program])
 }
 
+/// Builds the server as people run it, into `target/server`.
+pub(crate) fn optimised_server() -> Outcome {
+    run(
+        &mut cargo(&["build", "--locked", "--profile", "server", "--bin", "potluck-server"]),
+        "the optimised build of the server failed",
+        "read the first error above",
+    )
+}
+
 fn native_targets(targets: &[&str]) -> Outcome {
     run(
         cargo(&["build", "--locked"]).args(targets),

@@ -39,6 +39,19 @@ pub(crate) fn demo(arguments: &[String]) -> Outcome {
     start("demo", arguments)
 }
 
+/// `bench server`: the server is measured as it is run, so it is built in its own profile too.
+pub(crate) fn bench_server(arguments: &[String]) -> Outcome {
+    if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
+        build::swarm_with("bench")?;
+    } else {
+        build::beside_page(|| {
+            build::swarm_with("bench")?;
+            build::optimised_server()
+        })?;
+    }
+    start("bench", arguments)
+}
+
 fn start(program: &str, arguments: &[String]) -> Outcome {
     let mut command = program_beside(program)?;
     command.args(arguments);

@@ -36,13 +36,14 @@ usage: cargo xtask COMMAND [OPTIONS]
   demo        build everything and run a swarm here: a server, a native node, two browsers
   test        check everything: formatting, lints, tests, documentation, sizes, licences
   bench       measure the swarm: tokens a second, time to serve, time of a hop, sizes; with \"swarm\"
-              many requesters and nodes that fail, with \"engine\" the engine alone, with \"peers\"
-              the engine beside llama.cpp and wllama
+              many requesters and nodes that fail, with \"server\" ten thousand members of one
+              server, with \"scheduler\" its one task alone, with \"engine\" the engine alone,
+              with \"peers\" the engine beside llama.cpp and wllama
   build       build the native programs and the page (dist/)
   wasm-test   run only the tests that run in a browser; further arguments go to cargo test
 
-Options of demo and bench: `cargo xtask demo --help`, `cargo xtask bench [swarm | engine | peers]
---help`.
+Options of demo and bench: `cargo xtask demo --help`, `cargo xtask bench [swarm | server |
+scheduler | engine | peers] --help`.
 Options of test: --only STEP, --skip STEP, each any number of times; ";
 
 fn main() -> ExitCode {
@@ -72,6 +73,7 @@ fn dispatch(arguments: &[String]) -> Outcome {
         "bench" if rest.first().is_some_and(|what| what == "scheduler") => {
             launch::bench_scheduler(rest)
         }
+        "bench" if rest.first().is_some_and(|what| what == "server") => launch::bench_server(rest),
         "demo" => launch::demo(rest),
         "bench" => launch::launch(command, rest),
         "help" | "--help" | "-h" => {
