@@ -1,96 +1,220 @@
 //! The server's HTTP interface; the only file that does HTTP. Small JSON only: weights are the
 //! worker's, and only after a click.
+//!
+//! What changes is pushed, over one stream a page (a browser has six connections to a host for all
+//! its tabs together), and none while the page is not seen. [`Feed`] decides; here it is done.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use gloo::events::EventListener;
-use gloo::timers::callback::Interval;
+use gloo::timers::callback::Timeout;
 use gloo::utils::{document, window};
-use potluck_protocol::api::{ModelView, SwarmView, TallyRow};
+use js_sys::JSON;
+use potluck_protocol::api::{
+    BUILD_EVENT, ModelView, NodesPage, SWARM_EVENT, SwarmView, TALLY_EVENT, TallyRow,
+};
+use potluck_protocol::id::NodeId;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::{Response, VisibilityState};
+use web_sys::{
+    Event, EventSource, MessageEvent, RequestCache, RequestInit, Response, VisibilityState,
+};
 use yew::Callback;
 
+use crate::browser;
 use crate::state::Action;
+use crate::state::feed::{Feed, FeedAction, FeedEvent};
 
-/// Time between two polls of the swarm, milliseconds: a new node is seen soon, and a page costs the
-/// server less than one request a second.
-const POLL_MS: u32 = 2_500;
-/// The models are fetched every so many polls: they change when the host changes them.
-const POLLS_PER_MODELS: u32 = 12;
-
-/// Polls the swarm as long as it lives and the page is visible. A page in the background costs
-/// nobody anything.
-pub struct Polling {
-    _interval: Interval,
+/// Keeps the page told as long as it lives and is seen.
+pub struct Listening {
     _on_visibility: EventListener,
+    ear: Rc<Ear>,
 }
 
-impl core::fmt::Debug for Polling {
+impl core::fmt::Debug for Listening {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("Polling")
+        f.write_str("Listening")
     }
 }
 
-impl Polling {
-    /// Starts polling: at once, and then again and again.
+impl Listening {
+    /// Starts at once, if the page is seen.
     #[must_use]
     pub fn start(dispatch: Callback<Action>) -> Self {
-        let poll = Rc::new(Poll { dispatch, busy: Cell::new(false), count: Cell::new(0) });
-        poll.clone().start();
-        let on_interval = poll.clone();
-        Self {
-            _interval: Interval::new(POLL_MS, move || on_interval.clone().start()),
-            _on_visibility: EventListener::new(&document(), "visibilitychange", move |_| {
-                poll.clone().start()
-            }),
-        }
+        let ear = Rc::new(Ear {
+            dispatch,
+            feed: RefCell::default(),
+            stream: RefCell::default(),
+            wait: RefCell::default(),
+        });
+        ear.look();
+        let seen = Rc::clone(&ear);
+        let on_visibility =
+            EventListener::new(&document(), "visibilitychange", move |_| seen.look());
+        Self { _on_visibility: on_visibility, ear }
     }
 }
 
-/// One poll after another: never two at once, so that a slow server is not asked more.
-struct Poll {
-    dispatch: Callback<Action>,
-    busy: Cell<bool>,
-    count: Cell<u32>,
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.ear.handle(FeedEvent::Hidden);
+    }
 }
 
-impl Poll {
-    fn start(self: Rc<Self>) {
-        if self.busy.get() || document().visibility_state() != VisibilityState::Visible {
-            return;
-        }
-        self.busy.set(true);
-        spawn_local(async move {
-            let count = self.count.replace(self.count.get().wrapping_add(1));
-            if count.is_multiple_of(POLLS_PER_MODELS) {
-                match fetch::<Vec<ModelView>>("/api/v1/models").await {
-                    Ok(models) => self.dispatch.emit(Action::Models(models)),
-                    // The next poll asks again; the swarm's own failure is shown below.
-                    Err(_) => self.count.set(0),
+struct Ear {
+    dispatch: Callback<Action>,
+    feed: RefCell<Feed>,
+    stream: RefCell<Option<Stream>>,
+    wait: RefCell<Option<Timeout>>,
+}
+
+impl Ear {
+    fn look(self: &Rc<Self>) {
+        let is_seen = document().visibility_state() == VisibilityState::Visible;
+        self.handle(if is_seen { FeedEvent::Shown } else { FeedEvent::Hidden });
+    }
+
+    fn handle(self: &Rc<Self>, event: FeedEvent) {
+        let actions = self.feed.borrow_mut().handle(event);
+        for action in actions {
+            match action {
+                FeedAction::Open => match Stream::open(self) {
+                    Ok(stream) => drop(self.stream.replace(Some(stream))),
+                    Err(_) => self.handle(FeedEvent::Ended),
+                },
+                FeedAction::Close => later_drop((self.wait.take(), self.stream.take())),
+                FeedAction::Fetch => spawn_local(fetch_all(self.dispatch.clone())),
+                FeedAction::Wait(milliseconds) => {
+                    let ear = Rc::clone(self);
+                    let due = Timeout::new(milliseconds, move || {
+                        later_drop(ear.wait.take());
+                        ear.handle(FeedEvent::Due);
+                    });
+                    later_drop(self.wait.replace(Some(due)));
                 }
             }
-            self.dispatch.emit(Action::Swarm(fetch::<SwarmView>("/api/v1/swarm").await));
-            self.dispatch.emit(Action::Tally(fetch::<Vec<TallyRow>>("/api/v1/tally").await));
-            self.busy.set(false);
-        });
+        }
     }
 }
 
-/// Gets a path of our own server and reads its JSON.
-async fn fetch<T: DeserializeOwned>(path: &str) -> Result<T, String> {
-    let response: Response = JsFuture::from(window().fetch_with_str(path))
+/// In a microtask, because this may be what calls us now, which must not be dropped while it runs.
+fn later_drop<T: 'static>(over: T) {
+    spawn_local(async move { drop(over) });
+}
+
+/// An open stream of events. Dropping it closes it.
+struct Stream {
+    source: EventSource,
+    _listeners: [EventListener; 5],
+}
+
+impl Stream {
+    fn open(ear: &Rc<Ear>) -> Result<Self, JsValue> {
+        let source = EventSource::new(&address("events"))?;
+        let (opened, failed) = (ear.dispatch.clone(), Rc::clone(ear));
+        let (build, swarm, tally) =
+            (ear.dispatch.clone(), ear.dispatch.clone(), ear.dispatch.clone());
+        let listeners = [
+            // Models change when the host changes them, which takes a restart of the server.
+            EventListener::new(&source, "open", move |_| {
+                spawn_local(fetch_models(opened.clone()));
+            }),
+            EventListener::new(&source, "error", move |event| {
+                failed.dispatch.emit(Action::Silent(SILENCE.to_owned()));
+                let source = event.target().and_then(|one| one.dyn_into::<EventSource>().ok());
+                if source.is_none_or(|one| one.ready_state() == EventSource::CLOSED) {
+                    failed.handle(FeedEvent::Ended);
+                }
+            }),
+            EventListener::new(&source, BUILD_EVENT, move |event| {
+                build.emit(Action::Build(data(event)));
+            }),
+            EventListener::new(&source, SWARM_EVENT, move |event| {
+                swarm.emit(Action::Swarm(parsed::<SwarmView>(event)));
+            }),
+            EventListener::new(&source, TALLY_EVENT, move |event| {
+                tally.emit(Action::Tally(parsed::<Vec<TallyRow>>(event)));
+            }),
+        ];
+        Ok(Self { source, _listeners: listeners })
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.source.close();
+    }
+}
+
+fn data(event: &Event) -> String {
+    let message = event.dyn_ref::<MessageEvent>();
+    message.and_then(|message| message.data().as_string()).unwrap_or_default()
+}
+
+fn parsed<T: DeserializeOwned>(event: &Event) -> Result<T, String> {
+    read(JSON::parse(&data(event)).map_err(|_| unreadable("it is no JSON"))?)
+}
+
+/// Everything that would have been pushed.
+async fn fetch_all(dispatch: Callback<Action>) {
+    fetch_models(dispatch.clone()).await;
+    dispatch.emit(Action::Swarm(fetch("swarm").await));
+    dispatch.emit(Action::Tally(fetch("tally").await));
+}
+
+async fn fetch_models(dispatch: Callback<Action>) {
+    // One that fails is made up for by the next; the swarm's own failure is shown.
+    if let Ok(models) = fetch::<Vec<ModelView>>("models").await {
+        dispatch.emit(Action::Models(models));
+    }
+}
+
+/// Some of the nodes at the table, behind this one.
+///
+/// # Errors
+/// A sentence, if the server does not answer or says that it cannot.
+pub async fn nodes(after: Option<NodeId>) -> Result<NodesPage, String> {
+    let query = after.map(|node| format!("?after={node}")).unwrap_or_default();
+    fetch(&format!("swarm/nodes{query}")).await
+}
+
+/// True if the server says that it has no such file of the page (any more). What cannot be asked is
+/// not missing.
+pub async fn is_missing(file: &str) -> bool {
+    const NOT_FOUND: u16 = 404;
+    let options = RequestInit::new();
+    // The server's word, not that of a copy.
+    options.set_cache(RequestCache::NoStore);
+    let asked = JsFuture::from(window().fetch_with_str_and_init(file, &options)).await;
+    asked.is_ok_and(|answer| answer.unchecked_into::<Response>().status() == NOT_FOUND)
+}
+
+const SILENCE: &str = "the server does not answer";
+
+/// Gets a resource of our own server and reads its JSON. The browser asks the server whether the
+/// copy that it has is still good, by itself.
+async fn fetch<T: DeserializeOwned>(resource: &str) -> Result<T, String> {
+    let response: Response = JsFuture::from(window().fetch_with_str(&address(resource)))
         .await
-        .map_err(|_| "the server does not answer".to_owned())?
+        .map_err(|_| SILENCE.to_owned())?
         .unchecked_into();
     if !response.ok() {
         return Err(format!("the server answered {}", response.status()));
     }
     let json = async { JsFuture::from(response.json()?).await };
-    let value: JsValue = json.await.map_err(|_| "the server's answer broke off".to_owned())?;
-    serde_wasm_bindgen::from_value(value)
-        .map_err(|error| format!("the server's answer could not be read: {error}"))
+    read(json.await.map_err(|_| "the server's answer broke off".to_owned())?)
+}
+
+fn read<T: DeserializeOwned>(value: JsValue) -> Result<T, String> {
+    serde_wasm_bindgen::from_value(value).map_err(|error| unreadable(&error.to_string()))
+}
+
+fn unreadable(why: &str) -> String {
+    format!("the server's answer could not be read: {why}")
+}
+
+fn address(resource: &str) -> String {
+    format!("{}/api/v1/{resource}", browser::server())
 }

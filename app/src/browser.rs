@@ -4,13 +4,38 @@
 use gloo::utils::{document, window};
 use js_sys::{JSON, Math};
 
+use web_sys::Url;
+
+use crate::state::Opened;
 use crate::state::asking::Kept;
 use crate::state::options::Options;
 
-/// `https://host:port` of the server that served this page; empty for a page that has no server.
+/// Where this page is and how it came here.
 #[must_use]
-pub fn origin() -> String {
-    window().location().origin().unwrap_or_default()
+pub fn opened() -> Opened {
+    Opened { server: server(), build: named("build"), is_secure: window().is_secure_context() }
+}
+
+/// Address of the folder that this page lies in, without a slash at its end; empty for a page that
+/// has no server.
+#[must_use]
+pub fn server() -> String {
+    let base = document().base_uri().ok().flatten().unwrap_or_default();
+    let folder = Url::new_with_base(".", &base).map(|url| url.href()).unwrap_or_default();
+    folder.trim_end_matches('/').to_owned()
+}
+
+/// What the page's builder wrote into its `<meta name="…">`, if it did.
+#[must_use]
+pub fn named(name: &str) -> Option<String> {
+    let element = document().query_selector(&format!("meta[name='{name}']")).ok()??;
+    element.get_attribute("content").filter(|content| !content.is_empty())
+}
+
+/// Loads the page anew.
+pub fn reload() {
+    // A browser that does not reload its pages leaves the button.
+    let _unchanged = window().location().reload();
 }
 
 /// `host:port`, as a person would say who keeps the table.

@@ -1,7 +1,7 @@
 //! The page: what a visitor sees, what they can do, and what the page then does outside itself.
 //!
 //! ```text
-//!  click, notice, poll ──▶ Action ──▶ State::reduce ──▶ Effect ──▶ store ──▶ worker (link),
+//!  click, notice, news ──▶ Action ──▶ State::reduce ──▶ Effect ──▶ store ──▶ worker (link),
 //!                                         │                                 browser
 //!                                         ▼
 //!                                       view

@@ -7,28 +7,82 @@ use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 
+use gloo::timers::callback::Timeout;
 use potluck_app::state::Action;
 use potluck_app::store::{Platform, Worker};
+use potluck_app::{api, browser};
 use potluck_net::platform::port::WorkerLink;
 use potluck_net::platform::{Claim, Lock, claim};
-use potluck_protocol::page::Command;
+use potluck_protocol::page::{Command, Notice};
 use wasm_bindgen_futures::spawn_local;
 use yew::Callback;
 
-/// The loader that the page's build writes for the worker's program. Relative, so that the page may be served
-/// under any path.
+/// The loader that `trunk serve` writes for the worker's program. Our own builder names one in the
+/// document, with a hash. Relative either way, so that the page may be served under any path.
 const LOADER: &str = "./potluck-node_loader.js";
+/// Under this name it does.
+const LOADER_NAME: &str = "worker";
+
+/// Milliseconds from the start until a worker must have said that it is ready: what its program
+/// takes over a slow telephone network, several times. One whose program panicked says nothing.
+const START_MS: u32 = 180_000;
 
 /// A worker behind a message port.
-struct PortWorker(WorkerLink);
+struct PortWorker {
+    link: WorkerLink,
+    start: Rc<Start>,
+}
+
+/// A worker's start, which can fail in silence.
+struct Start {
+    loader: String,
+    dispatch: Callback<Action>,
+    /// Until the worker has said that it is ready.
+    limit: RefCell<Option<Timeout>>,
+}
 
 impl Worker for PortWorker {
     fn command(&self, command: Command) {
-        self.0.command(command);
+        self.link.command(command);
     }
 
     fn terminate(self: Box<Self>) {
-        self.0.terminate();
+        drop(self.start.limit.take());
+        self.link.terminate();
+    }
+}
+
+impl Start {
+    fn new(dispatch: Callback<Action>) -> Rc<Self> {
+        let loader = browser::named(LOADER_NAME).unwrap_or_else(|| LOADER.to_owned());
+        let late = dispatch.clone();
+        let limit = Timeout::new(START_MS, move || {
+            let reason = format!("it did not start within {} s", START_MS / 1000);
+            late.emit(Action::WorkerFailed { reason });
+        });
+        Rc::new(Self { loader, dispatch, limit: RefCell::new(Some(limit)) })
+    }
+
+    fn notice(&self, notice: Notice) {
+        if notice == Notice::Ready {
+            drop(self.limit.take());
+        }
+        self.dispatch.emit(Action::Notice(notice));
+    }
+
+    /// Tells at once, and what to do about it as soon as that is known: a page that is open since
+    /// yesterday asks for files that the server has replaced.
+    fn fail(&self, reason: String) {
+        let never_started = self.limit.take().is_some();
+        self.dispatch.emit(Action::WorkerFailed { reason });
+        if never_started {
+            let (loader, dispatch) = (self.loader.clone(), self.dispatch.clone());
+            spawn_local(async move {
+                if api::is_missing(&loader).await {
+                    dispatch.emit(Action::WorkerMissing);
+                }
+            });
+        }
     }
 }
 
@@ -51,14 +105,15 @@ struct Lending {
 
 impl Platform for Browser {
     fn start_worker(&self, dispatch: Callback<Action>) -> Result<Box<dyn Worker>, String> {
-        let failed = dispatch.clone();
+        let start = Start::new(dispatch);
+        let (heard, failed) = (Rc::clone(&start), Rc::clone(&start));
         let link = WorkerLink::spawn(
-            LOADER,
-            move |notice| dispatch.emit(Action::Notice(notice)),
-            move |reason| failed.emit(Action::WorkerFailed { reason }),
+            &start.loader,
+            move |notice| heard.notice(notice),
+            move |reason| failed.fail(reason),
         )
         .map_err(|error| error.to_string())?;
-        Ok(Box::new(PortWorker(link)))
+        Ok(Box::new(PortWorker { link, start }))
     }
 
     fn claim_lending(&self, answer: Callback<bool>) {

@@ -5,25 +5,32 @@
 //! what must happen outside leaves as an [`Effect`].
 
 pub mod asking;
+pub mod feed;
 pub mod lending;
+pub mod names;
 pub mod numbers;
 pub mod options;
+pub mod problem;
 pub mod swarm;
 
-use potluck_protocol::api::{ModelView, SwarmView, TallyRow};
+use potluck_protocol::api::{ModelView, NodesPage, SwarmView, TallyRow};
 use potluck_protocol::id::NodeId;
 use potluck_protocol::page::{BackendPreference, Command, Link, Notice};
 
 use asking::{Asking, Kept};
 use lending::Volunteer;
+use names::Names;
 use options::Options;
-use swarm::{Polled, Swarm};
+use problem::Problem;
+use swarm::{Heard, Swarm};
 
 /// What the page knows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
-    /// `https://host` of the server that served this page, without a path.
-    pub server: String,
+    /// Where this page is and how it came here.
+    pub opened: Opened,
+    /// The server has another page than this one.
+    pub is_old: bool,
     /// This tab's name among the nodes, once its worker runs.
     pub node: Option<NodeId>,
     /// True from starting the worker until ending it.
@@ -35,13 +42,28 @@ pub struct State {
     /// Asking the swarm.
     pub asking: Asking,
     /// Who sits at the table.
-    pub swarm: Polled<Swarm>,
+    pub swarm: Heard<Swarm>,
+    /// Names of those at a table too large to list, as far as they were asked for.
+    pub names: Names,
     /// Who was credited with what.
-    pub tally: Polled<Vec<TallyRow>>,
+    pub tally: Heard<Vec<TallyRow>>,
     /// The models of this swarm.
     pub models: Vec<ModelView>,
-    /// Something went wrong: what, whether anything was lost, what to do.
-    pub problem: Option<String>,
+    /// Something went wrong.
+    pub problem: Option<Problem>,
+}
+
+/// Where a page is and how it came here, as its browser says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// Address of the folder that the page lies in, which is the server's: `https://host` or
+    /// `https://host/potluck`.
+    pub server: String,
+    /// Which page this is; `None` where its builder says nothing, as `trunk serve`.
+    pub build: Option<String>,
+    /// Without HTTPS a browser gives a page of another machine no graphics processor and nothing to
+    /// keep copies in.
+    pub is_secure: bool,
 }
 
 /// What can happen to the page.
@@ -82,8 +104,20 @@ pub enum Action {
         /// What happened.
         reason: String,
     },
+    /// The server has no file of this page's worker: it serves another page by now.
+    WorkerMissing,
+    /// The server said which page it has.
+    Build(String),
+    /// **Reload** was pressed.
+    Reload,
+    /// The server stopped telling; it may come back.
+    Silent(String),
     /// The server sent who is connected, or did not answer.
     Swarm(Result<SwarmView, String>),
+    /// Names of those at the table were asked for, the first or the next ones.
+    ShowNames,
+    /// The server sent some, or did not answer.
+    Names(Result<NodesPage, String>),
     /// The server sent the tally, or did not answer.
     Tally(Result<Vec<TallyRow>, String>),
     /// The server sent its models.
@@ -107,14 +141,21 @@ pub enum Effect {
     Send(Command),
     /// Keep this in the tab, over a reload, instead of what is kept now.
     Keep(Option<Kept>),
+    /// Ask the server for names behind this one; answered by [`Action::Names`].
+    FetchNames {
+        /// The last name that is here.
+        after: Option<NodeId>,
+    },
+    /// Load the page anew.
+    Reload,
 }
 
 impl State {
     /// The state of a page just opened: nothing runs. `kept` is an answer that a reload broke off.
     #[must_use]
-    pub fn new(server: String, options: &Options, kept: Option<Kept>) -> Self {
+    pub fn new(opened: Opened, options: &Options, kept: Option<Kept>) -> Self {
         Self {
-            server,
+            opened,
             volunteer: Volunteer::new(options.backend, options.memory_mib),
             asking: Asking::new(options.seed, kept),
             ..Self::default()
@@ -139,10 +180,21 @@ impl State {
             Action::Cancel => return self.asking.cancel(),
             Action::Notice(notice) => return self.notice(notice),
             Action::WorkerFailed { reason } => return self.worker_failed(&reason),
+            Action::WorkerMissing => return self.worker_missing(),
+            Action::Build(server) => {
+                self.is_old = self.opened.build.as_ref().is_some_and(|ours| *ours != server);
+            }
+            Action::Reload => return vec![Effect::Reload],
+            Action::Silent(failure) => {
+                self.swarm.failure = Some(failure.clone());
+                self.tally.failure = Some(failure);
+            }
             Action::Swarm(answer) => {
                 let before = self.swarm.value.as_ref();
                 self.swarm.handle(answer.map(|view| Swarm::new(view, before)));
             }
+            Action::ShowNames => return self.names.ask(),
+            Action::Names(answer) => self.names.handle(answer),
             Action::Tally(answer) => self.tally.handle(answer),
             Action::Models(models) => self.models = models,
             Action::DismissProblem => self.problem = None,
@@ -163,7 +215,8 @@ impl State {
         }
         self.worker_runs = true;
         self.link = Some(Link::Connecting);
-        vec![Effect::StartWorker, Effect::Send(Command::Connect { server: self.server.clone() })]
+        let server = self.opened.server.clone();
+        vec![Effect::StartWorker, Effect::Send(Command::Connect { server })]
     }
 
     /// Ends the worker; what it was doing is over.
@@ -203,21 +256,21 @@ impl State {
     /// The server does not want this node: the worker is of no use any more.
     fn refused(&mut self, reason: &str) -> Vec<Effect> {
         self.asking.fail_open(&format!("The server refused this tab: {reason}."));
-        self.problem = Some(format!(
-            "The server refused this tab: {}. Credit already given is safe. Reload the page, then try again.",
-            trim_stop(reason)
-        ));
+        self.problem = Some(Problem::refused(reason));
         self.end_worker()
     }
 
     fn worker_failed(&mut self, reason: &str) -> Vec<Effect> {
         self.asking
             .fail_open("The part of this page that computes stopped. Ask again to start it anew.");
-        self.problem = Some(format!(
-            "The part of this page that computes stopped: {}. Credit already given is safe; an unfinished answer is lost. \
-             Start again with the button you pressed.",
-            trim_stop(reason)
-        ));
+        self.problem = Some(Problem::worker_failed(reason));
+        self.end_worker()
+    }
+
+    fn worker_missing(&mut self) -> Vec<Effect> {
+        self.asking.fail_open("This page is old. Reload it, then ask again.");
+        self.is_old = true;
+        self.problem = Some(Problem::old_page());
         self.end_worker()
     }
 
@@ -229,11 +282,6 @@ impl State {
             Vec::new()
         }
     }
-}
-
-/// Without the full stop that the sentence around it brings.
-fn trim_stop(reason: &str) -> &str {
-    reason.trim_end_matches('.')
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use potluck_protocol::page::Command;
 use wasm_bindgen_futures::spawn_local;
 use yew::Callback;
 
-use crate::browser;
 use crate::state::{Action, Effect, State};
+use crate::{api, browser};
 
 /// A running worker.
 pub trait Worker {
@@ -82,7 +82,7 @@ impl Store {
     pub fn new(platform: PlatformHandle, changed: Callback<()>) -> Rc<Self> {
         Rc::new(Self {
             state: RefCell::new(Rc::new(State::new(
-                browser::origin(),
+                browser::opened(),
                 &browser::options(),
                 browser::kept(),
             ))),
@@ -135,6 +135,11 @@ impl Store {
                 }
             }
             Effect::Keep(kept) => browser::keep(kept.as_ref()),
+            Effect::FetchNames { after } => {
+                let dispatch = self.dispatcher();
+                spawn_local(async move { dispatch.emit(Action::Names(api::nodes(after).await)) });
+            }
+            Effect::Reload => browser::reload(),
             Effect::Send(command) => {
                 if let Some(worker) = &*self.worker.borrow() {
                     worker.command(command);

@@ -6,6 +6,7 @@ mod answer;
 mod ask;
 mod choices;
 mod connection;
+mod crowd;
 mod header;
 mod lend;
 mod lending;
@@ -19,6 +20,7 @@ mod tally;
 
 use std::rc::Rc;
 
+use potluck_protocol::api::ModelView;
 use potluck_protocol::id::NodeId;
 use potluck_protocol::page::LendingPhase;
 use yew::{
@@ -26,18 +28,20 @@ use yew::{
     use_memo,
 };
 
-use crate::api::Polling;
+use crate::api::Listening;
 use crate::browser;
 use crate::state::asking::Phase;
+use crate::state::swarm::Swarm;
 use crate::state::{Action, State};
 use crate::store::{PlatformHandle, Store};
 
 use answer::Answer;
 use ask::AskForm;
+use crowd::Crowd;
 use header::Header;
 use lend::LendCard;
 use people::People;
-use problem::Problem;
+use problem::ProblemCard;
 use table::Table;
 use tally::Tally;
 
@@ -62,8 +66,8 @@ pub fn App(props: &AppProps) -> Html {
     {
         let dispatch = dispatch.clone();
         use_effect_with((), move |()| {
-            let polling = Polling::start(dispatch);
-            move || drop(polling)
+            let listening = Listening::start(dispatch);
+            move || drop(listening)
         });
     }
     use_effect_with(work_steps(&state), |steps| browser::set_icon(&logo::icon(*steps)));
@@ -87,11 +91,11 @@ fn Page(props: &PageProps) -> Html {
         <>
             <Header link={state.link.clone()} steps={work_steps(state)} />
             <main id="main">
-                <Problem text={state.problem.clone()} dispatch={dispatch.clone()} />
+                <ProblemCard problem={state.problem.clone()} is_old={state.is_old} dispatch={dispatch.clone()} />
                 <div class="columns">
                     <div class="column">
-                        <LendCard volunteer={state.volunteer.clone()} node={state.node} model={model.clone()}
-                            dispatch={dispatch.clone()} />
+                        <LendCard volunteer={state.volunteer.clone()} link={state.link.clone()} node={state.node}
+                            model={model.clone()} is_secure={state.opened.is_secure} dispatch={dispatch.clone()} />
                         <section class="card" aria-labelledby="ask-title">
                             <h2 id="ask-title">{ "Ask the table" }</h2>
                             <AskForm asking={state.asking.clone()} is_main_action={state.volunteer.is_lending()}
@@ -101,14 +105,31 @@ fn Page(props: &PageProps) -> Html {
                     </div>
                     <section class="card" aria-labelledby="table-title">
                         <h2 id="table-title">{ "At the table" }</h2>
-                        <Table swarm={swarm.clone()} {layers} you={state.node} {route} {tokens} />
-                        <People {swarm} known={state.swarm.value.is_some()} failure={state.swarm.failure.clone()} {model}
-                            you={state.node} />
+                        <Table swarm={swarm.clone()} model={model.as_ref().map(|model| model.name.clone())} {layers}
+                            you={state.node} {route} {tokens} />
+                        { people(state, swarm, model, dispatch) }
                     </section>
                 </div>
                 <Tally tally={state.tally.clone()} you={state.node} />
             </main>
         </>
+    }
+}
+
+/// The drawing's facts as tables: of everyone, or of everyone together where they are many.
+fn people(
+    state: &State,
+    swarm: Rc<Swarm>,
+    model: Option<ModelView>,
+    dispatch: &Callback<Action>,
+) -> Html {
+    let failure = state.swarm.failure.clone();
+    if swarm.is_summed() {
+        html! {
+            <Crowd {swarm} {failure} {model} names={state.names.clone()} you={state.node} dispatch={dispatch.clone()} />
+        }
+    } else {
+        html! { <People {swarm} known={state.swarm.value.is_some()} {failure} {model} you={state.node} /> }
     }
 }
 

@@ -15,6 +15,7 @@
 
 pub mod api;
 pub mod browser;
+pub mod compress;
 mod devtools;
 pub mod measured;
 pub mod median;
@@ -22,6 +23,7 @@ pub mod member;
 pub mod node;
 pub mod process;
 pub mod programs;
+pub mod proxy;
 pub mod question;
 pub mod server;
 pub mod sizes;

@@ -1,7 +1,9 @@
 //! Building: native programs in the one native profile, the page in the release profile, both into
 //! one target folder.
 
+use std::env;
 use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 
 use crate::command::{Failure, Outcome, cargo, clean, root, run};
@@ -23,7 +25,8 @@ pub(crate) fn native() -> Outcome {
 /// Builds the server, the node and one more program: what a demo or a benchmark starts. Of the same
 /// packages as [`native`], so that it builds nothing that would have to be built again there.
 pub(crate) fn swarm_with(program: &str) -> Outcome {
-    native_targets(&["--bin", "potluck-server", "--bin", "potluck-node", "--bin", program])
+    let bins = ["potluck-server", "potluck-node", COMPRESSOR, program];
+    native_targets(&bins.map(|name| ["--bin", name]).concat())
 }
 
 /// Builds the server as people run it, into `target/server`.
@@ -45,13 +48,30 @@ fn native_targets(targets: &[&str]) -> Outcome {
 
 /// Builds the page and its worker into `dist/`.
 pub(crate) fn page(builders: &Builders) -> Outcome {
+    stage_page(builders)?;
+    native_targets(&["--bin", COMPRESSOR])?;
+    publish_page()
+}
+
+/// The program that compresses the page's files, in crate `e2e`: this one has no dependencies.
+const COMPRESSOR: &str = "compress";
+
+fn stage_page(builders: &Builders) -> Outcome {
     // Beforehand, because `trunk serve` builds the same page without a network.
     run(
         &mut cargo(&["fetch", "--quiet", "--locked", "--target", WASM_TARGET]),
         "the page's dependencies could not be downloaded",
         "check the network, then run this again",
     )?;
-    page::build(builders, &page_folder())
+    page::stage(builders)
+}
+
+/// Compresses what was staged, once for all who will fetch it, and puts it into `dist/`.
+fn publish_page() -> Outcome {
+    let mut compress = program_beside(COMPRESSOR)?;
+    compress.arg(page::staged_folder()).arg(root().join("target/brotli"));
+    run(&mut compress, "the page could not be compressed", "read the line above")?;
+    page::publish(&page_folder())
 }
 
 /// Every native program and the page.
@@ -63,7 +83,7 @@ pub(crate) fn everything() -> Outcome {
 /// ends with minutes in which only one processor has work.
 pub(crate) fn beside_page(native: impl FnOnce() -> Outcome) -> Outcome {
     thread::scope(|scope| {
-        let page = scope.spawn(|| page(&setup::builders()?));
+        let page = scope.spawn(|| stage_page(&setup::builders()?));
         let native = native();
         if native.is_ok() && !page.is_finished() {
             eprintln!("the native programs are built; the page is not yet");
@@ -71,8 +91,19 @@ pub(crate) fn beside_page(native: impl FnOnce() -> Outcome) -> Outcome {
         let page = page.join().unwrap_or_else(|_| {
             Err(Failure::new("building the page panicked", "that is a fault in xtask"))
         });
-        native.and(page)
+        native.and(page).and_then(|()| publish_page())
     })
+}
+
+/// The built program of that name, which lies beside this one.
+pub(crate) fn program_beside(program: &str) -> Outcome<Command> {
+    let here = env::current_exe().map_err(|error| {
+        Failure::new(
+            format!("this program's own path is not known ({error})"),
+            format!("run target/debug/{program} yourself"),
+        )
+    })?;
+    Ok(Command::new(here.with_file_name(format!("{program}{}", env::consts::EXE_SUFFIX))))
 }
 
 /// Builds the page that measures engines in a browser into `target/bench-page`.

@@ -1,7 +1,6 @@
 //! `cargo xtask demo` and `cargo xtask bench`: set-up, build, then the program of that name in
 //! crate `e2e`; for `bench engine` and `bench peers` the one in `benches`.
 
-use std::env;
 use std::process::Command;
 use std::thread;
 
@@ -53,7 +52,7 @@ pub(crate) fn bench_server(arguments: &[String]) -> Outcome {
 }
 
 fn start(program: &str, arguments: &[String]) -> Outcome {
-    let mut command = program_beside(program)?;
+    let mut command = build::program_beside(program)?;
     command.args(arguments);
     Err(become_program(command))
 }
@@ -81,18 +80,7 @@ pub(crate) fn bench_engine(arguments: &[String]) -> Outcome {
 /// Builds the native programs; the one of that name as a command.
 pub(crate) fn built(program: &str) -> Outcome<Command> {
     build::native()?;
-    program_beside(program)
-}
-
-/// The built program of that name, which lies beside this one.
-fn program_beside(program: &str) -> Outcome<Command> {
-    let here = env::current_exe().map_err(|error| {
-        Failure::new(
-            format!("this program's own path is not known ({error})"),
-            format!("run target/debug/{program} yourself"),
-        )
-    })?;
-    Ok(Command::new(here.with_file_name(format!("{program}{}", env::consts::EXE_SUFFIX))))
+    build::program_beside(program)
 }
 
 /// Replaces this process, so that Ctrl-C reaches the one program that has others to end.

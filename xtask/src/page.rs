@@ -12,65 +12,84 @@ use std::path::{Path, PathBuf};
 
 use crate::command::{Failure, Outcome, cargo, clean, root, run};
 use crate::setup::Builders;
-use crate::shrink;
+use crate::shrink::{self, WasmOpt};
 use crate::wasm_target::WASM_TARGET;
 
 /// What `index.html` starts its links to what is to be built with.
 const LINK: &str = "<link data-trunk ";
 
-/// Builds the page and its worker, and puts them into `destination`.
-pub(crate) fn build(builders: &Builders, destination: &Path) -> Outcome {
-    let staged = root().join("target/page/staged");
+/// Where a page is put together before it is published.
+pub(crate) fn staged_folder() -> PathBuf {
+    root().join("target/page/staged")
+}
+
+/// Builds the page and its worker into [`staged_folder`].
+pub(crate) fn stage(builders: &Builders) -> Outcome {
+    let staged = staged_folder();
     if staged.exists() {
         fs::remove_dir_all(&staged).map_err(|error| failed(&staged, &error))?;
     }
     fs::create_dir_all(&staged).map_err(|error| failed(&staged, &error))?;
     let source = root().join("index.html");
     let html = fs::read_to_string(&source).map_err(|error| failed(&source, &error))?;
-    let html = replace_links(&html, |link| put(builders, link, &staged))?;
-    shrink::page(&staged)?;
+    let tools = Tools { builders, wasm_opt: shrink::wasm_opt() };
+    let html = with_build(&replace_links(&html, |link| put(&tools, link, &staged))?);
     let index = staged.join("index.html");
-    fs::write(&index, html).map_err(|error| failed(&index, &error))?;
-    publish(&staged, destination)
+    fs::write(&index, html).map_err(|error| failed(&index, &error))
+}
+
+/// What makes wasm programs and what makes them small.
+struct Tools<'a> {
+    builders: &'a Builders,
+    wasm_opt: Option<WasmOpt>,
+}
+
+/// With the name of this build, which is another one if any file is: the document names them all.
+fn with_build(html: &str) -> String {
+    let build = format!("<meta name=\"build\" content=\"{}\" /></head>", hash(html.as_bytes()));
+    html.replacen("</head>", &build, 1)
 }
 
 /// Puts into `staged` what the link names; what stands in the page in its place, and what is added
 /// at the end of the head.
-fn put(builders: &Builders, link: &Link<'_>, staged: &Path) -> Outcome<(String, String)> {
+fn put(tools: &Tools<'_>, link: &Link<'_>, staged: &Path) -> Outcome<(String, String)> {
     let href = link.attribute("href").ok_or_else(|| misunderstood(link.0))?;
     match (link.attribute("rel"), link.attribute("data-type")) {
         (Some("css"), None) => {
             let name = put_hashed(&root().join(href), staged, "")?;
-            Ok((format!("<link rel=\"stylesheet\" href=\"/{name}\" />"), String::new()))
+            Ok((format!("<link rel=\"stylesheet\" href=\"./{name}\" />"), String::new()))
         }
         (Some("icon"), None) => {
             let name = put_hashed(&root().join(href), staged, "")?;
-            Ok((format!("<link rel=\"icon\" href=\"/{name}\" />"), String::new()))
+            Ok((format!("<link rel=\"icon\" href=\"./{name}\" />"), String::new()))
         }
         (Some("rust"), None) => {
             let name = link.attribute("data-bin").ok_or_else(|| misunderstood(link.0))?;
-            let bound = program(builders, href, name, "web")?;
+            let bound = program(tools, href, name, "web")?;
             let js = put_hashed(&bound.with_extension("js"), staged, "")?;
             let wasm = put_hashed(&wasm_beside(&bound, name), staged, "_bg")?;
             Ok((start_script(&js, &wasm), preloads(&js, &wasm)))
         }
-        // The page's program starts the worker by a fixed name, so its files carry no hash.
+        // Nothing of it is fetched before a click; the page's program looks the name up then.
         (Some("rust"), Some("worker")) => {
             let name = link.attribute("data-bin").ok_or_else(|| misunderstood(link.0))?;
-            let bound = program(builders, href, name, "no-modules")?;
-            put_as(&bound.with_extension("js"), staged, &format!("{name}.js"))?;
-            put_as(&wasm_beside(&bound, name), staged, &format!("{name}_bg.wasm"))?;
-            let loader = staged.join(format!("{name}_loader.js"));
-            fs::write(&loader, loader_script(name)).map_err(|error| failed(&loader, &error))?;
-            Ok((String::new(), String::new()))
+            let bound = program(tools, href, name, "no-modules")?;
+            let js = put_hashed(&bound.with_extension("js"), staged, "")?;
+            let wasm = put_hashed(&wasm_beside(&bound, name), staged, "_bg")?;
+            let loader = bound.with_file_name(format!("{name}_loader.js"));
+            fs::write(&loader, loader_script(&js, &wasm))
+                .map_err(|error| failed(&loader, &error))?;
+            let loader = put_hashed(&loader, staged, "_loader")?;
+            Ok((format!("<meta name=\"worker\" content=\"./{loader}\" />"), String::new()))
         }
         _ => Err(misunderstood(link.0)),
     }
 }
 
-/// Compiles a wasm program as trunk would and binds it to JavaScript; the path of what was made,
-/// without extension.
-fn program(builders: &Builders, manifest: &str, name: &str, target: &str) -> Outcome<PathBuf> {
+/// Compiles a wasm program as trunk would, binds it to JavaScript and shrinks it; the path of what
+/// was made, without extension.
+fn program(tools: &Tools<'_>, manifest: &str, name: &str, target: &str) -> Outcome<PathBuf> {
+    let builders = tools.builders;
     let mut build = cargo(&["build", "--quiet", "--locked", "--release", "--target", WASM_TARGET]);
     build.args(["--manifest-path", manifest, "--bin", name]);
     builders.apply(&mut build);
@@ -82,7 +101,11 @@ fn program(builders: &Builders, manifest: &str, name: &str, target: &str) -> Out
         .arg(&folder);
     bind.arg(root().join("target").join(WASM_TARGET).join("release").join(format!("{name}.wasm")));
     run(&mut bind, &format!("wasm-bindgen failed on {name}"), "read the line above")?;
-    Ok(folder.join(name))
+    let bound = folder.join(name);
+    if let Some(wasm_opt) = &tools.wasm_opt {
+        shrink::file(wasm_opt, &wasm_beside(&bound, name))?;
+    }
+    Ok(bound)
 }
 
 fn wasm_beside(bound: &Path, name: &str) -> PathBuf {
@@ -126,21 +149,26 @@ fn replace_links(
 /// security policy.
 fn start_script(js: &str, wasm: &str) -> String {
     format!(
-        "<script type=\"module\">\nimport init from '/{js}';\n\
-         await init({{ module_or_path: '/{wasm}' }});\n</script>"
+        "<script type=\"module\">\nimport init from './{js}';\n\
+         await init({{ module_or_path: './{wasm}' }});\n</script>"
     )
 }
 
 fn preloads(js: &str, wasm: &str) -> String {
     format!(
-        "<link rel=\"modulepreload\" href=\"/{js}\" crossorigin=\"anonymous\" />\
-         <link rel=\"preload\" href=\"/{wasm}\" crossorigin=\"anonymous\" as=\"fetch\" \
+        "<link rel=\"modulepreload\" href=\"./{js}\" crossorigin=\"anonymous\" />\
+         <link rel=\"preload\" href=\"./{wasm}\" crossorigin=\"anonymous\" as=\"fetch\" \
          type=\"application/wasm\" />"
     )
 }
 
-fn loader_script(name: &str) -> String {
-    format!("importScripts(\"./{name}.js\");wasm_bindgen(\"./{name}_bg.wasm\");")
+/// Starts the worker's program. What goes wrong in a promise, a file that is gone or a panic, is an
+/// error that the page hears of only if it is thrown outside of one.
+fn loader_script(js: &str, wasm: &str) -> String {
+    format!(
+        "addEventListener(\"unhandledrejection\",(event)=>{{throw event.reason;}});\
+         importScripts(\"./{js}\");wasm_bindgen({{module_or_path:\"./{wasm}\"}});"
+    )
 }
 
 /// Copies a file under a name that changes with its bytes: `style-0123456789abcdef.css`. `suffix`
@@ -152,23 +180,33 @@ fn put_hashed(file: &Path, staged: &Path, suffix: &str) -> Outcome<String> {
     };
     let (stem, extension) = (text(file.file_stem()), text(file.extension()));
     let stem = stem.strip_suffix(suffix).unwrap_or(&stem);
-    let mut hasher = DefaultHasher::new();
-    hasher.write(&bytes);
-    let name = format!("{stem}-{:016x}{suffix}.{extension}", hasher.finish());
-    put_as(file, staged, &name)?;
+    let name = format!("{stem}-{}{suffix}.{extension}", hash(&bytes));
+    fs::copy(file, staged.join(&name)).map_err(|error| failed(file, &error))?;
     Ok(name)
 }
 
-fn put_as(file: &Path, staged: &Path, name: &str) -> Outcome {
-    fs::copy(file, staged.join(name)).map(|_| ()).map_err(|error| failed(file, &error))
+/// 16 hexadecimal digits, which the server knows such names by.
+fn hash(bytes: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    format!("{:016x}", hasher.finish())
 }
 
 /// Copies the staged files into `destination`, the document last, and then removes what an earlier
 /// page left there: a server that serves the folder meanwhile always serves a whole page.
-fn publish(staged: &Path, destination: &Path) -> Outcome {
+pub(crate) fn publish(destination: &Path) -> Outcome {
+    publish_from(&staged_folder(), destination)
+}
+
+fn publish_from(staged: &Path, destination: &Path) -> Outcome {
     fs::create_dir_all(destination).map_err(|error| failed(destination, &error))?;
     let mut names = file_names(staged)?;
-    names.sort_by_key(|name| name == "index.html");
+    names.sort_by_key(|name| name.to_string_lossy().starts_with("index.html"));
+    // A compressed document that is not this one's would be served instead of it.
+    let compressed = destination.join("index.html.br");
+    if compressed.exists() {
+        fs::remove_file(&compressed).map_err(|error| failed(&compressed, &error))?;
+    }
     for name in &names {
         let to = destination.join(name);
         fs::copy(staged.join(name), &to).map_err(|error| failed(&to, &error))?;
@@ -254,6 +292,18 @@ mod tests {
     }
 
     #[test]
+    fn a_build_has_a_name_that_changes_with_any_file_of_it() {
+        let of = |name: &str| with_build(&format!("<head><link href=\"./{name}\" /></head>"));
+        let build = |page: &str| {
+            let id = page.split("<meta name=\"build\" content=\"").nth(1).unwrap();
+            id.split('"').next().unwrap().to_owned()
+        };
+        assert_eq!(build(&of("a-1.css")).len(), 16);
+        assert_eq!(build(&of("a-1.css")), build(&of("a-1.css")));
+        assert_ne!(build(&of("a-1.css")), build(&of("a-2.css")));
+    }
+
+    #[test]
     fn a_link_that_does_not_end_is_named() {
         let failure = replace_links("<link data-trunk rel=\"css\"", |_| Ok(Default::default()));
         assert!(failure.unwrap_err().to_string().contains("rel=\"css\""));
@@ -273,7 +323,7 @@ mod tests {
         fs::write(&file, "two").unwrap();
         let second = put_hashed(&file, &staged, "_bg").unwrap();
         assert_ne!(first, second);
-        publish(&staged, &destination).unwrap();
+        publish_from(&staged, &destination).unwrap();
         let mut names = file_names(&destination).unwrap();
         names.sort();
         let mut wanted = [std::ffi::OsString::from(first), second.into()];

@@ -37,26 +37,20 @@ const FEATURES: [&str; 7] = [
 ];
 
 /// A `wasm-opt` and what it says its version is.
-struct WasmOpt {
+pub(crate) struct WasmOpt {
     program: PathBuf,
     version: String,
 }
 
-/// Shrinks every wasm file of the built page, if there is a `wasm-opt`.
-pub(crate) fn page(folder: &Path) -> Outcome {
-    let Some(wasm_opt) = ensure() else {
+/// A `wasm-opt`, if there is one or npm can install it.
+pub(crate) fn wasm_opt() -> Option<WasmOpt> {
+    let found = ensure();
+    if found.is_none() {
         eprintln!(
             "no wasm-opt since version {OLDEST_VERSION} and no npm: the page stays an eighth larger"
         );
-        return Ok(());
-    };
-    let entries = fs::read_dir(folder).map_err(|error| failed(folder, &error))?;
-    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-        if path.extension().is_some_and(|extension| extension == "wasm") {
-            file(&wasm_opt, &path)?;
-        }
     }
-    Ok(())
+    found
 }
 
 /// Finds a `wasm-opt`, or has npm install one.
@@ -119,7 +113,8 @@ fn version_number(text: &str) -> Option<u32> {
     text.strip_prefix("wasm-opt version ")?.split_whitespace().next()?.parse().ok()
 }
 
-fn file(wasm_opt: &WasmOpt, path: &Path) -> Outcome {
+/// Shrinks a wasm file where it lies.
+pub(crate) fn file(wasm_opt: &WasmOpt, path: &Path) -> Outcome {
     let original = fs::read(path).map_err(|error| failed(path, &error))?;
     let kept = kept(&original, &wasm_opt.version);
     if !kept.is_file() {

@@ -1,14 +1,17 @@
 //! Lending this computer: from the click to **Stop**.
 //!
 //! ```text
-//!  No ──Lend──▶ Checking ──lock granted──▶ Yes ──Stop, failure──▶ No
-//!                   └──another tab lends──▶ No
+//!  No ──Lend──▶ Checking ──lock granted──▶ Yes ──Stop──▶ No, the worker has ended
+//!                   └──another tab lends──▶ No  ├─Stop, an answer is being written──▶ Stopping ──Idle──▶ No
+//!                                               └─Failed, the node is told to stop──▶ No
 //! ```
 //! What the node does meanwhile is the worker's to report ([`Lending`]); here is only what the
-//! person wants.
+//! person wants. The two never part: **Stop** is there in every state but `No`, and a node that
+//! reports that it lends in `No` is told to stop.
 
 use potluck_protocol::page::{BackendPreference, Command, Lending, LendingPhase};
 
+use super::problem::Problem;
 use super::{Effect, State, options};
 
 /// Shown when another tab of this browser holds the lock.
@@ -25,6 +28,9 @@ pub enum Intent {
     Checking,
     /// To lend.
     Yes,
+    /// Not to lend any more; the node, which still writes this person's answer, has not confirmed
+    /// it yet.
+    Stopping,
 }
 
 /// Lending, as a person sees it.
@@ -49,7 +55,8 @@ impl Volunteer {
         Self { backend, memory_mib: options::clamp_memory(memory_mib), ..Self::default() }
     }
 
-    /// True from the click to **Stop**.
+    /// True from the click until nothing is computed for others any more. As long as it is, **Stop**
+    /// is on the page.
     #[must_use]
     pub fn is_lending(&self) -> bool {
         self.intent != Intent::No
@@ -61,6 +68,7 @@ impl Volunteer {
         match (self.intent, &self.lending.phase) {
             (_, LendingPhase::Failed { .. }) => "Failed",
             (Intent::No, _) => "Not lending",
+            (Intent::Stopping, _) => "Stopping",
             (_, LendingPhase::Idle | LendingPhase::Starting) => "Starting",
             (_, LendingPhase::Waiting) => "Waiting",
             (_, LendingPhase::Fetching) => "Fetching",
@@ -93,7 +101,7 @@ impl State {
         }
         if !granted {
             self.volunteer.reset();
-            self.problem = Some(OTHER_TAB.to_owned());
+            self.problem = Some(Problem::new(OTHER_TAB));
             return Vec::new();
         }
         self.volunteer.intent = Intent::Yes;
@@ -106,32 +114,54 @@ impl State {
     }
 
     /// Ends computing for others. The worker is ended with all it does, unless it is writing this
-    /// person's own answer.
+    /// person's own answer; pressed again, that is ended too.
     pub(super) fn stop(&mut self) -> Vec<Effect> {
         if !self.worker_runs {
             self.volunteer.reset();
             return vec![Effect::ReleaseLock];
         }
-        if !self.asking.is_open() {
+        if self.volunteer.intent == Intent::Checking {
+            // The node has not heard of it; it stays for whatever the person asks.
+            self.volunteer.reset();
+            return Vec::new();
+        }
+        let is_insisting = self.volunteer.intent == Intent::Stopping;
+        if is_insisting {
+            self.asking.fail_open("The answer was ended with everything else in this tab.");
+        }
+        if is_insisting || !self.asking.is_open() {
             return self.end_worker();
         }
         self.volunteer.reset();
+        self.volunteer.intent = Intent::Stopping;
         self.volunteer.leaves_after_answer = true;
         vec![Effect::Send(Command::StopLending), Effect::ReleaseLock]
     }
 
     pub(super) fn lending(&mut self, lending: Lending) -> Vec<Effect> {
-        if self.volunteer.intent != Intent::Yes {
-            // It was reported before the node stopped.
-            return Vec::new();
+        let goes_on = !matches!(lending.phase, LendingPhase::Idle | LendingPhase::Failed { .. });
+        match self.volunteer.intent {
+            // The node lends though the page says that it does not: it was reported before the node
+            // heard of the end, or the node has not understood.
+            Intent::No | Intent::Checking if goes_on => vec![Effect::Send(Command::StopLending)],
+            Intent::No | Intent::Checking => Vec::new(),
+            Intent::Stopping => {
+                if !goes_on {
+                    self.volunteer.intent = Intent::No;
+                }
+                Vec::new()
+            }
+            Intent::Yes => {
+                let failed = matches!(lending.phase, LendingPhase::Failed { .. });
+                self.volunteer.lending = lending;
+                if !failed {
+                    return Vec::new();
+                }
+                // The reason stays on the card; the button comes back, and another tab may try. The
+                // node is told, so that no patience of its own lends behind that button.
+                self.volunteer.intent = Intent::No;
+                vec![Effect::Send(Command::StopLending), Effect::ReleaseLock]
+            }
         }
-        let failed = matches!(lending.phase, LendingPhase::Failed { .. });
-        self.volunteer.lending = lending;
-        if failed {
-            // The reason stays on the card; the button comes back, and another tab may try.
-            self.volunteer.intent = Intent::No;
-            return vec![Effect::ReleaseLock];
-        }
-        Vec::new()
     }
 }

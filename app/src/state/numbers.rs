@@ -28,11 +28,42 @@ pub fn us_as_ms(microseconds: u32) -> String {
     milli(u64::from(microseconds))
 }
 
+/// Milliseconds until something happens in seconds, never too few: `3 s`.
+#[must_use]
+pub fn seconds(milliseconds: u32) -> String {
+    format!("{} s", milliseconds.div_ceil(1000))
+}
+
+/// A count with its thousands apart: `12,345`.
+#[must_use]
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A count in at most four characters: `999`, `1.2k`, `12k`.
+#[must_use]
+pub fn short(number: u32) -> String {
+    match number {
+        0..1_000 => number.to_string(),
+        1_000..10_000 => format!("{}.{}k", number / 1_000, number % 1_000 / 100),
+        _ => format!("{}k", number / 1_000),
+    }
+}
+
 /// A number of bytes with its unit, to one decimal: `3.1 MB`. Decimal units, as networks and disks
 /// count.
 #[must_use]
 pub fn bytes(count: u64) -> String {
-    const UNITS: [(&str, u64); 3] = [("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000)];
+    const UNITS: [(&str, u64); 4] =
+        [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000)];
     UNITS.iter().find(|(_, size)| count >= *size).map_or_else(
         || format!("{count} B"),
         |(unit, size)| format!("{} {unit}", milli(count / (size / 1000))),
@@ -81,9 +112,25 @@ mod tests {
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(3_140_000), "3.1 MB");
         assert_eq!(bytes(7_250_000_000), "7.3 GB");
+        assert_eq!(bytes(1_320_000_000_000), "1.3 TB");
         assert_eq!(memory(512), "512 MiB");
         assert_eq!(memory(2048), "2 GiB");
         assert_eq!(memory(1500), "1500 MiB");
+    }
+
+    #[test]
+    fn large_numbers_are_read_by_thousands_and_waits_in_whole_seconds() {
+        assert_eq!(count(0), "0");
+        assert_eq!(count(999), "999");
+        assert_eq!(count(1_000), "1,000");
+        assert_eq!(count(12_345_678), "12,345,678");
+        assert_eq!(
+            [short(0), short(999), short(1_299), short(12_345)],
+            ["0", "999", "1.2k", "12k"]
+        );
+        assert_eq!(seconds(0), "0 s");
+        assert_eq!(seconds(1), "1 s");
+        assert_eq!(seconds(5_000), "5 s");
     }
 
     #[test]

@@ -3,25 +3,25 @@
 
 use std::collections::BTreeSet;
 
-use potluck_protocol::api::{NodeView, SwarmView};
+use potluck_protocol::api::{ModelCopies, NodeView, SwarmTotals, SwarmView};
 use potluck_protocol::id::{LayerRange, NodeId};
 
-/// The last answer to a request that is sent again and again.
+/// What the server said last of something that changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Polled<T> {
-    /// The last good answer; kept while the server does not answer.
+pub struct Heard<T> {
+    /// What it said; kept while it says nothing more.
     pub value: Option<T>,
-    /// Why the latest try failed; `None` if it did not.
+    /// Why this may be out of date; `None` if it is not.
     pub failure: Option<String>,
 }
 
-impl<T> Default for Polled<T> {
+impl<T> Default for Heard<T> {
     fn default() -> Self {
         Self { value: None, failure: None }
     }
 }
 
-impl<T> Polled<T> {
+impl<T> Heard<T> {
     /// Handles an answer; a failure keeps what was known.
     pub fn handle(&mut self, answer: Result<T, String>) {
         match answer {
@@ -34,10 +34,14 @@ impl<T> Polled<T> {
 /// Everyone who is connected, as of one answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Swarm {
-    /// The nodes, in the server's order.
+    /// The nodes, in the server's order; none if they are too many to list.
     pub nodes: Vec<NodeView>,
     /// Nodes that computed something since the answer before this one.
     pub working: BTreeSet<NodeId>,
+    /// How often each layer of each model can be computed.
+    pub copies: Vec<ModelCopies>,
+    /// Of all nodes, listed or not.
+    pub totals: SwarmTotals,
 }
 
 impl Swarm {
@@ -49,7 +53,27 @@ impl Swarm {
         let has_worked =
             |node: &&NodeView| earlier(node.id).is_some_and(|tokens| node.tokens > tokens);
         let working = view.nodes.iter().filter(has_worked).map(|node| node.id).collect();
-        Self { nodes: view.nodes, working }
+        Self { nodes: view.nodes, working, copies: view.models, totals: view.totals }
+    }
+
+    /// True if there are too many to list: only sums are known.
+    #[must_use]
+    pub fn is_summed(&self) -> bool {
+        self.totals.nodes as usize > self.nodes.len()
+    }
+
+    /// Neighbouring layers of a model of which there are equally many copies, in order.
+    #[must_use]
+    pub fn copies_of(&self, model: &str) -> Vec<(LayerRange, u32)> {
+        let of = self.copies.iter().find(|one| one.name == model);
+        let mut runs: Vec<(LayerRange, u32)> = Vec::new();
+        for (copies, layer) in of.into_iter().flat_map(|one| &one.copies).zip(0_u32..) {
+            match runs.last_mut() {
+                Some((range, same)) if same == copies => range.end = layer + 1,
+                _ => runs.extend(LayerRange::new(layer, layer + 1).map(|range| (range, *copies))),
+            }
+        }
+        runs
     }
 
     /// Layers of a model with `layers` layers that nobody serves or fetches, in order, as long
@@ -92,7 +116,12 @@ pub(crate) fn swarm_of(layers: &[Option<[u32; 2]>]) -> Swarm {
             connected_at_s: 0,
         }
     };
-    Swarm { nodes: layers.iter().zip(1..).map(node).collect(), working: BTreeSet::new() }
+    let nodes: Vec<NodeView> = layers.iter().zip(1..).map(node).collect();
+    let totals = SwarmTotals {
+        nodes: u32::try_from(nodes.len()).unwrap_or(u32::MAX),
+        ..SwarmTotals::default()
+    };
+    Swarm { nodes, totals, ..Swarm::default() }
 }
 
 #[cfg(test)]
@@ -108,6 +137,24 @@ mod tests {
         assert_eq!(some.gaps(6), [range(0, 1), range(3, 4), range(5, 6)]);
         assert_eq!(some.gaps(0), []);
         assert_eq!(swarm_of(&[Some([9, 12])]).gaps(6), [range(0, 6)]);
+    }
+
+    #[test]
+    fn layers_with_as_many_copies_are_told_together() {
+        let copies = |name: &str, copies: &[u32]| ModelCopies {
+            name: name.to_owned(),
+            layers: u32::try_from(copies.len()).unwrap(),
+            copies: copies.to_vec(),
+        };
+        let swarm = Swarm {
+            copies: vec![copies("other", &[9]), copies("tiny", &[3, 3, 0, 3, 3, 3])],
+            totals: SwarmTotals { nodes: 101, ..SwarmTotals::default() },
+            ..Swarm::default()
+        };
+        let range = |first, end| LayerRange { first, end };
+        assert_eq!(swarm.copies_of("tiny"), [(range(0, 2), 3), (range(2, 3), 0), (range(3, 6), 3)]);
+        assert_eq!(swarm.copies_of("none"), []);
+        assert!(swarm.is_summed() && !swarm_of(&[None, None]).is_summed());
     }
 
     #[test]

@@ -12,12 +12,22 @@ use super::lending::{Intent, OTHER_TAB};
 use super::options::Options;
 use super::*;
 
+mod consent;
+mod old_page;
+
 const SERVER: &str = "http://127.0.0.1:8080";
 const SAMPLING: Sampling =
     Sampling { temperature_milli: 700, top_k: 40, top_p_milli: 950, seed: 7 };
 
+/// Of this build.
+const BUILD: &str = "0123456789abcdef";
+
+fn opened() -> Opened {
+    Opened { server: SERVER.to_owned(), build: Some(BUILD.to_owned()), is_secure: true }
+}
+
 fn page() -> State {
-    State::new(SERVER.to_owned(), &Options::default(), None)
+    State::new(opened(), &Options::default(), None)
 }
 
 fn connect() -> Effect {
@@ -62,7 +72,7 @@ fn an_answer_outlives_a_reload_and_goes_on_when_the_visitor_says_so() {
     let [Effect::Keep(Some(kept))] = &effects[..] else { panic!("{effects:?}") };
     assert_eq!((kept.text.as_str(), &kept.sampled[..]), ("one two", &[5, 6][..]));
 
-    let mut state = State::new(SERVER.to_owned(), &Options::default(), Some(kept.clone()));
+    let mut state = State::new(opened(), &Options::default(), Some(kept.clone()));
     assert!(!state.worker_runs && state.asking.latest().unwrap().phase == Phase::Kept);
     assert_eq!(state.asking.latest().unwrap().text, "one two");
     let effects = state.reduce(Action::GoOn);
@@ -86,7 +96,7 @@ fn an_answer_outlives_a_reload_and_goes_on_when_the_visitor_says_so() {
 #[test]
 fn a_page_just_opened_starts_nothing_whatever_its_address_says() {
     let options = Options::from_query("?backend=gpu&memory_mib=64&seed=3");
-    let state = State::new(SERVER.to_owned(), &options, None);
+    let state = State::new(opened(), &options, None);
     assert!(!state.worker_runs && state.link.is_none() && !state.volunteer.is_lending());
     assert_eq!((state.volunteer.backend, state.volunteer.memory_mib), (BackendPreference::Gpu, 64));
     assert_eq!(state.asking.seed, "3");
@@ -114,7 +124,7 @@ fn a_second_tab_is_told_and_starts_nothing() {
     state.reduce(Action::Lend);
     assert_eq!(state.reduce(Action::LockAnswered { granted: false }), []);
     assert!(!state.worker_runs && !state.volunteer.is_lending());
-    assert_eq!(state.problem.as_deref(), Some(OTHER_TAB));
+    assert_eq!(state.problem, Some(Problem::new(OTHER_TAB)));
 }
 
 #[test]
@@ -151,6 +161,9 @@ fn stop_during_an_answer_lets_the_answer_end_and_then_ends_the_worker() {
         state.reduce(Action::Stop),
         [Effect::Send(Command::StopLending), Effect::ReleaseLock]
     );
+    assert_eq!((state.volunteer.phase_text(), state.volunteer.is_lending()), ("Stopping", true));
+    assert_eq!(state.reduce(lending(LendingPhase::Serving)), [], "it has not heard of it yet");
+    assert_eq!(state.reduce(lending(LendingPhase::Idle)), []);
     assert!(!state.volunteer.is_lending());
     assert!(!ended(&state.reduce(answer(
         RequestId(0),
@@ -165,6 +178,7 @@ fn lending_again_during_that_answer_keeps_the_worker() {
     let mut state = lending_page();
     type_and_ask(&mut state, "why?");
     state.reduce(Action::Stop);
+    state.reduce(lending(LendingPhase::Idle));
     state.reduce(Action::Lend);
     let effects = state.reduce(Action::LockAnswered { granted: true });
     assert!(
@@ -264,7 +278,14 @@ fn a_broken_worker_is_told_and_can_be_started_again() {
     let effects = state.reduce(Action::WorkerFailed { reason: "out of memory.".to_owned() });
     assert_eq!(effects, [Effect::EndWorker, Effect::ReleaseLock]);
     assert!(!state.asking.is_open() && !state.volunteer.is_lending() && !state.worker_runs);
-    assert!(state.problem.as_ref().unwrap().contains("out of memory. Credit"));
+    assert!(
+        state
+            .problem
+            .as_ref()
+            .unwrap()
+            .text
+            .contains("out of memory. Nothing is lent any more; credit")
+    );
     assert_eq!(state.reduce(Action::Lend), [Effect::TakeLock]);
     assert_eq!(state.problem, None);
 }
@@ -274,7 +295,7 @@ fn a_refused_link_ends_everything_with_the_servers_reason() {
     let mut state = lending_page();
     let refused = Notice::Link(Link::Refused { reason: "connected elsewhere".to_owned() });
     assert!(ended(&state.reduce(Action::Notice(refused))));
-    assert!(state.problem.as_ref().unwrap().contains("connected elsewhere"));
+    assert!(state.problem.as_ref().unwrap().text.contains("connected elsewhere"));
     assert_eq!((state.volunteer.intent, state.link), (Intent::No, None));
 }
 
@@ -282,7 +303,10 @@ fn a_refused_link_ends_everything_with_the_servers_reason() {
 fn lending_that_fails_keeps_its_reason_and_gives_the_button_back() {
     let mut state = lending_page();
     let failed = LendingPhase::Failed { reason: "no memory".to_owned() };
-    assert_eq!(state.reduce(lending(failed.clone())), [Effect::ReleaseLock]);
+    assert_eq!(
+        state.reduce(lending(failed.clone())),
+        [Effect::Send(Command::StopLending), Effect::ReleaseLock]
+    );
     assert_eq!((state.volunteer.phase_text(), state.volunteer.is_lending()), ("Failed", false));
     assert_eq!(state.volunteer.lending.phase, failed);
     assert!(state.worker_runs, "a question may still be asked over the same link");
@@ -303,8 +327,33 @@ fn old_questions_make_room() {
 fn a_silent_server_leaves_what_was_known() {
     let mut state = page();
     state.reduce(Action::Swarm(Ok(SwarmView::default())));
-    state.reduce(Action::Swarm(Err("gone".to_owned())));
+    state.reduce(Action::Silent("gone".to_owned()));
     assert!(state.swarm.value.is_some() && state.swarm.failure.is_some());
+    assert_eq!(state.tally.failure.as_deref(), Some("gone"));
     state.reduce(Action::Swarm(Ok(SwarmView::default())));
     assert_eq!(state.swarm.failure, None);
+    state.reduce(Action::Swarm(Err("broken".to_owned())));
+    assert!(state.swarm.value.is_some() && state.swarm.failure.is_some());
+}
+
+#[test]
+fn names_come_when_they_are_asked_for_one_page_after_another() {
+    let node = |byte| swarm::swarm_of(&vec![None; byte]).nodes.pop().unwrap();
+    let names = |nodes, next: Option<usize>| {
+        Action::Names(Ok(NodesPage { nodes, next: next.map(|byte| node(byte).id) }))
+    };
+    let mut state = page();
+    assert_eq!(state.reduce(Action::ShowNames), [Effect::FetchNames { after: None }]);
+    assert_eq!(state.reduce(Action::ShowNames), [], "one at a time");
+    state.reduce(names(vec![node(1), node(2)], Some(2)));
+    assert!(state.names.has_more);
+    let after = Some(node(2).id);
+    assert_eq!(state.reduce(Action::ShowNames), [Effect::FetchNames { after }]);
+    state.reduce(Action::Names(Err("gone".to_owned())));
+    assert_eq!((state.names.failure.as_deref(), state.names.nodes.len()), (Some("gone"), 2));
+    state.reduce(Action::ShowNames);
+    state.reduce(names(vec![node(2), node(3)], None));
+    let ids: Vec<NodeId> = state.names.nodes.iter().map(|node| node.id).collect();
+    assert_eq!(ids, [node(1).id, node(2).id, node(3).id]);
+    assert!(!state.names.has_more && state.names.failure.is_none());
 }

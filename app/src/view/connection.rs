@@ -3,6 +3,8 @@
 use potluck_protocol::page::Link;
 use yew::{Html, Properties, function_component, html};
 
+use crate::state::numbers;
+
 /// Properties of [`Connection`].
 #[derive(Clone, Debug, PartialEq, Eq, Properties)]
 pub(super) struct ConnectionProps {
@@ -19,7 +21,7 @@ pub(super) fn Connection(props: &ConnectionProps) -> Html {
         Some(Link::Lost { reason, retry_ms }) => (
             "link warn",
             "▲",
-            format!("Connection lost ({reason}); trying again in {} s", retry_ms.div_ceil(1000)),
+            format!("Connection lost ({reason}); trying again in {}", numbers::seconds(*retry_ms)),
         ),
         Some(Link::Refused { reason }) => ("link bad", "✕", format!("Refused: {reason}")),
     };

@@ -3,7 +3,7 @@
 
 use potluck_protocol::api::ModelView;
 use potluck_protocol::id::NodeId;
-use potluck_protocol::page::LendingPhase;
+use potluck_protocol::page::{LendingPhase, Link};
 use yew::{Callback, Html, Properties, function_component, html};
 
 use super::choices::Choices;
@@ -16,10 +16,14 @@ use crate::state::numbers;
 #[derive(Clone, Debug, PartialEq, Properties)]
 pub(super) struct LendCardProps {
     pub(super) volunteer: Volunteer,
+    /// The worker's link to the server.
+    pub(super) link: Option<Link>,
     /// This tab.
     pub(super) node: Option<NodeId>,
     /// The model one would lend for.
     pub(super) model: Option<ModelView>,
+    /// The page came over HTTPS, or from this machine.
+    pub(super) is_secure: bool,
     pub(super) dispatch: Callback<Action>,
 }
 
@@ -31,7 +35,8 @@ pub(super) fn LendCard(props: &LendCardProps) -> Html {
         <section class="card" id="lend" aria-labelledby="lend-title">
             <h2 id="lend-title">{ if lending { "You sit at the table" } else { "Pull up a chair" } }</h2>
             if lending {
-                <LendingStatus volunteer={volunteer.clone()} node={props.node} dispatch={props.dispatch.clone()} />
+                <LendingStatus volunteer={volunteer.clone()} link={props.link.clone()} node={props.node}
+                    dispatch={props.dispatch.clone()} />
             } else {
                 { offer(props) }
             }
@@ -60,6 +65,15 @@ fn offer(props: &LendCardProps) -> Html {
                 { format!("This tab fetches {model} and computes them for others until you press Stop or close it. ") }
                 { "It uses this computer's processor and electricity. Nothing is installed, and nothing starts before you press." }
             </p>
+            if !props.is_secure {
+                <p class="warn">
+                    <span aria-hidden="true">{ "▲ " }</span>
+                    <span data-testid="insecure">
+                        { "This page came without HTTPS, so the browser gives it no graphics processor and keeps no copies of what it fetched. " }
+                        { "It computes on the CPU; opened by an https:// address it could use both." }
+                    </span>
+                </p>
+            }
             if let LendingPhase::Failed { reason } = &volunteer.lending.phase {
                 <p class="bad" role="alert">
                     <span aria-hidden="true">{ "✕ " }</span>

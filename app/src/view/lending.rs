@@ -1,17 +1,19 @@
 //! What this computer is doing for others, in words and numbers, and the way out.
 
 use potluck_protocol::id::NodeId;
-use potluck_protocol::page::{Lending, LendingPhase};
+use potluck_protocol::page::{Lending, LendingPhase, Link};
 use yew::{Callback, Html, Properties, function_component, html};
 
 use crate::state::Action;
-use crate::state::lending::Volunteer;
+use crate::state::lending::{Intent, Volunteer};
 use crate::state::numbers;
 
 /// Properties of [`LendingStatus`].
 #[derive(Clone, Debug, PartialEq, Properties)]
 pub(super) struct LendingStatusProps {
     pub(super) volunteer: Volunteer,
+    /// The worker's link to the server.
+    pub(super) link: Option<Link>,
     /// This tab.
     pub(super) node: Option<NodeId>,
     pub(super) dispatch: Callback<Action>,
@@ -22,13 +24,26 @@ pub(super) fn LendingStatus(props: &LendingStatusProps) -> Html {
     let volunteer = &props.volunteer;
     let lending = &volunteer.lending;
     let stop = props.dispatch.reform(|_| Action::Stop);
-    let serving = lending.phase == LendingPhase::Serving;
+    let class = match lending.phase {
+        LendingPhase::Serving => "ok",
+        LendingPhase::Retrying { .. } => "warn",
+        _ => "",
+    };
     html! {
         <>
             <p class="phase" role="status">
-                <strong data-testid="phase" class={if serving { "ok" } else { "" }}>{ volunteer.phase_text() }</strong>
-                <span>{ explanation(lending) }</span>
+                <strong data-testid="phase" {class}>{ volunteer.phase_text() }</strong>
+                <span data-testid="phase-explained">{ explanation(volunteer) }</span>
             </p>
+            if let Some(Link::Lost { reason, retry_ms }) = &props.link {
+                <p class="warn" role="status">
+                    <span aria-hidden="true">{ "▲ " }</span>
+                    <span data-testid="link-lost">{ format!(
+                        "The connection to the server is lost ({reason}). What is being computed goes on; trying again in {}.",
+                        numbers::seconds(*retry_ms)
+                    ) }</span>
+                </p>
+            }
             if lending.phase == LendingPhase::Fetching {
                 { progress(lending) }
             }
@@ -41,7 +56,13 @@ pub(super) fn LendingStatus(props: &LendingStatusProps) -> Html {
     }
 }
 
-fn explanation(lending: &Lending) -> String {
+fn explanation(volunteer: &Volunteer) -> String {
+    let lending = &volunteer.lending;
+    if volunteer.intent == Intent::Stopping {
+        return "Nothing more is computed for others; your own answer is still being written. \
+                Stop ends that too."
+            .to_owned();
+    }
     match &lending.phase {
         LendingPhase::Idle | LendingPhase::Starting => {
             "Looking at what this computer can compute with.".to_owned()
@@ -57,7 +78,13 @@ fn explanation(lending: &Lending) -> String {
             1 => "Computing for one question.".to_owned(),
             sessions => format!("Computing for {sessions} questions."),
         },
-        LendingPhase::Failed { reason } | LendingPhase::Retrying { reason, .. } => reason.clone(),
+        LendingPhase::Retrying { reason, retry_ms } => {
+            format!(
+                "{reason}. Nothing is lost; the next try is in {}.",
+                numbers::seconds(*retry_ms)
+            )
+        }
+        LendingPhase::Failed { reason } => reason.clone(),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The facts of the drawing as a plain table: who is connected, and what they hold and do.
+//! The facts of the drawing as a plain table: who is connected, and what they hold and do. The server
+//! lists a hundred at most; a larger table is told by `crowd.rs`.
 
 use std::rc::Rc;
 
@@ -10,9 +11,6 @@ use yew::{Html, Properties, function_component, html};
 use super::seats::short_range;
 use crate::state::numbers;
 use crate::state::swarm::Swarm;
-
-/// Rows shown at most; a longer table is slow to draw and nobody reads it.
-const MAX_ROWS: usize = 200;
 
 /// Properties of [`People`].
 #[derive(Clone, Debug, PartialEq, Properties)]
@@ -29,28 +27,18 @@ pub(super) struct PeopleProps {
 
 #[function_component]
 pub(super) fn People(props: &PeopleProps) -> Html {
-    let rows = props.swarm.nodes.iter().take(MAX_ROWS).map(|node| row(node, props.you));
+    let rows = props.swarm.nodes.iter().map(|node| row(node, props.you));
     html! {
         <>
             if let Some(model) = &props.model {
                 <p class="soft">{ about(model) }</p>
             }
             if let Some(failure) = &props.failure {
-                <p class="warn" role="status">
-                    <span aria-hidden="true">{ "▲ " }</span>
-                    { format!("This may be out of date: {failure}. Trying again every few seconds.") }
-                </p>
+                { out_of_date(failure) }
             }
             <div class="scroll" tabindex="0" role="region" aria-label="Who sits at the table">
                 <table data-testid="swarm-table">
-                    <thead>
-                        <tr>
-                            <th scope="col">{ "Who" }</th>
-                            <th scope="col">{ "Layers" }</th>
-                            <th scope="col" class="number">{ "Tokens" }</th>
-                            <th scope="col" class="number">{ "ms each" }</th>
-                        </tr>
-                    </thead>
+                    { head() }
                     <tbody>
                         { for rows }
                         if props.known && props.swarm.nodes.is_empty() {
@@ -61,14 +49,36 @@ pub(super) fn People(props: &PeopleProps) -> Html {
                     </tbody>
                 </table>
             </div>
-            if props.swarm.nodes.len() > MAX_ROWS {
-                <p class="soft">{ format!("And {} more.", props.swarm.nodes.len() - MAX_ROWS) }</p>
-            }
         </>
     }
 }
 
-fn row(node: &NodeView, you: Option<NodeId>) -> Html {
+/// What the columns of [`row`] are.
+pub(super) fn head() -> Html {
+    html! {
+        <thead>
+            <tr>
+                <th scope="col">{ "Who" }</th>
+                <th scope="col">{ "Layers" }</th>
+                <th scope="col" class="number">{ "Tokens" }</th>
+                <th scope="col" class="number">{ "ms each" }</th>
+            </tr>
+        </thead>
+    }
+}
+
+/// Said above what was heard last.
+pub(super) fn out_of_date(failure: &str) -> Html {
+    html! {
+        <p class="warn" role="status">
+            <span aria-hidden="true">{ "▲ " }</span>
+            { format!("This may be out of date: {failure}. Trying again every few seconds.") }
+        </p>
+    }
+}
+
+/// One node.
+pub(super) fn row(node: &NodeView, you: Option<NodeId>) -> Html {
     let you = if Some(node.id) == you { " (you)" } else { "" };
     let mut details = vec![node.kind.to_string()];
     if !node.backend.is_empty() {
@@ -89,7 +99,8 @@ fn row(node: &NodeView, you: Option<NodeId>) -> Html {
     }
 }
 
-fn about(model: &ModelView) -> String {
+/// A model in a line.
+pub(super) fn about(model: &ModelView) -> String {
     let mut parts = vec![format!("{}: {} layers", model.name, model.layers)];
     if model.bytes > 0 {
         parts.push(numbers::bytes(model.bytes));

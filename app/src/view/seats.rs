@@ -2,11 +2,13 @@
 //! turns it into SVG.
 //!
 //! Seats go round clockwise from the top in the order of their layers, so a token's way through the
-//! model is a way round the table. A layer without a seat is an empty chair. Lengths are units of a
-//! drawing [`SIZE`] wide and high.
+//! model is a way round the table. A layer without a seat is an empty chair. Where the server tells
+//! only sums, a chair stands for everyone who holds some layers. Lengths are units of a drawing
+//! [`SIZE`] wide and high.
 
 use core::f64::consts::{FRAC_PI_2, TAU};
 
+use potluck_protocol::api::NodeView;
 use potluck_protocol::id::{LayerRange, NodeId};
 use potluck_protocol::server::NodeKind;
 
@@ -48,8 +50,8 @@ pub struct Point {
 /// A chair, with or without somebody on it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Seat {
-    /// Who sits there; `None` is an empty chair.
-    pub sitter: Option<Sitter>,
+    /// Who sits there.
+    pub who: Who,
     /// The layers before it; for an empty chair, those that nobody holds.
     pub layers: Option<LayerRange>,
     /// Its middle.
@@ -60,6 +62,28 @@ pub struct Seat {
     pub dishes: Vec<Dish>,
     /// Middle of the first and second line of its name, above or below the seat.
     pub name_at: (Point, Point),
+}
+
+/// Who sits on a chair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Nobody.
+    Nobody,
+    /// One node.
+    One(Sitter),
+    /// So many nodes, of a table too large for a chair each.
+    Many(u32),
+}
+
+impl Who {
+    /// The node, if it is one.
+    #[must_use]
+    pub fn one(&self) -> Option<&Sitter> {
+        match self {
+            Self::One(sitter) => Some(sitter),
+            Self::Nobody | Self::Many(_) => None,
+        }
+    }
 }
 
 /// Somebody at the table.
@@ -84,45 +108,19 @@ pub struct Dish {
     pub label: String,
 }
 
-/// Seats everyone. `layers`: of the model; 0 if unknown. Without a gap there is still one chair for
-/// a visitor who does not sit yet. The second value is how many found no room in the drawing.
+/// Seats everyone. `model` and `layers`: of the model people lend for; 0 layers if unknown. Without a
+/// gap there is still one chair for a visitor who does not sit yet. The second value is how many
+/// found no room in the drawing.
 #[must_use]
-pub fn arrange(swarm: &Swarm, layers: u32, you: Option<NodeId>) -> (Vec<Seat>, usize) {
-    let mut chairs: Vec<(Option<LayerRange>, Option<Sitter>)> = swarm
-        .nodes
-        .iter()
-        .map(|node| {
-            let (is_you, is_working) = (Some(node.id) == you, swarm.working.contains(&node.id));
-            (node.range(), Some(Sitter { node: node.id, kind: node.kind, is_you, is_working }))
-        })
-        .collect();
-    chairs.extend(swarm.gaps(layers).into_iter().map(|gap| (Some(gap), None)));
-    let you_hold = chairs
-        .iter()
-        .any(|(range, sitter)| range.is_some() && sitter.is_some_and(|one| one.is_you));
-    if !you_hold && chairs.iter().all(|(_, sitter)| sitter.is_some()) {
-        chairs.push((None, None));
-    }
-    // By layers; those who hold none come last, an empty chair for nothing after them.
-    chairs.sort_by_key(|(range, sitter)| {
-        (range.map_or(u32::MAX, |range| range.first), sitter.is_none(), sitter.map(|one| one.node))
-    });
-    let left_out = chairs.len().saturating_sub(MAX_SEATS);
-    if let Some(place) = chairs
-        .iter()
-        .position(|(_, sitter)| sitter.is_some_and(|one| one.is_you))
-        .filter(|place| *place >= MAX_SEATS)
-    {
-        // You are at your own table, whoever else finds no room.
-        chairs.swap(place, MAX_SEATS - 1);
-    }
-    chairs.truncate(MAX_SEATS);
+pub fn arrange(swarm: &Swarm, model: &str, layers: u32, you: Option<NodeId>) -> (Vec<Seat>, usize) {
+    let (chairs, left_out) =
+        if swarm.is_summed() { (crowds(swarm, model), 0) } else { everyone(swarm, layers, you) };
     let share = TAU / f64::from(u32::try_from(chairs.len().max(1)).unwrap_or(u32::MAX));
-    let seats = chairs.into_iter().zip(0_u32..).map(|((layers, sitter), place)| {
+    let seats = chairs.into_iter().zip(0_u32..).map(|((layers, who), place)| {
         let angle = f64::from(place) * share - FRAC_PI_2;
         let at = on_ring(SEAT_RING, angle);
         Seat {
-            sitter,
+            who,
             layers,
             at,
             way: on_ring(WAY_RING, angle),
@@ -133,6 +131,55 @@ pub fn arrange(swarm: &Swarm, layers: u32, you: Option<NodeId>) -> (Vec<Seat>, u
     (seats.collect(), left_out)
 }
 
+type Chair = (Option<LayerRange>, Who);
+
+/// A chair for each node and for each gap.
+fn everyone(swarm: &Swarm, layers: u32, you: Option<NodeId>) -> (Vec<Chair>, usize) {
+    let sitter = |node: &NodeView| {
+        let (is_you, is_working) = (Some(node.id) == you, swarm.working.contains(&node.id));
+        Sitter { node: node.id, kind: node.kind, is_you, is_working }
+    };
+    let is_you = |who: &Who| who.one().is_some_and(|one| one.is_you);
+    let nodes = swarm.nodes.iter().map(|node| (node.range(), Who::One(sitter(node))));
+    let mut chairs: Vec<Chair> = nodes.collect();
+    chairs.extend(swarm.gaps(layers).into_iter().map(|gap| (Some(gap), Who::Nobody)));
+    let you_hold = chairs.iter().any(|(range, who)| range.is_some() && is_you(who));
+    if !you_hold && chairs.iter().all(|(_, who)| *who != Who::Nobody) {
+        chairs.push((None, Who::Nobody));
+    }
+    // By layers; those who hold none come last, an empty chair for nothing after them.
+    chairs.sort_by_key(|(range, who)| {
+        let node = who.one().map(|one| one.node);
+        (range.map_or(u32::MAX, |range| range.first), node.is_none(), node)
+    });
+    let left_out = chairs.len().saturating_sub(MAX_SEATS);
+    let place = chairs.iter().position(|(_, who)| is_you(who));
+    if let Some(place) = place.filter(|place| *place >= MAX_SEATS) {
+        // You are at your own table, whoever else finds no room.
+        chairs.swap(place, MAX_SEATS - 1);
+    }
+    chairs.truncate(MAX_SEATS);
+    (chairs, left_out)
+}
+
+/// The layers in as many equal parts as there is room for chairs; on each sit those who serve every
+/// layer of it. A part with a layer that nobody serves is an empty chair.
+fn crowds(swarm: &Swarm, model: &str) -> Vec<Chair> {
+    let copies = swarm.copies.iter().find(|one| one.name == model);
+    let copies = copies.map_or(&[][..], |one| &one.copies);
+    let part = copies.len().div_ceil(MAX_SEATS).max(1);
+    let chair = |(first, copies): (u32, &[u32])| {
+        let range = LayerRange::new(first, first + u32::try_from(copies.len()).ok()?)?;
+        let who = match copies.iter().min() {
+            None | Some(0) => Who::Nobody,
+            Some(nodes) => Who::Many(*nodes),
+        };
+        Some((Some(range), who))
+    };
+    let firsts = (0_u32..).step_by(part);
+    firsts.zip(copies.chunks(part)).filter_map(chair).collect()
+}
+
 /// The way of a token from seat to seat into the middle, as SVG path data; `None` if nobody of the
 /// route is seated.
 #[must_use]
@@ -140,7 +187,8 @@ pub fn way(seats: &[Seat], stages: impl IntoIterator<Item = NodeId>) -> Option<S
     let mut path = String::new();
     let mut from: Option<Point> = None;
     for node in stages {
-        let Some(seat) = seats.iter().find(|seat| seat.sitter.is_some_and(|one| one.node == node))
+        let Some(seat) =
+            seats.iter().find(|seat| seat.who.one().is_some_and(|one| one.node == node))
         else {
             continue;
         };
@@ -213,6 +261,8 @@ fn name_at(seat: Point) -> (Point, Point) {
 
 #[cfg(test)]
 mod tests {
+    use potluck_protocol::api::{ModelCopies, SwarmTotals};
+
     use super::*;
     use crate::state::swarm::swarm_of;
 
@@ -222,11 +272,12 @@ mod tests {
 
     #[test]
     fn seats_go_round_in_the_order_of_layers_with_gaps_between() {
-        let (seats, left_out) = arrange(&swarm_of(&[None, Some([4, 5]), Some([0, 1])]), 6, None);
+        let (seats, left_out) =
+            arrange(&swarm_of(&[None, Some([4, 5]), Some([0, 1])]), "", 6, None);
         let range = |first, end| Some(LayerRange { first, end });
         assert_eq!(layers_round_the_table(&seats), [range(0, 2), range(2, 4), range(4, 6), None]);
         assert_eq!(
-            seats.iter().map(|seat| seat.sitter.is_some()).collect::<Vec<_>>(),
+            seats.iter().map(|seat| seat.who.one().is_some()).collect::<Vec<_>>(),
             [true, false, true, true]
         );
         assert_eq!(left_out, 0);
@@ -239,22 +290,22 @@ mod tests {
     #[test]
     fn a_full_table_keeps_a_chair_for_a_visitor_only() {
         let full = swarm_of(&[Some([0, 5])]);
-        assert_eq!(arrange(&full, 6, None).0.len(), 2);
-        assert_eq!(arrange(&full, 6, Some(NodeId([1; 32]))).0.len(), 1);
+        assert_eq!(arrange(&full, "", 6, None).0.len(), 2);
+        assert_eq!(arrange(&full, "", 6, Some(NodeId([1; 32]))).0.len(), 1);
     }
 
     #[test]
     fn an_empty_table_is_one_chair_with_every_layer() {
-        let (seats, _) = arrange(&Swarm::default(), 6, None);
+        let (seats, _) = arrange(&Swarm::default(), "", 6, None);
         assert_eq!(layers_round_the_table(&seats), [Some(LayerRange { first: 0, end: 6 })]);
-        assert_eq!(arrange(&Swarm::default(), 0, None).0.len(), 1);
+        assert_eq!(arrange(&Swarm::default(), "", 0, None).0.len(), 1);
     }
 
     #[test]
     fn everything_stays_inside_the_drawing_and_nothing_overlaps() {
         for count in 1..=40_u32 {
             let ranges: Vec<_> = (0..count).map(|layer| Some([layer, layer])).collect();
-            let (seats, left_out) = arrange(&swarm_of(&ranges), count, Some(NodeId([1; 32])));
+            let (seats, left_out) = arrange(&swarm_of(&ranges), "", count, Some(NodeId([1; 32])));
             assert_eq!(seats.len() + left_out, count as usize);
             let (top, bottom) = extent(&seats);
             assert!(
@@ -278,9 +329,33 @@ mod tests {
     #[test]
     fn you_always_find_room() {
         let ranges: Vec<_> = (0..30).map(|layer| Some([layer, layer])).collect();
-        let (seats, left_out) = arrange(&swarm_of(&ranges), 30, Some(NodeId([30; 32])));
+        let (seats, left_out) = arrange(&swarm_of(&ranges), "", 30, Some(NodeId([30; 32])));
         assert_eq!((seats.len(), left_out), (MAX_SEATS, 30 - MAX_SEATS));
-        assert!(seats.iter().any(|seat| seat.sitter.is_some_and(|one| one.is_you)));
+        assert!(seats.iter().any(|seat| seat.who.one().is_some_and(|one| one.is_you)));
+    }
+
+    #[test]
+    fn a_crowd_sits_by_its_layers_and_a_missing_one_leaves_a_chair_empty() {
+        let crowd = |copies: &[u32]| Swarm {
+            copies: vec![ModelCopies {
+                name: "m".to_owned(),
+                layers: u32::try_from(copies.len()).unwrap(),
+                copies: copies.to_vec(),
+            }],
+            totals: SwarmTotals { nodes: 400, ..SwarmTotals::default() },
+            ..Swarm::default()
+        };
+        let (seats, left_out) = arrange(&crowd(&[80, 80, 79, 0]), "m", 4, None);
+        let who: Vec<Who> = seats.iter().map(|seat| seat.who).collect();
+        assert_eq!(who, [Who::Many(80), Who::Many(80), Who::Many(79), Who::Nobody]);
+        assert_eq!(left_out, 0);
+        let mut copies = vec![50; 32];
+        copies[31] = 0;
+        let (seats, _) = arrange(&crowd(&copies), "m", 32, None);
+        let range = |first, end| Some(LayerRange { first, end });
+        assert!(seats.len() <= MAX_SEATS && seats.last().unwrap().who == Who::Nobody);
+        assert_eq!((seats[0].layers, seats[10].layers), (range(0, 3), range(30, 32)));
+        assert_eq!(arrange(&crowd(&copies), "another", 32, None).0, []);
     }
 
     #[test]
@@ -288,7 +363,7 @@ mod tests {
         let labels =
             |seat: &Seat| seat.dishes.iter().map(|dish| dish.label.clone()).collect::<Vec<_>>();
         let (seats, _) =
-            arrange(&swarm_of(&[Some([0, 2]), Some([3, 34])]), 35, Some(NodeId([1; 32])));
+            arrange(&swarm_of(&[Some([0, 2]), Some([3, 34])]), "", 35, Some(NodeId([1; 32])));
         assert_eq!(labels(&seats[0]), ["0", "1", "2"]);
         assert_eq!(labels(&seats[1]), ["3–34"]);
     }
@@ -296,7 +371,7 @@ mod tests {
     #[test]
     fn the_way_goes_round_in_the_order_of_the_route_and_ends_in_the_middle() {
         let (seats, _) =
-            arrange(&swarm_of(&[Some([0, 2]), Some([3, 5])]), 6, Some(NodeId([1; 32])));
+            arrange(&swarm_of(&[Some([0, 2]), Some([3, 5])]), "", 6, Some(NodeId([1; 32])));
         let path = way(&seats, [NodeId([1; 32]), NodeId([2; 32])]).unwrap();
         assert!(path.starts_with("M200.0 94.0 Q") && path.ends_with(" L200.0 200.0"), "{path}");
         assert_eq!(way(&seats, [NodeId([9; 32])]), None);

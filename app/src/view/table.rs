@@ -9,8 +9,9 @@ use yew::{Html, Properties, classes, function_component, html};
 
 use super::light::Light;
 use super::seats::{
-    self, DISH_RADIUS, Dish, MARGIN, MIDDLE, SEAT_RADIUS, SIZE, Seat, TABLE_RADIUS,
+    self, DISH_RADIUS, Dish, MARGIN, MIDDLE, SEAT_RADIUS, SIZE, Seat, TABLE_RADIUS, Who,
 };
+use crate::state::numbers;
 use crate::state::swarm::Swarm;
 
 /// Properties of [`Table`].
@@ -18,6 +19,8 @@ use crate::state::swarm::Swarm;
 pub(super) struct TableProps {
     /// Who is connected.
     pub(super) swarm: Rc<Swarm>,
+    /// The model one would lend for, if the server has said so.
+    pub(super) model: Option<String>,
     /// Layers of the model; 0 if unknown.
     pub(super) layers: u32,
     /// This tab.
@@ -31,7 +34,8 @@ pub(super) struct TableProps {
 /// The drawing.
 #[function_component]
 pub(super) fn Table(props: &TableProps) -> Html {
-    let (seats, left_out) = seats::arrange(&props.swarm, props.layers, props.you);
+    let model = props.model.as_deref().unwrap_or_default();
+    let (seats, left_out) = seats::arrange(&props.swarm, model, props.layers, props.you);
     let way = seats::way(&seats, props.route.iter().copied());
     let (top, bottom) = seats::extent(&seats);
     let view_box = format!("{MARGIN:.1} {top:.1} {:.1} {:.1}", SIZE - 2.0 * MARGIN, bottom - top);
@@ -43,7 +47,7 @@ pub(super) fn Table(props: &TableProps) -> Html {
     };
     html! {
         <>
-            <svg class="table" viewBox={view_box} role="img" aria-label={sentence(&seats, left_out)}>
+            <svg class="table" viewBox={view_box} role="img" aria-label={sentence(&seats, &props.swarm, left_out)}>
                 <circle class="table-top" cx={middle.clone()} cy={middle.clone()} r={TABLE_RADIUS.to_string()} />
                 if let Some(way) = &way {
                     <path class="way" d={way.clone()} />
@@ -59,8 +63,12 @@ pub(super) fn Table(props: &TableProps) -> Html {
                 }
             </svg>
             <p class="legend soft" aria-hidden="true">
-                <span>{ "○ browser" }</span><span>{ "□ native" }</span>
-                <span><span class="ok">{ "●" }</span>{ " computed just now" }</span>
+                if props.swarm.is_summed() {
+                    <span>{ "a chair for everyone who serves the layers before it" }</span>
+                } else {
+                    <span>{ "○ browser" }</span><span>{ "□ native" }</span>
+                    <span><span class="ok">{ "●" }</span>{ " computed just now" }</span>
+                }
             </p>
             if left_out > 0 {
                 <p class="soft">{ format!("And {left_out} more, who find no room in the drawing.") }</p>
@@ -70,15 +78,16 @@ pub(super) fn Table(props: &TableProps) -> Html {
 }
 
 fn seat(seat: &Seat) -> Html {
-    let names = match &seat.sitter {
-        Some(sitter) => name_lines(sitter.node),
-        None => ("pull up".to_owned(), "a chair".to_owned()),
+    let names = match &seat.who {
+        Who::One(sitter) => name_lines(sitter.node),
+        Who::Many(_) => ("seats".to_owned(), String::new()),
+        Who::Nobody => ("pull up".to_owned(), "a chair".to_owned()),
     };
     let (first, second) = seat.name_at;
-    let state = match &seat.sitter {
-        None => "empty",
-        Some(sitter) if sitter.is_you => "you",
-        Some(_) => "taken",
+    let state = match &seat.who {
+        Who::Nobody => "empty",
+        Who::One(sitter) if sitter.is_you => "you",
+        Who::One(_) | Who::Many(_) => "taken",
     };
     let drawing = html! {
         <>
@@ -90,7 +99,7 @@ fn seat(seat: &Seat) -> Html {
     };
     html! {
         <g class={classes!("seat", state)}>
-            if seat.sitter.is_none() {
+            if seat.who == Who::Nobody {
                 // For the mouse only, and only to the card: the keyboard reaches its button anyway,
                 // and lending takes a click there.
                 <a href="#lend" tabindex="-1">{ drawing }</a>
@@ -102,15 +111,21 @@ fn seat(seat: &Seat) -> Html {
 }
 
 fn chair(seat: &Seat) -> Html {
-    let square = seat.sitter.is_some_and(|sitter| sitter.kind == NodeKind::Native);
+    let one = seat.who.one();
+    let square = one.is_some_and(|sitter| sitter.kind == NodeKind::Native);
     let (x, y) = (unit(seat.at.x), unit(seat.at.y));
-    let glyph = match &seat.sitter {
-        None => "+".to_owned(),
-        Some(sitter) if sitter.is_you => "you".to_owned(),
-        Some(sitter) => initials(sitter.node),
+    let glyph = match &seat.who {
+        Who::Nobody => "+".to_owned(),
+        Who::One(sitter) if sitter.is_you => "you".to_owned(),
+        Who::One(sitter) => initials(sitter.node),
+        Who::Many(nodes) => numbers::short(*nodes),
     };
     html! {
         <>
+            if matches!(seat.who, Who::Many(_)) {
+                // Chairs behind the chair.
+                <circle class="chair" cx={unit(seat.at.x + 4.0)} cy={unit(seat.at.y - 4.0)} r={unit(SEAT_RADIUS)} />
+            }
             if square {
                 <rect class="chair" x={unit(seat.at.x - SEAT_RADIUS + 1.0)} y={unit(seat.at.y - SEAT_RADIUS + 1.0)}
                     width={unit(2.0 * SEAT_RADIUS - 2.0)} height={unit(2.0 * SEAT_RADIUS - 2.0)} rx="5" />
@@ -118,7 +133,7 @@ fn chair(seat: &Seat) -> Html {
                 <circle class="chair" cx={x.clone()} cy={y.clone()} r={unit(SEAT_RADIUS)} />
             }
             <text class="glyph" {x} y={unit(seat.at.y + 4.5)}>{ glyph }</text>
-            if seat.sitter.is_some_and(|sitter| sitter.is_working) {
+            if one.is_some_and(|sitter| sitter.is_working) {
                 <circle class="working" cx={unit(seat.at.x + 13.0)} cy={unit(seat.at.y - 13.0)} r="5" />
             }
         </>
@@ -149,19 +164,25 @@ fn initials(node: NodeId) -> String {
 }
 
 /// The drawing in words.
-fn sentence(seats: &[Seat], left_out: usize) -> String {
-    let taken = seats.iter().filter(|seat| seat.sitter.is_some()).count() + left_out;
+fn sentence(seats: &[Seat], swarm: &Swarm, left_out: usize) -> String {
     let empty: Vec<String> = seats
         .iter()
-        .filter(|seat| seat.sitter.is_none())
+        .filter(|seat| seat.who == Who::Nobody)
         .filter_map(|seat| seat.layers.map(|layers| layers.to_string()))
         .collect();
-    let people = if taken == 1 { "One seat is".to_owned() } else { format!("{taken} seats are") };
-    if empty.is_empty() {
-        format!("A round table from above. {people} taken. The table below says who holds what.")
+    let taken = if swarm.is_summed() {
+        swarm.totals.nodes as usize
     } else {
-        format!("A round table from above. {people} taken. Nobody holds {}.", empty.join(" and "))
-    }
+        seats.iter().filter(|seat| seat.who != Who::Nobody).count() + left_out
+    };
+    let people = if taken == 1 { "One seat is".to_owned() } else { format!("{taken} seats are") };
+    let missing = match (swarm.is_summed(), empty.is_empty()) {
+        (true, true) => "The table below says how many serve which layers.".to_owned(),
+        (true, false) => format!("Somewhere in {} a layer is missing.", empty.join(" and ")),
+        (false, true) => "The table below says who holds what.".to_owned(),
+        (false, false) => format!("Nobody holds {}.", empty.join(" and ")),
+    };
+    format!("A round table from above. {people} taken. {missing}")
 }
 
 /// A length of the drawing, to a tenth.

@@ -6,7 +6,7 @@ use yew::{Html, Properties, function_component, html};
 
 use super::people::shape;
 use crate::state::numbers;
-use crate::state::swarm::Polled;
+use crate::state::swarm::Heard;
 
 /// Rows shown at most, the most credited first.
 const MAX_ROWS: usize = 200;
@@ -14,7 +14,7 @@ const MAX_ROWS: usize = 200;
 /// Properties of [`Tally`].
 #[derive(Clone, Debug, PartialEq, Properties)]
 pub(super) struct TallyProps {
-    pub(super) tally: Polled<Vec<TallyRow>>,
+    pub(super) tally: Heard<Vec<TallyRow>>,
     /// This tab.
     pub(super) you: Option<NodeId>,
 }
@@ -27,7 +27,8 @@ pub(super) fn Tally(props: &TallyProps) -> Html {
             <h2 id="tally-title">{ "The tally" }</h2>
             <p class="soft">
                 { "Credit counts multiply-accumulates computed for others, in GMAC (1 GMAC is 1,000,000,000). " }
-                { "It comes from receipts that both the one who computed and the one who asked have signed." }
+                { "It comes from receipts that both the one who computed and the one who asked have signed. " }
+                <strong data-testid="not-audited">{ "It is not audited yet: two who agree can sign for work that nobody did." }</strong>
             </p>
             if let Some(failure) = &props.tally.failure {
                 <p class="warn" role="status">

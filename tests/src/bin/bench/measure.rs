@@ -39,7 +39,7 @@ pub(crate) async fn everything(runs: u32, max_tokens: u32) -> anyhow::Result<Vec
         eprintln!("no Chromium with chromedriver here: browsers are not measured");
     }
     for size in sizes::measure(&page()?)? {
-        let name = format!("{} wasm with Brotli", size.name);
+        let name = format!("{} with Brotli", size.name);
         measured.push(
             Measured::new(&name, size.brotli_bytes as f64 / 1000.0, "KB")
                 .aiming_at(size.aim_bytes as f64 / 1000.0),
