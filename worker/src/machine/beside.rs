@@ -84,7 +84,7 @@ mod platform {
 
     /// Needs nothing: work that is dropped is gone.
     #[derive(Clone, Default)]
-    pub(in crate::machine) struct Turn;
+    pub(in crate::machine) struct Turn(());
 
     impl Beside {
         /// Starts the work, which goes on in [`Self::advance`].
