@@ -10,10 +10,10 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use tower_http::services::ServeFile;
 
-use super::error::HttpError;
+use super::error::{HttpError, found};
 use crate::app::App;
 use crate::rendered::is_known;
 
@@ -45,18 +45,14 @@ pub(super) async fn blob(
     let path = app.config.data_dir.join("blobs").join(&hash);
     let file = ServeFile::new(path);
     let mut file = if whole { file.precompressed_br() } else { file };
-    let response =
-        file.try_call(request).await.map_err(|error| HttpError::Internal(error.into()))?;
-    if response.status() == StatusCode::NOT_FOUND {
-        return Err(HttpError::NotFound("this server has no such blob"));
-    }
+    let response = found(file.try_call(request).await, "this server has no such blob")?;
     let mut response = match known {
         Some(_) if response.status() == StatusCode::OK => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response
         }
-        _ => response.into_response(),
+        _ => response,
     };
     let headers = response.headers_mut();
     let compressed = headers.contains_key(header::CONTENT_ENCODING);

@@ -1,5 +1,7 @@
 //! What goes wrong over HTTP, and the one place that gives it a status.
 
+use std::io;
+
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -44,6 +46,30 @@ impl IntoResponse for HttpError {
             }
         };
         (status, Json(ErrorBody { error: self.to_string() })).into_response()
+    }
+}
+
+/// The answer with a file; `sentence` for whoever asks for one that is not there.
+pub(super) fn found<B>(
+    served: io::Result<Response<B>>,
+    sentence: &'static str,
+) -> Result<Response, HttpError>
+where
+    Response<B>: IntoResponse,
+{
+    match served {
+        Ok(response) if response.status() != StatusCode::NOT_FOUND => Ok(response.into_response()),
+        Ok(_) => Err(HttpError::NotFound(sentence)),
+        Err(error)
+            if matches!(
+                error.kind(),
+                // Below a file there is nothing.
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Err(HttpError::NotFound(sentence))
+        }
+        Err(error) => Err(HttpError::Internal(error.into())),
     }
 }
 

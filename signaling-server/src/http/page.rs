@@ -7,12 +7,12 @@
 use std::sync::Arc;
 
 use axum::extract::{Extension, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::response::Response;
 use tower_http::services::ServeDir;
 
 use super::blobs::FOR_EVER;
-use super::error::HttpError;
+use super::error::{HttpError, found};
 use super::guard::document_policy;
 use crate::app::App;
 use crate::origin::Arrival;
@@ -45,12 +45,7 @@ pub(super) async fn page(
     let immutable = is_hashed(path);
     let mut files =
         ServeDir::new(page.folder()).append_index_html_on_directories(false).precompressed_br();
-    let response =
-        files.try_call(request).await.map_err(|error| HttpError::Internal(error.into()))?;
-    if response.status() == StatusCode::NOT_FOUND {
-        return Err(HttpError::NotFound("the page has no such file"));
-    }
-    let mut response = response.into_response();
+    let mut response = found(files.try_call(request).await, "the page has no such file")?;
     let caching = if immutable { FOR_EVER } else { HeaderValue::from_static("no-cache") };
     response.headers_mut().insert(header::CACHE_CONTROL, caching);
     // A worker's script comes with a policy of its own.
