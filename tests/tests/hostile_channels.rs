@@ -55,28 +55,6 @@ async fn re_offering_flood() -> anyhow::Result<()> {
     honest.are_undisturbed()
 }
 
-/// Empty frames: they cost a node as much as any, and nothing to send.
-#[tokio::test(flavor = "multi_thread")]
-async fn empty_frames() -> anyhow::Result<()> {
-    let mut honest = Honest::serving("hostile_empty_frames", 2).await?;
-    let mut rogue = Rogue::open(&honest.url(), 1, &[]).await?;
-    let memory = honest.memory()?;
-    let target = rogue.first_stage();
-    let attack = tokio::spawn(async move {
-        for _ in 0..12_000 {
-            rogue.send_bytes(target, Channel::Activations, Vec::new());
-        }
-        rogue.rebuke().await
-    });
-    while !attack.is_finished() {
-        honest.answers().await?;
-    }
-    attack.await??;
-    honest.answers().await?;
-    memory.grew_at_most(PEER_MEMORY_BYTES)?;
-    honest.are_undisturbed()
-}
-
 /// Early frames: rows of sessions that nobody announced, as wide as a frame may be.
 #[tokio::test(flavor = "multi_thread")]
 async fn early_frame_bytes() -> anyhow::Result<()> {
