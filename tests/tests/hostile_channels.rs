@@ -13,7 +13,7 @@ use hostile::rogue::Rogue;
 use potluck_protocol::codec::{MAX_D_MODEL, MAX_ROWS};
 use potluck_protocol::id::SessionId;
 use potluck_protocol::limits::{INITIAL_WINDOW_ROWS, MAX_SESSIONS_PER_REQUESTER};
-use potluck_protocol::peer::{Channel, PeerFrame};
+use potluck_protocol::peer::PeerFrame;
 use tokio::time::interval;
 
 /// What a hostile peer may cost a node: what a transport may hold unread of it (32 MB), the same
