@@ -6,7 +6,9 @@ mod hostile;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use e2e::api;
 use e2e::member::{Member, capabilities};
+use e2e::wait::until;
 use hostile::Honest;
 use potluck_protocol::id::LayerRange;
 use potluck_protocol::lease::{Lease, SignedLease};
@@ -40,11 +42,16 @@ async fn capture() -> anyhow::Result<()> {
     });
 
     honest.add(3)?;
-    honest.cover_without(&[node]).await?;
-    for _ in 0..3 {
-        let answer = honest.answers().await?;
-        ensure!(answer.stages.iter().all(|stage| stage.node != node), "it computed nothing");
-    }
+    // Nobody is kept from being placed, and the one who claims everything has its share and no more.
+    until("the honest nodes to have layers", async || {
+        let swarm = api::swarm(&honest.url()).await?;
+        let placed = swarm.nodes.iter().filter(|it| it.id != node && it.layers.is_some()).count();
+        Ok(if placed == 3 { Ok(()) } else { Err(placed) })
+    })
+    .await?;
+    let swarm = api::swarm(&honest.url()).await?;
+    let held = swarm.nodes.iter().find(|it| it.id == node).and_then(|it| it.layers);
+    ensure!(held.is_none_or(|layers| layers.0 != everything), "it was given everything");
     honest.are_undisturbed()?;
     // It is still at it, unless the server has had enough.
     attack.abort();

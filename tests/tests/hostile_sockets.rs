@@ -1,33 +1,15 @@
-//! Members whose connection to the server is not what it should be: bytes that are no messages, and
-//! readers that do not read.
+//! Members whose connection to the server is not what it should be: bytes that are no messages.
 
 mod hostile;
 
-use std::time::Duration;
-
 use anyhow::ensure;
-use e2e::api;
 use e2e::member::Member;
-use e2e::wait::{PATIENCE, until};
 use hostile::Honest;
-use potluck_protocol::api::InclusiveLayers;
-use potluck_protocol::codec::{MAX_SDP_BYTES, MAX_SERVER_MESSAGE_BYTES, encode};
+use potluck_protocol::codec::{MAX_SERVER_MESSAGE_BYTES, encode};
 use potluck_protocol::id::{ModelId, NodeId, RequestId};
-use potluck_protocol::server::{Signal, SignedSignal, ToServer};
+use potluck_protocol::server::ToServer;
 use tokio::io::AsyncWriteExt as _;
-use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::Message;
-
-/// Members that fall silent.
-const ZOMBIES: u64 = 20;
-/// Receive buffer of theirs, so that they are soon full.
-const RECEIVE_BUFFER_BYTES: u32 = 4096;
-/// Between two messages of one of them: fewer a second than the server's own limit.
-const PACE: Duration = Duration::from_millis(8);
-/// Between two heartbeats of a member that does not read the answers.
-const HEARTBEAT: Duration = Duration::from_millis(500);
-/// What they may cost the server together.
-const ZOMBIES_MEMORY_BYTES: u64 = 48 << 20;
 
 /// Framing: members that have proved themselves send garbage, too much, half of something, or what
 /// is no WebSocket frame. Each loses its own connection, while others are answered.
@@ -103,80 +85,4 @@ fn no_frames() -> Vec<(&'static str, Vec<u8>)> {
         ("a ping of 126 bytes", [&[0x89, 0xfe, 0, 126, 0, 0, 0, 0][..], &[0; 126]].concat()),
         ("noise", (0..4096_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect()),
     ]
-}
-
-/// Zombies: some fall silent, one says that it is there and is written to, and none of them reads.
-/// All lose their place.
-#[tokio::test(flavor = "multi_thread")]
-async fn zombies() -> anyhow::Result<()> {
-    let mut honest = Honest::serving("hostile_zombies", 2).await?;
-    let url = honest.url();
-    let memory = honest.server_memory()?;
-    let mut silent = Vec::new();
-    for number in 0..ZOMBIES {
-        let mut member = Member::connect_with(&url, number, Some(RECEIVE_BUFFER_BYTES)).await?;
-        member.prove().await?;
-        silent.push(member);
-    }
-    // A lender that reads until it has layers, and a requester that is given it for a stage and
-    // sends it as much as the server passes on.
-    let mut zombie = Member::connect_with(&url, ZOMBIES, Some(RECEIVE_BUFFER_BYTES)).await?;
-    zombie.prove().await?;
-    zombie.register(None).await?;
-    let held = zombie.load().await?.lease.layers;
-    let node = zombie.node();
-    let zombie = tokio::spawn(say_that_it_is_there(zombie));
-    let instead: Vec<NodeId> = api::swarm(&url)
-        .await?
-        .nodes
-        .into_iter()
-        .filter(|other| {
-            other.id != node
-                && other.layers.is_some_and(|InclusiveLayers(layers)| {
-                    layers.first < held.end && held.first < layers.end
-                })
-        })
-        .map(|other| other.id)
-        .collect();
-    let mut writer = Member::join(&url, ZOMBIES + 1).await?;
-    until("a session with the zombie in it", async || {
-        let session = writer.ask_without(&instead).await?.map_err(|why| anyhow::anyhow!(why))?;
-        if session.stage_of(node).is_some() {
-            return Ok(Ok(()));
-        }
-        let (id, reason) = (session.id, "it is not in it".to_owned());
-        let end = ToServer::EndSession { session: id, reason, failed_node: None };
-        writer.send(&end).await?;
-        Ok(Err(session))
-    })
-    .await?;
-    let writing = tokio::spawn(write_to(writer, node));
-    honest.answers().await?;
-    zombie.await?;
-    writing.abort();
-    honest.are_alone().await?;
-    drop(silent);
-    memory.grew_at_most(ZOMBIES_MEMORY_BYTES)?;
-    honest.answers().await?;
-    honest.are_undisturbed()
-}
-
-/// Sends heartbeats until the server takes none any more.
-async fn say_that_it_is_there(mut zombie: Member) {
-    let deadline = Instant::now() + PATIENCE;
-    while zombie.send(&ToServer::Heartbeat).await.is_ok() {
-        assert!(Instant::now() < deadline, "who never reads keeps its place");
-        sleep(HEARTBEAT).await;
-    }
-}
-
-/// Sends signals as long as they may be, until the server has nobody to pass them on to, and after.
-async fn write_to(mut writer: Member, to: NodeId) -> anyhow::Result<()> {
-    for nth in 0_u32.. {
-        let sdp = format!("{nth:0>MAX_SDP_BYTES$}");
-        let signal = SignedSignal::new(writer.identity(), to, Signal::Offer { sdp });
-        writer.send(&ToServer::Signal { to, signal }).await?;
-        sleep(PACE).await;
-    }
-    Ok(())
 }
