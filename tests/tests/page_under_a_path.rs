@@ -32,7 +32,7 @@ async fn page_under_a_path() -> anyhow::Result<()> {
     browser.wait_for_text("answer-status", |text| text.starts_with("Done")).await?;
     let name = swarm.serving(1).await?.nodes[0].name.clone();
     browser.wait_for_text("swarm-table", |text| text.contains(&name)).await?;
-    browser.wait_for_text("tally", |text| text.contains(&name)).await?;
+    browser.wait_for_text("tally", |text| text.contains("Nobody was credited yet")).await?;
 
     let asked = proxy.asked();
     // A browser asks for this one of every site, unless a page names another.
