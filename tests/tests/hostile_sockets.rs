@@ -11,6 +11,9 @@ use potluck_protocol::server::ToServer;
 use tokio::io::AsyncWriteExt as _;
 use tokio_tungstenite::tungstenite::Message;
 
+/// What the attackers may cost the server together.
+const ATTACK_MEMORY_BYTES: u64 = 48 << 20;
+
 /// Framing: members that have proved themselves send garbage, too much, half of something, or what
 /// is no WebSocket frame. Each loses its own connection, while others are answered.
 #[tokio::test(flavor = "multi_thread")]
@@ -59,7 +62,7 @@ async fn framing() -> anyhow::Result<()> {
     }
     attack.await??;
     honest.answers().await?;
-    memory.grew_at_most(ZOMBIES_MEMORY_BYTES)?;
+    memory.grew_at_most(ATTACK_MEMORY_BYTES)?;
     honest.are_undisturbed()?;
     honest.are_alone().await
 }
