@@ -14,6 +14,7 @@ use e2e::wait::until;
 use futures::{SinkExt as _, StreamExt as _};
 use potluck_protocol::codec;
 use potluck_protocol::server::FromServer;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -114,8 +115,12 @@ async fn pictures(browser: &Browser, folder: &std::path::Path, name: &str) -> an
     }
     browser.show_size(390, 844, true).await?;
     browser.screenshot(&folder.join(format!("{name}-phone.png"))).await?;
-    let overflow = "return document.documentElement.scrollWidth > window.innerWidth";
-    assert_eq!(browser.read(overflow, &[]).await?, false, "{name}: a phone scrolls sideways");
+    let overflow = "return document.documentElement.scrollWidth > arguments[0]";
+    assert_eq!(
+        browser.read(overflow, &[json!(390)]).await?,
+        false,
+        "{name}: a phone scrolls sideways"
+    );
     browser.show_size(1280, 900, false).await
 }
 

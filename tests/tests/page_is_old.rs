@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use e2e::browser::{Graphics, Scheme, is_available};
 use e2e::proxy::{Answer, Proxy};
 use e2e::swarm::Swarm;
+use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn page_is_old() -> anyhow::Result<()> {
@@ -45,6 +46,8 @@ async fn page_is_old() -> anyhow::Result<()> {
     browser.screenshot(&artifacts.join("old-dark.png")).await?;
     browser.show_size(390, 844, true).await?;
     browser.screenshot(&artifacts.join("old-phone.png")).await?;
+    let overflow = "return document.documentElement.scrollWidth > arguments[0]";
+    assert_eq!(browser.read(overflow, &[json!(390)]).await?, false, "a phone scrolls sideways");
 
     is_replaced.store(false, Ordering::SeqCst);
     browser.click("reload").await?;

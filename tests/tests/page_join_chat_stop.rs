@@ -4,9 +4,11 @@
 use anyhow::Context as _;
 use e2e::api;
 use e2e::browser::{Browser, Graphics, Scheme, is_available};
+use e2e::sizes::BEFORE_YES_AIM_BYTES;
 use e2e::swarm::Swarm;
 use e2e::wait::until;
 use potluck_protocol::server::NodeKind;
+use serde_json::json;
 
 /// What may be fetched before a yes, beyond the page itself, bytes.
 const BEFORE_YES_BYTES: u64 = 4096;
@@ -79,9 +81,9 @@ async fn page_join_chat_stop() -> anyhow::Result<()> {
     browser.screenshot(&artifacts.join("answer-dark.png")).await?;
     browser.show_size(PHONE.0, PHONE.1, true).await?;
     browser.screenshot(&artifacts.join("answer-phone-dark.png")).await?;
-    let overflow = "return document.documentElement.scrollWidth > window.innerWidth";
+    let overflow = "return document.documentElement.scrollWidth > arguments[0]";
     assert_eq!(
-        browser.read(overflow, &[]).await?,
+        browser.read(overflow, &[json!(PHONE.0)]).await?,
         false,
         "a phone must not have to scroll sideways"
     );
@@ -101,13 +103,16 @@ async fn page_join_chat_stop() -> anyhow::Result<()> {
 }
 
 /// The page itself is its document and what that names; beyond it come only small answers of the
-/// API.
+/// API. All of it together, compressed as it came, is what a visitor pays who only looks.
 async fn nothing_large_was_fetched(browser: &Browser) -> anyhow::Result<()> {
-    let script =
-        "return performance.getEntriesByType('resource').map(e => [e.name, e.encodedBodySize])";
+    let script = "return ['navigation', 'resource'] \
+                  .flatMap(kind => performance.getEntriesByType(kind)) \
+                  .map(e => [e.name, e.encodedBodySize])";
     let entries = browser.read(script, &[]).await?;
     let fetched: Vec<(String, u64)> = serde_json::from_value(entries)?;
     assert!(!fetched.is_empty(), "the page names at least its own script");
+    let whole: u64 = fetched.iter().map(|(_, bytes)| bytes).sum();
+    assert!(whole <= BEFORE_YES_AIM_BYTES, "{whole} bytes before a yes: {fetched:?}");
     for (name, bytes) in &fetched {
         assert!(
             !name.contains("potluck-node"),

@@ -12,6 +12,7 @@ use potluck_protocol::api::{
 };
 use potluck_protocol::id::NodeId;
 use potluck_protocol::server::NodeKind;
+use serde_json::json;
 
 const EVENTS: &str = "/api/v1/events";
 const NAMES: &str = "/api/v1/swarm/nodes";
@@ -87,8 +88,8 @@ async fn page_told() -> anyhow::Result<()> {
     browser.screenshot(&artifacts.join("crowd-dark.png")).await?;
     browser.show_size(390, 2400, true).await?;
     browser.screenshot(&artifacts.join("crowd-phone.png")).await?;
-    let overflow = "return document.documentElement.scrollWidth > window.innerWidth";
-    assert_eq!(browser.read(overflow, &[]).await?, false, "a phone scrolls sideways");
+    let overflow = "return document.documentElement.scrollWidth > arguments[0]";
+    assert_eq!(browser.read(overflow, &[json!(390)]).await?, false, "a phone scrolls sideways");
     Ok(())
 }
 

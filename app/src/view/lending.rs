@@ -80,12 +80,21 @@ fn explanation(volunteer: &Volunteer) -> String {
         },
         LendingPhase::Retrying { reason, retry_ms } => {
             format!(
-                "{reason}. Nothing is lost; the next try is in {}.",
+                "{}. Nothing is lost; the next try is in {}.",
+                capitalised(reason),
                 numbers::seconds(*retry_ms)
             )
         }
         LendingPhase::Failed { reason } => reason.clone(),
     }
+}
+
+/// A reason as the beginning of a sentence. Ours are English; every language's capitals would be 6 KB
+/// more to fetch.
+fn capitalised(reason: &str) -> String {
+    let mut letters = reason.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
 }
 
 /// Bytes of weights that are here and verified, of all that these layers need.
@@ -128,12 +137,15 @@ fn facts(props: &LendingStatusProps) -> Html {
                 <dt>{ "Holds" }</dt>
                 <dd>
                     <span data-testid="layers">{ layers.to_string() }</span>
-                    <span class="soft">
-                        { format!(" of {} layers", lending.model_layers) }
-                        if let Some(model) = &lending.model {
-                            { format!(" of {model}") }
-                        }
-                    </span>
+                    // Not known before the model's description is here.
+                    if lending.model_layers > 0 {
+                        <span class="soft">
+                            { format!(" of {} layers", lending.model_layers) }
+                            if let Some(model) = &lending.model {
+                                { format!(" of {model}") }
+                            }
+                        </span>
+                    }
                 </dd>
             </>
         }

@@ -64,7 +64,7 @@ pub(super) fn Table(props: &TableProps) -> Html {
             </svg>
             <p class="legend soft" aria-hidden="true">
                 if props.swarm.is_summed() {
-                    <span>{ "a chair for everyone who serves the layers before it" }</span>
+                    <span>{ "a chair for all who serve the layers before it" }</span>
                 } else {
                     <span>{ "○ browser" }</span><span>{ "□ native" }</span>
                     <span><span class="ok">{ "●" }</span>{ " computed just now" }</span>
@@ -80,6 +80,8 @@ pub(super) fn Table(props: &TableProps) -> Html {
 fn seat(seat: &Seat) -> Html {
     let names = match &seat.who {
         Who::One(sitter) => name_lines(sitter.node),
+        // On the line that is nearer to the chair.
+        Who::Many(_) if seat.name_at.0.y < seat.at.y => (String::new(), "seats".to_owned()),
         Who::Many(_) => ("seats".to_owned(), String::new()),
         Who::Nobody => ("pull up".to_owned(), "a chair".to_owned()),
     };
