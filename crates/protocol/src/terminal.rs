@@ -2,7 +2,7 @@
 //! terminal takes some letters for orders: to move, to overwrite, to paste.
 
 /// What of a text may be printed: all but control characters, of which ends of lines and tabulators
-/// stay, and marks that turn the direction of what follows.
+/// stay, and marks that turn the direction of what follows (Unicode's annex 9).
 #[must_use]
 pub fn printable(text: &str) -> String {
     let turns = |letter| matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

@@ -11,13 +11,14 @@ use potluck_net::platform::{NativeTransport, NetConfig};
 use potluck_protocol::id::RequestId;
 use potluck_protocol::page::{AnswerEvent, Ask, Command, Link, Notice};
 use potluck_protocol::server::NodeKind;
+use potluck_protocol::terminal::printable;
 use potluck_worker::node::Node;
 use potluck_worker::run::{SETTLE, run};
 use serde_json::json;
 
 use super::arguments::AskOptions;
 use super::home;
-use super::terminal::{plain, say, say_no_proxy};
+use super::terminal::{say, say_no_proxy};
 
 /// How long the first connection may take before it is called a failure; later losses are ridden
 /// out.
@@ -159,7 +160,7 @@ impl<'a> Answer<'a> {
                 self.token_ids.push(token);
                 self.text.push_str(&text);
                 // With --json, stdout is for the object alone, but the text still streams.
-                let text = plain(&text);
+                let text = printable(&text);
                 if self.options.json {
                     write!(std::io::stderr(), "{text}")?;
                 } else {

@@ -4,11 +4,12 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use potluck_engine::engine::BackendChoice;
+use potluck_protocol::terminal::printable;
 use potluck_worker::local::{Model, Question};
 use serde_json::json;
 
 use super::arguments::{LocalBackend, LocalOptions};
-use super::terminal::{plain, say};
+use super::terminal::say;
 
 pub(super) async fn local(options: LocalOptions) -> anyhow::Result<ExitCode> {
     let model = Model::open(&options.models, &options.model)?;
@@ -35,7 +36,7 @@ pub(super) async fn local(options: LocalOptions) -> anyhow::Result<ExitCode> {
         });
         writeln!(std::io::stdout(), "{object}")?;
     } else {
-        writeln!(std::io::stdout(), "{}", plain(&answer.text))?;
+        writeln!(std::io::stdout(), "{}", printable(&answer.text))?;
         say(&format!("seed {}", choice.seed));
     }
     Ok(ExitCode::SUCCESS)

@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use potluck_protocol::terminal::printable;
+
 /// Where other programs read which proxy they should use.
 const PROXY_VARIABLES: [&str; 5] =
     ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "HTTP_PROXY", "http_proxy"];
@@ -12,22 +14,9 @@ pub(super) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", line(text));
 }
 
-/// The text without what a terminal would obey instead of showing: control characters but line
-/// breaks and tabs, and those that turn the direction of writing around.
-pub(super) fn plain(text: &str) -> String {
-    text.chars().filter(|c| !is_obeyed(*c) || matches!(c, '\n' | '\t')).collect()
-}
-
-/// The same as one line.
+/// What of the text may be printed, as one line.
 fn line(text: &str) -> String {
-    let spaced = |c| if matches!(c, '\n' | '\t' | '\r') { ' ' } else { c };
-    text.chars().map(spaced).filter(|c| !is_obeyed(*c)).collect()
-}
-
-fn is_obeyed(c: char) -> bool {
-    // https://www.unicode.org/reports/tr9/#Explicit_Directional_Embeddings and behind it.
-    let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    c.is_control() || turns
+    printable(&text.replace(['\n', '\t', '\r'], " "))
 }
 
 /// Says that this program uses no proxy, where others are told to.
@@ -45,7 +34,7 @@ mod tests {
     #[test]
     fn strangers_cannot_steer_a_terminal() {
         let nasty = "a\u{1b}[2J\u{9b}31mb\u{7}\u{7f}\u{202e}c\r\n\td\u{e9}\u{2067}";
-        assert_eq!(plain(nasty), "a[2J31mbc\n\tdé");
+        assert_eq!(printable(nasty), "a[2J31mbc\n\tdé");
         assert_eq!(line(nasty), "a[2J31mbc   dé");
     }
 }
