@@ -12,7 +12,7 @@ use potluck_importer::DEFAULT_CONTEXT;
 use potluck_protocol::codec::MAX_ICE_SERVERS;
 
 use crate::ice::{IceEntry, TurnSecret};
-use crate::origin::{Arrival, Origins};
+use crate::origin::Origins;
 
 /// Signaling server of a Potluck swarm.
 #[derive(Debug, Parser)]
@@ -183,20 +183,6 @@ impl Config {
             entry.check(self.turn_secret.is_some()).context("--ice-server")?;
         }
         Ok(())
-    }
-
-    /// See [`Origins::check_page_origin`].
-    pub(crate) fn check_page_origin(
-        &self,
-        origin: Option<&str>,
-        arrival: &Arrival,
-    ) -> Result<(), String> {
-        self.origins.check_page_origin(origin, arrival)
-    }
-
-    /// See [`Origins::is_own_origin`].
-    pub(crate) fn is_own_origin(&self, dialled: &str, arrival: &Arrival) -> bool {
-        self.origins.is_own_origin(dialled, arrival)
     }
 }
 

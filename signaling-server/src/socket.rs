@@ -66,7 +66,7 @@ pub(crate) async fn upgrade(
         .max_message_size(MAX_SERVER_MESSAGE_BYTES)
         .max_frame_size(MAX_SERVER_MESSAGE_BYTES);
     let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
-    let permit = app.config.check_page_origin(origin, &arrival).map_err(Ending::later);
+    let permit = app.config.origins.check_page_origin(origin, &arrival).map_err(Ending::later);
     let permit = permit.and_then(|()| {
         app.limiter.acquire(address).map_err(|limit| Ending::busy(limit.sentence()))
     });
@@ -77,7 +77,7 @@ pub(crate) async fn upgrade(
     Ok(socket.on_upgrade(move |mut socket| async move {
         let _open = Open::new(Arc::clone(&app));
         let _permit = permit;
-        let is_own = |origin: &str| app.config.is_own_origin(origin, &arrival);
+        let is_own = |origin: &str| app.config.origins.is_own_origin(origin, &arrival);
         // Boxed: what takes a moment should not take room for as long as the connection lasts.
         let ending = match Box::pin(handshake(&mut socket, &app, is_own)).await {
             Ok(node) => {
