@@ -189,16 +189,6 @@ pub fn hidden_header(bytes: &[u8]) -> Option<HiddenHeader> {
 /// The place of [`PeerFrame::Hidden`] among its siblings, which is its number on the wire.
 const HIDDEN_VARIANT: u32 = 1;
 
-/// Reads a session that was kept.
-///
-/// # Errors
-/// If it is too long, malformed, or not a route over contiguous layers.
-pub fn decode_session(bytes: &[u8]) -> Result<Session, DecodeError> {
-    let session = decode(bytes, MAX_SERVER_MESSAGE_BYTES)?;
-    check_session(&session)?;
-    Ok(session)
-}
-
 /// Cuts a sentence for people to what a message may hold, at a character's edge.
 #[must_use]
 pub fn clip_reason(reason: &str) -> String {

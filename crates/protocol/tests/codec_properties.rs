@@ -7,8 +7,7 @@
 mod support;
 
 use potluck_protocol::codec::{
-    HiddenHeader, decode_from_server, decode_peer_frame, decode_session, decode_to_server, encode,
-    hidden_header,
+    HiddenHeader, decode_from_server, decode_peer_frame, decode_to_server, encode, hidden_header,
 };
 use potluck_protocol::id::LayerRange;
 use potluck_protocol::limits::{
@@ -95,11 +94,6 @@ proptest! {
     }
 
     #[test]
-    fn sessions_read_back(session in support::session()) {
-        prop_assert_eq!(decode_session(&encode(&session)), Ok(session));
-    }
-
-    #[test]
     fn damaged_messages_to_the_server_are_refused_or_within_limits(
         bytes in damaged(support::to_server())
     ) {
@@ -136,19 +130,11 @@ proptest! {
     }
 
     #[test]
-    fn damaged_sessions_are_refused_or_routes(bytes in damaged(support::session())) {
-        if let Ok(session) = decode_session(&bytes) {
-            assert_is_a_route(&session);
-        }
-    }
-
-    #[test]
     fn bytes_drawn_at_random_never_panic(bytes in vec(any::<u8>(), 0..2048)) {
         let _ = decode_to_server(&bytes);
         let _ = decode_from_server(&bytes);
         let _ = decode_peer_frame(&bytes);
         let _ = hidden_header(&bytes);
-        let _ = decode_session(&bytes);
     }
 }
 

@@ -7,7 +7,7 @@ pub(crate) mod rogue;
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use e2e::api;
 use e2e::question::{Answer, Question};
 use e2e::swarm::Swarm;
@@ -63,18 +63,6 @@ impl Honest {
         );
         self.expected = Some(expected);
         Ok(answer)
-    }
-
-    /// Waits until all layers are served by others than these.
-    pub(crate) async fn cover_without(&self, hostile: &[NodeId]) -> anyhow::Result<()> {
-        let url = self.url();
-        let model = api::models(&url).await?.into_iter().next().context("there is a model")?;
-        until("honest nodes to serve every layer", async || {
-            let mut view = api::swarm(&url).await?;
-            view.nodes.retain(|node| !hostile.contains(&node.id));
-            Ok(if view.covers(model.layers) { Ok(()) } else { Err(view) })
-        })
-        .await
     }
 
     /// Fails if an honest node has ended, or was disconnected even once.

@@ -31,7 +31,8 @@ const MAX_KEPT: usize = (MAX_POSITIONS / RECEIPT_POSITIONS) as usize;
 
 /// True if the receipt says nothing that the requester did not ask for: a stage of this session,
 /// other than this very node, its layers, positions that were fed (the codec has seen to it that they
-/// are few), no more tokens than were wanted. Whether the middle of a route computed *rightly* is another matter.
+/// are few), no more tokens than were wanted. Whether the middle of a route computed *rightly* is
+/// another matter.
 fn is_plausible(receipt: &Receipt, from: NodeId, me: NodeId, known: Known<'_>) -> bool {
     let session = known.session;
     let is_last = session.stages.last().is_some_and(|stage| stage.node == receipt.stage);
