@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use e2e::measured::Measured;
+use e2e::median::percentile;
 use e2e::programs::root;
+use e2e::usage;
 use potluck_protocol::id::{LayerRange, ModelId, NodeId, RequestId};
 use potluck_protocol::identity::Identity;
 use potluck_protocol::limits::MAX_SESSIONS_PER_REQUESTER;
@@ -54,7 +56,8 @@ pub fn measure(lenders: &[usize], sessions: usize) -> anyhow::Result<Vec<Measure
         let times = swarm.times()?;
         let row = |what: &str, percent: usize, times: &[Duration]| {
             let name = format!("{heading}, {what} p{percent}");
-            Measured::new(&name, percentile(times, percent), "ms")
+            let times: Vec<f64> = times.iter().copied().map(milliseconds).collect();
+            Measured::new(&name, percentile(&times, percent), "ms")
         };
         table.push(row("route", 50, &times.routes));
         table.push(row("route", 99, &times.routes).aiming_at(ROUTE_AIM_MS));
@@ -246,17 +249,7 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// Milliseconds that so many of a hundred times are at most.
-fn percentile(times: &[Duration], percent: usize) -> f64 {
-    let mut times = times.to_vec();
-    times.sort_unstable();
-    let place = (times.len() * percent).div_ceil(100).saturating_sub(1);
-    times.get(place).copied().map_or(0.0, milliseconds)
-}
-
 /// The process's memory; `None` where the system does not say.
 fn resident_kilobytes() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.split_whitespace().next()?.parse().ok()
+    usage::memory_bytes(std::process::id()).ok().map(|bytes| bytes as f64 / 1024.0)
 }
