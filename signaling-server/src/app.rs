@@ -11,6 +11,7 @@ use crate::board::Board;
 use crate::config::Config;
 use crate::connection_limiter::ConnectionLimiter;
 use crate::hub::Hub;
+use crate::ice::IceEntry;
 use crate::models::Models;
 use crate::page_index::PageIndex;
 use crate::socket::Sockets;
@@ -36,9 +37,16 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// For the welcome of `node`: credentials that are made for it end within an hour.
+    /// For `node` at this time of the clock on the wall, which a relay goes by: credentials that are
+    /// made for it end within an hour.
     pub(crate) fn ice_servers(&self, node: NodeId, now_unix_s: u64) -> Vec<IceServer> {
         let secret = self.config.turn_secret.as_ref();
         self.config.ice_servers.iter().map(|it| it.for_node(secret, node, now_unix_s)).collect()
+    }
+
+    /// True if some of them end.
+    pub(crate) fn makes_credentials(&self) -> bool {
+        let secret = self.config.turn_secret.as_ref();
+        secret.is_some() && self.config.ice_servers.iter().any(IceEntry::wants_credentials)
     }
 }

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use potluck_importer::DEFAULT_CONTEXT;
 use potluck_protocol::codec::MAX_ICE_SERVERS;
 
-use crate::ice::{IceEntry, TurnSecret};
+use crate::ice::{CREDENTIAL_LIFETIME, IceEntry, TurnSecret};
 use crate::origin::Origins;
 
 /// Signaling server of a Potluck swarm.
@@ -207,6 +207,9 @@ pub struct Timeouts {
     pub silence_ticks: u8,
     /// For one message to be sent; slower readers are let go.
     pub send: Duration,
+    /// How long a node that stays connected keeps its credentials for relays before it is told new
+    /// ones.
+    pub credentials: Duration,
     /// From a connection's opening, or the last answer over it, to the end of a request's head.
     pub head: Duration,
     /// How long an answer may wait for a reader who takes nothing of it.
@@ -226,6 +229,8 @@ impl Default for Timeouts {
             silence_tick: Duration::from_secs(4),
             silence_ticks: 4,
             send: Duration::from_secs(5),
+            // They are good for an hour, so a clock that is wrong by minutes does no harm.
+            credentials: CREDENTIAL_LIFETIME / 2,
             // A phone's head takes a second; pages ask again within it, and reopen otherwise.
             head: Duration::from_secs(15),
             // Longer than a change of network takes.

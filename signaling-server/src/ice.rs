@@ -8,6 +8,7 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use data_encoding::BASE64;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -15,8 +16,13 @@ use potluck_protocol::id::NodeId;
 use potluck_protocol::server::IceServer;
 use sha1::Sha1;
 
-/// How long made credentials open new relays, seconds. A relay that is open stays.
-const CREDENTIAL_LIFETIME_S: u64 = 3600;
+/// How long made credentials open new relays. A relay that is open stays.
+pub(crate) const CREDENTIAL_LIFETIME: Duration = Duration::from_secs(3600);
+/// What the clock on the wall shows, which relays go by, seconds since 1970.
+pub(crate) fn unix_now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
 /// What an entry may begin with.
 const SCHEMES: [&str; 4] = ["stun", "stuns", "turn", "turns"];
 
@@ -96,10 +102,15 @@ impl IceEntry {
     /// # Errors
     /// If it is a relay for which there would be no credentials.
     pub fn check(&self, has_turn_secret: bool) -> Result<(), IceError> {
-        if self.is_relay && self.credentials.is_none() && !has_turn_secret {
+        if self.wants_credentials() && !has_turn_secret {
             return Err(IceError::NoCredentials(self.url.clone()));
         }
         Ok(())
+    }
+
+    /// True if it is a relay whose credentials are made of the shared secret.
+    pub(crate) fn wants_credentials(&self) -> bool {
+        self.is_relay && self.credentials.is_none()
     }
 
     /// As a node is told of it at `now_unix_s`: with its credentials, or with some that were made of
@@ -111,7 +122,7 @@ impl IceEntry {
         now_unix_s: u64,
     ) -> IceServer {
         let made = || {
-            let expiry = now_unix_s.saturating_add(CREDENTIAL_LIFETIME_S);
+            let expiry = now_unix_s.saturating_add(CREDENTIAL_LIFETIME.as_secs());
             turn_secret.filter(|_| self.is_relay).map(|secret| secret.credentials(expiry, node))
         };
         let (username, credential) = self.credentials.clone().or_else(made).unzip();

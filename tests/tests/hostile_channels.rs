@@ -85,6 +85,38 @@ async fn early_frame_bytes() -> anyhow::Result<()> {
     honest.are_undisturbed()
 }
 
+/// Empty frames: steps without a token and rows without a row, as many as a connection takes. The
+/// first one is enough for the stage.
+#[tokio::test(flavor = "multi_thread")]
+async fn empty_frames() -> anyhow::Result<()> {
+    let mut honest = Honest::serving("hostile_empty_frames", 2).await?;
+    for nothing in [no_token, no_row] {
+        let mut rogue = Rogue::open(&honest.url(), 1, &[]).await?;
+        let memory = honest.memory()?;
+        let target = rogue.first_stage();
+        let frame = nothing(rogue.sessions[0].id);
+        for _ in 0..10_000 {
+            rogue.send(target, &frame);
+        }
+        let attack = tokio::spawn(async move { rogue.rebuke().await });
+        while !attack.is_finished() {
+            honest.answers().await?;
+        }
+        attack.await??;
+        honest.answers().await?;
+        memory.grew_at_most(PEER_MEMORY_BYTES)?;
+    }
+    honest.are_undisturbed()
+}
+
+fn no_token(session: SessionId) -> PeerFrame {
+    PeerFrame::Step { session, position: 0, tokens: Vec::new(), sampling: None }
+}
+
+fn no_row(session: SessionId) -> PeerFrame {
+    PeerFrame::Hidden { session, position: 0, rows: 0, values: Vec::new(), sampling: None }
+}
+
 /// Long-prompt freeze: in every session that one requester may have, a prompt of twice the window
 /// at once. Others' answers go on, and so does an honest long prompt, which waits for its windows.
 #[tokio::test(flavor = "multi_thread")]

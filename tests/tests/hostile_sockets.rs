@@ -2,7 +2,7 @@
 
 mod hostile;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use e2e::member::Member;
 use hostile::Honest;
 use potluck_protocol::codec::{MAX_SERVER_MESSAGE_BYTES, encode};
@@ -65,6 +65,42 @@ async fn framing() -> anyhow::Result<()> {
     memory.grew_at_most(ATTACK_MEMORY_BYTES)?;
     honest.are_undisturbed()?;
     honest.are_alone().await
+}
+
+/// Zombies: members that hold layers and then say nothing, or are told that another connection has
+/// taken their place and stay. Neither is waited for: the answers are computed by others, and the
+/// connections are closed, with all that the server kept of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn zombies() -> anyhow::Result<()> {
+    let mut honest = Honest::serving("hostile_zombies", 2).await?;
+    let memory = honest.server_memory()?;
+
+    // Says that it has what it was given, and then nothing; it reads nothing either.
+    let mut silent = Member::join(&honest.url(), 1).await?;
+    silent.register(None).await?;
+    silent.load().await?;
+
+    // One identity on one connection after the other; all of them stay open at this end.
+    let mut replaced = Vec::new();
+    for _ in 0..40 {
+        let mut member = Member::join(&honest.url(), 2).await?;
+        member.register(None).await?;
+        replaced.push(member);
+    }
+    let last = replaced.pop().context("there were some")?.keep();
+    for member in &mut replaced {
+        let reason = member.ended().await?;
+        ensure!(reason.contains("connected elsewhere"), "it is told why: {reason:?}");
+    }
+    ensure!(last.is_connected(), "the one that came last stays");
+    drop(last);
+
+    honest.answers().await?;
+    honest.are_alone().await?;
+    silent.ended().await?;
+    honest.answers().await?;
+    memory.grew_at_most(ATTACK_MEMORY_BYTES)?;
+    honest.are_undisturbed()
 }
 
 /// What is no WebSocket frame of a client.

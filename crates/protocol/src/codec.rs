@@ -83,6 +83,9 @@ pub fn decode_to_server(bytes: &[u8]) -> Result<ToServer, DecodeError> {
 pub fn decode_from_server(bytes: &[u8]) -> Result<FromServer, DecodeError> {
     let message: FromServer = decode(bytes, MAX_SERVER_MESSAGE_BYTES)?;
     match &message {
+        FromServer::IceServers { ice_servers } => {
+            at_most("ice servers", ice_servers.len(), MAX_ICE_SERVERS)?;
+        }
         FromServer::Welcome { ice_servers, models, heartbeat_ms: _ } => {
             at_most("ice servers", ice_servers.len(), MAX_ICE_SERVERS)?;
             at_most("models", models.len(), MAX_MODELS)?;

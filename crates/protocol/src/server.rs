@@ -194,6 +194,11 @@ pub enum FromServer {
     },
     /// The answer to [`ToServer::Heartbeat`].
     Heartbeat,
+    /// For peer connections from now on, in place of those in the welcome, whose credentials end.
+    IceServers {
+        /// As in [`FromServer::Welcome`].
+        ice_servers: Vec<IceServer>,
+    },
 }
 
 /// What a volunteer's node can do.

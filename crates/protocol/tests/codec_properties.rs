@@ -163,6 +163,7 @@ fn assert_to_server_is_within_limits(message: &ToServer) {
 
 fn assert_from_server_is_within_limits(message: &FromServer) {
     match message {
+        FromServer::IceServers { ice_servers } => assert!(ice_servers.len() <= MAX_ICE_SERVERS),
         FromServer::Welcome { ice_servers, models, .. } => {
             assert!(ice_servers.len() <= MAX_ICE_SERVERS && models.len() <= MAX_MODELS);
             for model in models {

@@ -126,11 +126,7 @@ fn from_server() -> Vec<Vector> {
     vectors!(FromServer, decode_from_server, {
         Challenge: FromServer::Challenge { nonce: [0x0c; 32] },
         Welcome: FromServer::Welcome {
-            ice_servers: vec![IceServer {
-                urls: vec!["stun:stun.example.org:3478".to_owned()],
-                username: Some("user".to_owned()),
-                credential: None,
-            }],
+            ice_servers: vec![ice_server()],
             models: vec![ModelSummary { id: model(), name: "tiny".to_owned(), layers: 6 }],
             heartbeat_ms: 5000,
         },
@@ -157,7 +153,16 @@ fn from_server() -> Vec<Vector> {
             reason: "only the first model is served".to_owned(),
         },
         Heartbeat: FromServer::Heartbeat,
+        IceServers: FromServer::IceServers { ice_servers: vec![ice_server()] },
     })
+}
+
+fn ice_server() -> IceServer {
+    IceServer {
+        urls: vec!["stun:stun.example.org:3478".to_owned()],
+        username: Some("user".to_owned()),
+        credential: None,
+    }
 }
 
 fn peer_frames() -> Vec<Vector> {

@@ -16,6 +16,7 @@ use super::silence::Silence;
 use crate::app::App;
 use crate::ending::Ending;
 use crate::hub::Member;
+use crate::ice::unix_now_s;
 
 /// What the hub does to a connection.
 #[derive(Debug)]
@@ -50,6 +51,7 @@ pub(super) async fn exchange(
         offers: Offers::new(now),
         receipts: Receipts::default(),
         kind: None,
+        credentials_since_s: unix_now_s(),
     };
     tokio::select! {
         // First: whom the hub lets go is not served any more, however much it has to say.
@@ -73,6 +75,9 @@ struct Side<'a> {
     receipts: Receipts,
     /// What the node said that it is.
     kind: Option<NodeKind>,
+    /// When it was told its credentials for relays, seconds since 1970: those of the welcome have
+    /// just been made.
+    credentials_since_s: u64,
 }
 
 impl Side<'_> {
@@ -98,18 +103,34 @@ impl Side<'_> {
                     // Only now: the time that this waited for the hub is ours.
                     silence.heard();
                 }
-                _ = ticks.tick() => if silence.tick(timeouts.silence_ticks) {
-                    // What has come in by now counts, however late it is looked at.
-                    match receive_frame(socket).now_or_never() {
-                        Some(received) => {
-                            self.take(socket, received?).await?;
-                            silence.heard();
-                        }
-                        None => return Err(Ending::soon("no sign of life")),
+                _ = ticks.tick() => {
+                    if silence.tick(timeouts.silence_ticks) {
+                        // What has come in by now counts, however late it is looked at.
+                        let Some(received) = receive_frame(socket).now_or_never() else {
+                            return Err(Ending::soon("no sign of life"));
+                        };
+                        self.take(socket, received?).await?;
+                        silence.heard();
                     }
+                    self.renew_credentials(socket).await?;
                 }
             }
         }
+    }
+
+    /// Tells the node new credentials for relays, where those that it has end before long.
+    async fn renew_credentials(&mut self, socket: &mut WebSocket) -> Result<(), Ending> {
+        if !self.app.makes_credentials() {
+            return Ok(());
+        }
+        let now_s = unix_now_s();
+        let timeouts = self.app.config.timeouts;
+        if now_s < self.credentials_since_s.saturating_add(timeouts.credentials.as_secs()) {
+            return Ok(());
+        }
+        self.credentials_since_s = now_s;
+        let ice_servers = self.app.ice_servers(self.member.node(), now_s);
+        send(socket, &FromServer::IceServers { ice_servers }, || None, timeouts.send).await
     }
 
     async fn take(&mut self, socket: &mut WebSocket, received: Received) -> Result<(), Ending> {

@@ -1,7 +1,5 @@
 //! The first four messages of a connection: versions, challenge, proof, welcome.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use axum::extract::ws::WebSocket;
 use potluck_protocol::id::NodeId;
 use potluck_protocol::identity::{Purpose, verify};
@@ -12,6 +10,7 @@ use tokio::time::timeout;
 use super::frames::{receive, send};
 use crate::app::App;
 use crate::ending::Ending;
+use crate::ice::unix_now_s;
 
 /// Lets a node prove its key, within the handshake's time limit. `is_own` says whether an origin is
 /// one of this server's, for this connection.
@@ -56,9 +55,8 @@ async fn prove(
     if !verify(node, Purpose::Challenge, &challenge_bytes(&nonce, node, &origin), &signature) {
         return Err(Ending::later("the signature does not prove the key"));
     }
-    let now_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let welcome = FromServer::Welcome {
-        ice_servers: app.ice_servers(node, now_unix_s),
+        ice_servers: app.ice_servers(node, unix_now_s()),
         models: app.models.summaries(),
         heartbeat_ms: u32::try_from(timeouts.heartbeat.as_millis()).unwrap_or(u32::MAX),
     };

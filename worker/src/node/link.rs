@@ -129,6 +129,11 @@ impl Link {
         outbox.notice(Notice::Link(page::Link::Open));
     }
 
+    /// For connections that are opened from now on.
+    pub(super) fn set_ice_servers(&mut self, ice_servers: Vec<IceServer>) {
+        self.ice_servers = ice_servers;
+    }
+
     /// This node sends the server a message.
     pub(super) fn note_sent(&mut self) {
         if let LinkState::Open(heartbeats) = &mut self.state {

@@ -212,6 +212,7 @@ impl Node {
                 receipts.handle_verdict(receipt, verdict, context);
             }
             FromServer::Heartbeat => {} // that it came is all there is to know
+            FromServer::IceServers { ice_servers } => link.set_ice_servers(ice_servers),
         }
     }
 

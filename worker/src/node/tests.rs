@@ -20,7 +20,9 @@ use potluck_protocol::page::{
     AnswerEvent, Ask, BackendPreference, Command, LendingPhase, Link, Notice, SamplingChoice,
 };
 use potluck_protocol::peer::PeerFrame;
-use potluck_protocol::server::{FromServer, ModelSummary, NodeKind, Session, Stage, ToServer};
+use potluck_protocol::server::{
+    FromServer, IceServer, ModelSummary, NodeKind, Session, Stage, ToServer,
+};
 use potluck_protocol::ticket::{SignedTicket, Ticket};
 
 use self::running::{Running, is_shown_as_lent, shown};
@@ -312,6 +314,25 @@ fn frames_go_to_the_transport_while_the_connection_is_opening() {
     let sends =
         |action: &Action| matches!(action, Action::Transport(net::Command::SendPeer { .. }));
     assert!(!driven.actions.iter().any(sends), "and not a second time: {:?}", driven.actions);
+}
+
+#[test]
+fn connections_are_opened_with_the_credentials_that_were_told_last() {
+    let mut driven = Driven::serving(&synthetic());
+    let relay = |user: &str| IceServer {
+        urls: vec!["turn:192.0.2.1".to_owned()],
+        username: Some(user.to_owned()),
+        credential: Some("secret".to_owned()),
+    };
+    for user in ["first", "second"] {
+        driven.receive(&FromServer::IceServers { ice_servers: vec![relay(user)] });
+    }
+    driven.serve(session(driven.node.id(), NodeId([8; 32])));
+    let opened = driven.actions.iter().find_map(|action| match action {
+        Action::Transport(net::Command::OpenPeer { ice_servers, .. }) => Some(ice_servers),
+        _ => None,
+    });
+    assert_eq!(opened, Some(&vec![relay("second")]));
 }
 
 #[test]

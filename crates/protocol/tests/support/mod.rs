@@ -92,6 +92,8 @@ pub(crate) fn from_server() -> impl Strategy<Value = FromServer> {
         (request(), text(MAX_REASON_BYTES))
             .prop_map(|(request, reason)| FromServer::RequestRefused { request, reason }),
         Just(FromServer::Heartbeat),
+        vec(ice_server(), 0..=MAX_ICE_SERVERS)
+            .prop_map(|ice_servers| FromServer::IceServers { ice_servers }),
     ]
 }
 
