@@ -245,6 +245,10 @@ impl State {
                 Vec::new()
             }
             Notice::Lending(lending) => self.lending(lending),
+            Notice::Grant(grant) => {
+                self.volunteer.grant = grant;
+                Vec::new()
+            }
             Notice::Answer { request, event } => {
                 let mut effects = self.asking.answer(request, event);
                 effects.extend(self.leave_if_nothing_is_left());

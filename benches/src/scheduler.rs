@@ -13,8 +13,9 @@ use e2e::measured::Measured;
 use e2e::median::percentile;
 use e2e::programs::root;
 use e2e::usage;
+use potluck_protocol::grant::{SignedGrant, Terms};
 use potluck_protocol::id::{LayerRange, ModelId, NodeId, RequestId};
-use potluck_protocol::identity::Identity;
+use potluck_protocol::identity::{Identity, Signature};
 use potluck_protocol::limits::MAX_SESSIONS_PER_REQUESTER;
 use potluck_protocol::server::{Capabilities, FromServer, NodeKind, Session, ToServer};
 use potluck_server::authority::Authority;
@@ -23,6 +24,8 @@ use potluck_server::scheduler::{Action, Event, Scheduler, Settings, Standing};
 
 /// Numbers of lenders, the smallest first: memory that a larger one needs is new memory.
 pub const LENDERS: [usize; 3] = [10, 1_000, 10_000];
+/// Time since 1970 when a measurement begins.
+const START: Duration = Duration::from_secs(1_790_000_000);
 /// Sessions that run meanwhile.
 pub const SESSIONS: usize = 1_000;
 /// Measurements of each event.
@@ -98,10 +101,9 @@ impl Swarm {
         let models = Arc::new(Models::open(models)?);
         let served = models.iter().next().context("no model")?;
         let (model, layers) = (served.id, served.layers);
-        let start = Duration::from_secs(1_790_000_000);
         let scheduler = Scheduler::new(Settings {
             models,
-            authority: Arc::new(Authority::new(Identity::from_seed(&[1; 32]), start)),
+            authority: Arc::new(Authority::new(Identity::from_seed(&[1; 32]), START)),
             plan_delay: Duration::from_millis(300),
             same_address_earns: false,
             seed: [2; 32],
@@ -129,7 +131,10 @@ impl Swarm {
     fn register(&mut self, lender: NodeId, macs_per_ms: u64) {
         let (kind, backend) = (NodeKind::Browser, "simd128".to_owned());
         let capabilities = Capabilities { kind, backend, memory_bytes: 1 << 30, macs_per_ms };
-        self.send(lender, ToServer::Register { capabilities, lease: None });
+        let grant = Terms::default().grant(lender, "http://bench".to_owned(), START.as_secs());
+        // The scheduler takes it as verified: its connection does that.
+        let grant = Box::new(SignedGrant { grant, signature: Signature([0; 64]) });
+        self.send(lender, ToServer::Register { capabilities, grant, lease: None });
     }
 
     /// Lets assignments be made, and loaded.

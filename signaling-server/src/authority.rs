@@ -57,16 +57,18 @@ impl Authority {
         self.start + now
     }
 
-    /// The lease of `layers` to `node` from `now` on.
+    /// The lease of `layers` to `node` from `now` on, at the latest until `granted_s`, seconds since
+    /// 1970: when its volunteer's grant ends.
     #[must_use]
     pub fn lease(
         &self,
         node: NodeId,
         model: ModelId,
         layers: LayerRange,
+        granted_s: u64,
         now: Duration,
     ) -> SignedLease {
-        let until_s = (self.unix_time(now) + LEASE).as_secs();
+        let until_s = (self.unix_time(now) + LEASE).as_secs().min(granted_s);
         SignedLease::new(&self.identity, Lease { node, model, layers, until_s })
     }
 

@@ -41,7 +41,7 @@ use crate::hub::{Link, OUTBOX};
 use crate::origin::Arrival;
 use crate::scheduler::Standing;
 use exchange::{FromHub, exchange};
-use handshake::handshake;
+use handshake::{Proved, handshake};
 use open::Open;
 
 pub(crate) use open::Sockets;
@@ -80,10 +80,10 @@ pub(crate) async fn upgrade(
         let is_own = |origin: &str| app.config.origins.is_own_origin(origin, &arrival);
         // Boxed: what takes a moment should not take room for as long as the connection lasts.
         let ending = match Box::pin(handshake(&mut socket, &app, is_own)).await {
-            Ok(node) => {
-                let credited_macs = Box::pin(earned(&app, node)).await;
+            Ok(proved) => {
+                let credited_macs = Box::pin(earned(&app, proved.node)).await;
                 let standing = Standing { credited_macs, address: Some(address.key()) };
-                serve(&mut socket, &app, node, standing).await
+                serve(&mut socket, &app, proved, standing).await
             }
             Err(ending) => ending,
         };
@@ -123,13 +123,19 @@ async fn earned(app: &App, node: NodeId) -> u64 {
 }
 
 /// From the proof of the key to the end.
-async fn serve(socket: &mut WebSocket, app: &Arc<App>, node: NodeId, standing: Standing) -> Ending {
+async fn serve(
+    socket: &mut WebSocket,
+    app: &Arc<App>,
+    proved: Proved,
+    standing: Standing,
+) -> Ending {
+    let Proved { node, origin } = proved;
     let (outbox, inbox) = mpsc::channel(OUTBOX);
     let answers = outbox.downgrade();
     let (end, ended) = oneshot::channel();
     let member = app.hub.join(node, standing, Link { outbox, end }).await;
     let from_hub = FromHub { inbox, answers, end: ended };
-    let ending = exchange(socket, app, &member, from_hub).await;
+    let ending = exchange(socket, app, &member, origin, from_hub).await;
     member.leave().await;
     ending
 }

@@ -6,11 +6,12 @@
 //! has gone.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use futures::{SinkExt as _, StreamExt as _};
 use potluck_protocol::codec::{MAX_SERVER_MESSAGE_BYTES, decode_from_server, encode};
+use potluck_protocol::grant::{Limits, SignedGrant, Terms};
 use potluck_protocol::id::{LayerRange, ModelId, NodeId, RequestId};
 use potluck_protocol::identity::{Identity, Purpose};
 use potluck_protocol::lease::SignedLease;
@@ -160,7 +161,24 @@ impl Member {
     /// # Errors
     /// If the connection has ended.
     pub async fn register(&mut self, lease: Option<SignedLease>) -> anyhow::Result<()> {
-        self.send(&ToServer::Register { capabilities: capabilities(), lease }).await
+        self.register_with(capabilities(), lease).await
+    }
+
+    /// The same with what it says of itself, under a grant that holds.
+    ///
+    /// # Errors
+    /// If the connection has ended.
+    pub async fn register_with(
+        &mut self,
+        capabilities: Capabilities,
+        lease: Option<SignedLease>,
+    ) -> anyhow::Result<()> {
+        let limits = Limits { memory_bytes: capabilities.memory_bytes, ..Limits::native() };
+        let terms = Terms { limits, ..Terms::default() };
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        let grant = terms.grant(self.node(), self.origin.clone(), now_s);
+        let grant = Box::new(SignedGrant::new(&self.identity, grant));
+        self.send(&ToServer::Register { capabilities, grant, lease }).await
     }
 
     /// Waits for an assignment, and says that its layers are ready, whether they are or not.

@@ -21,8 +21,13 @@ impl Node {
     /// # Errors
     /// If the program is not built or cannot be started.
     pub fn start(server: &str, home: &Path, log: &Path, options: &[&str]) -> anyhow::Result<Self> {
-        let mut arguments: Vec<&OsStr> =
-            vec!["join".as_ref(), server.as_ref(), "--home".as_ref(), home.as_os_str()];
+        let mut arguments: Vec<&OsStr> = vec![
+            "join".as_ref(),
+            server.as_ref(),
+            "--accept".as_ref(),
+            "--home".as_ref(),
+            home.as_os_str(),
+        ];
         arguments.extend(options.iter().map(OsStr::new));
         Ok(Self {
             process: Process::start(

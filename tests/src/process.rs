@@ -102,9 +102,22 @@ impl Process {
     /// # Errors
     /// If the system does not report its end.
     pub async fn wait(&mut self) -> anyhow::Result<bool> {
+        Ok(self.exit_code().await? == Some(0))
+    }
+
+    /// Waits until it ends by itself; its exit status, if it was no signal that ended it.
+    ///
+    /// # Errors
+    /// If the system does not report its end.
+    pub async fn exit_code(&mut self) -> anyhow::Result<Option<i32>> {
         let status = self.child.wait().await?;
         self.ended = true;
-        Ok(status.success())
+        Ok(status.code())
+    }
+
+    /// Sends it what Ctrl-C sends, and does not wait.
+    pub fn interrupt(&self) {
+        signal(self.group, Signal::INT);
     }
 
     /// Ends it and what it started, at once and without warning, as a crash would; returns when its

@@ -35,7 +35,7 @@ async fn capture() -> anyhow::Result<()> {
                 macs_per_ms: u64::MAX - round,
                 ..capabilities()
             };
-            greedy.send(&ToServer::Register { capabilities, lease: None }).await?;
+            greedy.register_with(capabilities, None).await?;
             greedy.layers_ready(model.id, everything).await?;
         }
         anyhow::Ok(())

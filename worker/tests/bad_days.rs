@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use harness::{Delivery, Swarm};
 use potluck_protocol::id::{LayerRange, NodeId, RequestId};
-use potluck_protocol::page::{AnswerEnd, AnswerEvent, BackendPreference, Command};
+use potluck_protocol::page::{AnswerEnd, AnswerEvent, Command};
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::server::{FromServer, Verdict};
 
@@ -51,7 +51,7 @@ fn layers_nobody_holds_are_named_and_the_answer_comes_when_somebody_does() {
         "layers 2 to 3 of potluck-tiny have no volunteer yet"
     );
     swarm.server.assignments.insert(ids[2], LayerRange { first: 2, end: 4 });
-    swarm.command(ids[2], Command::Lend { backend: BackendPreference::Cpu, memory_bytes: 1 << 30 });
+    swarm.lend(ids[2], 1 << 30);
     swarm.settle();
     assert_eq!(swarm.tokens(ids[3]).len(), 10);
 }
@@ -108,7 +108,7 @@ fn a_stage_that_vanishes_is_named_and_the_answer_goes_on_when_its_layers_are_bac
     let Some(AnswerEvent::Waiting { missing, .. }) = events.last() else { panic!("{events:?}") };
     assert_eq!(missing[..], [LayerRange { first: 2, end: 4 }]);
     swarm.server.assignments.insert(ids[3], LayerRange { first: 2, end: 4 });
-    swarm.command(ids[3], Command::Lend { backend: BackendPreference::Cpu, memory_bytes: 1 << 30 });
+    swarm.lend(ids[3], 1 << 30);
     swarm.settle();
     assert_eq!(swarm.tokens(requester), expected);
 }

@@ -9,7 +9,8 @@
 //! person wants. The two never part: **Stop** is there in every state but `No`, and a node that
 //! reports that it lends in `No` is told to stop.
 
-use potluck_protocol::page::{BackendPreference, Command, Lending, LendingPhase};
+use potluck_protocol::grant::{Limits, Terms};
+use potluck_protocol::page::{BackendPreference, Command, Granted, Lending, LendingPhase};
 
 use super::problem::Problem;
 use super::{Effect, State, options};
@@ -44,6 +45,8 @@ pub struct Volunteer {
     pub memory_mib: u64,
     /// What the node reported last.
     pub lending: Lending,
+    /// What the machine is lent under, as the node signed it; `None` while it is not.
+    pub grant: Option<Box<Granted>>,
     /// Lending was stopped while an answer was being written; the worker ends with it.
     pub leaves_after_answer: bool,
 }
@@ -53,6 +56,13 @@ impl Volunteer {
     #[must_use]
     pub fn new(backend: BackendPreference, memory_mib: u64) -> Self {
         Self { backend, memory_mib: options::clamp_memory(memory_mib), ..Self::default() }
+    }
+
+    /// What the click says yes to.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        let memory_bytes = self.memory_mib << 20;
+        Terms { limits: Limits { memory_bytes, ..Limits::default() }, ..Terms::default() }
     }
 
     /// True from the click until nothing is computed for others any more. As long as it is, **Stop**
@@ -74,6 +84,7 @@ impl Volunteer {
             (_, LendingPhase::Fetching) => "Fetching",
             (_, LendingPhase::Serving) => "Serving",
             (_, LendingPhase::Retrying { .. }) => "Trying again",
+            (_, LendingPhase::Paused { .. }) => "Paused",
         }
     }
 
@@ -106,10 +117,8 @@ impl State {
         }
         self.volunteer.intent = Intent::Yes;
         let mut effects = self.connected();
-        effects.push(Effect::Send(Command::Lend {
-            backend: self.volunteer.backend,
-            memory_bytes: self.volunteer.memory_mib << 20,
-        }));
+        let (backend, terms) = (self.volunteer.backend, self.volunteer.terms());
+        effects.push(Effect::Send(Command::Lend { backend, terms }));
         effects
     }
 

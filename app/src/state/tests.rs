@@ -1,5 +1,6 @@
 //! What a visitor does, step by step, and what the page must do about it.
 
+use potluck_protocol::grant::{Limits, Terms};
 use potluck_protocol::id::{LayerRange, NodeId, RequestId};
 use potluck_protocol::page::{
     AnswerEnd, AnswerEvent, BackendPreference, Command, Lending, LendingPhase, Link, Notice,
@@ -110,7 +111,9 @@ fn lending_takes_the_lock_before_it_starts_anything() {
     assert_eq!(state.reduce(Action::Lend), [Effect::TakeLock]);
     assert_eq!(state.reduce(Action::Lend), [], "a second click changes nothing");
     assert!(!state.worker_runs);
-    let lend = Command::Lend { backend: BackendPreference::Cpu, memory_bytes: 256 << 20 };
+    let limits = Limits { memory_bytes: 256 << 20, ..Limits::default() };
+    let terms = Terms { limits, ..Terms::default() };
+    let lend = Command::Lend { backend: BackendPreference::Cpu, terms };
     assert_eq!(
         state.reduce(Action::LockAnswered { granted: true }),
         [Effect::StartWorker, connect(), Effect::Send(lend)]

@@ -1,7 +1,8 @@
 //! What this computer is doing for others, in words and numbers, and the way out.
 
+use potluck_protocol::consent::{Line, words};
 use potluck_protocol::id::NodeId;
-use potluck_protocol::page::{Lending, LendingPhase, Link};
+use potluck_protocol::page::{Granted, Lending, LendingPhase, Link};
 use yew::{Callback, Html, Properties, function_component, html};
 
 use crate::state::Action;
@@ -51,8 +52,29 @@ pub(super) fn LendingStatus(props: &LendingStatusProps) -> Html {
                 <p class="warn"><span aria-hidden="true">{ "▲ " }</span><span data-testid="backend-note">{ note.clone() }</span></p>
             }
             { facts(props) }
+            if let Some(granted) = &volunteer.grant {
+                { agreed(granted) }
+            }
             <button type="button" class="plain" data-testid="stop" onclick={stop}>{ "Stop" }</button>
         </>
+    }
+}
+
+/// What the person agreed to, in words and as a record to keep.
+fn agreed(granted: &Granted) -> Html {
+    let lines = words(&granted.signed.grant);
+    let encoded = String::from(js_sys::encode_uri_component(&granted.record));
+    html! {
+        <details data-testid="agreed">
+            <summary>{ "What I agreed to" }</summary>
+            <dl>
+                { for lines.into_iter().map(|Line { about, says }| html! {
+                    <><dt>{ about }</dt><dd>{ says }</dd></>
+                }) }
+            </dl>
+            <a data-testid="consent-record" download={granted.file_name()}
+                href={format!("data:application/json,{encoded}")}>{ "Keep a copy" }</a>
+        </details>
     }
 }
 
@@ -84,6 +106,9 @@ fn explanation(volunteer: &Volunteer) -> String {
                 capitalised(reason),
                 numbers::seconds(*retry_ms)
             )
+        }
+        LendingPhase::Paused { why } => {
+            format!("Nothing is computed while {}. Stop ends lending.", why.words())
         }
         LendingPhase::Failed { reason } => reason.clone(),
     }

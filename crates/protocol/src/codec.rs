@@ -7,6 +7,7 @@
 use serde::de::DeserializeOwned;
 
 pub use crate::encoding::encode;
+use crate::grant::{GrantedModels, SignedGrant};
 use crate::id::{LayerRange, SessionId};
 use crate::lease::SignedLease;
 pub use crate::limits::*;
@@ -55,8 +56,9 @@ pub fn decode_to_server(bytes: &[u8]) -> Result<ToServer, DecodeError> {
     let message: ToServer = decode(bytes, MAX_SERVER_MESSAGE_BYTES)?;
     match &message {
         ToServer::Prove { origin, .. } => at_most("origin", origin.len(), MAX_ORIGIN_BYTES)?,
-        ToServer::Register { capabilities, lease } => {
+        ToServer::Register { capabilities, grant, lease } => {
             at_most("backend name", capabilities.backend.len(), MAX_BACKEND_BYTES)?;
+            check_grant(grant)?;
             lease.as_ref().map_or(Ok(()), check_lease)?;
         }
         ToServer::LayersReady { layers, .. } => check_layers(*layers)?,
@@ -67,6 +69,7 @@ pub fn decode_to_server(bytes: &[u8]) -> Result<ToServer, DecodeError> {
             check_receipt(&receipt.receipt)?;
             check_ticket(ticket)?;
         }
+        ToServer::Pace { percent } => at_most("pace", usize::from(*percent), 100)?,
         ToServer::Hello { .. }
         | ToServer::Deregister
         | ToServer::Cancel { .. }
@@ -115,6 +118,7 @@ pub fn decode_from_server(bytes: &[u8]) -> Result<FromServer, DecodeError> {
         FromServer::SessionEnded { reason, .. }
         | FromServer::Refused { reason, .. }
         | FromServer::RequestRefused { reason, .. }
+        | FromServer::LendingRefused { reason }
         | FromServer::ReceiptResult { verdict: Verdict::Refused { reason }, .. } => {
             at_most("reason", reason.len(), MAX_REASON_BYTES)?;
         }
@@ -274,6 +278,15 @@ fn check_session(session: &Session) -> Result<(), DecodeError> {
 
 fn check_lease(signed: &SignedLease) -> Result<(), DecodeError> {
     check_layers(signed.lease.layers)
+}
+
+/// Lengths only: what a grant says is judged, in a sentence for people, by whoever acts on it.
+fn check_grant(signed: &SignedGrant) -> Result<(), DecodeError> {
+    at_most("origin", signed.grant.to.len(), MAX_ORIGIN_BYTES)?;
+    match &signed.grant.models {
+        GrantedModels::All => Ok(()),
+        GrantedModels::These(models) => at_most("models", models.len(), MAX_MODELS),
+    }
 }
 
 fn check_ticket(signed: &SignedTicket) -> Result<(), DecodeError> {

@@ -18,6 +18,14 @@ pub struct SessionId(pub [u8; 16]);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ModelId(pub [u8; 32]);
 
+/// A person's yes to lending a machine; 128 bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GrantId(pub [u8; 16]);
+
+/// A site that shows the widget, as its owner registered it; 128 bits drawn by the server.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SiteKey(pub [u8; 16]);
+
 /// A requester's own number for one question, unique within its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RequestId(pub u32);
@@ -95,6 +103,8 @@ macro_rules! hex_id {
 hex_id!(NodeId, 32);
 hex_id!(SessionId, 16);
 hex_id!(ModelId, 32);
+hex_id!(GrantId, 16);
+hex_id!(SiteKey, 16);
 
 impl NodeId {
     /// Two plain words that people can say, derived from the key, so that no peer chooses its own

@@ -39,6 +39,8 @@ pub enum Purpose {
     Lease,
     /// A stage's ticket for a session, by the server.
     Ticket,
+    /// A person's yes to lending, by their node.
+    Grant,
 }
 
 impl Purpose {
@@ -50,6 +52,7 @@ impl Purpose {
             Self::Receipt => b"potluck receipt v1\0",
             Self::Lease => b"potluck lease v1\0",
             Self::Ticket => b"potluck ticket v1\0",
+            Self::Grant => b"potluck grant v1\0",
         }
     }
 }

@@ -8,13 +8,16 @@
 //! | server → page, anyone | [`api`], JSON | HTTP |
 //! | stage, requester → ledger | [`receipt::SignedReceipt`] | inside the first two |
 //! | server → itself, later | [`lease::SignedLease`], [`ticket::SignedTicket`] | kept by nodes, inside the first |
+//! | person → their node, server | [`grant::SignedGrant`] | made by the click, kept by the node, inside the first |
 //!
 //! Bytes from outside are parsed once, by [`codec`], which checks every length and count before
 //! anyone else sees the message. There is no I/O here, no clock and no randomness.
 
 pub mod api;
 pub mod codec;
+pub mod consent;
 pub mod encoding;
+pub mod grant;
 pub mod id;
 pub mod identity;
 pub mod lease;
@@ -28,7 +31,7 @@ pub mod terminal;
 pub mod ticket;
 
 /// Version of the messages in this crate. A server refuses nodes that speak another one.
-pub const PROTOCOL_VERSION: u16 = 6;
+pub const PROTOCOL_VERSION: u16 = 7;
 
 /// Version of the arithmetic (`docs/numerics.md`). Nodes of different versions never share a
 /// session.

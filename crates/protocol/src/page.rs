@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::grant::{Limits, SignedGrant, Terms};
 use crate::id::{LayerRange, NodeId, RequestId};
 use crate::sampling::Sampling;
 
@@ -14,14 +15,15 @@ pub enum Command {
         /// `http://` or `https://` address of the server, without a path.
         server: String,
     },
-    /// The person said yes: offer this machine.
+    /// The person said yes: offer this machine. The node makes and signs the grant, as it alone has
+    /// the key.
     Lend {
         /// What may compute.
         backend: BackendPreference,
-        /// Memory that may be used, bytes.
-        memory_bytes: u64,
+        /// What the person said yes to.
+        terms: Terms,
     },
-    /// Stop computing for others, at once.
+    /// Stop computing for others, at once. The grant is taken back.
     StopLending,
     /// Ask the swarm.
     Ask(Ask),
@@ -30,6 +32,57 @@ pub enum Command {
         /// As in [`Ask`].
         request: RequestId,
     },
+    /// Offer this machine under the grant of an earlier time, which holds still.
+    LendAgain {
+        /// What may compute.
+        backend: BackendPreference,
+        /// This node's own.
+        grant: Box<SignedGrant>,
+    },
+    /// The person wants other limits: a new grant takes the old one's place, and ends when that one
+    /// would have.
+    SetLimits(Limits),
+    /// Rest until the person says otherwise; the machine stays lent.
+    Pause,
+    /// Go on after [`Command::Pause`].
+    Resume,
+    /// Go on for another [`Limits::minutes`].
+    Extend,
+    /// What is seen of the machine now.
+    Conditions(Conditions),
+}
+
+/// What the page, or the program, sees of the machine that is lent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conditions {
+    /// The page is not to be seen.
+    pub hidden: bool,
+    /// It runs on its battery; `None` where that cannot be known.
+    pub on_battery: Option<bool>,
+    /// The person asked their browser to save data.
+    pub save_data: bool,
+    /// The connection is paid by the amount; `None` where that cannot be known.
+    pub metered: Option<bool>,
+    /// How much it has to do.
+    pub pressure: Pressure,
+    /// The page could not be drawn in time lately.
+    pub dropping_frames: bool,
+    /// It is a phone.
+    pub phone: bool,
+}
+
+/// How much a machine has to do, in the words of the Compute Pressure API.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Pressure {
+    /// Little, or nobody knows.
+    #[default]
+    Nominal,
+    /// Some; it copes.
+    Fair,
+    /// Much; it gets hot, or slow.
+    Serious,
+    /// Too much.
+    Critical,
 }
 
 /// A question.
@@ -97,6 +150,34 @@ pub enum Notice {
         /// What happened to it.
         event: AnswerEvent,
     },
+    /// What this machine is lent under now; `None`: it is not lent.
+    Grant(Option<Box<Granted>>),
+}
+
+/// What a machine is lent under.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Granted {
+    /// As the node signed it.
+    pub signed: SignedGrant,
+    /// The same as a record to keep: [`consent_record`](crate::consent::consent_record) as JSON. The
+    /// node writes it, so that a page need not bring what writes JSON.
+    pub record: String,
+}
+
+impl Granted {
+    /// With its record.
+    #[must_use]
+    pub fn new(signed: SignedGrant) -> Self {
+        let record = format!("{:#}", crate::consent::consent_record(&signed));
+        Self { signed, record }
+    }
+
+    /// What the record is called as a file.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        let id = self.signed.grant.id.to_string();
+        format!("potluck-consent-{}.json", id.get(..8).unwrap_or(&id))
+    }
 }
 
 /// The link to the server.
@@ -153,6 +234,14 @@ pub struct Lending {
     pub receipts: u32,
     /// Sessions being served now.
     pub sessions: u32,
+    /// Energy used for lending since the start, milliwatt-hours: estimated.
+    pub milliwatt_hours: u64,
+    /// Bytes received for lending since the start.
+    pub received_bytes: u64,
+    /// Bytes sent for lending since the start.
+    pub sent_bytes: u64,
+    /// Share of the time that the engine may compute now, percent.
+    pub share_percent: u8,
 }
 
 /// Where a lending node stands.
@@ -181,6 +270,55 @@ pub enum LendingPhase {
         /// How long the wait is, milliseconds.
         retry_ms: u32,
     },
+    /// Lent, and resting: nothing is computed or fetched until the reason has passed.
+    Paused {
+        /// Why.
+        why: PauseReason,
+    },
+}
+
+/// Why a lent machine rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PauseReason {
+    /// The person asked for it.
+    Asked,
+    /// The page is hidden.
+    Hidden,
+    /// It runs on its battery.
+    Battery,
+    /// The browser saves data.
+    SaveData,
+    /// The connection is paid by the amount.
+    Metered,
+    /// The machine has enough to do.
+    Pressure,
+    /// The page could not be drawn in time.
+    Frames,
+    /// The minutes that were agreed on are over.
+    TimeIsUp,
+    /// It is a phone.
+    Phone,
+    /// What may be fetched and sent in a day has been.
+    DataBudget,
+}
+
+impl PauseReason {
+    /// Why, as the end of "nothing is computed while …".
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Asked => "you want a pause",
+            Self::Hidden => "this page is hidden",
+            Self::Battery => "this machine runs on its battery",
+            Self::SaveData => "your browser saves data",
+            Self::Metered => "your connection is paid by the amount",
+            Self::Pressure => "this machine has enough to do",
+            Self::Frames => "the page cannot be drawn smoothly beside it",
+            Self::TimeIsUp => "the time that you gave is over",
+            Self::Phone => "this is a phone, and you have not chosen to lend one",
+            Self::DataBudget => "the data that you gave for today is used up",
+        }
+    }
 }
 
 /// Something happened to a question.

@@ -7,7 +7,8 @@
 //!  | Prove{origin, signature}              |
 //!  |          Welcome{ice servers, models} |   … or Refused, and the connection ends
 //!  |---------------------------------------|
-//!  | Register -> Assign -> LayersReady     |   a volunteer
+//!  | Register -> Assign -> LayersReady     |   a volunteer, with the grant
+//!  | Pace                                  |   it is paused, or slower than it said
 //!  | Ask -> Waiting* -> Route              |   a requester; every stage gets Serve and a ticket
 //!  | Signal <-> Signal                     |   between peers of one session, signed end to end
 //!  | Receipt with ticket -> ReceiptResult  |
@@ -17,6 +18,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::grant::SignedGrant;
 use crate::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, SessionId};
 use crate::identity::{Identity, Purpose, Signature, verify};
 use crate::lease::SignedLease;
@@ -48,11 +50,13 @@ pub enum ToServer {
     Register {
         /// What it can do.
         capabilities: Capabilities,
+        /// What the volunteer agreed to. Nothing beyond it is assigned.
+        grant: Box<SignedGrant>,
         /// The layers that it holds still, on the word of this server, which may have been restarted
         /// since.
         lease: Option<SignedLease>,
     },
-    /// The volunteer stopped: nothing more will be computed here.
+    /// The volunteer stopped, or took the grant back: nothing more will be computed here.
     Deregister,
     /// Weights are loaded and verified, and routes may use them. Replaces the node's earlier
     /// message of this kind.
@@ -107,6 +111,12 @@ pub enum ToServer {
     /// Nothing but a sign of life, which the server answers at once with its own. A node sends it
     /// when it has sent nothing else for as long as the welcome says.
     Heartbeat,
+    /// How fast the node is now: its machine is needed for something else, or its volunteer has
+    /// paused.
+    Pace {
+        /// Share of the speed that it registered with, 0 to 100; 0 while it is paused.
+        percent: u8,
+    },
 }
 
 /// What the server sends to a node.
@@ -198,6 +208,12 @@ pub enum FromServer {
     IceServers {
         /// As in [`FromServer::Welcome`].
         ice_servers: Vec<IceServer>,
+    },
+    /// The node is given nothing to compute: its grant does not hold, or has ended. The connection
+    /// goes on, for questions, and for another [`ToServer::Register`].
+    LendingRefused {
+        /// Why, and what to do; for people.
+        reason: String,
     },
 }
 

@@ -9,6 +9,7 @@ mod support;
 use potluck_protocol::codec::{
     HiddenHeader, decode_from_server, decode_peer_frame, decode_to_server, encode, hidden_header,
 };
+use potluck_protocol::grant::GrantedModels;
 use potluck_protocol::id::LayerRange;
 use potluck_protocol::limits::{
     MAX_BACKEND_BYTES, MAX_CANDIDATE_BYTES, MAX_D_MODEL, MAX_EXCLUDED, MAX_ICE_SERVERS, MAX_LAYERS,
@@ -141,8 +142,12 @@ proptest! {
 fn assert_to_server_is_within_limits(message: &ToServer) {
     match message {
         ToServer::Prove { origin, .. } => assert!(origin.len() <= MAX_ORIGIN_BYTES),
-        ToServer::Register { capabilities, lease } => {
+        ToServer::Register { capabilities, grant, lease } => {
             assert!(capabilities.backend.len() <= MAX_BACKEND_BYTES);
+            assert!(grant.grant.to.len() <= MAX_ORIGIN_BYTES);
+            if let GrantedModels::These(models) = &grant.grant.models {
+                assert!(models.len() <= MAX_MODELS);
+            }
             lease.iter().for_each(|signed| assert_are_layers(signed.lease.layers));
         }
         ToServer::LayersReady { layers, .. } => assert_are_layers(*layers),
@@ -153,6 +158,7 @@ fn assert_to_server_is_within_limits(message: &ToServer) {
             assert_receipt_is_within_limits(&receipt.receipt);
             assert_are_layers(ticket.ticket.layers);
         }
+        ToServer::Pace { percent } => assert!(*percent <= 100),
         ToServer::Hello { .. }
         | ToServer::Deregister
         | ToServer::Cancel { .. }
@@ -187,6 +193,7 @@ fn assert_from_server_is_within_limits(message: &FromServer) {
         FromServer::SessionEnded { reason, .. }
         | FromServer::Refused { reason, .. }
         | FromServer::RequestRefused { reason, .. }
+        | FromServer::LendingRefused { reason }
         | FromServer::ReceiptResult { verdict: Verdict::Refused { reason }, .. } => {
             assert!(reason.len() <= MAX_REASON_BYTES);
         }

@@ -16,7 +16,10 @@ use std::path::Path;
 use data_encoding::HEXLOWER;
 use potluck_protocol::PROTOCOL_VERSION;
 use potluck_protocol::codec::{decode_from_server, decode_peer_frame, decode_to_server, encode};
-use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, SessionId};
+use potluck_protocol::grant::{Grant, GrantedModels, Limits, Place, SignedGrant};
+use potluck_protocol::id::{
+    Epoch, GrantId, LayerRange, ModelId, NodeId, RequestId, SessionId, SiteKey,
+};
 use potluck_protocol::identity::{Identity, Purpose};
 use potluck_protocol::lease::{Lease, SignedLease};
 use potluck_protocol::peer::PeerFrame;
@@ -97,6 +100,7 @@ fn to_server() -> Vec<Vector> {
                 memory_bytes: 8 << 30,
                 macs_per_ms: 12_345_678,
             },
+            grant: Box::new(signed_grant()),
             lease: Some(signed_lease()),
         },
         Deregister: ToServer::Deregister,
@@ -119,6 +123,7 @@ fn to_server() -> Vec<Vector> {
         },
         Report: ToServer::Report(Report { tokens: 1 << 40, us_per_token_p50: 1500 }),
         Heartbeat: ToServer::Heartbeat,
+        Pace: ToServer::Pace { percent: 30 },
     })
 }
 
@@ -154,6 +159,7 @@ fn from_server() -> Vec<Vector> {
         },
         Heartbeat: FromServer::Heartbeat,
         IceServers: FromServer::IceServers { ice_servers: vec![ice_server()] },
+        LendingRefused: FromServer::LendingRefused { reason: "it has ended".to_owned() },
     })
 }
 
@@ -296,6 +302,20 @@ fn server() -> Identity {
 fn signed_lease() -> SignedLease {
     let (node, until_s) = (stage().node(), 1_800_000_000);
     SignedLease::new(&server(), Lease { node, model: model(), layers: layers(0, 3), until_s })
+}
+
+fn signed_grant() -> SignedGrant {
+    let grant = Grant {
+        id: GrantId([0; 16]),
+        node: stage().node(),
+        to: ORIGIN.to_owned(),
+        place: Place::Widget { site: SiteKey([0x5e; 16]) },
+        models: GrantedModels::These(vec![model()]),
+        limits: Limits::default(),
+        given_s: 1_800_000_000,
+        until_s: 1_807_776_000,
+    };
+    SignedGrant::new(&stage(), grant)
 }
 
 fn signed_ticket() -> SignedTicket {

@@ -1,3 +1,4 @@
+use potluck_protocol::grant::{SignedGrant, Terms};
 use potluck_protocol::id::{LayerRange, ModelId, RequestId};
 use potluck_protocol::identity::Identity;
 use potluck_protocol::server::{Capabilities, NodeKind, Session, Signal};
@@ -43,7 +44,10 @@ impl Connection {
             memory_bytes: 1 << 30,
             macs_per_ms: 1_000,
         };
-        self.member.receive(ToServer::Register { capabilities, lease: None }).await;
+        let today_s = authority().unix_time(Duration::ZERO).as_secs();
+        let grant = Terms::default().grant(self.identity.node(), "http://test".to_owned(), today_s);
+        let grant = Box::new(SignedGrant::new(&self.identity, grant));
+        self.member.receive(ToServer::Register { capabilities, grant, lease: None }).await;
         while !matches!(self.receive().await, FromServer::Assign { lease: Some(_), .. }) {}
         let layers = LayerRange { first: 0, end: LAYERS };
         self.member.receive(ToServer::LayersReady { model, layers }).await;

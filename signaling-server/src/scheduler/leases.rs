@@ -88,9 +88,11 @@ impl Scheduler {
         let Some(registration) = &mut state.registration else { return };
         self.leases.ends.remove(&(registration.until_s, node));
         let layers = registration.assigned;
-        let lease = layers.map(|layers| self.authority.lease(node, model, layers, now));
+        let granted_s = registration.grant.until_s;
+        let lease = layers.map(|layers| self.authority.lease(node, model, layers, granted_s, now));
         registration.until_s = lease.as_ref().map_or(0, |lease| lease.lease.until_s);
-        if lease.is_some() {
+        // One that ends with the volunteer's grant is not renewed.
+        if lease.is_some() && registration.until_s < granted_s {
             self.leases.ends.insert((registration.until_s, node));
         }
         actions.push(Action::Send(node, FromServer::Assign { model, lease }));

@@ -7,6 +7,7 @@
 //! | `nodes` | who is connected, and what a registered node is assigned and has ready |
 //! | `standing` | what is known of a node beside its word: its work, its address |
 //! | `speed` | how fast a node is: its own guess, within what it has shown |
+//! | `grants` | what volunteers agreed to, and until when |
 //! | `leases` | assignments on their way to nodes, signed and with an end |
 //! | `planning` | assigns layers to nodes, by `placement`, once things have settled |
 //! | `placement` | contiguous ranges by speed, within memory |
@@ -28,6 +29,7 @@
 //! The scheduler never sees a prompt or a token, keeps nothing over a restart, and serves one model:
 //! the first.
 
+mod grants;
 mod index;
 mod leases;
 mod nodes;
@@ -53,6 +55,7 @@ use rand_chacha::rand_core::SeedableRng as _;
 
 use crate::authority::Authority;
 use crate::models::{ModelInfo, Models};
+use grants::Grants;
 use index::Index;
 use leases::Leases;
 use nodes::NodeState;
@@ -127,6 +130,7 @@ pub struct Scheduler {
     registrations: u64,
     nodes: BTreeMap<NodeId, NodeState>,
     index: Index,
+    grants: Grants,
     leases: Leases,
     requests: Requests,
     sessions: Sessions,
@@ -148,6 +152,7 @@ impl Scheduler {
             registrations: 0,
             nodes: BTreeMap::new(),
             index: Index::new(layers),
+            grants: Grants::default(),
             leases: Leases::default(),
             requests: Requests::default(),
             sessions: Sessions::default(),
@@ -185,6 +190,7 @@ impl Scheduler {
         if self.settling.is_over(now) {
             self.plan(now);
         }
+        self.end_grants(now, &mut actions);
         self.hand_out_leases(now, &mut actions);
         self.end_idle_sessions(now, &mut actions);
         self.serve_waiting(now, &mut actions);
@@ -197,6 +203,7 @@ impl Scheduler {
         let times = [
             self.next_plan(),
             self.leases.next_renewal(&self.authority),
+            self.grants.next_end(&self.authority),
             self.sessions.next_idle(),
             self.quarantine.next_end(),
             self.requests.routed_on(),
@@ -225,8 +232,11 @@ impl Scheduler {
         actions: &mut Vec<Action>,
     ) -> Result<(), Fault> {
         match message {
-            ToServer::Register { capabilities, lease } => {
-                self.register(node, capabilities, lease, now);
+            ToServer::Register { capabilities, grant, lease } => {
+                match grant.grant.holds_at(self.authority.unix_time(now).as_secs()) {
+                    Ok(()) => self.register(node, capabilities, &grant.grant, lease, now),
+                    Err(fault) => actions.push(grants::refusal(node, fault)),
+                }
             }
             ToServer::Deregister => self.deregister(node, "stopped lending", now, actions),
             ToServer::LayersReady { model, layers } => self.layers_ready(node, model, layers)?,
@@ -245,6 +255,7 @@ impl Scheduler {
             | ToServer::Prove { .. }
             | ToServer::Signal { .. }
             | ToServer::Receipt { .. }
+            | ToServer::Pace { .. }
             | ToServer::Heartbeat => {}
         }
         Ok(())

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use potluck_protocol::grant::Grant;
 use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId};
 use potluck_protocol::lease::SignedLease;
 use potluck_protocol::server::{Capabilities, Report};
 use rand_chacha::rand_core::RngCore;
 
+use super::grants::Granted;
 use super::index::Entry;
 use super::speed::Shown;
 use super::standing::Standing;
@@ -35,6 +37,8 @@ pub(super) struct NodeState {
 #[derive(Debug)]
 pub(super) struct Registration {
     pub(super) capabilities: Capabilities,
+    /// What its volunteer agreed to.
+    pub(super) grant: Granted,
     /// Place in the order of registrations: those who came first keep their layers.
     pub(super) order: u64,
     /// The layers of the planned model that the server told it to hold.
@@ -109,24 +113,44 @@ impl Scheduler {
     pub(super) fn register(
         &mut self,
         node: NodeId,
-        capabilities: Capabilities,
+        mut capabilities: Capabilities,
+        grant: &Grant,
         lease: Option<SignedLease>,
         now: Duration,
     ) {
+        let planned = self.planned_model().map(|model| model.id);
         let Some(state) = self.nodes.get(&node) else { return };
+        capabilities.memory_bytes = capabilities.memory_bytes.min(grant.limits.memory_bytes);
+        let granted = Granted::from(grant);
         let known = state.registration.as_ref();
-        if known.is_some_and(|known| known.capabilities == capabilities) {
+        let is_same =
+            |known: &Registration| known.capabilities == capabilities && known.grant == granted;
+        if known.is_some_and(is_same) {
             return;
         }
-        if known.is_some() {
-            self.change_registration(node, |known| known.capabilities = capabilities);
+        let is_for_planned = planned.is_some_and(|model| granted.is_for(model));
+        if let Some(known) = known {
+            self.grants.forget(node, known.grant.until_s);
+            self.grants.expect_end(node, granted.until_s);
+            let is_shorter = granted.until_s < known.until_s;
+            let is_longer = known.grant.until_s < granted.until_s;
+            if known.assigned.is_some() && (is_shorter || is_longer) {
+                self.leases.hand_out(node, now);
+            }
+            self.change_registration(node, |known| {
+                known.capabilities = capabilities;
+                known.grant = granted;
+                // What it has of a model that it is not lent for goes with the next plan.
+                known.ready = known.ready.filter(|_| is_for_planned);
+            });
         } else {
-            let lease = lease.and_then(|lease| {
+            let lease = lease.filter(|_| is_for_planned).and_then(|lease| {
                 self.accept_lease(node, &lease, super::speed::memory_bytes(&capabilities), now)
             });
             self.registrations += 1;
             let registration = Registration {
                 capabilities,
+                grant: granted,
                 order: self.registrations,
                 assigned: lease.as_ref().map(|lease| lease.layers),
                 is_planned: lease.is_some(),
@@ -134,9 +158,11 @@ impl Scheduler {
                 ready: None,
                 report: Report::default(),
             };
-            if let Some(lease) = lease {
+            let until_s = registration.grant.until_s;
+            if let Some(lease) = lease.filter(|lease| lease.until_s < until_s) {
                 self.leases.expect_end(node, lease.until_s);
             }
+            self.grants.expect_end(node, until_s);
             self.change(node, |state| state.registration = Some(registration));
         }
         self.settling.disturb(now);
@@ -155,6 +181,7 @@ impl Scheduler {
             return;
         };
         self.leases.forget(node, registration.until_s);
+        self.grants.forget(node, registration.grant.until_s);
         for (session, layers) in self.sessions.with_stage(node) {
             let reason = format!("{}, who computed {layers}, {what}", node.name());
             self.end_session(node, session, &reason, Some(node), now, actions);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use potluck_protocol::id::NodeId;
+use potluck_protocol::id::{ModelId, NodeId};
 
 use super::Scheduler;
 use super::nodes::{NodeState, Registration, intersection};
@@ -53,7 +53,7 @@ impl Scheduler {
     /// Assigns layers anew; those for whom something changed get to know.
     pub(super) fn plan(&mut self, now: Duration) {
         let Some(model) = self.planned_model().map(Arc::clone) else { return };
-        let (nodes, capacities) = self.capacities();
+        let (nodes, capacities) = self.capacities(model.id);
         for (node, layers) in nodes.into_iter().zip(placement::plan(&model, &capacities)) {
             let state = self.nodes.get(&node);
             let Some(known) = state.and_then(|state| state.registration.as_ref()) else { continue };
@@ -74,7 +74,7 @@ impl Scheduler {
 
     /// The registered nodes in the order of their registration, and what they can hold. Nobody who
     /// has shown nothing yet is taken for faster than most of those who have.
-    fn capacities(&self) -> (Vec<NodeId>, Vec<Capacity>) {
+    fn capacities(&self, model: ModelId) -> (Vec<NodeId>, Vec<Capacity>) {
         let mut registered: Vec<(NodeId, &NodeState, &Registration)> = self
             .index
             .lenders()
@@ -90,7 +90,12 @@ impl Scheduler {
         let capacities = registered
             .iter()
             .map(|(_, state, registration)| Capacity {
-                memory_bytes: memory_bytes(&registration.capabilities),
+                // Of a model that it is not lent for it holds nothing.
+                memory_bytes: if registration.grant.is_for(model) {
+                    memory_bytes(&registration.capabilities)
+                } else {
+                    0
+                },
                 macs_per_ms: match usual {
                     Some(usual) if !state.shown.is_enough() => state.macs_per_ms().min(usual),
                     _ => state.macs_per_ms(),

@@ -1,6 +1,7 @@
 mod bounds;
 mod claims;
 mod fairness;
+mod granted;
 mod indexes;
 mod newcomers;
 mod properties;
@@ -8,7 +9,9 @@ mod suspects;
 
 use std::net::IpAddr;
 
+use potluck_protocol::grant::{Limits, SignedGrant, Terms};
 use potluck_protocol::id::RequestId;
+use potluck_protocol::identity::Identity;
 use potluck_protocol::lease::SignedLease;
 use potluck_protocol::server::{Capabilities, NodeKind, Session};
 
@@ -82,7 +85,12 @@ impl World {
     ) -> Vec<Action> {
         let (kind, backend) = (NodeKind::Native, "avx2".to_owned());
         let capabilities = Capabilities { kind, backend, memory_bytes, macs_per_ms };
-        self.send(node, ToServer::Register { capabilities, lease })
+        let now_s = self.scheduler.authority.unix_time(self.now).as_secs();
+        let terms =
+            Terms { limits: Limits { memory_bytes, ..Limits::native() }, ..Terms::default() };
+        let grant = terms.grant(id(node), "http://test".to_owned(), now_s);
+        let grant = Box::new(SignedGrant::new(&Identity::from_seed(&[node; 32]), grant));
+        self.send(node, ToServer::Register { capabilities, grant, lease })
     }
 
     fn ready(&mut self, node: u8, first: u32, end: u32) -> Vec<Action> {

@@ -2,9 +2,12 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::ws::WebSocket;
 use futures::FutureExt as _;
+use potluck_protocol::codec::clip_reason;
+use potluck_protocol::grant::{GrantFault, SignedGrant};
 use potluck_protocol::server::{FromServer, NodeKind, Signal, ToServer};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -38,6 +41,7 @@ pub(super) async fn exchange(
     socket: &mut WebSocket,
     app: &Arc<App>,
     member: &Member,
+    origin: String,
     from_hub: FromHub,
 ) -> Ending {
     let FromHub { inbox, answers, mut end } = from_hub;
@@ -45,6 +49,7 @@ pub(super) async fn exchange(
     let side = Side {
         app,
         member,
+        origin,
         answers,
         rate: rate(app.config.max_messages_per_second),
         bucket: Bucket::full(now),
@@ -68,6 +73,8 @@ pub(super) async fn exchange(
 struct Side<'a> {
     app: &'a Arc<App>,
     member: &'a Member,
+    /// This server, as the node dialled it.
+    origin: String,
     answers: mpsc::WeakSender<Box<FromServer>>,
     rate: Rate,
     bucket: Bucket,
@@ -158,13 +165,32 @@ impl Side<'_> {
                 self.receipts.hand_in(self.app, from, receipt, ticket, &self.answers);
             }
             message => {
-                if let ToServer::Register { capabilities, .. } = &message {
+                if let ToServer::Register { capabilities, grant, .. } = &message {
+                    if let Err(fault) = self.check(grant) {
+                        return self.refuse_lending(socket, fault).await;
+                    }
                     self.kind = Some(capabilities.kind);
                 }
                 self.member.receive(message).await;
             }
         }
         Ok(())
+    }
+
+    /// Whether a grant is the node's own, was given to this server, and holds now.
+    fn check(&self, grant: &SignedGrant) -> Result<(), GrantFault> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        grant.check(&self.origin, self.member.node(), now.as_secs())
+    }
+
+    /// The node is given nothing to compute; it may go on asking.
+    async fn refuse_lending(
+        &self,
+        socket: &mut WebSocket,
+        fault: GrantFault,
+    ) -> Result<(), Ending> {
+        let refused = FromServer::LendingRefused { reason: clip_reason(&fault.to_string()) };
+        send(socket, &refused, || None, self.app.config.timeouts.send).await
     }
 }
 

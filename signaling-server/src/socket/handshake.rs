@@ -12,13 +12,21 @@ use crate::app::App;
 use crate::ending::Ending;
 use crate::ice::unix_now_s;
 
+/// Who is at the other end, proved.
+#[derive(Debug)]
+pub(super) struct Proved {
+    pub(super) node: NodeId,
+    /// This server, as the node dialled it.
+    pub(super) origin: String,
+}
+
 /// Lets a node prove its key, within the handshake's time limit. `is_own` says whether an origin is
 /// one of this server's, for this connection.
 pub(super) async fn handshake(
     socket: &mut WebSocket,
     app: &App,
     is_own: impl Fn(&str) -> bool,
-) -> Result<NodeId, Ending> {
+) -> Result<Proved, Ending> {
     timeout(app.config.timeouts.handshake, prove(socket, app, is_own))
         .await
         .unwrap_or_else(|_| Err(Ending::soon("the handshake took too long")))
@@ -28,7 +36,7 @@ async fn prove(
     socket: &mut WebSocket,
     app: &App,
     is_own: impl Fn(&str) -> bool,
-) -> Result<NodeId, Ending> {
+) -> Result<Proved, Ending> {
     let timeouts = app.config.timeouts;
     let ToServer::Hello { protocol, numerics, node } = receive(socket).await? else {
         return Err(Ending::later("the first message must be Hello"));
@@ -61,5 +69,5 @@ async fn prove(
         heartbeat_ms: u32::try_from(timeouts.heartbeat.as_millis()).unwrap_or(u32::MAX),
     };
     send(socket, &welcome, || None, timeouts.send).await?;
-    Ok(node)
+    Ok(Proved { node, origin })
 }

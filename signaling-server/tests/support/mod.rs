@@ -5,11 +5,12 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Parser as _;
 use futures::{SinkExt as _, StreamExt as _};
 use potluck_protocol::codec::{decode_from_server, encode};
+use potluck_protocol::grant::{Limits, SignedGrant, Terms};
 use potluck_protocol::id::{LayerRange, ModelId, NodeId, RequestId};
 use potluck_protocol::identity::{Identity, Purpose};
 use potluck_protocol::receipt::SignedReceipt;
@@ -112,6 +113,8 @@ impl Drop for Running {
 /// A node as the server sees it.
 pub(crate) struct Member {
     pub(crate) identity: Identity,
+    /// The server, as it proved its key to it.
+    origin: String,
     pub(crate) models: Vec<ModelSummary>,
     /// Of the session that it was made a stage of last.
     pub(crate) ticket: Option<SignedTicket>,
@@ -131,6 +134,7 @@ impl Member {
     /// Proves its key to a server that it dialled as `origin`.
     pub(crate) async fn prove(&mut self, origin: &str) -> anyhow::Result<()> {
         let nonce = self.challenge().await?;
+        origin.clone_into(&mut self.origin);
         let bytes = challenge_bytes(&nonce, self.node(), origin);
         let signature = self.identity.sign(Purpose::Challenge, &bytes);
         self.send(&ToServer::Prove { origin: origin.to_owned(), signature }).await;
@@ -191,6 +195,7 @@ impl Member {
         let (socket, _) = client_async(format!("ws://{host}/api/v1/socket"), stream).await?;
         Ok(Self {
             identity: Identity::from_seed(&seed),
+            origin: String::new(),
             models: Vec::new(),
             ticket: None,
             heartbeat_ms: 0,
@@ -200,6 +205,15 @@ impl Member {
 
     pub(crate) fn node(&self) -> NodeId {
         self.identity.node()
+    }
+
+    /// What its volunteer agrees to: lending everything, today, to the server that it proved its key
+    /// to.
+    pub(crate) fn grant(&self) -> SignedGrant {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let terms = Terms { limits: Limits::native(), ..Terms::default() };
+        let grant = terms.grant(self.node(), self.origin.clone(), now.as_secs());
+        SignedGrant::new(&self.identity, grant)
     }
 
     /// Registers, and has the first layers that it is assigned ready.
@@ -216,7 +230,8 @@ impl Member {
             memory_bytes: 1 << 30,
             macs_per_ms: 1_000_000,
         };
-        self.send(&ToServer::Register { capabilities, lease: None }).await;
+        let grant = Box::new(self.grant());
+        self.send(&ToServer::Register { capabilities, grant, lease: None }).await;
     }
 
     /// Waits for an assignment, and says that its layers are ready.

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::RangedI64ValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use potluck_protocol::grant::{GrantedModels, Limits, MAX_GRANT_DAYS, Place, Terms};
 use potluck_protocol::page::{BackendPreference, SamplingChoice};
 
 use super::checks::{question, server_address};
@@ -22,10 +24,15 @@ pub(super) struct Arguments {
 pub(super) enum Task {
     /// Hold a few layers of a model and compute them for others, until Ctrl-C.
     ///
+    /// It says what you would agree to, and lends only if you say yes with `--accept`. That yes is kept,
+    /// signed, for as many days as you say; until then the same command needs no flag.
+    ///
     /// A server that is away is waited for. It ends by itself, with an error, only if the server
     /// refuses this node for good (another version, or this key on another connection), or if
     /// nothing can compute here.
     Join(JoinOptions),
+    /// Take back what you agreed to with `join --accept`. A node that runs stops at once.
+    Withdraw(WithdrawOptions),
     /// Ask the swarm; the answer is printed as it is computed.
     Ask(AskOptions),
     /// Compute an answer in this process alone: the same text as any swarm gives, bit for bit.
@@ -40,10 +47,35 @@ pub(super) struct JoinOptions {
     /// What may compute: a real GPU if there is one, the CPU only, or any GPU adapter.
     #[arg(long, env = "POTLUCK_BACKEND", value_enum, default_value_t = Backend::Auto)]
     pub(super) backend: Backend,
+    /// Yes: lend this machine as it says.
+    #[arg(long)]
+    pub(super) accept: bool,
+    /// Share of the processor's time that may be used, percent.
+    #[arg(long, env = "POTLUCK_PROCESSOR", default_value_t = 100, value_parser = percent())]
+    pub(super) processor: u8,
+    /// Share of the GPU's time that may be used, percent.
+    #[arg(long, env = "POTLUCK_GPU", default_value_t = 100, value_parser = percent())]
+    pub(super) gpu: u8,
     /// Memory that may be used, such as 512MiB or 2GiB.
     #[arg(long, env = "POTLUCK_MEMORY", default_value = "2GiB", value_parser = memory)]
     pub(super) memory: u64,
-    /// Folder for this node's key and its copies of weights.
+    /// Data that may be fetched and sent in a day, such as 5GiB.
+    #[arg(long, env = "POTLUCK_DATA_A_DAY", default_value = "20GiB", value_parser = memory)]
+    pub(super) data_a_day: u64,
+    /// For how many days you agree, at most 90.
+    #[arg(long, env = "POTLUCK_DAYS", default_value_t = MAX_GRANT_DAYS, value_parser = days())]
+    pub(super) days: u16,
+    /// Folder for this node's key, its copies of weights, and what you agreed to.
+    #[arg(long, env = "POTLUCK_HOME")]
+    pub(super) home: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WithdrawOptions {
+    /// Address of the swarm's server, as in `join`.
+    #[arg(value_parser = server_address)]
+    pub(super) server: String,
+    /// Folder with what you agreed to, as in `join`.
     #[arg(long, env = "POTLUCK_HOME")]
     pub(super) home: Option<PathBuf>,
 }
@@ -137,6 +169,21 @@ impl From<Backend> for BackendPreference {
     }
 }
 
+impl JoinOptions {
+    /// What the person would agree to: everything that the options do not say is as
+    /// [`Limits::native`] has it.
+    pub(super) fn terms(&self) -> Terms {
+        let limits = Limits {
+            processor_percent: self.processor,
+            gpu_percent: self.gpu,
+            memory_bytes: self.memory,
+            data_bytes_a_day: self.data_a_day,
+            ..Limits::native()
+        };
+        Terms { place: Place::Native, models: GrantedModels::All, limits, days: self.days }
+    }
+}
+
 impl SamplingOptions {
     /// The choice, with a random seed where none was given.
     ///
@@ -155,6 +202,16 @@ impl SamplingOptions {
             seed,
         })
     }
+}
+
+/// 1 to 100.
+fn percent() -> RangedI64ValueParser<u8> {
+    value_parser!(u8).range(1..=100)
+}
+
+/// 1 to the most that a grant may hold.
+fn days() -> RangedI64ValueParser<u16> {
+    value_parser!(u16).range(1..=i64::from(MAX_GRANT_DAYS))
 }
 
 /// `512MiB`, `2GiB`, `1.5GiB`, or plain bytes.
@@ -213,6 +270,40 @@ mod tests {
             let error = Arguments::try_parse_from(line).expect_err("refused");
             assert_eq!(error.kind(), clap::error::ErrorKind::ValueValidation, "{error}");
             assert_eq!(error.exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn what_is_not_said_is_what_a_native_node_lends() {
+        let terms = |line: &[&str]| {
+            let line = ["potluck-node", "join", "http://h"].iter().chain(line);
+            match Arguments::try_parse_from(line).expect("it parses").task {
+                Task::Join(options) => options.terms(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let plain = Terms { place: Place::Native, limits: Limits::native(), ..Terms::default() };
+        assert_eq!(terms(&[]), plain);
+        let limits = Limits {
+            processor_percent: 50,
+            gpu_percent: 30,
+            memory_bytes: 1 << 30,
+            data_bytes_a_day: 5 << 30,
+            ..Limits::native()
+        };
+        let said = ["--processor", "50", "--gpu", "30", "--memory", "1GiB", "--data-a-day", "5GiB"];
+        assert_eq!(terms(&said), Terms { limits, ..plain.clone() });
+        assert_eq!(terms(&["--days", "30", "--accept"]), Terms { days: 30, ..plain });
+    }
+
+    #[test]
+    fn limits_that_cannot_be_are_refused() {
+        for (option, value) in
+            [("--processor", "0"), ("--gpu", "101"), ("--days", "91"), ("--days", "0")]
+        {
+            let line = ["potluck-node", "join", "http://h", option, value];
+            let error = Arguments::try_parse_from(line).expect_err("refused");
+            assert_eq!(error.kind(), clap::error::ErrorKind::ValueValidation, "{error}");
         }
     }
 

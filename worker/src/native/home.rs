@@ -1,4 +1,4 @@
-//! Where a native node keeps its key and its copies of weights.
+//! Where a native node keeps its key, its copies of weights, and the grants of its volunteer.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use potluck_protocol::identity::Identity;
 const KEY_FILE: &str = "node.key";
 
 /// The folder given, or `potluck` in the user's data folder.
-fn folder(home: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+pub(super) fn folder(home: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     if let Some(home) = home {
         return Ok(home);
     }

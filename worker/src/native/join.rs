@@ -4,35 +4,57 @@
 //! machine cannot compute. Everything else passes, and is waited out.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
 
 use futures::StreamExt as _;
 use futures::channel::mpsc;
 use potluck_net::platform::{NativeTransport, NetConfig};
+use potluck_protocol::consent::date;
+use potluck_protocol::grant::{Grant, SignedGrant};
 use potluck_protocol::page::{Command, LendingPhase, Link, Notice};
 use potluck_protocol::server::NodeKind;
-use potluck_worker::node::Node;
+use potluck_worker::node::{Node, server_origin};
 use potluck_worker::run::run;
 
 use super::arguments::JoinOptions;
+use super::grants::{Decision, Kept, decide, lines};
 use super::home;
 use super::terminal::{say, say_no_proxy};
 
 /// How long the last receipts and the farewell may take after Ctrl-C.
 const FAREWELL: Duration = Duration::from_millis(500);
 
+/// What a program returns that was asked for something it does not do without a yes, as for wrong
+/// arguments.
+const NOT_AGREED: u8 = 2;
+/// How often a node looks whether its volunteer has taken the grant back in another terminal.
+const LOOK: Duration = Duration::from_millis(500);
+
 pub(super) async fn join(options: JoinOptions) -> anyhow::Result<ExitCode> {
-    let (identity, store) = home::open(options.home).await?;
+    let folder = home::folder(options.home.clone())?;
+    let (identity, store) = home::open(options.home.clone()).await?;
+    let to = server_origin(&options.server).context("no server has such an address")?;
+    let kept = Kept::of(&folder, &to);
+    let (terms, node) = (options.terms(), identity.node());
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let backend = options.backend.into();
+    let lend = match decide(options.accept, kept.read(), &terms, (node, &to), now_s) {
+        Decision::Yes => Command::Lend { backend, terms },
+        Decision::Again(grant) => Command::LendAgain { backend, grant },
+        Decision::Ask { because } => {
+            ask(because, &terms.grant(node, to, now_s));
+            return Ok(ExitCode::from(NOT_AGREED));
+        }
+    };
     let node = Node::new(identity, NodeKind::Native);
     let transport = NativeTransport::new(NetConfig::for_server(&options.server));
     let (mut commands, receiver) = mpsc::channel(8);
     commands.try_send(Command::Connect { server: options.server })?;
-    commands.try_send(Command::Lend {
-        backend: options.backend.into(),
-        memory_bytes: options.memory,
-    })?;
+    commands.try_send(lend)?;
     let (notices, mut ends) = mpsc::unbounded();
-    let mut log = Log::default();
+    let mut log = Log::new(kept.clone());
     let running = run(node, transport, receiver, store, move |notice| {
         log.print(&notice);
         if let Some(reason) = end(notice) {
@@ -42,15 +64,48 @@ pub(super) async fn join(options: JoinOptions) -> anyhow::Result<ExitCode> {
     });
     tokio::pin!(running);
     tokio::select! {
-        () = &mut running => Ok(ExitCode::SUCCESS),
-        Some(reason) = ends.next() => Err(anyhow::Error::msg(reason)),
-        () = stop_requested() => {
-            commands.try_send(Command::StopLending)?;
-            // If the time runs out, the server still sees the connection close.
-            let _ = tokio::time::timeout(FAREWELL, &mut running).await;
-            tracing::warn!("stopped lending");
-            Ok(ExitCode::SUCCESS)
+        () = &mut running => return Ok(ExitCode::SUCCESS),
+        Some(reason) = ends.next() => return Err(anyhow::Error::msg(reason)),
+        () = stop_requested() => {}
+        () = withdrawn(&kept) => say("you have taken the grant back"),
+    }
+    commands.try_send(Command::StopLending)?;
+    // If the time runs out, the server still sees the connection close.
+    let _ = tokio::time::timeout(FAREWELL, &mut running).await;
+    tracing::warn!("stopped lending");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what the person would agree to, and how.
+fn ask(because: Option<String>, grant: &Grant) {
+    if let Some(because) = because {
+        say(&because);
+    }
+    say("This is what you would agree to:");
+    for line in lines(grant) {
+        say(&line);
+    }
+    say(
+        "A node on the command line lends more of a machine than a page does: it is yours, and you see \
+         that it runs. --processor, --gpu, --memory, --data-a-day and --days set other limits.",
+    );
+    say(
+        "Nothing is lent, and nothing has been sent or fetched. To agree, run the same command with \
+         --accept.",
+    );
+}
+
+/// The grant that was kept is not kept any more: `potluck-node withdraw` took it back.
+async fn withdrawn(kept: &Kept) {
+    // One that could not be kept cannot be missed.
+    let mut was_there = false;
+    loop {
+        let is_there = kept.is_there();
+        if was_there && !is_there {
+            return;
         }
+        was_there |= is_there;
+        tokio::time::sleep(LOOK).await;
     }
 }
 
@@ -64,7 +119,11 @@ fn end(notice: Notice) -> Option<String> {
             LendingPhase::Failed { reason } => Some(reason),
             _ => None,
         },
-        Notice::Link(_) | Notice::Ready | Notice::Identity { .. } | Notice::Answer { .. } => None,
+        Notice::Link(_)
+        | Notice::Ready
+        | Notice::Identity { .. }
+        | Notice::Answer { .. }
+        | Notice::Grant(_) => None,
     }
 }
 
@@ -88,13 +147,42 @@ async fn stop_requested() {
 }
 
 /// Prints what changed, a line each, on stderr.
-#[derive(Default)]
 struct Log {
+    /// Where the grant is kept for the next time.
+    kept: Kept,
     printed: Option<(LendingPhase, Option<String>)>,
     has_been_lost: bool,
 }
 
 impl Log {
+    fn new(kept: Kept) -> Self {
+        Self { kept, printed: None, has_been_lost: false }
+    }
+
+    /// The machine is lent from now on: says under what, and keeps that.
+    fn granted(&self, signed: &SignedGrant) {
+        if self.kept.read().as_ref() == Some(signed) {
+            let Grant { given_s, until_s, .. } = signed.grant;
+            say(&format!(
+                "lending as you agreed on {}, until {}; Ctrl-C stops",
+                date(given_s),
+                date(until_s)
+            ));
+            return;
+        }
+        say("You agreed to this:");
+        for line in lines(&signed.grant) {
+            say(&line);
+        }
+        match self.kept.write(signed) {
+            Ok(()) => say(&format!("kept in {}", self.kept.path().display())),
+            Err(error) => say(&format!(
+                "{} could not be written ({error}): next time you will be asked again",
+                self.kept.path().display()
+            )),
+        }
+    }
+
     fn print(&mut self, notice: &Notice) {
         match notice {
             Notice::Identity { node } => {
@@ -136,7 +224,8 @@ impl Log {
                 }
                 self.printed = Some(now);
             }
-            Notice::Ready | Notice::Link(_) | Notice::Answer { .. } => {}
+            Notice::Grant(Some(granted)) => self.granted(&granted.signed),
+            Notice::Ready | Notice::Link(_) | Notice::Answer { .. } | Notice::Grant(None) => {}
         }
     }
 }

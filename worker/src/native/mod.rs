@@ -3,11 +3,13 @@
 mod arguments;
 mod ask;
 mod checks;
+mod grants;
 mod home;
 mod join;
 mod local;
 mod quiet;
 mod terminal;
+mod withdraw;
 
 use std::process::ExitCode;
 
@@ -32,6 +34,7 @@ pub(crate) fn main() -> ExitCode {
     let result = runtime.block_on(async {
         match arguments.task {
             Task::Join(options) => join::join(options).await,
+            Task::Withdraw(options) => withdraw::withdraw(options),
             Task::Ask(options) => ask::ask(options).await,
             Task::Local(options) => local::local(options).await,
         }

@@ -8,6 +8,7 @@ use potluck_model::package::Manifest;
 use potluck_model::tokenizer::Tokenizer;
 use potluck_net as net;
 use potluck_protocol::codec;
+use potluck_protocol::grant::{GrantFault, SignedGrant};
 use potluck_protocol::id::{ModelId, NodeId};
 use potluck_protocol::identity::Identity;
 use potluck_protocol::peer::PeerFrame;
@@ -25,6 +26,10 @@ pub(super) struct Context {
     pub(super) me: NodeId,
     /// Since the node started.
     pub(super) now: Duration,
+    /// By the calendar, seconds since 1970.
+    pub(super) calendar_s: u64,
+    /// What this machine is lent under; `None` while it is not lent.
+    pub(super) grant: Option<SignedGrant>,
     pub(super) library: Library,
     pub(super) link: Link,
     pub(super) peers: Peers,
@@ -47,11 +52,22 @@ impl Context {
             identity,
             me,
             now: Duration::ZERO,
+            calendar_s: 0,
+            grant: None,
             library: Library::default(),
             link: Link::default(),
             peers: Peers::default(),
             outbox: Outbox::default(),
         }
+    }
+
+    /// Whether anything of `model` may be fetched, or computed for others, now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn may_compute(&self, model: ModelId) -> Result<(), GrantFault> {
+        let signed = self.grant.as_ref().ok_or(GrantFault::Missing)?;
+        signed.grant.allows(model, self.calendar_s)
     }
 
     /// Sends a message to the server. It is lost without a link: what matters is sent again when

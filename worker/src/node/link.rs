@@ -48,6 +48,12 @@ enum LinkState {
     Lost(Duration),
 }
 
+/// A server's origin, as a node signs it; `None` of an address that none can have.
+#[must_use]
+pub fn server_origin(server: &str) -> Option<String> {
+    socket_url(server).ok().map(|url| origin(&url))
+}
+
 /// The first wait after a lost link. Short, because most losses are a server that restarts.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// The longest wait: a volunteer who leaves the page open overnight finds it lending in the
@@ -71,6 +77,16 @@ impl Link {
     /// True if there is a connection, or will be one as soon as it is open.
     fn is_up(&self) -> bool {
         matches!(self.state, LinkState::Opening(_) | LinkState::Open(_))
+    }
+
+    /// The server that was dialled last, as this node signs it; `None` before there was one.
+    pub(super) fn origin(&self) -> Option<String> {
+        (!self.url.is_empty()).then(|| origin(&self.url))
+    }
+
+    /// Whether an address is another server's than the one that was dialled last.
+    pub(super) fn is_elsewhere(&self, server: &str) -> bool {
+        server_origin(server).is_some_and(|dialled| dialled != origin(&self.url))
     }
 
     pub(super) fn ice_servers(&self) -> &[IceServer] {

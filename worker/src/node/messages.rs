@@ -16,6 +16,17 @@ use potluck_protocol::sampling::Sampling;
 
 use crate::failure::{FetchFailure, LoadFailure, StepFailure};
 
+/// When something happens, by both clocks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Since the node started. It stands still while the machine sleeps, so that its own pauses count
+    /// as nobody's silence.
+    pub since_start: Duration,
+    /// Since 1970, by the calendar. It goes on whatever the machine does: a person's yes ends on the
+    /// day that they were told. Somebody may set it.
+    pub calendar: Duration,
+}
+
 /// One thing that happened.
 #[derive(Debug)]
 pub enum Input {

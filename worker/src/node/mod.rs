@@ -34,6 +34,7 @@ use std::time::Duration;
 
 use potluck_net as net;
 use potluck_protocol::codec;
+use potluck_protocol::grant::GrantFault;
 use potluck_protocol::id::{NodeId, SessionId};
 use potluck_protocol::identity::Identity;
 use potluck_protocol::page::Command;
@@ -44,8 +45,9 @@ use potluck_protocol::ticket::SignedTicket;
 use context::Context;
 
 use link::Link;
+pub use link::server_origin;
 pub use messages::{
-    Action, EngineDescription, Input, MachineEvent, StepInput, StepRequest, StepResult, TICK,
+    Action, EngineDescription, Input, MachineEvent, Now, StepInput, StepRequest, StepResult, TICK,
 };
 use outbox::Event;
 use receipts::Receipts;
@@ -89,10 +91,12 @@ impl Node {
         self.requester.is_settling()
     }
 
-    /// Handles one thing that happened at `now` (since the node started); returns what to do, in
-    /// order.
-    pub fn handle(&mut self, input: Input, now: Duration) -> Vec<Action> {
+    /// Handles one thing that happened; returns what to do, in order.
+    pub fn handle(&mut self, input: Input, now: Now) -> Vec<Action> {
+        let Now { since_start: now, calendar } = now;
         self.context.now = now;
+        self.context.calendar_s = calendar.as_secs();
+        self.end_what_is_not_granted();
         match input {
             Input::Command(command) => self.command(command),
             Input::Transport(event) => self.transport(event),
@@ -109,15 +113,42 @@ impl Node {
         let Self { context, volunteer, requester, .. } = self;
         match command {
             Command::Connect { server } => {
-                context.link.connect(&server, context.now, &mut context.outbox);
+                if context.grant.is_some() && context.link.is_elsewhere(&server) {
+                    self.end_grant(GrantFault::OtherServer);
+                }
+                let Context { link, outbox, now, .. } = &mut self.context;
+                link.connect(&server, *now, outbox);
             }
-            Command::Lend { backend, memory_bytes } => {
-                volunteer.lend(backend, memory_bytes, context);
-            }
+            Command::Lend { backend, terms } => volunteer.lend(backend, terms, context),
+            Command::LendAgain { backend, grant } => volunteer.lend_again(backend, *grant, context),
+            Command::SetLimits(limits) => volunteer.set_limits(limits, context),
+            // Who rests, and when, is not decided here yet.
+            Command::Pause | Command::Resume | Command::Extend | Command::Conditions(_) => {}
             Command::StopLending => self.end_lending("the volunteer stopped lending", None),
             Command::Ask(ask) => requester.ask(ask, context),
             Command::Cancel { request } => requester.cancel(request, context),
         }
+    }
+
+    /// True if what waits to be computed may be, `calendar` since 1970: the volunteer's grant holds.
+    #[must_use]
+    pub fn may_compute(&self, calendar: Duration) -> bool {
+        let granted = self.context.grant.as_ref();
+        granted.is_some_and(|signed| signed.grant.holds_at(calendar.as_secs()).is_ok())
+    }
+
+    /// A yes ends on its day, whatever else happens then.
+    fn end_what_is_not_granted(&mut self) {
+        let Some(signed) = &self.context.grant else { return };
+        if let Err(fault) = signed.grant.holds_at(self.context.calendar_s) {
+            self.end_grant(fault);
+        }
+    }
+
+    fn end_grant(&mut self, fault: GrantFault) {
+        let reason = format!("{} is not lent any more: {fault}", self.context.me.name());
+        let lent = format!("This machine is not lent any more: {fault}");
+        self.end_lending(&reason, Some(lent));
     }
 
     /// Nothing is computed, fetched or offered here any more. `failure`: what the person should
@@ -210,6 +241,10 @@ impl Node {
             }
             FromServer::ReceiptResult { receipt, verdict } => {
                 receipts.handle_verdict(receipt, verdict, context);
+            }
+            FromServer::LendingRefused { reason } => {
+                let lent = format!("the server does not take this machine: {reason}");
+                self.end_lending(&reason, Some(lent));
             }
             FromServer::Heartbeat => {} // that it came is all there is to know
             FromServer::IceServers { ice_servers } => link.set_ice_servers(ice_servers),

@@ -2,6 +2,7 @@
 
 mod coming_back;
 mod consent;
+mod granted;
 mod running;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use potluck_model::synthetic::{Synthetic, config};
 use potluck_net as net;
 use potluck_net::weights::FetchError;
 use potluck_protocol::codec;
+use potluck_protocol::grant::Terms;
 use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, SessionId};
 use potluck_protocol::identity::Identity;
 use potluck_protocol::lease::{Lease, SignedLease};
@@ -33,6 +35,8 @@ const FIRST: ModelId = ModelId([1; 32]);
 const SECOND: ModelId = ModelId([2; 32]);
 const ENGINE_MACS_PER_MS: u64 = 1_000_000;
 const HEARTBEAT_MS: u32 = 5_000;
+/// When the tests begin, since 1970.
+const TODAY: Duration = Duration::from_secs(1_790_000_000);
 
 fn server() -> Identity {
     Identity::from_seed(&[0xa0; 32])
@@ -42,6 +46,8 @@ fn server() -> Identity {
 struct Driven {
     node: Node,
     now: Duration,
+    /// Since 1970.
+    calendar: Duration,
     actions: Vec<Action>,
     /// What goes on for others, and what the person was shown of it last.
     running: Running,
@@ -55,6 +61,7 @@ impl Driven {
         let mut driven = Self {
             node,
             now: Duration::ZERO,
+            calendar: TODAY,
             actions: Vec::new(),
             running: Running::default(),
             shown: LendingPhase::Idle,
@@ -85,7 +92,8 @@ impl Driven {
     /// Whatever goes on for others, the person is shown.
     fn handle(&mut self, input: Input) {
         self.running.finish(&input);
-        for action in self.node.handle(input, self.now) {
+        let now = Now { since_start: self.now, calendar: self.calendar };
+        for action in self.node.handle(input, now) {
             self.running.act(&action);
             self.shown = shown(&action).unwrap_or_else(|| self.shown.clone());
             self.actions.push(action);
@@ -120,8 +128,8 @@ impl Driven {
     }
 
     fn lend(&mut self) {
-        let lend = Command::Lend { backend: BackendPreference::Auto, memory_bytes: 1 << 30 };
-        self.handle(Input::Command(lend));
+        let terms = Terms::default();
+        self.handle(Input::Command(Command::Lend { backend: BackendPreference::Auto, terms }));
     }
 
     fn loaded(&mut self, role: BlobRole, result: Result<(), LoadFailure>) {
@@ -149,6 +157,7 @@ impl Driven {
         let until = self.now + time;
         while self.now < until {
             self.now += TICK;
+            self.calendar += TICK;
             self.handle(Input::Tick);
         }
     }

@@ -20,11 +20,11 @@ use potluck_net::Transport;
 use potluck_net::platform;
 use potluck_net::weights::WeightStore;
 use potluck_protocol::page::{Command, Notice};
-use web_time::{Instant, SystemTime};
+use web_time::{Instant, SystemTime, UNIX_EPOCH};
 
 use self::clock::{Clock, Reading};
 use crate::machine::Machine;
-use crate::node::{Action, Input, Node, TICK};
+use crate::node::{Action, Input, Node, Now, TICK};
 
 /// Drives `node` until `commands` ends and the last answer's receipts are signed.
 ///
@@ -46,7 +46,8 @@ pub async fn run<T: Transport>(
         let mut inputs = VecDeque::new();
         // With steps to compute there is no rest, but whatever has come in meanwhile comes first: it
         // may go into the same batch.
-        let can_compute = driven.machine.can_compute();
+        // Of a grant that has ended, nothing is computed that waits still; the next tick ends all of it.
+        let can_compute = driven.machine.can_compute() && driven.node.may_compute(calendar());
         let wait =
             if can_compute { Duration::ZERO } else { next_tick.saturating_sub(driven.now()) };
         // Biased: what the person wants comes before what the network wants.
@@ -127,7 +128,7 @@ impl<N: FnMut(Notice)> Driven<N> {
     /// Lets the node handle what happened, and carries out its actions.
     fn handle(&mut self, inputs: impl IntoIterator<Item = Input>, transport: &mut impl Transport) {
         for input in inputs {
-            let now = self.now();
+            let now = Now { since_start: self.now(), calendar: calendar() };
             for action in self.node.handle(input, now) {
                 match action {
                     Action::Transport(command) => transport.send(command),
@@ -137,6 +138,11 @@ impl<N: FnMut(Notice)> Driven<N> {
             }
         }
     }
+}
+
+/// Time since 1970. No time at all before it: then nothing that anybody said yes to has begun.
+fn calendar() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Waits. Natively what comes in does so beside this loop; a browser has to be let do it.

@@ -2,6 +2,7 @@
 
 use futures::channel::mpsc;
 use potluck_net::{Command as NetCommand, Event};
+use potluck_protocol::grant::Terms;
 use potluck_protocol::identity::Identity;
 use potluck_protocol::page::{BackendPreference, LendingPhase};
 use potluck_protocol::server::NodeKind;
@@ -24,7 +25,9 @@ async fn a_stop_does_not_wait_for_an_engine_that_starts() {
     let folder = tempfile::tempdir().unwrap();
     let (mut commands, receiver) = mpsc::channel(8);
     let backend = BackendPreference::Cpu;
-    commands.try_send(Command::Lend { backend, memory_bytes: 1 << 30 }).unwrap();
+    let server = "http://127.0.0.1:9".to_owned();
+    commands.try_send(Command::Connect { server }).unwrap();
+    commands.try_send(Command::Lend { backend, terms: Terms::default() }).unwrap();
     commands.try_send(Command::StopLending).unwrap();
     drop(commands);
     let mut phases = Vec::new();

@@ -9,6 +9,7 @@ use potluck_model::package::{BlobRole, ModelConfig};
 use potluck_model::synthetic::{Synthetic, config};
 use potluck_net::{Command as NetCommand, Event};
 use potluck_protocol::codec::{self, INITIAL_WINDOW_ROWS};
+use potluck_protocol::grant::Terms;
 use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, SessionId};
 use potluck_protocol::identity::Identity;
 use potluck_protocol::lease::{Lease, SignedLease};
@@ -196,7 +197,7 @@ async fn a_ping_behind_long_prompts_is_answered_before_they_are_computed() {
     let server = "http://127.0.0.1:9".to_owned();
     commands.try_send(Command::Connect { server }).unwrap();
     let backend = BackendPreference::Cpu;
-    commands.try_send(Command::Lend { backend, memory_bytes: 1 << 30 }).unwrap();
+    commands.try_send(Command::Lend { backend, terms: Terms::default() }).unwrap();
     let rows = Arc::<Mutex<Rows>>::default();
     let script = Script {
         node: node.id(),

@@ -65,7 +65,7 @@ pub const PLAN_AFTER: Duration = Duration::from_millis(300);
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Time since 1970 when a scenario begins.
-const START: Duration = Duration::from_secs(1_790_000_000);
+pub const START: Duration = Duration::from_secs(1_790_000_000);
 
 impl Server {
     /// A server that plans by itself, or assigns only what it is told.
@@ -226,11 +226,12 @@ impl Server {
         message: &ToServer,
         now: Duration,
     ) -> Option<(ToServer, FromServer)> {
-        let ToServer::Register { capabilities, .. } = message else { return None };
+        let ToServer::Register { capabilities, grant, .. } = message else { return None };
         let model = package().model;
-        let lease = self.authority.lease(from, model, *self.assignments.get(&from)?, now);
-        let capabilities = capabilities.clone();
-        let register = ToServer::Register { capabilities, lease: Some(lease.clone()) };
+        let layers = *self.assignments.get(&from)?;
+        let lease = self.authority.lease(from, model, layers, grant.grant.until_s, now);
+        let (capabilities, grant) = (capabilities.clone(), grant.clone());
+        let register = ToServer::Register { capabilities, grant, lease: Some(lease.clone()) };
         Some((register, FromServer::Assign { model, lease: Some(lease) }))
     }
 

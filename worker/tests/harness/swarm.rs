@@ -6,15 +6,16 @@ use std::time::Duration;
 use potluck_net as net;
 use potluck_net::memory::{self, Agenda, Fault, Loss, MemoryNetwork, Profile};
 use potluck_protocol::codec;
+use potluck_protocol::grant::{Limits, Place, Terms};
 use potluck_protocol::id::{LayerRange, NodeId, RequestId};
 use potluck_protocol::identity::Identity;
 use potluck_protocol::page::{Ask, BackendPreference, Command, Notice, SamplingChoice};
 use potluck_protocol::peer::{Channel, PeerFrame};
 use potluck_protocol::server::{FromServer, NodeKind, Session};
-use potluck_worker::node::{Action, Input, MachineEvent, Node, TICK};
+use potluck_worker::node::{Action, Input, MachineEvent, Node, Now, TICK};
 
 use super::machine::Machine;
-use super::server::{Reply, Server};
+use super::server::{Reply, START, Server};
 
 /// One thing about to reach a node.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ struct Member {
     node: Node,
     machine: Machine,
     is_frozen: bool,
+    /// How far its calendar is ahead of the others'.
+    ahead: Duration,
 }
 
 /// What a node has coming without the network.
@@ -52,6 +55,8 @@ pub struct Swarm {
     pub notices: Vec<(NodeId, Notice)>,
     /// Peers that a node closed by itself.
     pub closed: Vec<(NodeId, NodeId)>,
+    /// Steps that nodes began to compute, and on which second of their own calendar.
+    pub computed: Vec<(NodeId, u64)>,
     pub now: Duration,
 }
 
@@ -99,6 +104,7 @@ impl Swarm {
             open: HashSet::new(),
             notices: Vec::new(),
             closed: Vec::new(),
+            computed: Vec::new(),
             now: Duration::ZERO,
         };
         let mut ids = Vec::new();
@@ -107,7 +113,9 @@ impl Swarm {
             let id = node.id();
             ids.push(id);
             let machine = Machine::default();
-            swarm.members.insert(id, Member { node, machine, is_frozen: false });
+            swarm
+                .members
+                .insert(id, Member { node, machine, is_frozen: false, ahead: Duration::ZERO });
             swarm.local.push(TICK * u32::from(seed) / u32::from(count), Local::Tick(id));
             swarm.command(id, Command::Connect { server: "http://test".to_owned() });
         }
@@ -119,7 +127,9 @@ impl Swarm {
     }
 
     pub fn lend(&mut self, id: NodeId, memory_bytes: u64) {
-        self.command(id, Command::Lend { backend: BackendPreference::Cpu, memory_bytes });
+        let limits = Limits { memory_bytes, ..Limits::native() };
+        let terms = Terms { limits, place: Place::Native, ..Terms::default() };
+        self.command(id, Command::Lend { backend: BackendPreference::Cpu, terms });
     }
 
     pub fn ask(&mut self, from: NodeId, prompt: &str, seed: u64, max_tokens: u32) {
@@ -188,6 +198,18 @@ impl Swarm {
             member.is_frozen = true;
         }
         self.network.happen(Fault::Freeze(id));
+    }
+
+    /// A node's calendar is so far ahead of the others' from now on.
+    pub fn set_calendar_ahead(&mut self, id: NodeId, ahead: Duration) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.ahead = ahead;
+        }
+    }
+
+    /// Time since 1970 by a node's own calendar.
+    pub fn calendar(&self, id: NodeId) -> Duration {
+        START + self.now + self.members.get(&id).map_or(Duration::ZERO, |member| member.ahead)
     }
 
     /// A connection between two nodes breaks; both notice.
@@ -340,7 +362,7 @@ impl Swarm {
                 frame: codec::encode(&frame),
             }),
         };
-        let now = self.now;
+        let now = Now { since_start: self.now, calendar: self.calendar(to) };
         let Some(member) = self.members.get_mut(&to).filter(|member| !member.is_frozen) else {
             return;
         };
@@ -366,6 +388,9 @@ impl Swarm {
             }
             Action::Notice(notice) => self.notices.push((id, notice)),
             action => {
+                if matches!(action, Action::Compute(_)) {
+                    self.computed.push((id, self.calendar(id).as_secs()));
+                }
                 let Some(member) = self.members.get_mut(&id) else { return };
                 match member.machine.perform(action, self.now) {
                     Some((at, event)) if at > self.now => {

@@ -1,6 +1,8 @@
 //! Whatever the worker does, the page shows, and what the page does not show the worker does not do:
 //! every phase, in every state of the person's wish, with every state of the link.
 
+use potluck_protocol::page::PauseReason;
+
 use super::*;
 
 const REASON: &str = "the server answered 503";
@@ -15,7 +17,8 @@ fn phases() -> Vec<LendingPhase> {
         LendingPhase::Serving => {
             Some(LendingPhase::Retrying { reason: REASON.to_owned(), retry_ms: 5_000 })
         }
-        LendingPhase::Retrying { .. } => Some(LendingPhase::Failed { reason: REASON.to_owned() }),
+        LendingPhase::Retrying { .. } => Some(LendingPhase::Paused { why: PauseReason::Battery }),
+        LendingPhase::Paused { .. } => Some(LendingPhase::Failed { reason: REASON.to_owned() }),
         LendingPhase::Failed { .. } => None,
     };
     std::iter::successors(Some(LendingPhase::Idle), next).collect()

@@ -1,7 +1,10 @@
 //! Any valid message, for the codec's property tests: every variant, every field over its whole
 //! range, lists up to their limits.
 
-use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, SessionId};
+use potluck_protocol::grant::{Grant, GrantedModels, Limits, Place, Power, SignedGrant};
+use potluck_protocol::id::{
+    Epoch, GrantId, LayerRange, ModelId, NodeId, RequestId, SessionId, SiteKey,
+};
 use potluck_protocol::identity::Signature;
 use potluck_protocol::lease::{Lease, SignedLease};
 use potluck_protocol::limits::{
@@ -30,8 +33,11 @@ pub(crate) fn to_server() -> impl Strategy<Value = ToServer> {
             .prop_map(|(protocol, numerics, node)| ToServer::Hello { protocol, numerics, node }),
         (text(MAX_ORIGIN_BYTES), signature())
             .prop_map(|(origin, signature)| ToServer::Prove { origin, signature }),
-        (capabilities(), option::of(model().prop_flat_map(signed_lease)))
-            .prop_map(|(capabilities, lease)| ToServer::Register { capabilities, lease }),
+        (capabilities(), signed_grant(), option::of(model().prop_flat_map(signed_lease))).prop_map(
+            |(capabilities, grant, lease)| {
+                ToServer::Register { capabilities, grant: Box::new(grant), lease }
+            }
+        ),
         Just(ToServer::Deregister),
         (model(), layers()).prop_map(|(model, layers)| ToServer::LayersReady { model, layers }),
         (request(), model(), vec(node(), 0..=MAX_EXCLUDED))
@@ -51,6 +57,7 @@ pub(crate) fn to_server() -> impl Strategy<Value = ToServer> {
             ToServer::Report(Report { tokens, us_per_token_p50 })
         }),
         Just(ToServer::Heartbeat),
+        (0..=100_u8).prop_map(|percent| ToServer::Pace { percent }),
     ]
 }
 
@@ -94,6 +101,7 @@ pub(crate) fn from_server() -> impl Strategy<Value = FromServer> {
         Just(FromServer::Heartbeat),
         vec(ice_server(), 0..=MAX_ICE_SERVERS)
             .prop_map(|ice_servers| FromServer::IceServers { ice_servers }),
+        text(MAX_REASON_BYTES).prop_map(|reason| FromServer::LendingRefused { reason }),
     ]
 }
 
@@ -173,6 +181,45 @@ fn capabilities() -> impl Strategy<Value = Capabilities> {
             backend,
             memory_bytes,
             macs_per_ms,
+        },
+    )
+}
+
+fn signed_grant() -> impl Strategy<Value = SignedGrant> {
+    let place = prop_oneof![
+        Just(Place::Page),
+        any::<[u8; 16]>().prop_map(|site| Place::Widget { site: SiteKey(site) }),
+        Just(Place::Native),
+    ];
+    let models = prop_oneof![
+        Just(GrantedModels::All),
+        vec(model(), 0..=MAX_MODELS).prop_map(GrantedModels::These),
+    ];
+    let names = (any::<[u8; 16]>(), node(), text(MAX_ORIGIN_BYTES));
+    let times = (any::<u64>(), any::<u64>());
+    (names, place, models, granted_limits(), times, signature()).prop_map(
+        |((id, node, to), place, models, limits, (given_s, until_s), signature)| {
+            let id = GrantId(id);
+            let grant = Grant { id, node, to, place, models, limits, given_s, until_s };
+            SignedGrant { grant, signature }
+        },
+    )
+}
+
+fn granted_limits() -> impl Strategy<Value = Limits> {
+    let power = prop_oneof![Just(Power::Any), Just(Power::MainsOnly)];
+    let when = (power, any::<[bool; 3]>(), option::of(any::<u32>()));
+    (any::<[u8; 2]>(), any::<[u64; 2]>(), when).prop_map(
+        |(percents, amounts, (power, [when_hidden, on_metered, on_phone], minutes))| Limits {
+            processor_percent: percents[0],
+            gpu_percent: percents[1],
+            memory_bytes: amounts[0],
+            data_bytes_a_day: amounts[1],
+            power,
+            when_hidden,
+            on_metered,
+            on_phone,
+            minutes,
         },
     )
 }

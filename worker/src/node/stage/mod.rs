@@ -88,7 +88,9 @@ impl Stages {
             return true;
         }
         let manifest = context.library.manifests.get(&session.model).filter(|_| has_layers);
-        let manifest = match (manifest, self.refusal(&session)) {
+        let not_granted = context.may_compute(session.model).err();
+        let refusal = not_granted.map(|fault| (fault.to_string(), true));
+        let manifest = match (manifest, refusal.or_else(|| self.refusal(&session))) {
             (None, _) => Err(("it does not hold these layers any more".to_owned(), true)),
             (Some(_), Some(refusal)) => Err(refusal),
             (Some(manifest), None) => Ok(manifest),
@@ -194,10 +196,16 @@ impl Stages {
         }
     }
 
-    /// A step of a session that is served here.
+    /// A step of a session that is served here: computed if its volunteer's grant allows that now.
     fn handle_step(&mut self, from: NodeId, step: StepRequest, context: &mut Context) {
         let session = step.session;
         let Some(stage) = self.sessions.get_mut(&session) else { return };
+        if let Err(fault) = context.may_compute(stage.session().model) {
+            let me = context.me;
+            let reason = format!("{} may not compute {}: {fault}", me.name(), stage.layers());
+            self.fail(session, &reason, Some(me), context);
+            return;
+        }
         let requester = stage.requester();
         let is_reachable = context.peers.is_open(requester);
         match stage.accept(from, &step, is_reachable, context.now) {

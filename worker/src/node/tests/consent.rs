@@ -3,6 +3,7 @@
 //! Each test asks that question after everything that happens: see `Driven::handle`.
 
 use potluck_engine::engine::LoadError;
+use potluck_protocol::grant::MAX_GRANT_S;
 
 use super::*;
 use crate::failure::{EngineFailure, LoadFailure};
@@ -64,7 +65,7 @@ const PLACES: [Place; 9] = [
     }),
 ];
 
-const ENDINGS: [Ending; 4] = [
+const ENDINGS: [Ending; 7] = [
     ("stop", |driven| driven.handle(Input::Command(Command::StopLending))),
     ("a refusal for good", |driven| {
         let reason = "this identity connected elsewhere".to_owned();
@@ -76,6 +77,18 @@ const ENDINGS: [Ending; 4] = [
     }),
     ("an address that cannot be one", |driven| {
         driven.handle(Input::Command(Command::Connect { server: "foo".to_owned() }));
+    }),
+    ("the end of the grant", |driven| {
+        driven.calendar = TODAY + Duration::from_secs(MAX_GRANT_S);
+        driven.handle(Input::Tick);
+    }),
+    ("a server that does not take the grant", |driven| {
+        let reason = "the grant has ended".to_owned();
+        driven.receive(&FromServer::LendingRefused { reason });
+    }),
+    ("another server", |driven| {
+        driven.handle(Input::Command(Command::Connect { server: "http://other".to_owned() }));
+        driven.welcome();
     }),
 ];
 

@@ -87,7 +87,8 @@ pub(super) fn is_shown_as_lent(phase: &LendingPhase) -> bool {
         | LendingPhase::Waiting
         | LendingPhase::Fetching
         | LendingPhase::Serving
-        | LendingPhase::Retrying { .. } => true,
+        | LendingPhase::Retrying { .. }
+        | LendingPhase::Paused { .. } => true,
     }
 }
 

@@ -158,6 +158,11 @@ impl Volunteer {
         let is_waiting = self.retry.at.is_some();
         let Some(assignment) = &mut self.assignment else { return };
         let (model, layers) = (assignment.model, assignment.layers);
+        if let Err(fault) = context.may_compute(model) {
+            let reason = format!("the server assigned {layers} of a model, but {fault}");
+            context.outbox.raise(Event::CannotLend { reason });
+            return;
+        }
         let Some(manifest) = context.library.manifests.get(&model).map(Arc::clone) else {
             if !is_waiting {
                 self.phase = LendingPhase::Fetching;
@@ -173,7 +178,17 @@ impl Volunteer {
             return self.handle_failure(&reason, context);
         }
         if assignment.blobs.is_empty() {
-            assignment.blobs = manifest.blobs_for(layers.indices());
+            let blobs = manifest.blobs_for(layers.indices());
+            let needed: u64 = blobs.iter().map(|(_, blob)| blob.size_bytes).sum();
+            let granted = context.grant.as_ref().map_or(0, |it| it.grant.limits.memory_bytes);
+            if needed > granted {
+                let reason = format!(
+                    "the server assigned {layers}, which take {needed} bytes; {granted} were lent"
+                );
+                context.outbox.raise(Event::CannotLend { reason });
+                return;
+            }
+            assignment.blobs = blobs;
         }
         self.cancel_unassigned(context);
         let Some(assignment) = &mut self.assignment else { return };

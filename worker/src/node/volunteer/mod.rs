@@ -8,18 +8,23 @@
 //! A new assignment changes what is loaded, not what runs: parts that a running session needs stay
 //! until it ends.
 //!
+//! All of it is done under the person's grant, which is kept in the node's context: `consent` makes it,
+//! `fetching` looks at it before every download, and so do a registration and every step.
+//!
 //! The person sees a phase, and what goes on is what the phase says. In Idle and Failed there is no
 //! engine, no download and no registration; in every other phase the machine is lent, and can be
 //! taken back.
 
+mod consent;
 mod fetching;
 mod statistics;
 mod view;
 
 use std::time::Duration;
 
-use potluck_protocol::id::ModelId;
-use potluck_protocol::page::{BackendPreference, LendingPhase};
+use potluck_protocol::grant::SignedGrant;
+use potluck_protocol::id::{GrantId, ModelId};
+use potluck_protocol::page::{BackendPreference, Granted, LendingPhase, Notice};
 use potluck_protocol::server::{Capabilities, NodeKind, Report, ToServer};
 
 use self::fetching::{Assignment, Parts, Retry};
@@ -33,7 +38,6 @@ use super::{Action, EngineDescription, StepResult};
 pub(super) struct Volunteer {
     kind: NodeKind,
     phase: LendingPhase,
-    memory_bytes: u64,
     engine: Option<RunningEngine>,
     assignment: Option<Assignment>,
     parts: Parts,
@@ -49,8 +53,8 @@ pub(super) struct Volunteer {
 #[derive(Debug)]
 struct RunningEngine {
     description: EngineDescription,
-    /// What the server knows of it, on this link.
-    registered: Option<Capabilities>,
+    /// What the server knows of it, on this link, and under which grant.
+    registered: Option<(Capabilities, GrantId)>,
 }
 
 /// The server gets the counters at most this often.
@@ -61,7 +65,6 @@ impl Volunteer {
         Self {
             kind,
             phase: LendingPhase::Idle,
-            memory_bytes: 0,
             engine: None,
             assignment: None,
             parts: Parts::default(),
@@ -79,17 +82,11 @@ impl Volunteer {
         !matches!(self.phase, LendingPhase::Idle | LendingPhase::Failed { .. })
     }
 
-    /// The person lends this machine.
-    pub(super) fn lend(
-        &mut self,
-        backend: BackendPreference,
-        memory_bytes: u64,
-        context: &mut Context,
-    ) {
-        if self.is_lending() {
-            return;
-        }
-        *self = Self { phase: LendingPhase::Starting, memory_bytes, ..Self::new(self.kind) };
+    /// The machine is lent under `grant`, which holds.
+    fn start(&mut self, backend: BackendPreference, grant: SignedGrant, context: &mut Context) {
+        context.outbox.notice(Notice::Grant(Some(Box::new(Granted::new(grant.clone())))));
+        context.grant = Some(grant);
+        *self = Self { phase: LendingPhase::Starting, ..Self::new(self.kind) };
         context.outbox.act(Action::StartEngine { backend });
         self.notices.ask_now();
     }
@@ -109,6 +106,9 @@ impl Volunteer {
         let awaited = awaited.filter(|model| !context.library.manifests.contains_key(model));
         if let Some(model) = awaited {
             context.outbox.act(Action::CancelManifest { model });
+        }
+        if context.grant.take().is_some() {
+            context.outbox.notice(Notice::Grant(None));
         }
         let phase = failure.map_or(LendingPhase::Idle, |reason| LendingPhase::Failed { reason });
         *self = Self { phase, ..Self::new(self.kind) };
@@ -157,19 +157,21 @@ impl Volunteer {
 
     /// Sends the server what this machine brings, unless it knows, and what it holds.
     fn register(&mut self, context: &mut Context) {
-        let Some(engine) = &mut self.engine else { return };
+        let (Some(engine), Some(grant)) = (&mut self.engine, &context.grant) else { return };
         let capabilities = Capabilities {
             kind: self.kind,
             backend: engine.description.backend.clone(),
-            memory_bytes: self.memory_bytes,
+            memory_bytes: grant.grant.limits.memory_bytes,
             macs_per_ms: engine.description.macs_per_ms,
         };
-        if !context.link.is_open() || engine.registered.as_ref() == Some(&capabilities) {
+        let registered = (capabilities, grant.grant.id);
+        if !context.link.is_open() || engine.registered.as_ref() == Some(&registered) {
             return;
         }
-        engine.registered = Some(capabilities.clone());
+        engine.registered = Some(registered.clone());
         let lease = self.assignment.as_ref().map(|assignment| assignment.lease.clone());
-        context.send_server(&ToServer::Register { capabilities, lease });
+        let (capabilities, grant) = (registered.0, Box::new(grant.clone()));
+        context.send_server(&ToServer::Register { capabilities, grant, lease });
         if let Some((model, layers)) = self.ready_layers() {
             context.send_server(&ToServer::LayersReady { model, layers });
         }

@@ -82,6 +82,11 @@ impl Volunteer {
             credit_macs: self.credit_macs,
             receipts: self.receipts,
             sessions,
+            // Who measures these comes later.
+            milliwatt_hours: 0,
+            received_bytes: 0,
+            sent_bytes: 0,
+            share_percent: 100,
         }
     }
 }
