@@ -12,6 +12,7 @@
 
 pub mod api;
 pub mod browser;
+pub mod sensors;
 pub mod state;
 pub mod store;
 pub mod view;

@@ -11,6 +11,7 @@ pub mod names;
 pub mod numbers;
 pub mod options;
 pub mod problem;
+pub mod sensing;
 pub mod swarm;
 
 use potluck_protocol::api::{ModelView, NodesPage, SwarmView, TallyRow};
@@ -22,6 +23,7 @@ use lending::Volunteer;
 use names::Names;
 use options::Options;
 use problem::Problem;
+use sensing::Sensed;
 use swarm::{Heard, Swarm};
 
 /// What the page knows.
@@ -78,6 +80,16 @@ pub enum Action {
     },
     /// **Stop** was pressed.
     Stop,
+    /// **Pause** was pressed.
+    Pause,
+    /// **Resume** was pressed.
+    Resume,
+    /// Another so many minutes were given.
+    Extend,
+    /// The page's senses told something, while this computer is lent.
+    Sensed(Sensed),
+    /// Whether the screen is to stay on while this computer is lent.
+    KeepAwake(bool),
     /// What may compute here.
     ChooseBackend(BackendPreference),
     /// How much memory may be used, MiB.
@@ -168,6 +180,11 @@ impl State {
             Action::Lend => return self.lend(),
             Action::LockAnswered { granted } => return self.lock_answered(granted),
             Action::Stop => return self.stop(),
+            Action::Pause => return self.while_lending(Command::Pause),
+            Action::Resume => return self.while_lending(Command::Resume),
+            Action::Extend => return self.while_lending(Command::Extend),
+            Action::Sensed(sensed) => return self.sensed(sensed),
+            Action::KeepAwake(on) => self.volunteer.keeps_awake = on,
             Action::ChooseBackend(backend) => self.volunteer.backend = backend,
             Action::ChooseMemory(memory_mib) => {
                 self.volunteer.memory_mib = options::clamp_memory(memory_mib)

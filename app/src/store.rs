@@ -4,13 +4,14 @@
 //! It decides nothing. The worker and the lock between tabs are behind [`Platform`], because only
 //! the browser half of `net` has them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use potluck_protocol::page::Command;
 use wasm_bindgen_futures::spawn_local;
 use yew::Callback;
 
+use crate::sensors::{Sensors, WakeLock};
 use crate::state::{Action, Effect, State};
 use crate::{api, browser};
 
@@ -68,6 +69,10 @@ pub struct Store {
     worker: RefCell<Option<Box<dyn Worker>>>,
     platform: PlatformHandle,
     changed: Callback<()>,
+    /// On while this computer is lent.
+    sensors: RefCell<Option<Sensors>>,
+    is_sensing: Cell<bool>,
+    wake_lock: RefCell<Option<WakeLock>>,
 }
 
 impl core::fmt::Debug for Store {
@@ -89,6 +94,9 @@ impl Store {
             worker: RefCell::new(None),
             platform,
             changed,
+            sensors: RefCell::new(None),
+            is_sensing: Cell::new(false),
+            wake_lock: RefCell::new(None),
         })
     }
 
@@ -103,8 +111,30 @@ impl Store {
         // The borrow ends before any effect: an effect may dispatch again.
         let effects = Rc::make_mut(&mut *self.state.borrow_mut()).reduce(action);
         self.changed.emit(());
+        self.sense();
         for effect in effects {
             self.run(effect);
+        }
+    }
+
+    /// Turns the senses on with the click that lends, and off with the end of it; keeps the screen on
+    /// as the state says.
+    fn sense(self: &Rc<Self>) {
+        let volunteer = &self.state().volunteer;
+        let is_lending = volunteer.is_lending();
+        // Noted first: what is sensed at once is dispatched before they are all on.
+        if is_lending && !self.is_sensing.replace(is_lending) {
+            let sensors = Sensors::start(&self.dispatcher());
+            *self.sensors.borrow_mut() = Some(sensors);
+        } else if !is_lending && self.is_sensing.replace(is_lending) {
+            let sensors = self.sensors.borrow_mut().take();
+            // In a microtask, because this may be one's own callback.
+            spawn_local(async move { drop(sensors) });
+        }
+        let holds = self.wake_lock.borrow().is_some();
+        if volunteer.holds_screen() != holds {
+            let wake_lock = volunteer.holds_screen().then(WakeLock::hold);
+            drop(self.wake_lock.replace(wake_lock));
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod answer;
 mod ask;
+mod awake;
 mod choices;
 mod connection;
 mod crowd;

@@ -2,7 +2,8 @@
 //! would click.
 //!
 //! One driver and one fresh profile each, so that several browsers are several strangers. Nothing
-//! is injected into the page: scripts are run only to read it.
+//! is injected into the page but what stands in for senses that a browser cannot be told to have:
+//! scripts are run only to read it.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -38,6 +39,9 @@ const FLAGS: [&str; 15] = [
     "--disable-features=WebRtcHideLocalIpsWithMdns",
     "--allow-loopback-in-peer-connection",
 ];
+
+/// Where a browser's window is when it is not minimised: left, top, width and height, CSS pixels.
+const SHOWN_WINDOW: (u32, u32, u32, u32) = (0, 0, 1280, 900);
 
 /// Which graphics adapter the browser shows to pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,12 +134,13 @@ impl Browser {
         Ok(self.client.goto(url).await?)
     }
 
-    /// Opens another tab of the same browser and goes there.
+    /// Opens another tab of the same browser, in a window of its own, and goes there: the tab before
+    /// stays in sight.
     ///
     /// # Errors
     /// If the browser is gone.
     pub async fn open_tab(&self) -> anyhow::Result<()> {
-        let tab = self.client.new_window(true).await?;
+        let tab = self.client.new_window(false).await?;
         Ok(self.client.switch_to_window(tab.handle).await?)
     }
 
@@ -227,6 +232,68 @@ impl Browser {
         let metrics =
             json!({ "width": width, "height": height, "deviceScaleFactor": 2, "mobile": phone });
         self.send_command("Emulation.setDeviceMetricsOverride", metrics).await
+    }
+
+    /// Hides the page, by minimising the browser's window, or shows it again.
+    ///
+    /// # Errors
+    /// If the browser is gone.
+    pub async fn hide(&self, hidden: bool) -> anyhow::Result<()> {
+        if hidden {
+            return Ok(self.client.minimize_window().await?);
+        }
+        let (x, y, width, height) = SHOWN_WINDOW;
+        Ok(self.client.set_window_rect(x, y, width, height).await?)
+    }
+
+    /// Has pages be told what [`Browser::press`] says, instead of how much the machine has to do.
+    ///
+    /// # Errors
+    /// If the browser is gone, knows no such thing, or does so already.
+    pub async fn emulate_pressure(&self) -> anyhow::Result<()> {
+        let source = json!({ "source": "cpu", "enabled": true, "metadata": { "available": true } });
+        self.send_command("Emulation.setPressureSourceOverrideEnabled", source).await
+    }
+
+    /// Tells pages how much the machine has to do: `nominal`, `fair`, `serious` or `critical`.
+    ///
+    /// # Errors
+    /// If the browser is gone, or the pressure is not emulated.
+    pub async fn press(&self, state: &str) -> anyhow::Result<()> {
+        let state = json!({ "source": "cpu", "state": state });
+        self.send_command("Emulation.setPressureStateOverride", state).await
+    }
+
+    /// Has the browser save data, or not. Pages that are open are not told.
+    ///
+    /// # Errors
+    /// If the browser is gone, or knows no such thing.
+    pub async fn save_data(&self, saves: bool) -> anyhow::Result<()> {
+        let saves = json!({ "dataSaverEnabled": saves });
+        self.send_command("Emulation.setDataSaverOverride", saves).await
+    }
+
+    /// Has the browser say, to pages that are opened from now on, that it is a phone's, or not.
+    ///
+    /// # Errors
+    /// If the browser is gone.
+    pub async fn be_phone(&self, mobile: bool) -> anyhow::Result<()> {
+        let metadata = json!({
+            "brands": [], "platform": "Android", "platformVersion": "", "architecture": "",
+            "model": "", "mobile": mobile,
+        });
+        let parameters = json!({ "userAgent": "a test", "userAgentMetadata": metadata });
+        self.send_command("Emulation.setUserAgentOverride", parameters).await
+    }
+
+    /// Runs a script in every page that is opened from now on, before anything of the page: it stands
+    /// in for what this browser cannot be told to report.
+    ///
+    /// # Errors
+    /// If the browser is gone.
+    pub async fn stand_in(&self, script: &str) -> anyhow::Result<()> {
+        let parameters = json!({ "source": script });
+        self.send_command("Page.addScriptToEvaluateOnNewDocument", parameters).await
     }
 
     /// Writes a picture of the page as it is shown to a PNG file.

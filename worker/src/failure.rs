@@ -37,6 +37,9 @@ pub enum LoadFailure {
     /// There is no engine for it any more.
     #[error(transparent)]
     Engine(#[from] EngineFailure),
+    /// No copy is here, and it may not be downloaded now.
+    #[error("the data that may be used today is used up")]
+    Withheld,
 }
 
 /// A step was not computed.
@@ -92,7 +95,7 @@ impl LoadFailure {
     /// True if another try comes out the same: what failed is not the network.
     pub(crate) fn is_final(&self) -> bool {
         match self {
-            Self::Download(_) => false,
+            Self::Download(_) | Self::Withheld => false,
             Self::Refused(_) => true,
             Self::Engine(failure) => failure.is_final(),
         }

@@ -10,7 +10,9 @@
 //! reports that it lends in `No` is told to stop.
 
 use potluck_protocol::grant::{Limits, Terms};
-use potluck_protocol::page::{BackendPreference, Command, Granted, Lending, LendingPhase};
+use potluck_protocol::page::{
+    BackendPreference, Command, Conditions, Granted, Lending, LendingPhase,
+};
 
 use super::problem::Problem;
 use super::{Effect, State, options};
@@ -47,6 +49,12 @@ pub struct Volunteer {
     pub lending: Lending,
     /// What the machine is lent under, as the node signed it; `None` while it is not.
     pub grant: Option<Box<Granted>>,
+    /// What the page's senses told since the click.
+    pub seen: Conditions,
+    /// The page is drawn too late, whoever's fault it is.
+    pub is_drawn_late: bool,
+    /// The screen is to stay on while this computer is lent.
+    pub keeps_awake: bool,
     /// Lending was stopped while an answer was being written; the worker ends with it.
     pub leaves_after_answer: bool,
 }
@@ -90,7 +98,15 @@ impl Volunteer {
 
     /// Back to not lending; the choices stay.
     pub(super) fn reset(&mut self) {
-        *self = Self::new(self.backend, self.memory_mib);
+        let keeps_awake = self.keeps_awake;
+        *self = Self { keeps_awake, ..Self::new(self.backend, self.memory_mib) };
+    }
+
+    /// True while the screen has to stay on: the person asked for it, and something is computed.
+    #[must_use]
+    pub fn holds_screen(&self) -> bool {
+        let is_paused = matches!(self.lending.phase, LendingPhase::Paused { .. });
+        self.keeps_awake && self.intent == Intent::Yes && !is_paused
     }
 }
 
@@ -117,9 +133,21 @@ impl State {
         }
         self.volunteer.intent = Intent::Yes;
         let mut effects = self.connected();
+        if self.volunteer.seen != Conditions::default() {
+            // Before the yes: what stands against it stops it before it begins.
+            effects.extend(self.tell_conditions());
+        }
         let (backend, terms) = (self.volunteer.backend, self.volunteer.terms());
         effects.push(Effect::Send(Command::Lend { backend, terms }));
         effects
+    }
+
+    /// Tells the node, if it lends.
+    pub(super) fn while_lending(&self, command: Command) -> Vec<Effect> {
+        match self.volunteer.intent {
+            Intent::Yes => vec![Effect::Send(command)],
+            Intent::No | Intent::Checking | Intent::Stopping => Vec::new(),
+        }
     }
 
     /// Ends computing for others. The worker is ended with all it does, unless it is writing this
@@ -164,7 +192,7 @@ impl State {
                 let failed = matches!(lending.phase, LendingPhase::Failed { .. });
                 self.volunteer.lending = lending;
                 if !failed {
-                    return Vec::new();
+                    return self.judge_frames();
                 }
                 // The reason stays on the card; the button comes back, and another tab may try. The
                 // node is told, so that no patience of its own lends behind that button.

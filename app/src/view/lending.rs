@@ -2,9 +2,10 @@
 
 use potluck_protocol::consent::{Line, words};
 use potluck_protocol::id::NodeId;
-use potluck_protocol::page::{Granted, Lending, LendingPhase, Link};
+use potluck_protocol::page::{Granted, Lending, LendingPhase, Link, PauseReason};
 use yew::{Callback, Html, Properties, function_component, html};
 
+use super::awake::Awake;
 use crate::state::Action;
 use crate::state::lending::{Intent, Volunteer};
 use crate::state::numbers;
@@ -55,6 +56,8 @@ pub(super) fn LendingStatus(props: &LendingStatusProps) -> Html {
             if let Some(granted) = &volunteer.grant {
                 { agreed(granted) }
             }
+            <Awake keeps_awake={volunteer.keeps_awake} dispatch={props.dispatch.clone()} />
+            { pause_button(props) }
             <button type="button" class="plain" data-testid="stop" onclick={stop}>{ "Stop" }</button>
         </>
     }
@@ -75,6 +78,24 @@ fn agreed(granted: &Granted) -> Html {
             <a data-testid="consent-record" download={granted.file_name()}
                 href={format!("data:application/json,{encoded}")}>{ "Keep a copy" }</a>
         </details>
+    }
+}
+
+/// The one button about pauses that is of use now: none while nothing can be paused.
+fn pause_button(props: &LendingStatusProps) -> Html {
+    let (hook, action, text) = match (props.volunteer.intent, &props.volunteer.lending.phase) {
+        (Intent::Yes, LendingPhase::Paused { why: PauseReason::TimeIsUp }) => {
+            ("extend", Action::Extend, "Go on for as long again")
+        }
+        (Intent::Yes, LendingPhase::Paused { why: PauseReason::Asked }) => {
+            ("resume", Action::Resume, "Go on")
+        }
+        (Intent::Yes, _) => ("pause", Action::Pause, "Pause"),
+        _ => return Html::default(),
+    };
+    let press = props.dispatch.reform(move |_| action.clone());
+    html! {
+        <button type="button" class="plain" data-testid={hook} onclick={press}>{ text }</button>
     }
 }
 

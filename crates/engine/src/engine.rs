@@ -128,6 +128,12 @@ impl Engine {
         &self.info
     }
 
+    /// Whether a GPU computes, or what stands in for one.
+    #[must_use]
+    pub fn is_on_gpu(&self) -> bool {
+        matches!(self.backend, Device::Gpu(_))
+    }
+
     /// What was found out about this machine's GPU, for the next [`Self::with_tuning`]; none on a
     /// CPU.
     #[must_use]

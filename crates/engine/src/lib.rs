@@ -27,3 +27,5 @@ pub mod kv_cache;
 pub mod sampler;
 mod step;
 mod threads;
+
+pub use threads::{threads, use_threads};

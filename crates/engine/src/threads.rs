@@ -2,6 +2,33 @@
 //!
 //! Results are exact whatever is shared and how, so the only question here is what is worth it.
 
+/// How many threads share the work of a step.
+#[cfg(not(target_arch = "wasm32"))]
+#[must_use]
+pub fn threads() -> usize {
+    rayon::current_num_threads()
+}
+
+/// How many threads share the work of a step: a browser's worker is one.
+#[cfg(target_arch = "wasm32")]
+#[must_use]
+pub fn threads() -> usize {
+    1
+}
+
+/// Has at most so many threads share the work of every step from now on. Only before the first one,
+/// and once in a process: false if it is too late.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn use_threads(count: usize) -> bool {
+    rayon::ThreadPoolBuilder::new().num_threads(count.max(1)).build_global().is_ok()
+}
+
+/// Changes nothing: a browser's worker is one thread.
+#[cfg(target_arch = "wasm32")]
+pub fn use_threads(_count: usize) -> bool {
+    false
+}
+
 /// Multiply-accumulates, or as much of anything else, that a thread should have before another is
 /// woken: about two microseconds of matrices.
 #[cfg(not(target_arch = "wasm32"))]

@@ -13,6 +13,7 @@
 
 mod download;
 
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
 use data_encoding::HEXLOWER;
@@ -118,13 +119,15 @@ pub enum FetchError {
 pub struct WeightStore {
     cache: BlobCache,
     patience: Patience,
+    /// Bytes that came over the network.
+    fetched_bytes: AtomicU64,
 }
 
 impl WeightStore {
     /// A store that keeps its copies in `cache`.
     #[must_use]
     pub fn new(cache: BlobCache) -> Self {
-        Self { cache, patience: Patience::default() }
+        Self { cache, patience: Patience::default(), fetched_bytes: AtomicU64::new(0) }
     }
 
     /// The same with another patience.
@@ -153,6 +156,17 @@ impl WeightStore {
         self.fetch_sized(base_url, hash, Size::Exactly(size_bytes), progress).await
     }
 
+    /// The copy of this blob that is here already, if it is a good one. Nothing is downloaded.
+    pub async fn copy(&self, hash: &[u8; 32], size_bytes: u64) -> Option<Vec<u8>> {
+        self.copy_sized(hash, Size::Exactly(size_bytes)).await
+    }
+
+    /// Bytes that were downloaded so far, whatever became of them.
+    #[must_use]
+    pub fn fetched_bytes(&self) -> u64 {
+        self.fetched_bytes.load(Ordering::Relaxed)
+    }
+
     /// The same for a blob whose size is not known, such as a manifest: at most `max_bytes`.
     ///
     /// # Errors
@@ -179,6 +193,17 @@ impl WeightStore {
         }
     }
 
+    async fn copy_sized(&self, hash: &[u8; 32], size: Size) -> Option<Vec<u8>> {
+        let name = HEXLOWER.encode(hash);
+        let bytes = self.cache.read(&name, size.limit()).await?;
+        if size.fits(bytes.len() as u64) && blake3::hash(&bytes) == *hash {
+            return Some(bytes);
+        }
+        tracing::warn!(blob = name, "a copy does not match its hash and is of no use");
+        self.cache.remove(&name).await;
+        None
+    }
+
     async fn fetch_sized(
         &self,
         base_url: &str,
@@ -191,16 +216,19 @@ impl WeightStore {
         if size.limit() > MAX_BLOB_BYTES {
             return Err(FetchError::TooLong { url, limit: MAX_BLOB_BYTES });
         }
-        if let Some(bytes) = self.cache.read(&name, size.limit()).await {
-            if size.fits(bytes.len() as u64) && blake3::hash(&bytes) == *hash {
-                progress(bytes.len() as u64);
-                return Ok(bytes);
-            }
-            tracing::warn!(blob = name, "a copy does not match its hash and is fetched anew");
-            self.cache.remove(&name).await;
+        if let Some(bytes) = self.copy_sized(hash, size).await {
+            progress(bytes.len() as u64);
+            return Ok(bytes);
         }
         let mut download = Download::new(url, size, self.patience);
-        download.run(&mut progress).await?;
+        let mut before = 0;
+        let mut count = |bytes: u64| {
+            // Less than before where a download begins anew.
+            self.fetched_bytes.fetch_add(bytes.saturating_sub(before), Ordering::Relaxed);
+            before = bytes;
+            progress(bytes);
+        };
+        download.run(&mut count).await?;
         let Download { url, bytes, hasher, .. } = download;
         if hasher.finalize() != *hash {
             return Err(FetchError::WrongHash { url });

@@ -67,7 +67,7 @@ pub struct SwarmTotals {
     pub serving: u32,
     /// Those that are [`NodeState::Fetching`].
     pub fetching: u32,
-    /// Those that are [`NodeState::Waiting`].
+    /// Those that are [`NodeState::Waiting`] or [`NodeState::Paused`].
     pub waiting: u32,
     /// Memory that they offer, bytes.
     pub memory_bytes: u64,
@@ -126,6 +126,9 @@ pub enum NodeState {
     Fetching,
     /// It was given no layers yet.
     Waiting,
+    /// Its volunteer needs the machine: no route leads through it, and it keeps its layers for a
+    /// while.
+    Paused,
 }
 
 /// A range of layers as people count: `[first, last]`, both of them in it.
@@ -226,6 +229,7 @@ impl fmt::Display for NodeState {
             Self::Serving => "serving",
             Self::Fetching => "fetching",
             Self::Waiting => "waiting",
+            Self::Paused => "paused",
         })
     }
 }

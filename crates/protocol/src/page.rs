@@ -307,7 +307,7 @@ impl PauseReason {
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
-            Self::Asked => "you want a pause",
+            Self::Asked => "you take a break",
             Self::Hidden => "this page is hidden",
             Self::Battery => "this machine runs on its battery",
             Self::SaveData => "your browser saves data",

@@ -41,6 +41,7 @@ pub(super) fn describe(models: &Models, node: &scheduler::NodeView) -> NodeView 
         model: model.map(|model| model.name.clone()),
         layers: node.layers.map(InclusiveLayers),
         state: match (node.serving, node.layers) {
+            _ if node.paused => NodeState::Paused,
             (true, _) => NodeState::Serving,
             (false, Some(_)) => NodeState::Fetching,
             (false, None) => NodeState::Waiting,

@@ -22,6 +22,8 @@ pub(super) struct Entry {
     /// The layers that it was assigned.
     assigned: Option<LayerRange>,
     is_serving: bool,
+    /// It is paused: nothing is routed through it, whatever it holds.
+    is_paused: bool,
     memory_bytes: u64,
     rows: u64,
     holder: Option<Holder>,
@@ -63,7 +65,8 @@ impl Entry {
     /// The entry of a node; `None` if it does not lend.
     pub(super) fn of(node: NodeId, state: &NodeState) -> Option<Self> {
         let registration = state.registration.as_ref()?;
-        let holder = registration.ready.map(|layers| Holder {
+        let ready = registration.ready.filter(|_| !registration.is_paused());
+        let holder = ready.map(|layers| Holder {
             node,
             layers,
             is_suspect: state.is_suspect,
@@ -75,10 +78,15 @@ impl Entry {
             kind: registration.capabilities.kind,
             assigned: registration.assigned,
             is_serving: registration.is_serving(),
+            is_paused: registration.is_paused(),
             memory_bytes: registration.capabilities.memory_bytes,
             rows: registration.report.tokens,
             holder,
         })
+    }
+
+    fn is_fetching(&self) -> bool {
+        !self.is_serving && !self.is_paused && self.assigned.is_some()
     }
 
     /// The layers that it serves.
@@ -133,7 +141,7 @@ impl Index {
         self.lenders.insert(entry.node);
         self.browsers += usize::from(entry.kind == NodeKind::Browser);
         self.serving += usize::from(entry.is_serving);
-        self.fetching += usize::from(!entry.is_serving && entry.assigned.is_some());
+        self.fetching += usize::from(entry.is_fetching());
         self.memory_bytes += u128::from(entry.memory_bytes);
         self.rows += u128::from(entry.rows);
         for copies in self.copies_of(entry.served()) {
@@ -148,7 +156,7 @@ impl Index {
         self.lenders.remove(&entry.node);
         self.browsers -= usize::from(entry.kind == NodeKind::Browser);
         self.serving -= usize::from(entry.is_serving);
-        self.fetching -= usize::from(!entry.is_serving && entry.assigned.is_some());
+        self.fetching -= usize::from(entry.is_fetching());
         self.memory_bytes -= u128::from(entry.memory_bytes);
         self.rows -= u128::from(entry.rows);
         for copies in self.copies_of(entry.served()) {

@@ -8,6 +8,7 @@
 //! | `standing` | what is known of a node beside its word: its work, its address |
 //! | `speed` | how fast a node is: its own guess, within what it has shown |
 //! | `grants` | what volunteers agreed to, and until when |
+//! | `seats` | nodes that are throttled or paused, and how long those keep their layers |
 //! | `leases` | assignments on their way to nodes, signed and with an end |
 //! | `planning` | assigns layers to nodes, by `placement`, once things have settled |
 //! | `placement` | contiguous ranges by speed, within memory |
@@ -38,6 +39,7 @@ mod planning;
 mod quarantine;
 mod requests;
 mod routing;
+mod seats;
 mod sessions;
 mod speed;
 mod standing;
@@ -62,6 +64,7 @@ use nodes::NodeState;
 use planning::Settling;
 use quarantine::Quarantine;
 use requests::Requests;
+use seats::Seats;
 use sessions::Sessions;
 
 pub use standing::Standing;
@@ -132,6 +135,7 @@ pub struct Scheduler {
     index: Index,
     grants: Grants,
     leases: Leases,
+    seats: Seats,
     requests: Requests,
     sessions: Sessions,
     quarantine: Quarantine,
@@ -154,6 +158,7 @@ impl Scheduler {
             index: Index::new(layers),
             grants: Grants::default(),
             leases: Leases::default(),
+            seats: Seats::default(),
             requests: Requests::default(),
             sessions: Sessions::default(),
             quarantine: Quarantine::default(),
@@ -187,6 +192,7 @@ impl Scheduler {
     pub fn tick(&mut self, now: Duration) -> Vec<Action> {
         let mut actions = Vec::new();
         self.forgive(now);
+        self.clear_seats(now);
         if self.settling.is_over(now) {
             self.plan(now);
         }
@@ -204,6 +210,7 @@ impl Scheduler {
             self.next_plan(),
             self.leases.next_renewal(&self.authority),
             self.grants.next_end(&self.authority),
+            self.seats.next_end(),
             self.sessions.next_idle(),
             self.quarantine.next_end(),
             self.requests.routed_on(),
@@ -251,11 +258,11 @@ impl Scheduler {
             ToServer::Report(report) => {
                 self.change_registration(node, |registration| registration.report = report);
             }
+            ToServer::Pace { percent } => self.change_pace(node, percent, now, actions),
             ToServer::Hello { .. }
             | ToServer::Prove { .. }
             | ToServer::Signal { .. }
             | ToServer::Receipt { .. }
-            | ToServer::Pace { .. }
             | ToServer::Heartbeat => {}
         }
         Ok(())

@@ -10,7 +10,7 @@ use rand_chacha::rand_core::RngCore;
 
 use super::grants::Granted;
 use super::index::Entry;
-use super::speed::Shown;
+use super::speed::{Pace, Shown};
 use super::standing::Standing;
 use super::{Action, Fault, Scheduler};
 
@@ -50,6 +50,10 @@ pub(super) struct Registration {
     /// The layers that the node said are loaded, cut to `assigned`.
     pub(super) ready: Option<LayerRange>,
     pub(super) report: Report,
+    /// The share of its speed at which it works, or did before it paused.
+    pub(super) pace: Pace,
+    /// Since when it is paused, if it is.
+    pub(super) paused_at: Option<Duration>,
 }
 
 impl NodeState {
@@ -74,14 +78,19 @@ impl NodeState {
     /// Multiply-accumulates a millisecond, as far as it is believed.
     pub(super) fn macs_per_ms(&self) -> u64 {
         let said = self.registration.as_ref().map(|held| held.capabilities.macs_per_ms);
-        self.shown.macs_per_ms(said.unwrap_or(0))
+        let pace = self.registration.as_ref().map_or(Pace::FULL, |held| held.pace);
+        self.shown.macs_per_ms(said.unwrap_or(0), pace)
     }
 }
 
 impl Registration {
-    /// True if all that it was assigned is ready.
+    /// True if all that it was assigned is ready, and it computes.
     pub(super) fn is_serving(&self) -> bool {
-        self.assigned.is_some() && self.ready == self.assigned
+        self.assigned.is_some() && self.ready == self.assigned && !self.is_paused()
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused_at.is_some()
     }
 }
 
@@ -157,6 +166,8 @@ impl Scheduler {
                 until_s: lease.as_ref().map_or(0, |lease| lease.until_s),
                 ready: None,
                 report: Report::default(),
+                pace: Pace::FULL,
+                paused_at: None,
             };
             let until_s = registration.grant.until_s;
             if let Some(lease) = lease.filter(|lease| lease.until_s < until_s) {
@@ -182,11 +193,24 @@ impl Scheduler {
         };
         self.leases.forget(node, registration.until_s);
         self.grants.forget(node, registration.grant.until_s);
+        self.seats.forget(node, registration.paused_at);
+        self.end_sessions_through(node, what, now, actions);
+        self.settling.disturb(now);
+    }
+
+    /// Ends the sessions that the node is a stage of, so that they go on elsewhere. As
+    /// [`Self::deregister`].
+    pub(super) fn end_sessions_through(
+        &mut self,
+        node: NodeId,
+        what: &str,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) {
         for (session, layers) in self.sessions.with_stage(node) {
             let reason = format!("{}, who computed {layers}, {what}", node.name());
             self.end_session(node, session, &reason, Some(node), now, actions);
         }
-        self.settling.disturb(now);
     }
 
     /// Notes which of its assigned layers a node has loaded. What it was not assigned does not

@@ -8,6 +8,7 @@ use potluck_protocol::id::{ModelId, NodeId};
 use super::Scheduler;
 use super::nodes::{NodeState, Registration, intersection};
 use super::placement::{self, Capacity};
+use super::seats::SEAT_KEPT;
 use super::speed::memory_bytes;
 
 /// Waits until nobody has come, gone or changed for a while: moving weights is dear. But not for
@@ -53,7 +54,7 @@ impl Scheduler {
     /// Assigns layers anew; those for whom something changed get to know.
     pub(super) fn plan(&mut self, now: Duration) {
         let Some(model) = self.planned_model().map(Arc::clone) else { return };
-        let (nodes, capacities) = self.capacities(model.id);
+        let (nodes, capacities) = self.capacities(model.id, now);
         for (node, layers) in nodes.into_iter().zip(placement::plan(&model, &capacities)) {
             let state = self.nodes.get(&node);
             let Some(known) = state.and_then(|state| state.registration.as_ref()) else { continue };
@@ -72,9 +73,10 @@ impl Scheduler {
         }
     }
 
-    /// The registered nodes in the order of their registration, and what they can hold. Nobody who
-    /// has shown nothing yet is taken for faster than most of those who have.
-    fn capacities(&self, model: ModelId) -> (Vec<NodeId>, Vec<Capacity>) {
+    /// The registered nodes in the order of their registration, and what they can hold: nothing, where
+    /// they are paused for too long. Nobody who has shown nothing yet is taken for faster than most
+    /// of those who have.
+    fn capacities(&self, model: ModelId, now: Duration) -> (Vec<NodeId>, Vec<Capacity>) {
         let mut registered: Vec<(NodeId, &NodeState, &Registration)> = self
             .index
             .lenders()
@@ -90,11 +92,11 @@ impl Scheduler {
         let capacities = registered
             .iter()
             .map(|(_, state, registration)| Capacity {
-                // Of a model that it is not lent for it holds nothing.
-                memory_bytes: if registration.grant.is_for(model) {
-                    memory_bytes(&registration.capabilities)
-                } else {
-                    0
+                // Of a model that it is not lent for it holds nothing, nor does one whose seat is lost.
+                memory_bytes: match registration.paused_at {
+                    Some(at) if now >= at + SEAT_KEPT => 0,
+                    _ if !registration.grant.is_for(model) => 0,
+                    _ => memory_bytes(&registration.capabilities),
                 },
                 macs_per_ms: match usual {
                     Some(usual) if !state.shown.is_enough() => state.macs_per_ms().min(usual),

@@ -4,6 +4,9 @@
 //! A stage spends most of a session waiting for the others, so what it has shown is less than what
 //! it can do. It is believed to be as fast as it says, but not slower than it has shown, nor more
 //! than [`HEADROOM`] times as fast.
+//!
+//! A node may say that it is throttled, by a share of the speed that it registered with. It is taken
+//! to be that much slower at once; that it is faster again it has to show, within the same bounds.
 
 use std::time::Duration;
 
@@ -72,13 +75,38 @@ impl Shown {
         self.samples >= SAMPLES
     }
 
-    /// Multiply-accumulates a millisecond of a node that says it has `said`.
-    pub(super) fn macs_per_ms(&self, said: u64) -> u64 {
-        let guess = said.clamp(SLOWEST, FASTEST_GUESS);
+    /// The node works at another share of its speed from now on: what it has shown before says less
+    /// about a slower one, and nothing about a faster one.
+    pub(super) fn change_pace(&mut self, before: Pace, after: Pace, now: Duration) {
+        if after < before {
+            self.estimate = self.estimate * u64::from(after.0) / u64::from(before.0);
+        }
+        // What was summed up so far was done at the other pace.
+        self.begin(now);
+    }
+
+    /// Multiply-accumulates a millisecond of a node that says it has `said`, of which it gives so
+    /// much.
+    pub(super) fn macs_per_ms(&self, said: u64, pace: Pace) -> u64 {
+        let guess = said.min(FASTEST_GUESS) * u64::from(pace.0) / u64::from(Pace::FULL.0);
+        let guess = guess.max(SLOWEST);
         if !self.is_enough() {
             return guess;
         }
         guess.min((self.estimate * HEADROOM).max(SLOWEST)).max(self.estimate)
+    }
+}
+
+/// The share of the speed that it registered with at which a node works, percent: 1 to 100.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Pace(u8);
+
+impl Pace {
+    pub(super) const FULL: Self = Self(100);
+
+    /// `None` for a node that works not at all. More than all of its speed is all of it.
+    pub(super) fn new(percent: u8) -> Option<Self> {
+        (percent > 0).then(|| Self(percent.min(Self::FULL.0)))
     }
 }
 
@@ -102,30 +130,66 @@ mod tests {
     #[test]
     fn what_a_node_says_is_believed_within_bounds() {
         let new = Shown::default();
-        assert_eq!(new.macs_per_ms(0), SLOWEST);
-        assert_eq!(new.macs_per_ms(5_000_000), 5_000_000);
-        assert_eq!(new.macs_per_ms(u64::MAX), FASTEST_GUESS);
+        assert_eq!(new.macs_per_ms(0, Pace::FULL), SLOWEST);
+        assert_eq!(new.macs_per_ms(5_000_000, Pace::FULL), 5_000_000);
+        assert_eq!(new.macs_per_ms(u64::MAX, Pace::FULL), FASTEST_GUESS);
     }
 
     #[test]
     fn what_it_has_shown_bounds_what_it_says() {
         let shown = shown(1_000_000_000, 8);
         // A million a millisecond: not more than sixteen times that.
-        assert_eq!(shown.macs_per_ms(u64::MAX), 16_000_000);
-        assert_eq!(shown.macs_per_ms(3_000_000), 3_000_000);
-        assert_eq!(shown.macs_per_ms(0), SLOWEST);
+        assert_eq!(shown.macs_per_ms(u64::MAX, Pace::FULL), 16_000_000);
+        assert_eq!(shown.macs_per_ms(3_000_000, Pace::FULL), 3_000_000);
+        assert_eq!(shown.macs_per_ms(0, Pace::FULL), SLOWEST);
     }
 
     #[test]
     fn a_node_is_no_slower_than_it_has_shown() {
-        assert_eq!(shown(30_000_000_000, 8).macs_per_ms(0), 30_000_000);
+        assert_eq!(shown(30_000_000_000, 8).macs_per_ms(0, Pace::FULL), 30_000_000);
     }
 
     #[test]
     fn one_sample_moves_little() {
         let mut shown = shown(10_000_000_000, 8);
         shown.record(u64::MAX, Duration::from_secs(9));
-        assert_eq!(shown.macs_per_ms(0), 12_500_000);
+        assert_eq!(shown.macs_per_ms(0, Pace::FULL), 12_500_000);
+    }
+
+    #[test]
+    fn a_throttled_node_is_the_slower_node_that_it_is() {
+        let pace = |percent| Pace::new(percent).unwrap();
+        let new = Shown::default();
+        assert_eq!(new.macs_per_ms(50_000_000, pace(30)), 15_000_000);
+        assert_eq!(new.macs_per_ms(u64::MAX, pace(50)), FASTEST_GUESS / 2);
+        assert_eq!(new.macs_per_ms(u64::MAX, pace(1)), SLOWEST);
+        let mut shown = shown(30_000_000_000, 8);
+        assert_eq!(shown.macs_per_ms(0, Pace::FULL), 30_000_000);
+        let now = Duration::from_secs(8);
+        shown.change_pace(Pace::FULL, pace(50), now);
+        assert_eq!(shown.macs_per_ms(0, pace(50)), 15_000_000, "what it has shown is less now");
+        assert_eq!(shown.macs_per_ms(60_000_000, pace(50)), 30_000_000, "and it may have more");
+    }
+
+    #[test]
+    fn slowing_down_and_speeding_up_makes_nobody_faster() {
+        let pace = |percent| Pace::new(percent).unwrap();
+        let mut shown = shown(1_000_000_000, 8);
+        let before = shown.macs_per_ms(u64::MAX, Pace::FULL);
+        for second in 9..40 {
+            let now = Duration::from_secs(second);
+            shown.change_pace(Pace::FULL, pace(1), now);
+            shown.change_pace(pace(1), Pace::FULL, now);
+            assert!(shown.macs_per_ms(u64::MAX, Pace::FULL) <= before);
+        }
+        // And nothing is as slow as to have to show more than anybody can.
+        assert_eq!(shown.macs_per_ms(u64::MAX, Pace::FULL), SLOWEST);
+    }
+
+    #[test]
+    fn what_is_no_share_is_none_or_all() {
+        assert_eq!(Pace::new(0), None);
+        assert_eq!(Pace::new(255), Some(Pace::FULL));
     }
 
     #[test]
@@ -133,6 +197,6 @@ mod tests {
         let mut shown = shown(10_000_000_000, 8);
         shown.begin(Duration::from_secs(1_000));
         shown.record(10_000_000_000, Duration::from_secs(1_001));
-        assert_eq!(shown.macs_per_ms(0), 10_000_000);
+        assert_eq!(shown.macs_per_ms(0, Pace::FULL), 10_000_000);
     }
 }

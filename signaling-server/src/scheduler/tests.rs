@@ -4,6 +4,7 @@ mod fairness;
 mod granted;
 mod indexes;
 mod newcomers;
+mod paces;
 mod properties;
 mod suspects;
 

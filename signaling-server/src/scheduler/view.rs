@@ -19,8 +19,10 @@ pub struct NodeView {
     pub model: Option<ModelId>,
     /// The layers that are assigned to the node.
     pub layers: Option<LayerRange>,
-    /// True if all assigned layers are loaded.
+    /// True if all assigned layers are loaded, and it is not paused.
     pub serving: bool,
+    /// True while its volunteer needs the machine: nothing is routed through it.
+    pub paused: bool,
     /// The node's own counters; nothing is credited from them.
     pub report: Report,
     /// Time since the node joined.
@@ -40,11 +42,11 @@ pub struct Totals {
     pub browsers: usize,
     /// Those that are programs.
     pub natives: usize,
-    /// Those that have loaded all of their layers.
+    /// Those that have loaded all of their layers, and are not paused.
     pub serving: usize,
     /// Those that have not.
     pub fetching: usize,
-    /// Those without an assignment.
+    /// Those without an assignment, and those that are paused.
     pub waiting: usize,
     /// Memory that they offer, bytes.
     pub memory_bytes: u64,
@@ -102,6 +104,7 @@ impl Scheduler {
             model: self.planned_model().map(|model| model.id).filter(|_| registration.is_planned),
             layers: registration.assigned,
             serving: registration.is_serving(),
+            paused: registration.is_paused(),
             report: registration.report,
             connected: now.saturating_sub(state.since),
             joined_s: self.authority.unix_time(state.since).as_secs(),

@@ -13,7 +13,7 @@ use potluck_model::tokenizer::Tokenizer;
 use potluck_net::weights::WeightStore;
 use potluck_protocol::id::ModelId;
 
-use crate::failure::FetchFailure;
+use crate::failure::{FetchFailure, LoadFailure};
 use crate::node::MachineEvent;
 
 /// All downloads under way.
@@ -25,6 +25,9 @@ pub(super) struct Downloads {
     handles: HashMap<Wanted, AbortHandle>,
     reporter: mpsc::Sender<(BlobRole, u64)>,
     reports: mpsc::Receiver<(BlobRole, u64)>,
+    /// Of the bytes that came over the network, how many were told of.
+    told_bytes: u64,
+    has_told_budget: bool,
 }
 
 /// What a download brings.
@@ -33,6 +36,8 @@ pub(super) enum Wanted {
     Manifest(ModelId),
     Tokenizer(ModelId),
     Part(ModelId, BlobRole),
+    /// What this machine remembers of the day's bytes.
+    Budget,
 }
 
 /// Comes to nothing if it is cancelled.
@@ -57,6 +62,8 @@ pub(super) struct Part {
 /// Progress reports that wait for the loop. A report that finds no room is lost, and the next one
 /// of the same part makes up for it.
 const MAX_REPORTS: usize = 64;
+/// Where the day's bytes are kept.
+const BUDGET_NOTE: &str = "data-budget.txt";
 
 impl Downloads {
     pub(super) fn new(store: Arc<WeightStore>) -> Self {
@@ -68,7 +75,36 @@ impl Downloads {
             handles: HashMap::new(),
             reporter,
             reports,
+            told_bytes: 0,
+            has_told_budget: false,
         }
+    }
+
+    /// Bytes that came over the network since this was last asked.
+    pub(super) fn take_fetched(&mut self) -> u64 {
+        let fetched = self.store.fetched_bytes();
+        fetched - std::mem::replace(&mut self.told_bytes, fetched)
+    }
+
+    /// Reads what an earlier node on this machine kept of the day's bytes, once.
+    pub(super) fn read_budget(&mut self) {
+        if std::mem::replace(&mut self.has_told_budget, true) {
+            return;
+        }
+        let store = Arc::clone(&self.store);
+        self.start(Wanted::Budget, async move {
+            let line = store.note(BUDGET_NOTE).await.unwrap_or_default();
+            Finished::Event(MachineEvent::KeptBudget { line })
+        });
+    }
+
+    /// Keeps it.
+    pub(super) fn keep_budget(&mut self, line: String) {
+        let store = Arc::clone(&self.store);
+        self.running.push(Box::pin(async move {
+            store.keep_note(BUDGET_NOTE, &line).await;
+            None
+        }));
     }
 
     pub(super) fn store(&self) -> &Arc<WeightStore> {
@@ -99,10 +135,10 @@ impl Downloads {
         }
     }
 
-    /// Whether nothing is fetched.
+    /// Whether nothing is fetched; what is remembered is read, not fetched.
     #[cfg(all(test, not(target_arch = "wasm32")))]
     pub(super) fn is_idle(&self) -> bool {
-        self.handles.is_empty()
+        self.handles.keys().all(|wanted| *wanted == Wanted::Budget)
     }
 
     /// Stops fetching something, at once.
@@ -153,10 +189,20 @@ impl Downloads {
         manifest: Arc<Manifest>,
         role: BlobRole,
         blob: BlobRef,
+        may_download: bool,
     ) {
         let (store, server) = (Arc::clone(&self.store), self.server.clone());
         let mut reporter = self.reporter.clone();
         self.start(Wanted::Part(model, role), async move {
+            if !may_download {
+                let copy = store.copy(&blob.hash.0, blob.size_bytes).await;
+                let withheld =
+                    MachineEvent::Loaded { model, role, result: Err(LoadFailure::Withheld) };
+                return match copy {
+                    Some(bytes) => Finished::Part(Part { model, manifest, role, bytes }),
+                    None => Finished::Event(withheld),
+                };
+            }
             let report = |bytes| {
                 // See MAX_REPORTS.
                 let _ = reporter.try_send((role, bytes));

@@ -10,9 +10,10 @@ use web_time::Instant;
 
 use super::bench::Bench;
 use super::downloads::Part;
+use super::processor;
 use super::speed::measure;
 use crate::failure::{EngineFailure, LoadFailure};
-use crate::node::{EngineDescription, MachineEvent};
+use crate::node::{Device, EngineDescription, MachineEvent};
 
 /// An engine and what it was given.
 pub(super) struct Loaded {
@@ -111,6 +112,7 @@ impl Bench {
             adapter: info.adapter.clone(),
             note: info.note.clone(),
             macs_per_ms,
+            device: if engine.is_on_gpu() { Device::Graphics } else { processor::device() },
         };
         Ok((engine, description))
     }

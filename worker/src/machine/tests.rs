@@ -261,7 +261,7 @@ async fn a_gpu_that_is_lost_while_a_part_is_loaded_is_replaced_at_once() {
 async fn next_event(machine: &mut Machine) -> MachineEvent {
     loop {
         let event = machine.next_event().await;
-        if !matches!(event, MachineEvent::Progress { .. }) {
+        if !matches!(event, MachineEvent::Progress { .. } | MachineEvent::KeptBudget { .. }) {
             return event;
         }
     }
@@ -278,7 +278,7 @@ async fn an_engine_starts_loads_and_computes_beside_whoever_waits_for_it() {
     let (manifest, id) = (Arc::new(model.manifest.clone()), ModelId([7; 32]));
     for (role, blob) in manifest.blobs_for(0..LAYERS) {
         let manifest = Arc::clone(&manifest);
-        machine.perform(Action::FetchBlob { model: id, manifest, role, blob });
+        machine.perform(Action::FetchBlob { model: id, manifest, role, blob, may_download: true });
     }
     for _ in manifest.blobs_for(0..LAYERS) {
         let event = next_event(&mut machine).await;
@@ -293,15 +293,54 @@ async fn an_engine_starts_loads_and_computes_beside_whoever_waits_for_it() {
     }
     for position in 0..2 {
         // A batch waits for an engine that has nothing else to do.
-        while !machine.can_compute() {
+        while machine.computes_at(Duration::ZERO).is_none() {
             assert!(machine.next_event().now_or_never().is_none());
             tokio::task::yield_now().await;
         }
-        machine.compute();
+        machine.compute(Duration::ZERO);
         let event = next_event(&mut machine).await;
         let MachineEvent::Computed(result) = event else { panic!("{event:?}") };
         assert!(result.position == position && result.output.is_ok(), "{result:?}");
     }
+}
+
+#[tokio::test]
+async fn an_engine_that_gives_a_share_of_its_time_rests_and_a_stop_does_not_wait_for_it() {
+    let (model, folder) = cached();
+    let mut machine = Machine::new(WeightStore::new(BlobCache::new(folder.path())));
+    machine.perform(Action::StartEngine { backend: BackendPreference::Cpu });
+    machine.perform(Action::SetShare { percent: 10 });
+    let (manifest, id) = (Arc::new(model.manifest.clone()), ModelId([7; 32]));
+    let blobs = manifest.blobs_for(0..LAYERS);
+    for (role, blob) in blobs.clone() {
+        let manifest = Arc::clone(&manifest);
+        machine.perform(Action::FetchBlob { model: id, manifest, role, blob, may_download: false });
+    }
+    for _ in 0..=blobs.len() {
+        next_event(&mut machine).await;
+    }
+    let layers = LayerRange::new(0, LAYERS).unwrap();
+    machine.perform(Action::OpenSession { session: session(1), layers });
+    let step = |position| {
+        let input = StepInput::Tokens(vec![5]);
+        StepRequest { session: session(1), position, rows: 1, input, sampling: None }
+    };
+    machine.perform(Action::Compute(step(0)));
+    machine.perform(Action::Compute(step(1)));
+    while machine.computes_at(Duration::ZERO).is_none() {
+        assert!(machine.next_event().now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    machine.compute(Duration::ZERO);
+    let MachineEvent::Computed(first) = next_event(&mut machine).await else { panic!() };
+    // Of the time that it took and rests for, it computes a tenth.
+    let now = Duration::from_secs(1);
+    let rested = machine.computes_at(now).unwrap();
+    assert_eq!(rested, now + 9 * first.elapsed);
+    machine.compute(now);
+    assert_eq!(machine.computes_at(now), Some(rested), "nothing has begun");
+    machine.perform(Action::StopEngine);
+    assert!(machine.jobs.is_none() && machine.computes_at(rested).is_none());
 }
 
 #[tokio::test]
@@ -311,12 +350,13 @@ async fn after_a_stop_nothing_comes_of_an_engine_that_was_starting_or_of_its_dow
     machine.perform(Action::StartEngine { backend: BackendPreference::Cpu });
     let manifest = Arc::new(model.manifest.clone());
     let (role, blob) = manifest.blobs_for(0..LAYERS)[0];
-    machine.perform(Action::FetchBlob { model: ModelId([7; 32]), manifest, role, blob });
+    let model = ModelId([7; 32]);
+    machine.perform(Action::FetchBlob { model, manifest, role, blob, may_download: true });
     machine.perform(Action::StopEngine);
     assert!(machine.jobs.is_none() && machine.downloads.is_idle());
     // Another start has its own events only, and one engine at a time.
     machine.perform(Action::StartEngine { backend: BackendPreference::Cpu });
-    let event = machine.next_event().await;
+    let event = next_event(&mut machine).await;
     assert!(matches!(event, MachineEvent::EngineReady(_)), "{event:?}");
     assert!(machine.next_event().now_or_never().is_none());
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::RangedI64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
-use potluck_protocol::grant::{GrantedModels, Limits, MAX_GRANT_DAYS, Place, Terms};
+use potluck_protocol::grant::{GrantedModels, Limits, MAX_GRANT_DAYS, Place, Power, Terms};
 use potluck_protocol::page::{BackendPreference, SamplingChoice};
 
 use super::checks::{question, server_address};
@@ -62,6 +62,9 @@ pub(super) struct JoinOptions {
     /// Data that may be fetched and sent in a day, such as 5GiB.
     #[arg(long, env = "POTLUCK_DATA_A_DAY", default_value = "20GiB", value_parser = memory)]
     pub(super) data_a_day: u64,
+    /// Pause while this machine runs on its battery (known on Linux only).
+    #[arg(long, env = "POTLUCK_MAINS_ONLY")]
+    pub(super) mains_only: bool,
     /// For how many days you agree, at most 90.
     #[arg(long, env = "POTLUCK_DAYS", default_value_t = MAX_GRANT_DAYS, value_parser = days())]
     pub(super) days: u16,
@@ -178,6 +181,7 @@ impl JoinOptions {
             gpu_percent: self.gpu,
             memory_bytes: self.memory,
             data_bytes_a_day: self.data_a_day,
+            power: if self.mains_only { Power::MainsOnly } else { Power::Any },
             ..Limits::native()
         };
         Terms { place: Place::Native, models: GrantedModels::All, limits, days: self.days }

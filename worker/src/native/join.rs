@@ -19,6 +19,7 @@ use potluck_worker::node::{Node, server_origin};
 use potluck_worker::run::run;
 
 use super::arguments::JoinOptions;
+use super::battery;
 use super::grants::{Decision, Kept, decide, lines};
 use super::home;
 use super::terminal::{say, say_no_proxy};
@@ -48,6 +49,9 @@ pub(super) async fn join(options: JoinOptions) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(NOT_AGREED));
         }
     };
+    // Fewer threads all of the time are a better way to give a part of a processor than rests of all of
+    // them. Nothing has computed yet, so it is not too late.
+    potluck_engine::use_threads(threads(options.processor));
     let node = Node::new(identity, NodeKind::Native);
     let transport = NativeTransport::new(NetConfig::for_server(&options.server));
     let (mut commands, receiver) = mpsc::channel(8);
@@ -68,12 +72,19 @@ pub(super) async fn join(options: JoinOptions) -> anyhow::Result<ExitCode> {
         Some(reason) = ends.next() => return Err(anyhow::Error::msg(reason)),
         () = stop_requested() => {}
         () = withdrawn(&kept) => say("you have taken the grant back"),
+        () = battery::watch(commands.clone()) => {}
     }
     commands.try_send(Command::StopLending)?;
     // If the time runs out, the server still sees the connection close.
     let _ = tokio::time::timeout(FAREWELL, &mut running).await;
     tracing::warn!("stopped lending");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Threads that are at most so much of the processor, percent, and one at least.
+fn threads(percent: u8) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (cores * usize::from(percent) / 100).max(1)
 }
 
 /// Says what the person would agree to, and how.
@@ -217,6 +228,9 @@ impl Log {
                     (LendingPhase::Retrying { reason, retry_ms }, _) => {
                         let seconds = f64::from(*retry_ms) / 1000.0;
                         say(&format!("{reason}; trying again in {seconds:.0} s"));
+                    }
+                    (LendingPhase::Paused { why }, _) => {
+                        say(&format!("paused: nothing is computed while {}", why.words()));
                     }
                     // The end of this program, which says why.
                     (LendingPhase::Failed { .. }, _) => {}

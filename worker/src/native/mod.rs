@@ -2,6 +2,7 @@
 
 mod arguments;
 mod ask;
+mod battery;
 mod checks;
 mod grants;
 mod home;

@@ -31,9 +31,23 @@ pub(super) struct Context {
     /// What this machine is lent under; `None` while it is not lent.
     pub(super) grant: Option<SignedGrant>,
     pub(super) library: Library,
+    pub(super) traffic: Traffic,
     pub(super) link: Link,
     pub(super) peers: Peers,
     pub(super) outbox: Outbox,
+}
+
+/// Bytes of steps and of what came of them, to and from others, since lending began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Traffic {
+    pub(super) received_bytes: u64,
+    pub(super) sent_bytes: u64,
+}
+
+impl Traffic {
+    pub(super) fn total(self) -> u64 {
+        self.received_bytes.saturating_add(self.sent_bytes)
+    }
 }
 
 /// The swarm's models, and what was fetched of them.
@@ -55,6 +69,7 @@ impl Context {
             calendar_s: 0,
             grant: None,
             library: Library::default(),
+            traffic: Traffic::default(),
             link: Link::default(),
             peers: Peers::default(),
             outbox: Outbox::default(),
@@ -84,11 +99,13 @@ impl Context {
         if peer == self.me {
             self.outbox.raise(Event::Loopback(frame));
         } else if self.peers.is_known(peer) {
-            self.outbox.act(Action::Transport(net::Command::SendPeer {
-                peer,
-                channel: frame.channel(),
-                frame: codec::encode(&frame),
-            }));
+            // Only stages send these; what a requester sends is its own business.
+            let is_lent = matches!(frame, PeerFrame::Hidden { .. } | PeerFrame::Token { .. });
+            let (channel, frame) = (frame.channel(), codec::encode(&frame));
+            if is_lent {
+                self.traffic.sent_bytes += frame.len() as u64;
+            }
+            self.outbox.act(Action::Transport(net::Command::SendPeer { peer, channel, frame }));
         } else {
             // Its session fails by its own time-out or by the close that has been reported.
             tracing::debug!(peer = %peer.short(), "no connection for a frame");

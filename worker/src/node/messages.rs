@@ -81,6 +81,17 @@ pub enum MachineEvent {
         /// Bytes so far.
         bytes: u64,
     },
+    /// So many bytes of blobs came over the network since this was last said, whatever became of
+    /// them. Copies that were here already are none of them.
+    Fetched {
+        /// How many.
+        bytes: u64,
+    },
+    /// What an earlier node on this machine kept by [`Action::KeepBudget`].
+    KeptBudget {
+        /// The line.
+        line: String,
+    },
     /// A blob is verified and in the engine, or could not be had.
     Loaded {
         /// The model it is a part of.
@@ -105,6 +116,22 @@ pub struct EngineDescription {
     pub note: Option<String>,
     /// Multiply-accumulates a millisecond, measured on forward steps.
     pub macs_per_ms: u64,
+    /// What it is in this machine.
+    pub device: Device,
+}
+
+/// The part of a machine that computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// Its processor, or a part of it.
+    Processor {
+        /// Threads that compute.
+        threads: u32,
+        /// Threads that the processor has.
+        cores: u32,
+    },
+    /// Its graphics processor.
+    Graphics,
 }
 
 /// A step to be computed; its shape has been checked.
@@ -185,6 +212,18 @@ pub enum Action {
         role: BlobRole,
         /// Its hash and size.
         blob: BlobRef,
+        /// False if only a copy that is here already will do.
+        may_download: bool,
+    },
+    /// Keep this line of the day's bytes where copies of weights are kept; losing it harms nobody.
+    KeepBudget {
+        /// The line.
+        line: String,
+    },
+    /// The engine computes so much of the time from now on, and rests in the rest of it.
+    SetShare {
+        /// Of the time, 1 to 100.
+        percent: u8,
     },
     /// Stop fetching a manifest; no event of it follows.
     CancelManifest {

@@ -47,13 +47,14 @@ use context::Context;
 use link::Link;
 pub use link::server_origin;
 pub use messages::{
-    Action, EngineDescription, Input, MachineEvent, Now, StepInput, StepRequest, StepResult, TICK,
+    Action, Device, EngineDescription, Input, MachineEvent, Now, StepInput, StepRequest,
+    StepResult, TICK,
 };
 use outbox::Event;
 use receipts::Receipts;
 use requester::Requester;
 use stage::Stages;
-use volunteer::Volunteer;
+use volunteer::{Rest, Volunteer};
 
 /// The node.
 #[derive(Debug)]
@@ -105,6 +106,7 @@ impl Node {
             Input::Woke => self.context.link.handle_woke(now, &mut self.context.outbox),
         }
         self.handle_events();
+        self.settle();
         self.volunteer.notify(self.stages.count(), &mut self.context);
         std::mem::take(&mut self.context.outbox.actions)
     }
@@ -122,8 +124,10 @@ impl Node {
             Command::Lend { backend, terms } => volunteer.lend(backend, terms, context),
             Command::LendAgain { backend, grant } => volunteer.lend_again(backend, *grant, context),
             Command::SetLimits(limits) => volunteer.set_limits(limits, context),
-            // Who rests, and when, is not decided here yet.
-            Command::Pause | Command::Resume | Command::Extend | Command::Conditions(_) => {}
+            Command::Pause => volunteer.pause(),
+            Command::Resume => volunteer.resume(),
+            Command::Extend => volunteer.extend(context),
+            Command::Conditions(seen) => volunteer.handle_conditions(seen, context),
             Command::StopLending => self.end_lending("the volunteer stopped lending", None),
             Command::Ask(ask) => requester.ask(ask, context),
             Command::Cancel { request } => requester.cancel(request, context),
@@ -149,6 +153,19 @@ impl Node {
         let reason = format!("{} is not lent any more: {fault}", self.context.me.name());
         let lent = format!("This machine is not lent any more: {fault}");
         self.end_lending(&reason, Some(lent));
+    }
+
+    /// Begins a pause, or ends one, if it is time: what is computed here goes on elsewhere.
+    fn settle(&mut self) {
+        let Some(Rest { reason, awaited }) = self.volunteer.settle(&mut self.context) else {
+            return;
+        };
+        self.stages.fail_all(&reason, &mut self.context);
+        self.handle_events();
+        if let Some(model) = awaited {
+            // A question may want the manifest that is not fetched for the volunteer any more.
+            self.requester.handle_description(model, None, &mut self.context);
+        }
     }
 
     /// Nothing is computed, fetched or offered here any more. `failure`: what the person should
@@ -187,14 +204,22 @@ impl Node {
                 let wrong_channel = || "it used the wrong channel".to_owned();
                 match codec::hidden_header(&frame) {
                     Some(header) if channel == Channel::Activations => {
+                        self.context.traffic.received_bytes += frame.len() as u64;
                         self.stages.handle_hidden(peer, &header, frame, &mut self.context);
                         return;
                     }
                     Some(_) => return peers.drop_peer(peer, wrong_channel(), outbox),
                     None => {}
                 }
+                let bytes = frame.len() as u64;
                 match codec::decode_peer_frame(&frame) {
-                    Ok(frame) if frame.channel() == channel => self.peer_frame(peer, frame),
+                    Ok(frame) if frame.channel() == channel => {
+                        // Only stages are sent these.
+                        if matches!(frame, PeerFrame::Step { .. }) {
+                            self.context.traffic.received_bytes += bytes;
+                        }
+                        self.peer_frame(peer, frame);
+                    }
                     Ok(_) => peers.drop_peer(peer, wrong_channel(), outbox),
                     Err(error) => {
                         let fault = format!("it sent something unreadable: {error}");
@@ -254,7 +279,8 @@ impl Node {
     fn serve(&mut self, session: Session, ticket: SignedTicket) {
         let Some(index) = session.stage_of(self.context.me) else { return };
         let (model, layers) = (session.model, session.stages[index].layers);
-        let has_layers = self.volunteer.has_layers(model, layers, &self.context.library);
+        let has_layers = self.volunteer.is_working()
+            && self.volunteer.has_layers(model, layers, &self.context.library);
         let earns = ticket.ticket.earns;
         if self.stages.open(session, earns, has_layers, &mut self.context) && earns {
             self.receipts.open(ticket);
@@ -290,6 +316,8 @@ impl Node {
                     .map(|failure| failure.to_string());
                 requester.handle_description(model, failure.as_deref(), context);
             }
+            MachineEvent::Fetched { bytes } => volunteer.handle_fetched(bytes, context),
+            MachineEvent::KeptBudget { line } => volunteer.handle_kept_budget(&line, context),
             MachineEvent::Progress { role, bytes } => volunteer.handle_progress(role, bytes),
             MachineEvent::Loaded { model, role, result } => {
                 volunteer.handle_loaded(model, role, result, context);

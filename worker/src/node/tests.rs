@@ -3,6 +3,7 @@
 mod coming_back;
 mod consent;
 mod granted;
+mod pauses;
 mod running;
 
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use potluck_model::synthetic::{Synthetic, config};
 use potluck_net as net;
 use potluck_net::weights::FetchError;
 use potluck_protocol::codec;
-use potluck_protocol::grant::Terms;
+use potluck_protocol::grant::{Limits, Terms};
 use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, SessionId};
 use potluck_protocol::identity::Identity;
 use potluck_protocol::lease::{Lease, SignedLease};
@@ -128,7 +129,11 @@ impl Driven {
     }
 
     fn lend(&mut self) {
-        let terms = Terms::default();
+        self.lend_within(Limits::default());
+    }
+
+    fn lend_within(&mut self, limits: Limits) {
+        let terms = Terms { limits, ..Terms::default() };
         self.handle(Input::Command(Command::Lend { backend: BackendPreference::Auto, terms }));
     }
 
@@ -227,7 +232,8 @@ const ALL: LayerRange = LayerRange { first: 0, end: 3 };
 
 fn engine(backend: &str, macs_per_ms: u64) -> EngineDescription {
     let adapter = "a test".to_owned();
-    EngineDescription { backend: backend.to_owned(), adapter, note: None, macs_per_ms }
+    let device = Device::Graphics;
+    EngineDescription { backend: backend.to_owned(), adapter, note: None, macs_per_ms, device }
 }
 
 fn synthetic() -> Synthetic {

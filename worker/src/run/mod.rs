@@ -44,12 +44,14 @@ pub async fn run<T: Transport>(
     let mut stopping = false;
     while !stopping || driven.node.is_settling() {
         let mut inputs = VecDeque::new();
-        // With steps to compute there is no rest, but whatever has come in meanwhile comes first: it
-        // may go into the same batch.
+        // With steps to compute there is no rest but the engine's own, and whatever has come in
+        // meanwhile comes first: it may go into the same batch.
         // Of a grant that has ended, nothing is computed that waits still; the next tick ends all of it.
-        let can_compute = driven.machine.can_compute() && driven.node.may_compute(calendar());
-        let wait =
-            if can_compute { Duration::ZERO } else { next_tick.saturating_sub(driven.now()) };
+        let now = driven.now();
+        let computes_at = driven.machine.computes_at(now);
+        let computes_at = computes_at.filter(|_| driven.node.may_compute(calendar()));
+        let can_compute = computes_at.is_some_and(|at| at <= now);
+        let wait = computes_at.unwrap_or(next_tick).min(next_tick).saturating_sub(now);
         // Biased: what the person wants comes before what the network wants.
         select_biased! {
             command = next_command(&mut commands, stopping).fuse() => match command {
@@ -86,7 +88,8 @@ pub async fn run<T: Transport>(
             driven.handle([Input::Machine(event)], &mut transport);
         }
         if can_compute {
-            driven.machine.compute();
+            let now = driven.now();
+            driven.machine.compute(now);
         }
     }
     // The transport goes with this, and what it has not sent yet: a signature, a good-bye.

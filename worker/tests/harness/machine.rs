@@ -9,7 +9,7 @@ use potluck_engine::engine::{BackendChoice, Engine, Input as EngineInput, Output
 use potluck_model::package::BlobRole;
 use potluck_model::tokenizer::Tokenizer;
 use potluck_worker::node::{
-    Action, EngineDescription, MachineEvent, StepInput, StepRequest, StepResult,
+    Action, Device, EngineDescription, MachineEvent, StepInput, StepRequest, StepResult,
 };
 
 use super::package;
@@ -38,6 +38,7 @@ impl Machine {
                     adapter: info.adapter.clone(),
                     note: None,
                     macs_per_ms: 1_000,
+                    device: Device::Graphics,
                 });
                 self.engine = Some(engine);
                 event
@@ -54,7 +55,7 @@ impl Machine {
                     Tokenizer::from_bytes(&package.blob(&blob.hash.to_string())).unwrap();
                 MachineEvent::Tokenizer { model, result: Ok(Arc::new(tokenizer)) }
             }
-            Action::FetchBlob { model, manifest, role, blob } => {
+            Action::FetchBlob { model, manifest, role, blob, may_download: _ } => {
                 let bytes = package.blob(&blob.hash.to_string());
                 let engine = self.engine.as_mut()?;
                 if role == BlobRole::Tables {
@@ -93,6 +94,8 @@ impl Machine {
             }
             // Nothing is ever on its way here.
             Action::CancelManifest { .. } | Action::CancelBlob { .. } => return None,
+            // Time here is virtual, and so are rests.
+            Action::SetShare { .. } | Action::KeepBudget { .. } => return None,
             Action::Transport(_) | Action::Notice(_) => return None,
         };
         Some((now, event))

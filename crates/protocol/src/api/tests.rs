@@ -173,7 +173,7 @@ fn models_and_errors_are_this_json() {
 
 #[test]
 fn every_state_is_the_word_that_is_shown() {
-    for state in [NodeState::Serving, NodeState::Fetching, NodeState::Waiting] {
+    for state in [NodeState::Serving, NodeState::Fetching, NodeState::Waiting, NodeState::Paused] {
         assert_is(&state, json!(state.to_string()));
     }
 }

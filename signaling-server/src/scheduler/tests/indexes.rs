@@ -13,6 +13,7 @@ enum Step {
     Deregister(u8),
     Ready(u8, u32, u32),
     Report(u8, u64),
+    Pace(u8, u8),
     Ask(u8, u32, u8),
     Cancel(u8, u32),
     /// Of the open sessions, the one at this place ends, at the node in that place.
@@ -31,6 +32,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => node.clone().prop_map(Step::Deregister),
         4 => (node.clone(), 0_u32..8, 1_u32..8).prop_map(|(node, first, len)| Step::Ready(node, first, len)),
         1 => (node.clone(), any::<u64>()).prop_map(|(node, rows)| Step::Report(node, rows)),
+        3 => (node.clone(), 0_u8..3).prop_map(|(node, third)| Step::Pace(node, 50 * third)),
         6 => (node.clone(), 0_u32..3, node.clone()).prop_map(|(node, id, without)| Step::Ask(node, id, without)),
         1 => (node, 0_u32..3).prop_map(|(node, id)| Step::Cancel(node, id)),
         3 => (any::<usize>(), any::<usize>(), any::<bool>()).prop_map(|(a, b, c)| Step::End(a, b, c)),
@@ -57,6 +59,7 @@ fn happen(world: &mut World, step: Step) {
         }
         Step::Leave(node) => _ = world.handle(node, Event::Left),
         Step::Deregister(node) => _ = world.send(node, ToServer::Deregister),
+        Step::Pace(node, percent) => _ = world.send(node, ToServer::Pace { percent }),
         Step::Ready(node, first, len) => {
             let layers = range(first, first + len);
             let message = ToServer::LayersReady { model: world.model, layers };
@@ -136,7 +139,7 @@ fn check(world: &World) -> Result<(), TestCaseError> {
     let count = |is: fn(&NodeView) -> bool| view.nodes.iter().filter(|node| is(node)).count();
     prop_assert_eq!(view.totals.nodes, view.nodes.len());
     prop_assert_eq!(view.totals.serving, count(|node| node.serving));
-    prop_assert_eq!(view.totals.waiting, count(|node| node.layers.is_none()));
+    prop_assert_eq!(view.totals.waiting, count(|node| node.layers.is_none() || node.paused));
     for (layer, copies) in (0..).zip(&view.copies) {
         let has = |node: &&NodeView| {
             node.serving && node.layers.is_some_and(|layers| layers.indices().contains(&layer))

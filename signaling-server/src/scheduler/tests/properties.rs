@@ -10,6 +10,7 @@ enum Step {
     Leave(u8),
     Deregister(u8),
     Ready(u8, u32, u32),
+    Pace(u8, u8),
     Ask(u8),
     Plan,
 }
@@ -24,6 +25,7 @@ fn step() -> impl Strategy<Value = Step> {
         (0_u8..12).prop_map(Step::Leave),
         (0_u8..12).prop_map(Step::Deregister),
         (0_u8..12, 0_u32..8, 1_u32..8).prop_map(|(node, first, len)| Step::Ready(node, first, len)),
+        (0_u8..12, 0_u8..3).prop_map(|(node, third)| Step::Pace(node, 50 * third)),
         (0_u8..12).prop_map(Step::Ask),
         Just(Step::Plan),
     ]
@@ -45,6 +47,7 @@ proptest! {
                 }
                 Step::Leave(n) => world.handle(n, Event::Left),
                 Step::Deregister(n) => world.send(n, ToServer::Deregister),
+                Step::Pace(n, percent) => world.send(n, ToServer::Pace { percent }),
                 Step::Ready(n, first, len) => {
                     let layers = range(first, first + len);
                     let message = ToServer::LayersReady { model: world.model, layers };
@@ -72,6 +75,7 @@ proptest! {
                         ready.first <= stage.layers.first && stage.layers.end <= ready.end
                     };
                     prop_assert!(ready.is_some_and(covers));
+                    prop_assert!(registration.is_some_and(|known| !known.is_paused()));
                 }
                 prop_assert_eq!(next, world.layers);
             }

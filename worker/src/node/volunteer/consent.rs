@@ -44,7 +44,9 @@ impl Volunteer {
         let grant = Grant { limits, given_s: context.calendar_s.max(old.given_s), ..old };
         let grant = SignedGrant::new(&context.identity, grant);
         if check(&grant, context).is_ok() {
+            let limits = grant.grant.limits.clone();
             context.grant = Some(grant);
+            self.handle_limits(&limits, context);
             self.register(context);
         }
         // Of limits that nothing can be computed within, the person sees that the old ones hold.

@@ -34,7 +34,7 @@ pub(super) struct Assignment {
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     /// The model they are of.
-    model: Option<ModelId>,
+    pub(super) model: Option<ModelId>,
     pub(super) loaded: BTreeSet<BlobRole>,
     /// With the bytes so far.
     pub(super) fetching: BTreeMap<BlobRole, u64>,
@@ -155,7 +155,11 @@ impl Volunteer {
     /// learns that the layers are ready. After a failure nothing more is asked for until the wait is
     /// over.
     pub(super) fn continue_fetching(&mut self, context: &mut Context) {
+        if self.rests.is_some() {
+            return;
+        }
         let is_waiting = self.retry.at.is_some();
+        let limit = self.pauses.as_ref().map_or(0, |pauses| pauses.limits().data_bytes_a_day);
         let Some(assignment) = &mut self.assignment else { return };
         let (model, layers) = (assignment.model, assignment.layers);
         if let Err(fault) = context.may_compute(model) {
@@ -209,7 +213,10 @@ impl Volunteer {
                 entry.insert(0);
                 let manifest = Arc::clone(&manifest);
                 let (role, blob) = (*role, *blob);
-                context.outbox.act(Action::FetchBlob { model, manifest, role, blob });
+                let now_s = context.calendar_s;
+                let may_download = self.budget.allow(role, blob.size_bytes, limit, now_s);
+                let fetch = Action::FetchBlob { model, manifest, role, blob, may_download };
+                context.outbox.act(fetch);
             }
         }
         if !is_complete {
@@ -246,6 +253,7 @@ impl Volunteer {
             return;
         }
         let was_wanted = self.parts.fetching.remove(&role).is_some();
+        self.budget.settle(role);
         match result {
             Ok(()) => {
                 self.parts.loaded.insert(role);
@@ -256,6 +264,11 @@ impl Volunteer {
                 }
             }
             Err(_) if !was_wanted => {}
+            Err(LoadFailure::Withheld) => {
+                let blobs = self.assignment.iter().flat_map(|assignment| &assignment.blobs);
+                let size = blobs.filter(|(of, _)| *of == role).map(|(_, blob)| blob.size_bytes);
+                self.withheld_bytes = size.chain(self.withheld_bytes).min();
+            }
             Err(failure) if failure.is_final() => {
                 let reason = format!("this machine cannot hold its part of the model: {failure}");
                 context.outbox.raise(Event::CannotLend { reason });
@@ -280,9 +293,11 @@ impl Volunteer {
         let is_wanted = |role: &BlobRole| {
             assignment.is_some_and(|wanted| wanted.blobs.iter().any(|(of, _)| of == role))
         };
+        let budget = &mut self.budget;
         self.parts.fetching.retain(|role, _| {
             let stays = is_wanted(role);
             if !stays {
+                budget.settle(*role);
                 context.outbox.act(Action::CancelBlob { model, role: *role });
             }
             stays

@@ -11,12 +11,18 @@
 //! All of it is done under the person's grant, which is kept in the node's context: `consent` makes it,
 //! `fetching` looks at it before every download, and so do a registration and every step.
 //!
+//! Whatever it does, it may be paused (`resting`), and goes on from there.
+//!
 //! The person sees a phase, and what goes on is what the phase says. In Idle and Failed there is no
 //! engine, no download and no registration; in every other phase the machine is lent, and can be
 //! taken back.
 
+mod budget;
 mod consent;
+mod energy;
 mod fetching;
+mod pauses;
+mod resting;
 mod statistics;
 mod view;
 
@@ -24,20 +30,49 @@ use std::time::Duration;
 
 use potluck_protocol::grant::SignedGrant;
 use potluck_protocol::id::{GrantId, ModelId};
-use potluck_protocol::page::{BackendPreference, Granted, LendingPhase, Notice};
+use potluck_protocol::page::{
+    BackendPreference, Conditions, Granted, LendingPhase, Notice, PauseReason,
+};
 use potluck_protocol::server::{Capabilities, NodeKind, Report, ToServer};
 
+use self::budget::Budget;
+use self::energy::Energy;
 use self::fetching::{Assignment, Parts, Retry};
+use self::pauses::Pauses;
+pub(super) use self::resting::Rest;
 use self::statistics::Statistics;
 use self::view::Notices;
-use super::context::Context;
+use super::context::{Context, Traffic};
 use super::{Action, EngineDescription, StepResult};
 
 /// The volunteer's node.
 #[derive(Debug)]
 pub(super) struct Volunteer {
     kind: NodeKind,
+    /// What goes on, or would if it did not rest.
     phase: LendingPhase,
+    /// Why it rests, if it does.
+    rests: Option<PauseReason>,
+    /// Whether it should; there while it is lent.
+    pauses: Option<Pauses>,
+    /// What is seen of the machine, lent or not.
+    conditions: Conditions,
+    /// What may compute.
+    backend: BackendPreference,
+    /// Share of the time that the engine computes, percent.
+    share_percent: u8,
+    /// Of its speed, what the server knows that it gives, on this link.
+    told_pace: u8,
+    budget: Budget,
+    /// Of the day's bytes, how many are not kept yet.
+    unkept_bytes: u64,
+    /// Of what the sessions sent and received, how much is in the budget already.
+    counted_bytes: u64,
+    /// Size of a part that was not downloaded for want of budget.
+    withheld_bytes: Option<u64>,
+    /// Bytes of weights that came over the network since lending began.
+    fetched_bytes: u64,
+    energy: Energy,
     engine: Option<RunningEngine>,
     assignment: Option<Assignment>,
     parts: Parts,
@@ -59,12 +94,27 @@ struct RunningEngine {
 
 /// The server gets the counters at most this often.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// All of the time, and all of its speed, percent: what a server assumes, and an engine does, of whom
+/// nothing else was said.
+const WHOLE: u8 = 100;
 
 impl Volunteer {
     pub(super) fn new(kind: NodeKind) -> Self {
         Self {
             kind,
             phase: LendingPhase::Idle,
+            rests: None,
+            pauses: None,
+            conditions: Conditions::default(),
+            backend: BackendPreference::Auto,
+            share_percent: WHOLE,
+            told_pace: WHOLE,
+            budget: Budget::default(),
+            unkept_bytes: 0,
+            counted_bytes: 0,
+            withheld_bytes: None,
+            fetched_bytes: 0,
+            energy: Energy::default(),
             engine: None,
             assignment: None,
             parts: Parts::default(),
@@ -82,12 +132,22 @@ impl Volunteer {
         !matches!(self.phase, LendingPhase::Idle | LendingPhase::Failed { .. })
     }
 
+    /// Lends nothing, and knows what is true of the machine whether it is lent or not.
+    fn anew(&mut self) -> Self {
+        let budget = std::mem::take(&mut self.budget);
+        Self { conditions: self.conditions, budget, ..Self::new(self.kind) }
+    }
+
     /// The machine is lent under `grant`, which holds.
     fn start(&mut self, backend: BackendPreference, grant: SignedGrant, context: &mut Context) {
         context.outbox.notice(Notice::Grant(Some(Box::new(Granted::new(grant.clone())))));
+        let limits = grant.grant.limits.clone();
         context.grant = Some(grant);
-        *self = Self { phase: LendingPhase::Starting, ..Self::new(self.kind) };
-        context.outbox.act(Action::StartEngine { backend });
+        context.traffic = Traffic::default();
+        *self = Self { phase: LendingPhase::Starting, backend, ..self.anew() };
+        if self.begin(&limits, context) {
+            context.outbox.act(Action::StartEngine { backend });
+        }
         self.notices.ask_now();
     }
 
@@ -111,7 +171,8 @@ impl Volunteer {
             context.outbox.notice(Notice::Grant(None));
         }
         let phase = failure.map_or(LendingPhase::Idle, |reason| LendingPhase::Failed { reason });
-        *self = Self { phase, ..Self::new(self.kind) };
+        self.keep_budget(context);
+        *self = Self { phase, ..self.anew() };
         self.notices.ask_now();
         awaited
     }
@@ -126,6 +187,7 @@ impl Volunteer {
         }
         self.set_engine(description);
         self.phase = LendingPhase::Waiting;
+        self.set_share(context);
         self.register(context);
         self.notices.ask_now();
     }
@@ -138,6 +200,7 @@ impl Volunteer {
     ) {
         if let Some(engine) = &mut self.engine {
             engine.description = description;
+            self.set_share(context);
             self.register(context);
             self.notices.ask_now();
         }
@@ -145,6 +208,8 @@ impl Volunteer {
 
     fn set_engine(&mut self, description: EngineDescription) {
         self.engine = Some(RunningEngine { description, registered: None });
+        // It begins with all of the time.
+        self.share_percent = WHOLE;
     }
 
     /// The server has welcomed this node, and may have forgotten what it knew of it.
@@ -152,6 +217,7 @@ impl Volunteer {
         if let Some(engine) = &mut self.engine {
             engine.registered = None;
         }
+        self.told_pace = WHOLE;
         self.register(context);
     }
 
@@ -172,6 +238,8 @@ impl Volunteer {
         let lease = self.assignment.as_ref().map(|assignment| assignment.lease.clone());
         let (capabilities, grant) = (registered.0, Box::new(grant.clone()));
         context.send_server(&ToServer::Register { capabilities, grant, lease });
+        // Before the layers: nothing is to be routed through a node that rests.
+        self.tell_pace(context);
         if let Some((model, layers)) = self.ready_layers() {
             context.send_server(&ToServer::LayersReady { model, layers });
         }
@@ -181,6 +249,9 @@ impl Volunteer {
     /// A step came out of the engine.
     pub(super) fn handle_result(&mut self, step: &StepResult, context: &mut Context) {
         self.statistics.record(step.rows, step.elapsed, context.now);
+        if let Some(engine) = &self.engine {
+            self.energy.record(engine.description.device, step.elapsed);
+        }
         self.notices.ask_soon();
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use potluck_protocol::page::{Lending, Notice};
 
 use super::Volunteer;
-use crate::node::context::{Context, Library};
+use crate::node::context::{Context, Library, Traffic};
 
 /// When the person sees what changed.
 #[derive(Debug, Default)]
@@ -46,14 +46,20 @@ impl Volunteer {
         if due == Due::No || due == Due::Soon && self.notices.last.as_ref().is_some_and(is_recent) {
             return;
         }
-        let view = self.view(sessions, context.now, &context.library);
+        let view = self.view(sessions, context.now, context.traffic, &context.library);
         if due == Due::Now || self.notices.last.as_ref().is_none_or(|(last, _)| *last != view) {
             self.notices.last = Some((view.clone(), context.now));
             context.outbox.notice(Notice::Lending(view));
         }
     }
 
-    fn view(&mut self, sessions: u32, now: Duration, library: &Library) -> Lending {
+    fn view(
+        &mut self,
+        sessions: u32,
+        now: Duration,
+        traffic: Traffic,
+        library: &Library,
+    ) -> Lending {
         let milli_tokens_per_second = self.statistics.milli_rows_per_second(now);
         let engine = self.engine.as_ref().map(|engine| engine.description.clone());
         let (backend, adapter, note) =
@@ -67,7 +73,7 @@ impl Volunteer {
             None => 0,
         });
         Lending {
-            phase: self.phase.clone(),
+            phase: self.shown_phase(),
             backend,
             adapter,
             note,
@@ -82,11 +88,10 @@ impl Volunteer {
             credit_macs: self.credit_macs,
             receipts: self.receipts,
             sessions,
-            // Who measures these comes later.
-            milliwatt_hours: 0,
-            received_bytes: 0,
-            sent_bytes: 0,
-            share_percent: 100,
+            milliwatt_hours: self.energy.milliwatt_hours(),
+            received_bytes: self.fetched_bytes.saturating_add(traffic.received_bytes),
+            sent_bytes: traffic.sent_bytes,
+            share_percent: self.share_percent,
         }
     }
 }
