@@ -233,7 +233,7 @@ impl State {
         self.worker_runs = true;
         self.link = Some(Link::Connecting);
         let server = self.opened.server.clone();
-        vec![Effect::StartWorker, Effect::Send(Command::Connect { server })]
+        vec![Effect::StartWorker, Effect::Send(Command::Connect { server, room: None })]
     }
 
     /// Ends the worker; what it was doing is over.

@@ -7,13 +7,12 @@ use potluck_protocol::server::IceServer;
 use tokio::sync::watch;
 
 use crate::authority::Authority;
-use crate::board::Board;
 use crate::config::Config;
 use crate::connection_limiter::ConnectionLimiter;
-use crate::hub::Hub;
 use crate::ice::IceEntry;
 use crate::models::Models;
 use crate::page_index::PageIndex;
+use crate::rooms::Rooms;
 use crate::socket::Sockets;
 use crate::store::Store;
 
@@ -24,12 +23,11 @@ pub(crate) struct App {
     pub(crate) authority: Arc<Authority>,
     pub(crate) models: Arc<Models>,
     pub(crate) store: Store,
-    pub(crate) hub: Hub,
+    pub(crate) rooms: Rooms,
     pub(crate) limiter: Arc<ConnectionLimiter>,
     pub(crate) sockets: Sockets,
     /// Those who are pushed what changes; each holds an HTTP connection.
     pub(crate) subscribers: Arc<ConnectionLimiter>,
-    pub(crate) board: Arc<Board>,
     /// The page, if one is served.
     pub(crate) page: Option<Arc<PageIndex>>,
     /// Becomes true when the server is to stop.

@@ -8,6 +8,7 @@ mod guard;
 mod health;
 mod models;
 mod page;
+mod room;
 mod swarm;
 mod tally;
 

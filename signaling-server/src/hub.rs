@@ -110,10 +110,10 @@ const SIGNALS_IN_OUTBOX: usize = 128;
 const IDLE_TICK: Duration = Duration::from_secs(3600);
 
 impl Hub {
-    /// Starts the hub; it ends when the last handle is gone. `now` of the scheduler begins here.
-    pub(crate) fn start(scheduler: Scheduler) -> Self {
+    /// Starts the hub; it ends when the last handle is gone. `now` of the scheduler counts from
+    /// `start`.
+    pub(crate) fn start(scheduler: Scheduler, start: Instant) -> Self {
         let (messages, receiver) = mpsc::channel(HUB_QUEUE);
-        let start = Instant::now();
         let task = HubTask {
             scheduler,
             connections: HashMap::new(),
@@ -153,7 +153,7 @@ impl Hub {
         answer.await.ok()
     }
 
-    /// Time since the hub began, which is the scheduler's `now`.
+    /// The scheduler's `now`.
     pub(crate) fn now(&self) -> Duration {
         self.start.elapsed()
     }
@@ -166,6 +166,11 @@ impl Hub {
             answer.await.is_ok()
         };
         tokio::time::timeout(limit, answer).await.unwrap_or(false)
+    }
+
+    /// False once its task has ended, which it does only by a panic.
+    pub(crate) fn is_up(&self) -> bool {
+        !self.messages.is_closed()
     }
 
     /// Waits until the hub's task ends, which it does only by a panic as long as there are handles:

@@ -28,5 +28,6 @@ mod hub;
 mod listener;
 mod page_index;
 mod rendered;
+mod rooms;
 mod socket;
 mod store;

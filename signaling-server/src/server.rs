@@ -10,18 +10,17 @@ use futures::FutureExt as _;
 use futures::future::FusedFuture as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::authority::Authority;
-use crate::board::{Board, Sources};
 use crate::config::Config;
 use crate::connection_limiter::ConnectionLimiter;
 use crate::http;
-use crate::hub::Hub;
 use crate::listener;
 use crate::models::Models;
 use crate::page_index::PageIndex;
-use crate::scheduler::{Scheduler, Settings};
+use crate::rooms::{Maker, Rooms};
 use crate::socket::Sockets;
 use crate::store::Store;
 
@@ -63,18 +62,8 @@ impl Server {
             )
         })?;
         let address = listener.local_addr()?;
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).context("this system has no randomness")?;
         let authority = Arc::new(Authority::open(&config.data_dir)?);
         let plan_delay = Duration::from_millis(config.plan_delay_ms);
-        let scheduler = Scheduler::new(Settings {
-            models: Arc::clone(&models),
-            authority: Arc::clone(&authority),
-            plan_delay,
-            same_address_earns: config.same_address_earns,
-            seed,
-        });
-        let hub = Hub::start(scheduler);
         let limiter = Arc::new(ConnectionLimiter::new(
             config.max_connections,
             config.max_connections_per_address,
@@ -86,13 +75,15 @@ impl Server {
             most_of(config.max_connections_per_address),
         ));
         let page = config.page_dir.as_deref().map(|folder| Arc::new(PageIndex::new(folder)));
-        let sources = Sources {
-            hub: hub.clone(),
-            store: store.clone(),
+        let rooms = Rooms::new(Maker {
             models: Arc::clone(&models),
+            store: store.clone(),
+            authority: Arc::clone(&authority),
             page: page.clone(),
-        };
-        let board = Arc::new(Board::new(sources));
+            plan_delay,
+            same_address_earns: config.same_address_earns,
+            start: Instant::now(),
+        })?;
         let (stop, stopping) = watch::channel(false);
         listener::provide_for(config.max_connections.saturating_add(config.max_http_connections));
         let app = App {
@@ -100,11 +91,10 @@ impl Server {
             authority,
             models,
             store,
-            hub,
+            rooms,
             limiter,
             sockets: Sockets::default(),
             subscribers,
-            board,
             page,
             stopping,
         };
@@ -130,7 +120,7 @@ impl Server {
         tokio::select! {
             () = &mut serving => {}
             () = stop => {}
-            () = app.hub.ended() => anyhow::bail!(
+            () = app.rooms.public().hub.ended() => anyhow::bail!(
                 "the hub's task ended, without which nobody can be introduced (why is said above); the \
                  server stops, start it again"
             ),
@@ -138,12 +128,12 @@ impl Server {
                 "the task that credits receipts ended (why is said above); the server stops, start it \
                  again"
             ),
-            never = app.board.keep_up() => match never {},
+            never = app.rooms.public().board.keep_up() => match never {},
         }
         // The receiver in `app` outlives this.
         let _ = stopping.send(true);
         let closing = async {
-            app.hub.stop().await;
+            app.rooms.stop().await;
             app.sockets.all_closed().await;
             if !serving.is_terminated() {
                 serving.await;

@@ -39,6 +39,7 @@ use crate::ending::Ending;
 use crate::http::error::HttpError;
 use crate::hub::{Link, OUTBOX};
 use crate::origin::Arrival;
+use crate::rooms::Room;
 use crate::scheduler::Standing;
 use exchange::{FromHub, exchange};
 use handshake::{Proved, handshake};
@@ -129,13 +130,13 @@ async fn serve(
     proved: Proved,
     standing: Standing,
 ) -> Ending {
-    let Proved { node, origin } = proved;
+    let Proved { node, origin, room } = proved;
     let (outbox, inbox) = mpsc::channel(OUTBOX);
     let answers = outbox.downgrade();
     let (end, ended) = oneshot::channel();
-    let member = app.hub.join(node, standing, Link { outbox, end }).await;
+    let member = room.hub.join(node, standing, Link { outbox, end }).await;
     let from_hub = FromHub { inbox, answers, end: ended };
-    let ending = exchange(socket, app, &member, origin, from_hub).await;
+    let ending = exchange(socket, app, (&room, &member), origin, from_hub).await;
     member.leave().await;
     ending
 }

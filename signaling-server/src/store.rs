@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use potluck_protocol::id::NodeId;
 use potluck_protocol::receipt::SignedReceipt;
+use potluck_protocol::room::RoomId;
 use potluck_protocol::server::NodeKind;
 use sqlx::ConnectOptions as _;
 use sqlx::migrate::MigrateError;
@@ -62,6 +63,8 @@ pub(crate) struct Work {
     pub(crate) macs: u64,
     /// What kind of node its stage is, if it said so.
     pub(crate) kind: Option<NodeKind>,
+    /// The room that it was done in.
+    pub(crate) room: Option<RoomId>,
 }
 
 /// What became of a receipt.
@@ -165,15 +168,20 @@ impl Store {
         Ok(earned.unwrap_or(0).unsigned_abs())
     }
 
-    /// The contributors with the most credit.
+    /// The contributors of a room, or of the public swarm, with the most credit.
     ///
     /// # Errors
     /// If the database fails.
-    pub(crate) async fn contributors(&self, limit: u32) -> Result<Vec<Contributor>, StoreError> {
+    pub(crate) async fn contributors(
+        &self,
+        room: Option<RoomId>,
+        limit: u32,
+    ) -> Result<Vec<Contributor>, StoreError> {
         let rows: Vec<(Vec<u8>, Option<String>, i64, i64)> = sqlx::query_as(
-            "SELECT node, kind, earned_macs, receipts FROM accounts WHERE earned_macs > 0
-             ORDER BY earned_macs DESC, node LIMIT ?",
+            "SELECT node, kind, earned_macs, receipts FROM accounts
+             WHERE room = ? AND earned_macs > 0 ORDER BY earned_macs DESC, node LIMIT ?",
         )
+        .bind(room_name(room))
         .bind(limit)
         .fetch_all(&self.readers)
         .await?;
@@ -187,6 +195,11 @@ impl Store {
         };
         rows.into_iter().map(contributor).collect()
     }
+}
+
+/// As it stands in the accounts.
+fn room_name(room: Option<RoomId>) -> Vec<u8> {
+    room.map_or_else(Vec::new, |room| room.0.to_vec())
 }
 
 const fn kind_name(kind: NodeKind) -> &'static str {

@@ -71,7 +71,7 @@ async fn offers_have_a_rate_and_what_is_over_it_is_lost() -> anyhow::Result<()> 
     requester.ask().await;
     let signal = |signal| ToServer::Signal {
         to: stage.node(),
-        signal: SignedSignal::new(&requester.identity, stage.node(), signal),
+        signal: SignedSignal::new(&requester.identity, stage.node(), signal, None),
     };
     let offer = signal(Signal::Offer { sdp: "again".to_owned() });
     let answer = signal(Signal::Answer { sdp: "at last".to_owned() });

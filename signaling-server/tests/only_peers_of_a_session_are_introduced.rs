@@ -19,8 +19,12 @@ async fn only_peers_of_a_session_are_introduced() -> anyhow::Result<()> {
     assert_eq!(session.stages[0].node, volunteer.node());
 
     let signal = |from: &Member, to: &Member, sdp: &str| {
-        let signal =
-            SignedSignal::new(&from.identity, to.node(), Signal::Offer { sdp: sdp.to_owned() });
+        let signal = SignedSignal::new(
+            &from.identity,
+            to.node(),
+            Signal::Offer { sdp: sdp.to_owned() },
+            None,
+        );
         ToServer::Signal { to: to.node(), signal }
     };
     // The stranger's comes first, and is not passed on; the requester's is.
@@ -43,7 +47,7 @@ async fn only_peers_of_a_session_are_introduced() -> anyhow::Result<()> {
         panic!("not the requester's signal")
     };
     assert_eq!(from, requester.node());
-    assert!(signal.is_from(requester.node(), volunteer.node()));
+    assert!(signal.is_from(requester.node(), volunteer.node(), None));
 
     volunteer.vanish();
     loop {

@@ -23,7 +23,7 @@ async fn patient(max_connections: usize) -> anyhow::Result<Running> {
 /// Has the server send so much to `stage`, which does not read, that its task waits in the middle.
 async fn fill(requester: &mut Member, stage: &Member) {
     let answer = Signal::Answer { sdp: "x".repeat(16 * 1024) };
-    let signal = SignedSignal::new(&requester.identity, stage.node(), answer);
+    let signal = SignedSignal::new(&requester.identity, stage.node(), answer, None);
     let message = ToServer::Signal { to: stage.node(), signal };
     for _ in 0..1_000 {
         requester.send(&message).await;

@@ -125,7 +125,7 @@ impl Member {
         };
         let bytes = challenge_bytes(&nonce, node, &self.origin);
         let signature = self.identity.sign(Purpose::Challenge, &bytes);
-        self.send(&ToServer::Prove { origin: self.origin.clone(), signature }).await?;
+        self.send(&ToServer::Prove { origin: self.origin.clone(), signature, room: None }).await?;
         match self.receive().await? {
             FromServer::Welcome { models, heartbeat_ms, .. } => {
                 self.models = models;

@@ -32,7 +32,7 @@ fn page() -> State {
 }
 
 fn connect() -> Effect {
-    Effect::Send(Command::Connect { server: SERVER.to_owned() })
+    Effect::Send(Command::Connect { server: SERVER.to_owned(), room: None })
 }
 
 fn lending_page() -> State {

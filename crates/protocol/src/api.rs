@@ -27,6 +27,9 @@ use serde::{Deserialize, Serialize};
 use crate::id::{LayerRange, ModelId, NodeId};
 use crate::server::NodeKind;
 
+/// Request header with a [`RoomPass`](crate::room::RoomPass): what is asked is then about that room
+/// instead of the public swarm. In a header and not in the address, as addresses are logged.
+pub const ROOM_HEADER: &str = "x-potluck-room";
 /// Event whose data is the page's build, as its `<meta name="build" content="…">` says it.
 pub const BUILD_EVENT: &str = "build";
 /// Event whose data is a [`SwarmView`].

@@ -5,6 +5,7 @@ use ed25519_dalek::{Signature as Ed25519Signature, Signer, SigningKey, Verifying
 use serde::{Deserialize, Serialize};
 
 use crate::id::NodeId;
+use crate::room::RoomId;
 
 /// An Ed25519 signature, 64 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,7 @@ impl core::fmt::Debug for Signature {
 }
 
 /// A node's key pair. Its secret never leaves the machine that made it.
+#[derive(Clone)]
 pub struct Identity(SigningKey);
 
 impl core::fmt::Debug for Identity {
@@ -62,6 +64,14 @@ impl Identity {
     #[must_use]
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         Self(SigningKey::from_bytes(seed))
+    }
+
+    /// Who this is in a room: somebody else than outside and than in any other room, so that nobody
+    /// can tell that they are one.
+    #[must_use]
+    pub fn in_room(&self, room: RoomId) -> Self {
+        let secret = [&self.0.to_bytes()[..], &room.0].concat();
+        Self::from_seed(&blake3::derive_key("potluck identity in a room v1", &secret))
     }
 
     /// The public half.
@@ -133,6 +143,15 @@ mod tests {
         let mut tampered = signature;
         tampered.0[3] ^= 1;
         assert!(!verify(alice.node(), Purpose::Receipt, b"work", &tampered));
+    }
+
+    #[test]
+    fn whoever_is_in_two_rooms_is_two() {
+        let alice = Identity::from_seed(&[1; 32]);
+        let (one, other) = (RoomId([1; 16]), RoomId([2; 16]));
+        assert_eq!(alice.in_room(one).node(), alice.in_room(one).node());
+        let names = [alice.node(), alice.in_room(one).node(), alice.in_room(other).node()];
+        assert!(names[0] != names[1] && names[1] != names[2] && names[0] != names[2]);
     }
 
     #[test]

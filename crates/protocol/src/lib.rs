@@ -7,6 +7,7 @@
 //! | page ↔ worker | [`page::Command`], [`page::Notice`] | `postMessage` |
 //! | server → page, anyone | [`api`], JSON | HTTP |
 //! | stage, requester → ledger | [`receipt::SignedReceipt`] | inside the first two |
+//! | member → member of a room | [`room::RoomSecret`] | a link's fragment, by whatever people talk over |
 //! | server → itself, later | [`lease::SignedLease`], [`ticket::SignedTicket`] | kept by nodes, inside the first |
 //! | person → their node, server | [`grant::SignedGrant`] | made by the click, kept by the node, inside the first |
 //!
@@ -25,6 +26,7 @@ pub mod limits;
 pub mod page;
 pub mod peer;
 pub mod receipt;
+pub mod room;
 pub mod sampling;
 pub mod server;
 pub mod terminal;

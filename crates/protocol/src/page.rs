@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::grant::{Limits, SignedGrant, Terms};
 use crate::id::{LayerRange, NodeId, RequestId};
+use crate::room::RoomSecret;
 use crate::sampling::Sampling;
 
 /// What a person has the node do.
@@ -14,6 +15,8 @@ pub enum Command {
     Connect {
         /// `http://` or `https://` address of the server, without a path.
         server: String,
+        /// The room to be in; none is the public swarm.
+        room: Option<RoomSecret>,
     },
     /// The person said yes: offer this machine. The node makes and signs the grant, as it alone has
     /// the key.

@@ -23,6 +23,7 @@ use crate::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, SessionId};
 use crate::identity::{Identity, Purpose, Signature, verify};
 use crate::lease::SignedLease;
 use crate::receipt::{ReceiptId, SignedReceipt};
+use crate::room::{RoomPass, RoomSeal};
 use crate::ticket::SignedTicket;
 
 /// What a node sends to the server.
@@ -45,6 +46,8 @@ pub enum ToServer {
         origin: String,
         /// Over [`challenge_bytes`].
         signature: Signature,
+        /// The room that the node wants to be in; none is the public swarm.
+        room: Option<RoomPass>,
     },
     /// The volunteer agreed: this node may be given layers.
     Register {
@@ -352,27 +355,32 @@ pub enum Signal {
 pub struct SignedSignal {
     /// The piece of negotiation.
     pub signal: Signal,
-    /// The sender's, over sender, receiver and signal.
+    /// The sender's, over sender, receiver and signal, and in a room over its seal's tag of these.
     pub signature: Signature,
 }
 
 impl SignedSignal {
-    /// Signs `signal` from `identity` to `to`.
+    /// Signs `signal` from `identity` to `to`, both members of the room of `seal` if there is one.
     #[must_use]
-    pub fn new(identity: &Identity, to: NodeId, signal: Signal) -> Self {
-        let signature =
-            identity.sign(Purpose::Signal, &Self::signed_bytes(identity.node(), to, &signal));
-        Self { signal, signature }
+    pub fn new(identity: &Identity, to: NodeId, signal: Signal, seal: Option<&RoomSeal>) -> Self {
+        let bytes = Self::signed_bytes(identity.node(), to, &signal, seal);
+        Self { signal, signature: identity.sign(Purpose::Signal, &bytes) }
     }
 
-    /// True if `from` signed it for `to`.
+    /// True if `from` signed it for `to`, as members of the room of `seal` if there is one.
     #[must_use]
-    pub fn is_from(&self, from: NodeId, to: NodeId) -> bool {
-        verify(from, Purpose::Signal, &Self::signed_bytes(from, to, &self.signal), &self.signature)
+    pub fn is_from(&self, from: NodeId, to: NodeId, seal: Option<&RoomSeal>) -> bool {
+        let bytes = Self::signed_bytes(from, to, &self.signal, seal);
+        verify(from, Purpose::Signal, &bytes, &self.signature)
     }
 
-    fn signed_bytes(from: NodeId, to: NodeId, signal: &Signal) -> Vec<u8> {
-        crate::encoding::encode(&(from, to, signal))
+    fn signed_bytes(from: NodeId, to: NodeId, signal: &Signal, seal: Option<&RoomSeal>) -> Vec<u8> {
+        let mut bytes = crate::encoding::encode(&(from, to, signal));
+        if let Some(seal) = seal {
+            let tag = seal.tag(&bytes);
+            bytes.extend(tag);
+        }
+        bytes
     }
 }
 
@@ -398,4 +406,26 @@ impl Session {
 #[must_use]
 pub fn challenge_bytes(nonce: &[u8; 32], node: NodeId, origin: &str) -> Vec<u8> {
     [&nonce[..], &node.0, origin.as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::room::RoomSecret;
+
+    #[test]
+    fn a_signal_holds_for_its_sender_receiver_and_room_only() {
+        let (alice, bob) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
+        let (seal, other) = (RoomSecret([3; 16]).seal(), RoomSecret([4; 16]).seal());
+        let offer = || Signal::Offer { sdp: "v=0".to_owned() };
+        let (from, to) = (alice.node(), bob.node());
+        for room in [None, Some(&seal)] {
+            let signed = SignedSignal::new(&alice, to, offer(), room);
+            assert!(signed.is_from(from, to, room));
+            assert!(!signed.is_from(to, from, room), "not the other way round");
+            assert!(!signed.is_from(from, to, Some(&other)), "not in another room");
+            let elsewhere = room.is_none().then_some(&seal);
+            assert!(!signed.is_from(from, to, elsewhere), "neither in nor out of the room");
+        }
+    }
 }

@@ -24,6 +24,7 @@ use potluck_protocol::identity::{Identity, Purpose};
 use potluck_protocol::lease::{Lease, SignedLease};
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::receipt::{Receipt, SignedReceipt};
+use potluck_protocol::room::RoomSecret;
 use potluck_protocol::sampling::Sampling;
 use potluck_protocol::server::{
     Capabilities, FromServer, IceServer, ModelSummary, NodeKind, Report, Session, Signal,
@@ -92,6 +93,7 @@ fn to_server() -> Vec<Vector> {
             origin: ORIGIN.to_owned(),
             signature: stage()
                 .sign(Purpose::Challenge, &challenge_bytes(&[0x0c; 32], stage().node(), ORIGIN)),
+            room: Some(RoomSecret([0x5a; 16]).pass()),
         },
         Register: ToServer::Register {
             capabilities: Capabilities {
@@ -333,5 +335,5 @@ fn signed_ticket() -> SignedTicket {
 }
 
 fn signed_signal() -> SignedSignal {
-    SignedSignal::new(&stage(), requester().node(), Signal::Offer { sdp: "v=0".to_owned() })
+    SignedSignal::new(&stage(), requester().node(), Signal::Offer { sdp: "v=0".to_owned() }, None)
 }

@@ -17,6 +17,7 @@ use potluck_protocol::api::{
     BUILD_EVENT, MAX_LISTED_NODES, NodesPage, SWARM_EVENT, TALLY_EVENT, TallyRow,
 };
 use potluck_protocol::id::NodeId;
+use potluck_protocol::room::RoomId;
 use tokio::sync::watch;
 use tokio::time::{Instant, interval, timeout};
 
@@ -41,6 +42,8 @@ const ROWS: usize = 100;
 /// Where it is known how things are.
 #[derive(Debug)]
 pub(crate) struct Sources {
+    /// Whose tally it is; `None` is the public swarm.
+    pub(crate) room: Option<RoomId>,
     pub(crate) hub: Hub,
     pub(crate) store: Store,
     pub(crate) models: Arc<Models>,
@@ -148,11 +151,11 @@ impl Board {
         if let Some(snapshot) = self.latest(EVERY / 2) {
             return Ok(snapshot);
         }
-        let Sources { hub, store, models, page } = &self.sources;
+        let Sources { room, hub, store, models, page } = &self.sources;
         let view = timeout(PATIENCE, hub.view(MAX_LISTED_NODES)).await;
         let view = view.ok().flatten().ok_or(BoardError::Hub)?;
         let most = u32::try_from(MAX_ROWS).unwrap_or(u32::MAX);
-        let contributors = timeout(PATIENCE, store.contributors(most))
+        let contributors = timeout(PATIENCE, store.contributors(*room, most))
             .await
             .map_err(|_| BoardError::StoreTimeout)?
             .map_err(|error| BoardError::Store(error.into()))?;

@@ -34,7 +34,8 @@ pub(super) async fn events(
         LimitReached::Total => HttpError::Busy("too many are told of changes now; ask again later"),
         LimitReached::Address => HttpError::TooMany("too many are told of changes at this address"),
     })?;
-    let published = app.board.subscribe();
+    let board = &app.rooms.public().board;
+    let published = board.subscribe();
     let feed = Feed {
         ready: VecDeque::from([RETRY]),
         sent: Vec::new(),
@@ -42,7 +43,7 @@ pub(super) async fn events(
         stopping: app.stopping.clone(),
         _permit: permit,
     };
-    let feed = feed.with(&*app.board.snapshot().await?);
+    let feed = feed.with(&*board.snapshot().await?);
     let body = Body::from_stream(futures::stream::unfold(feed, Feed::next));
     let mut response = Response::new(body);
     let headers = response.headers_mut();

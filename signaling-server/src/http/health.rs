@@ -13,7 +13,7 @@ use crate::app::App;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) async fn health(State(app): State<Arc<App>>) -> Result<&'static str, HttpError> {
-    if app.hub.ping(PATIENCE).await {
+    if app.rooms.public().hub.ping(PATIENCE).await {
         return Ok("ok\n");
     }
     Err(HttpError::Busy("the hub does not answer: it is overloaded, or hangs"))

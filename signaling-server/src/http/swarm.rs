@@ -1,8 +1,6 @@
 //! `GET /api/v1/swarm` and `/api/v1/swarm/nodes`: who lends what, now.
 
-use std::sync::Arc;
-
-use axum::extract::{Query, State};
+use axum::extract::Query;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use potluck_protocol::api::MAX_LISTED_NODES;
@@ -10,7 +8,7 @@ use potluck_protocol::id::NodeId;
 use serde::Deserialize;
 
 use super::error::HttpError;
-use crate::app::App;
+use super::room::Asked;
 use crate::rendered::Rendered;
 
 #[derive(Debug, Deserialize)]
@@ -19,19 +17,16 @@ pub(super) struct Page {
     limit: Option<usize>,
 }
 
-pub(super) async fn swarm(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-) -> Result<Response, HttpError> {
-    Ok(app.board.snapshot().await?.swarm.answer(&headers))
+pub(super) async fn swarm(Asked(room): Asked, headers: HeaderMap) -> Result<Response, HttpError> {
+    Ok(room.board.snapshot().await?.swarm.answer(&headers))
 }
 
 pub(super) async fn nodes(
-    State(app): State<Arc<App>>,
+    Asked(room): Asked,
     Query(page): Query<Page>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
-    let page = app.board.nodes(page.after, page.limit.unwrap_or(MAX_LISTED_NODES)).await?;
+    let page = room.board.nodes(page.after, page.limit.unwrap_or(MAX_LISTED_NODES)).await?;
     let page = Rendered::json(&page).map_err(|error| HttpError::Internal(error.into()))?;
     Ok(page.answer(&headers))
 }

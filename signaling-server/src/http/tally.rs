@@ -1,14 +1,12 @@
 //! `GET /api/v1/tally`: who contributed how much, most first.
 
-use std::sync::Arc;
-
-use axum::extract::{Query, State};
+use axum::extract::Query;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
 
 use super::error::HttpError;
-use crate::app::App;
+use super::room::Asked;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Limit {
@@ -16,9 +14,9 @@ pub(super) struct Limit {
 }
 
 pub(super) async fn tally(
-    State(app): State<Arc<App>>,
+    Asked(room): Asked,
     Query(query): Query<Limit>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
-    Ok(app.board.snapshot().await?.tally(query.limit).answer(&headers))
+    Ok(room.board.snapshot().await?.tally(query.limit).answer(&headers))
 }

@@ -64,7 +64,7 @@ impl Connection {
 
     async fn offer(&self, to: NodeId, sdp: &str) {
         let signal = Signal::Offer { sdp: sdp.to_owned() };
-        self.member.signal(to, SignedSignal::new(&self.identity, to, signal)).await;
+        self.member.signal(to, SignedSignal::new(&self.identity, to, signal, None)).await;
     }
 
     async fn reason(self) -> (String, Option<Duration>) {
@@ -91,7 +91,7 @@ fn hub() -> (Hub, ModelId) {
         same_address_earns: false,
         seed: [1; 32],
     });
-    (Hub::start(scheduler), model)
+    (Hub::start(scheduler, Instant::now()), model)
 }
 
 #[tokio::test]
@@ -141,7 +141,12 @@ async fn what_comes_late_from_an_old_connection_is_ignored() {
     old.member
         .signal(
             new.node(),
-            SignedSignal::new(&old.identity, new.node(), Signal::Offer { sdp: String::new() }),
+            SignedSignal::new(
+                &old.identity,
+                new.node(),
+                Signal::Offer { sdp: String::new() },
+                None,
+            ),
         )
         .await;
     let Connection { member, ended, .. } = old;

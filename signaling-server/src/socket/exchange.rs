@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::ending::Ending;
 use crate::hub::Member;
 use crate::ice::unix_now_s;
+use crate::rooms::Room;
 
 /// What the hub does to a connection.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ const BURST: u32 = 4;
 pub(super) async fn exchange(
     socket: &mut WebSocket,
     app: &Arc<App>,
-    member: &Member,
+    (room, member): (&Arc<Room>, &Member),
     origin: String,
     from_hub: FromHub,
 ) -> Ending {
@@ -48,6 +49,7 @@ pub(super) async fn exchange(
     let now = Instant::now();
     let side = Side {
         app,
+        room,
         member,
         origin,
         answers,
@@ -72,6 +74,7 @@ pub(super) async fn exchange(
 /// Our side of a connection.
 struct Side<'a> {
     app: &'a Arc<App>,
+    room: &'a Arc<Room>,
     member: &'a Member,
     /// This server, as the node dialled it.
     origin: String,
@@ -162,7 +165,7 @@ impl Side<'_> {
             }
             ToServer::Receipt { receipt, ticket } => {
                 let from = (self.member.node(), self.kind);
-                self.receipts.hand_in(self.app, from, receipt, ticket, &self.answers);
+                self.receipts.hand_in((self.app, self.room), from, receipt, ticket, &self.answers);
             }
             message => {
                 if let ToServer::Register { capabilities, grant, .. } = &message {

@@ -1,5 +1,7 @@
 //! The first four messages of a connection: versions, challenge, proof, welcome.
 
+use std::sync::Arc;
+
 use axum::extract::ws::WebSocket;
 use potluck_protocol::id::NodeId;
 use potluck_protocol::identity::{Purpose, verify};
@@ -11,6 +13,7 @@ use super::frames::{receive, send};
 use crate::app::App;
 use crate::ending::Ending;
 use crate::ice::unix_now_s;
+use crate::rooms::Room;
 
 /// Who is at the other end, proved.
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub(super) struct Proved {
     pub(super) node: NodeId,
     /// This server, as the node dialled it.
     pub(super) origin: String,
+    /// Where it wants to be.
+    pub(super) room: Arc<Room>,
 }
 
 /// Lets a node prove its key, within the handshake's time limit. `is_own` says whether an origin is
@@ -50,7 +55,7 @@ async fn prove(
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).map_err(|_| Ending::busy("the server has no randomness"))?;
     send(socket, &FromServer::Challenge { nonce }, || None, timeouts.send).await?;
-    let ToServer::Prove { origin, signature } = receive(socket).await? else {
+    let ToServer::Prove { origin, signature, room } = receive(socket).await? else {
         return Err(Ending::later("the challenge must be answered first"));
     };
     // Otherwise a server that a node dials could pass our challenge on to it, and its answer to us.
@@ -63,11 +68,12 @@ async fn prove(
     if !verify(node, Purpose::Challenge, &challenge_bytes(&nonce, node, &origin), &signature) {
         return Err(Ending::later("the signature does not prove the key"));
     }
+    let room = app.rooms.enter(room).map_err(|error| Ending::busy(error.to_string()))?;
     let welcome = FromServer::Welcome {
         ice_servers: app.ice_servers(node, unix_now_s()),
         models: app.models.summaries(),
         heartbeat_ms: u32::try_from(timeouts.heartbeat.as_millis()).unwrap_or(u32::MAX),
     };
     send(socket, &welcome, || None, timeouts.send).await?;
-    Ok(Proved { node, origin })
+    Ok(Proved { node, origin, room })
 }

@@ -14,38 +14,39 @@ use potluck_protocol::ticket::SignedTicket;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::app::App;
+use crate::rooms::Room;
 use crate::store::{Credit, Work};
 
 /// The receipts of one connection that are on their way.
 #[derive(Debug, Default)]
 pub(super) struct Receipts {
     /// Made with the first one: most connections hand in none.
-    room: Option<Arc<Semaphore>>,
+    places: Option<Arc<Semaphore>>,
 }
 
 /// Receipts of one connection on their way at a time. A stage hands in one a session; those beyond it
 /// are told to try again.
-const ROOM: usize = 64;
+const PLACES: usize = 64;
 
 impl Receipts {
     /// Sends a receipt on its way; the verdict goes into `answers`.
     pub(super) fn hand_in(
         &mut self,
-        app: &Arc<App>,
+        (app, room): (&Arc<App>, &Arc<Room>),
         from: (NodeId, Option<NodeKind>),
         receipt: Box<SignedReceipt>,
         ticket: Box<SignedTicket>,
         answers: &mpsc::WeakSender<Box<FromServer>>,
     ) {
         let id = receipt.receipt.id();
-        let room = self.room.get_or_insert_with(|| Arc::new(Semaphore::new(ROOM)));
-        let places = (Arc::clone(room).try_acquire_owned().ok(), app.sockets.receipt());
+        let places = self.places.get_or_insert_with(|| Arc::new(Semaphore::new(PLACES)));
+        let places = (Arc::clone(places).try_acquire_owned().ok(), app.sockets.receipt());
         let (Some(own), Some(common)) = places else {
             return answer(answers, id, Verdict::TryAgain);
         };
-        let (app, answers) = (Arc::clone(app), answers.clone());
+        let (app, room, answers) = (Arc::clone(app), Arc::clone(room), answers.clone());
         tokio::spawn(async move {
-            let verdict = judge(&app, from, receipt, ticket).await;
+            let verdict = judge(&app, &room, from, receipt, ticket).await;
             answer(&answers, id, verdict);
             drop((own, common));
         });
@@ -54,6 +55,7 @@ impl Receipts {
 
 async fn judge(
     app: &App,
+    room: &Room,
     (from, kind): (NodeId, Option<NodeKind>),
     signed: Box<SignedReceipt>,
     ticket: Box<SignedTicket>,
@@ -61,7 +63,7 @@ async fn judge(
     let Some(model) = app.models.get(signed.receipt.model) else {
         return refused("this server does not serve that model any more");
     };
-    let now = app.authority.unix_time(app.hub.now());
+    let now = app.authority.unix_time(room.hub.now());
     let terms = Terms {
         server: app.authority.server(),
         from,
@@ -83,10 +85,10 @@ async fn judge(
     };
     let (stage, session) = (signed.receipt.stage, signed.receipt.session);
     let macs = model.work.macs(&signed.receipt);
-    match app.store.credit(Work { signed: *signed, macs, kind }).await {
+    match app.store.credit(Work { signed: *signed, macs, kind, room: room.id }).await {
         Credit::Credited { balance_macs, newly } => {
             if newly {
-                app.hub.worked(stage, session, macs).await;
+                room.hub.worked(stage, session, macs).await;
             }
             Verdict::Credited { balance_macs }
         }

@@ -8,11 +8,12 @@ use potluck_ledger::entry::{Account, Transfer};
 use potluck_protocol::codec;
 use potluck_protocol::id::{NodeId, SessionId};
 use potluck_protocol::receipt::Receipt;
+use potluck_protocol::room::RoomId;
 use potluck_protocol::server::NodeKind;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection as _, Sqlite, Transaction};
 
-use super::{Credit, Work, kind_name};
+use super::{Credit, Work, kind_name, room_name};
 
 /// Credits `works` in their order, all or none. The verdicts, in the same order, are true once this
 /// returns.
@@ -49,6 +50,8 @@ struct Batch<'c> {
 struct Balances {
     /// What its node says it is; `None` leaves what is written.
     kind: Option<NodeKind>,
+    /// Where it was opened, if it is new.
+    room: Option<RoomId>,
     earned_macs: i64,
     used_macs: i64,
     receipts: i64,
@@ -81,6 +84,9 @@ impl Batch<'_> {
         self.progress.insert((receipt.session, receipt.stage), after);
         let balance_macs =
             self.transfer(Transfer::for_work(receipt.stage, receipt.requester, work.macs)).await?;
+        for node in [receipt.stage, receipt.requester] {
+            self.account(node).await?.room = work.room;
+        }
         if let Some(kind) = work.kind {
             self.account(receipt.stage).await?.kind = Some(kind);
         }
@@ -172,14 +178,14 @@ impl Batch<'_> {
                 .fetch_optional(&mut *self.transaction)
                 .await?;
         let (earned_macs, used_macs, receipts) = row.unwrap_or_default();
-        Ok(place.insert(Balances { kind: None, earned_macs, used_macs, receipts }))
+        Ok(place.insert(Balances { kind: None, room: None, earned_macs, used_macs, receipts }))
     }
 
     async fn commit(mut self) -> Result<(), sqlx::Error> {
         for (node, balances) in &self.accounts {
             sqlx::query(
-                "INSERT INTO accounts (node, kind, earned_macs, used_macs, receipts)
-                 VALUES (?, ?, ?, ?, ?)
+                "INSERT INTO accounts (node, kind, earned_macs, used_macs, receipts, room)
+                 VALUES (?, ?, ?, ?, ?, ?)
                  ON CONFLICT (node) DO UPDATE SET kind = COALESCE(excluded.kind, kind),
                      earned_macs = excluded.earned_macs, used_macs = excluded.used_macs,
                      receipts = excluded.receipts",
@@ -189,6 +195,7 @@ impl Batch<'_> {
             .bind(balances.earned_macs)
             .bind(balances.used_macs)
             .bind(balances.receipts)
+            .bind(room_name(balances.room))
             .execute(&mut *self.transaction)
             .await?;
         }

@@ -35,7 +35,7 @@ fn work(session: u8, sequence: u32, from_position: u32, to_position: u32) -> Wor
         requester_signature: receipt.sign(&requester),
         receipt,
     };
-    Work { signed, macs, kind: None }
+    Work { signed, macs, kind: None, room: None }
 }
 
 fn newly(balance_macs: u64) -> Credit {
@@ -116,7 +116,9 @@ async fn receipts_of_one_transaction_see_each_other() {
     assert!(matches!(credits[4], Credit::Refused(_)), "{credits:?}");
     assert_eq!(credits[5], newly(80_000));
     assert_eq!(sums(&store).await, [80_000; 3]);
-    let [contributor] = &store.contributors(10).await.unwrap()[..] else { panic!("one earned") };
+    let [contributor] = &store.contributors(None, 10).await.unwrap()[..] else {
+        panic!("one earned")
+    };
     assert_eq!((contributor.macs, contributor.receipts), (80_000, 3));
 }
 
@@ -162,14 +164,14 @@ async fn the_tally_is_by_credit_and_knows_what_nodes_said_they_are() {
     ] {
         assert!(matches!(store.credit(work).await, Credit::Credited { .. }));
     }
-    let tally = store.contributors(10).await.unwrap();
+    let tally = store.contributors(None, 10).await.unwrap();
     let contributor = |node, kind, macs, receipts| Contributor { node, kind, macs, receipts };
     let expected = [
         contributor(node(STAGE), Some(NodeKind::Browser), 65_000, 2),
         contributor(node(3), Some(NodeKind::Native), 10_000, 1),
     ];
     assert_eq!(tally, expected, "who only used is not in it");
-    assert_eq!(store.contributors(1).await.unwrap(), expected[..1]);
+    assert_eq!(store.contributors(None, 1).await.unwrap(), expected[..1]);
 }
 
 #[tokio::test]
@@ -207,7 +209,7 @@ async fn a_database_made_by_any_version_before_is_brought_up_to_date() {
         // Twice: the second time there is nothing to do.
         for _ in 0..2 {
             let store = Store::open(folder.path()).await.unwrap();
-            let tally = store.contributors(10).await.unwrap();
+            let tally = store.contributors(None, 10).await.unwrap();
             let earned = tally.iter().map(|of| (of.node, of.kind, of.macs, of.receipts));
             let expected = [
                 (node(STAGE), Some(NodeKind::Browser), 70_000, 2),

@@ -14,6 +14,7 @@ use potluck_protocol::grant::{Limits, SignedGrant, Terms};
 use potluck_protocol::id::{LayerRange, ModelId, NodeId, RequestId};
 use potluck_protocol::identity::{Identity, Purpose};
 use potluck_protocol::receipt::SignedReceipt;
+use potluck_protocol::room::{RoomPass, RoomSecret};
 use potluck_protocol::server::{
     Capabilities, FromServer, ModelSummary, NodeKind, Session, ToServer, challenge_bytes,
 };
@@ -131,13 +132,28 @@ impl Member {
         Ok(member)
     }
 
+    /// The same in a room.
+    pub(crate) async fn join_room(
+        server: &Running,
+        seed: u8,
+        room: RoomSecret,
+    ) -> anyhow::Result<Self> {
+        let mut member = Self::connect(server, seed).await?;
+        member.prove_in(Some(room.pass()), &server.origin()).await?;
+        Ok(member)
+    }
+
     /// Proves its key to a server that it dialled as `origin`.
     pub(crate) async fn prove(&mut self, origin: &str) -> anyhow::Result<()> {
+        self.prove_in(None, origin).await
+    }
+
+    async fn prove_in(&mut self, room: Option<RoomPass>, origin: &str) -> anyhow::Result<()> {
         let nonce = self.challenge().await?;
         origin.clone_into(&mut self.origin);
         let bytes = challenge_bytes(&nonce, self.node(), origin);
         let signature = self.identity.sign(Purpose::Challenge, &bytes);
-        self.send(&ToServer::Prove { origin: origin.to_owned(), signature }).await;
+        self.send(&ToServer::Prove { origin: origin.to_owned(), signature, room }).await;
         match self.receive().await {
             FromServer::Welcome { models, heartbeat_ms, .. } => {
                 self.models = models;

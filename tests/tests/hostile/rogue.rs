@@ -88,7 +88,7 @@ impl Rogue {
         let (_, sdp) = offered.context("it has made an offer to this peer")?;
         // The origin line's second word names the session; another number is another offer.
         let sdp = sdp.replacen("o=- ", &format!("o=- {nth}"), 1);
-        let signal = SignedSignal::new(self.member.identity(), to, Signal::Offer { sdp });
+        let signal = SignedSignal::new(self.member.identity(), to, Signal::Offer { sdp }, None);
         self.member.send(&ToServer::Signal { to, signal }).await
     }
 
@@ -136,7 +136,7 @@ impl Rogue {
                     if let Signal::Offer { sdp } = &signal {
                         self.offers.push((peer, sdp.clone()));
                     }
-                    let signal = SignedSignal::new(self.member.identity(), peer, signal);
+                    let signal = SignedSignal::new(self.member.identity(), peer, signal, None);
                     self.member.send(&ToServer::Signal { to: peer, signal }).await?;
                 }
                 Event::PeerFrame { frame, .. } => {
@@ -147,7 +147,7 @@ impl Rogue {
                 Event::ServerOpen | Event::ServerMessage { .. } | Event::ServerClosed { .. } => {}
             },
             message = self.member.receive() => match message? {
-                FromServer::Signal { from, signal } if signal.is_from(from, me) => {
+                FromServer::Signal { from, signal } if signal.is_from(from, me, None) => {
                     let signal = signal.signal;
                     self.transport.send(Command::Signal { peer: from, signal });
                 }

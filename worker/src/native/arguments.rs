@@ -6,8 +6,9 @@ use clap::builder::RangedI64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use potluck_protocol::grant::{GrantedModels, Limits, MAX_GRANT_DAYS, Place, Power, Terms};
 use potluck_protocol::page::{BackendPreference, SamplingChoice};
+use potluck_protocol::room::RoomSecret;
 
-use super::checks::{question, server_address};
+use super::checks::{SwarmAddress, question, server_address, swarm_address};
 
 /// Lend this computer to a swarm that runs AI models together, or ask one.
 ///
@@ -35,15 +36,18 @@ pub(super) enum Task {
     Withdraw(WithdrawOptions),
     /// Ask the swarm; the answer is printed as it is computed.
     Ask(AskOptions),
+    /// Make a room: a swarm of its own for those who get its link.
+    Room(RoomOptions),
     /// Compute an answer in this process alone: the same text as any swarm gives, bit for bit.
     Local(LocalOptions),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct JoinOptions {
-    /// Address of the swarm's server, such as `http://127.0.0.1:8080`.
-    #[arg(value_parser = server_address)]
-    pub(super) server: String,
+    /// Address of the swarm's server, such as `http://127.0.0.1:8080`, or a link that invites to a
+    /// room there.
+    #[arg(value_parser = swarm_address)]
+    pub(super) server: SwarmAddress,
     /// What may compute: a real GPU if there is one, the CPU only, or any GPU adapter.
     #[arg(long, env = "POTLUCK_BACKEND", value_enum, default_value_t = Backend::Auto)]
     pub(super) backend: Backend,
@@ -68,6 +72,10 @@ pub(super) struct JoinOptions {
     /// For how many days you agree, at most 90.
     #[arg(long, env = "POTLUCK_DAYS", default_value_t = MAX_GRANT_DAYS, value_parser = days())]
     pub(super) days: u16,
+    /// A room to be in instead of the public swarm: the link that invites to it, or what stands
+    /// behind `#room=` there. In the environment other users of this machine do not see it.
+    #[arg(long, env = "POTLUCK_ROOM", hide_env_values = true)]
+    pub(super) room: Option<RoomSecret>,
     /// Folder for this node's key, its copies of weights, and what you agreed to.
     #[arg(long, env = "POTLUCK_HOME")]
     pub(super) home: Option<PathBuf>,
@@ -75,9 +83,12 @@ pub(super) struct JoinOptions {
 
 #[derive(Debug, Args)]
 pub(super) struct WithdrawOptions {
-    /// Address of the swarm's server, as in `join`.
-    #[arg(value_parser = server_address)]
-    pub(super) server: String,
+    /// Address of the swarm's server, or the link to the room, as in `join`.
+    #[arg(value_parser = swarm_address)]
+    pub(super) server: SwarmAddress,
+    /// The room, as in `join`.
+    #[arg(long, env = "POTLUCK_ROOM", hide_env_values = true)]
+    pub(super) room: Option<RoomSecret>,
     /// Folder with what you agreed to, as in `join`.
     #[arg(long, env = "POTLUCK_HOME")]
     pub(super) home: Option<PathBuf>,
@@ -85,9 +96,10 @@ pub(super) struct WithdrawOptions {
 
 #[derive(Debug, Args)]
 pub(super) struct AskOptions {
-    /// Address of the swarm's server, such as `http://127.0.0.1:8080`.
-    #[arg(value_parser = server_address)]
-    pub(super) server: String,
+    /// Address of the swarm's server, such as `http://127.0.0.1:8080`, or a link that invites to a
+    /// room there.
+    #[arg(value_parser = swarm_address)]
+    pub(super) server: SwarmAddress,
     /// The question.
     #[arg(value_parser = question)]
     pub(super) prompt: String,
@@ -103,9 +115,20 @@ pub(super) struct AskOptions {
     /// Print one JSON object on stdout instead of the text.
     #[arg(long)]
     pub(super) json: bool,
+    /// A room to be in instead of the public swarm: the link that invites to it, or what stands
+    /// behind `#room=` there. In the environment other users of this machine do not see it.
+    #[arg(long, env = "POTLUCK_ROOM", hide_env_values = true)]
+    pub(super) room: Option<RoomSecret>,
     /// Folder for this node's key and its copy of the tokenizer.
     #[arg(long, env = "POTLUCK_HOME")]
     pub(super) home: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RoomOptions {
+    /// Address of the server's page, such as `https://potluck.example`.
+    #[arg(value_parser = server_address)]
+    pub(super) server: String,
 }
 
 #[derive(Debug, Args)]

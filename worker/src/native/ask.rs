@@ -27,10 +27,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) async fn ask(options: AskOptions) -> anyhow::Result<ExitCode> {
     let (identity, store) = home::open(options.home.clone()).await?;
     let node = Node::new(identity, NodeKind::Native);
-    let transport = NativeTransport::new(NetConfig::for_server(&options.server));
+    let transport = NativeTransport::new(NetConfig::for_server(&options.server.server));
     let (mut commands, receiver) = mpsc::channel(8);
     let (notices, mut received) = mpsc::unbounded();
-    commands.try_send(Command::Connect { server: options.server.clone() })?;
+    commands.try_send(Command::Connect {
+        server: options.server.server.clone(),
+        room: options.room.or(options.server.room),
+    })?;
     commands.try_send(Command::Ask(Ask {
         sampled: Vec::new(),
         request: RequestId(0),
@@ -49,7 +52,7 @@ pub(super) async fn ask(options: AskOptions) -> anyhow::Result<ExitCode> {
     let (mut connected, mut has_been_lost) = (false, false);
     // Why the last attempt to connect failed.
     let mut failure = "it does not answer".to_owned();
-    say(&format!("connecting to {}", options.server));
+    say(&format!("connecting to {}", options.server.server));
     loop {
         let patience = if !connected {
             CONNECT_TIMEOUT.saturating_sub(started.elapsed())
@@ -67,7 +70,7 @@ pub(super) async fn ask(options: AskOptions) -> anyhow::Result<ExitCode> {
                 }
                 bail!(
                     "gave up on {} after {} s: {failure}; is potluck-server running there?",
-                    options.server,
+                    options.server.server,
                     CONNECT_TIMEOUT.as_secs()
                 );
             }

@@ -1,6 +1,7 @@
 //! What the command line takes for a server's address and for a question, checked before anything
 //! is started.
 
+use potluck_protocol::room::{ParseRoomError, ROOM_FRAGMENT, RoomSecret};
 use url::Url;
 
 /// What a server's address begins with. The node takes no other, as it fetches weights from the
@@ -23,6 +24,35 @@ pub(super) fn server_address(text: &str) -> Result<String, String> {
         return Err(wrong("nothing may follow the path"));
     }
     Ok(text.trim().to_owned())
+}
+
+/// A swarm: a server, and a room of it where the link names one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SwarmAddress {
+    pub(super) server: String,
+    pub(super) room: Option<RoomSecret>,
+}
+
+impl SwarmAddress {
+    /// Server and room, where the room may have been named apart.
+    pub(super) fn with(self, room: Option<RoomSecret>) -> (String, Option<RoomSecret>) {
+        (self.server, room.or(self.room))
+    }
+}
+
+/// The address of a server, or the link that invites to a room there.
+///
+/// # Errors
+/// If it is neither, with a sentence for the person who typed it.
+pub(super) fn swarm_address(text: &str) -> Result<SwarmAddress, String> {
+    let (server, room) = match text.split_once('#') {
+        Some((server, fragment)) if fragment.starts_with(ROOM_FRAGMENT) => {
+            // Not the text itself: it may be a secret with a slip in it.
+            (server, Some(fragment.parse().map_err(|error: ParseRoomError| error.to_string())?))
+        }
+        _ => (text, None),
+    };
+    Ok(SwarmAddress { server: server_address(server)?, room })
 }
 
 /// A question with something in it.
@@ -76,5 +106,22 @@ mod tests {
     fn an_empty_question_is_refused() {
         assert!(question(" \n\t").is_err_and(|why| why.contains("the question is empty")));
         assert_eq!(question(" Why? ").as_deref(), Ok(" Why? "));
+    }
+
+    #[test]
+    fn a_link_that_invites_names_server_and_room() {
+        let secret = RoomSecret([7; 16]);
+        for server in ["http://127.0.0.1:8080", "https://potluck.example/party/"] {
+            let address = swarm_address(&secret.link(server)).expect("an invitation");
+            assert_eq!(address.room, Some(secret));
+            assert_eq!(address.server.trim_end_matches('/'), server.trim_end_matches('/'));
+            assert_eq!(
+                swarm_address(server),
+                Ok(SwarmAddress { server: server.to_owned(), room: None })
+            );
+        }
+        let refused = swarm_address("http://host/#room=abc").expect_err("too short");
+        assert!(refused.contains("paste the whole link"), "{refused}");
+        assert!(swarm_address("http://host/#part").is_err());
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use potluck_protocol::consent::{Line, date, words};
 use potluck_protocol::grant::{Grant, SignedGrant, Terms};
 use potluck_protocol::id::NodeId;
+use potluck_protocol::room::RoomSecret;
 
 /// Where a grant to one server is kept.
 #[derive(Debug, Clone)]
@@ -18,11 +19,16 @@ pub(super) struct Kept {
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 impl Kept {
-    /// The one for the server of this origin, in the node's folder.
-    pub(super) fn of(folder: &Path, origin: &str) -> Self {
-        // Readable names; the grant itself says which server it is for.
-        let name: String =
+    /// The one for the server of this origin, or for a room there, in the node's folder.
+    pub(super) fn of(folder: &Path, origin: &str, room: Option<RoomSecret>) -> Self {
+        // Readable names; the grant itself says which server it is for, and in a room the node is
+        // another.
+        let mut name: String =
             origin.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        if let Some(room) = room {
+            name.push_str("-room-");
+            name.push_str(&room.room().to_string());
+        }
         Self { path: folder.join(format!("grant-{name}.json")) }
     }
 
@@ -165,7 +171,7 @@ mod tests {
     #[test]
     fn a_kept_grant_reads_back_for_its_owner_only() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Kept::of(folder.path(), SERVER);
+        let place = Kept::of(folder.path(), SERVER, None);
         assert!(!place.is_there() && place.read().is_none() && !place.remove().unwrap());
         place.write(&kept()).unwrap();
         place.write(&kept()).unwrap();

@@ -36,9 +36,11 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(super) async fn join(options: JoinOptions) -> anyhow::Result<ExitCode> {
     let folder = home::folder(options.home.clone())?;
     let (identity, store) = home::open(options.home.clone()).await?;
-    let to = server_origin(&options.server).context("no server has such an address")?;
-    let kept = Kept::of(&folder, &to);
-    let (terms, node) = (options.terms(), identity.node());
+    let terms = options.terms();
+    let (server, room) = options.server.with(options.room);
+    let to = server_origin(&server).context("no server has such an address")?;
+    let kept = Kept::of(&folder, &to, room);
+    let node = room.map_or(identity.node(), |room| identity.in_room(room.room()).node());
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let backend = options.backend.into();
     let lend = match decide(options.accept, kept.read(), &terms, (node, &to), now_s) {
@@ -53,9 +55,9 @@ pub(super) async fn join(options: JoinOptions) -> anyhow::Result<ExitCode> {
     // them. Nothing has computed yet, so it is not too late.
     potluck_engine::use_threads(threads(options.processor));
     let node = Node::new(identity, NodeKind::Native);
-    let transport = NativeTransport::new(NetConfig::for_server(&options.server));
+    let transport = NativeTransport::new(NetConfig::for_server(&server));
     let (mut commands, receiver) = mpsc::channel(8);
-    commands.try_send(Command::Connect { server: options.server })?;
+    commands.try_send(Command::Connect { server, room })?;
     commands.try_send(lend)?;
     let (notices, mut ends) = mpsc::unbounded();
     let mut log = Log::new(kept.clone());

@@ -9,6 +9,7 @@ mod home;
 mod join;
 mod local;
 mod quiet;
+mod room;
 mod terminal;
 mod withdraw;
 
@@ -37,6 +38,7 @@ pub(crate) fn main() -> ExitCode {
             Task::Join(options) => join::join(options).await,
             Task::Withdraw(options) => withdraw::withdraw(options),
             Task::Ask(options) => ask::ask(options).await,
+            Task::Room(options) => room::room(&options),
             Task::Local(options) => local::local(options).await,
         }
     });

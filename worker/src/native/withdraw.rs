@@ -12,8 +12,9 @@ use super::terminal::say;
 
 pub(super) fn withdraw(options: WithdrawOptions) -> anyhow::Result<ExitCode> {
     let folder = home::folder(options.home)?;
-    let origin = server_origin(&options.server).context("no server has such an address")?;
-    let kept = Kept::of(&folder, &origin);
+    let (server, room) = options.server.with(options.room);
+    let origin = server_origin(&server).context("no server has such an address")?;
+    let kept = Kept::of(&folder, &origin, room);
     let was_there = kept.remove().with_context(|| {
         format!("{} could not be removed; you have agreed still", kept.path().display())
     })?;

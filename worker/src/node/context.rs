@@ -12,6 +12,7 @@ use potluck_protocol::grant::{GrantFault, SignedGrant};
 use potluck_protocol::id::{ModelId, NodeId};
 use potluck_protocol::identity::Identity;
 use potluck_protocol::peer::PeerFrame;
+use potluck_protocol::room::RoomSecret;
 use potluck_protocol::server::{ModelSummary, Session, Signal, SignedSignal, ToServer};
 
 use super::Action;
@@ -22,8 +23,13 @@ use super::peers::Peers;
 /// Handed to a role with everything that happens.
 #[derive(Debug)]
 pub(super) struct Context {
+    /// Whoever this node is outside of rooms.
+    own: Identity,
+    /// Who it is where it is now.
     pub(super) identity: Identity,
     pub(super) me: NodeId,
+    /// The room that it is in.
+    pub(super) room: Option<RoomSecret>,
     /// Since the node started.
     pub(super) now: Duration,
     /// By the calendar, seconds since 1970.
@@ -60,11 +66,14 @@ pub(super) struct Library {
 }
 
 impl Context {
-    pub(super) fn new(identity: Identity) -> Self {
+    pub(super) fn new(own: Identity) -> Self {
+        let identity = own.clone();
         let me = identity.node();
         Self {
+            own,
             identity,
             me,
+            room: None,
             now: Duration::ZERO,
             calendar_s: 0,
             grant: None,
@@ -83,6 +92,16 @@ impl Context {
     pub(super) fn may_compute(&self, model: ModelId) -> Result<(), GrantFault> {
         let signed = self.grant.as_ref().ok_or(GrantFault::Missing)?;
         signed.grant.allows(model, self.calendar_s)
+    }
+
+    /// From now on this node is in that room, or in the public swarm, where it is somebody else.
+    pub(super) fn enter(&mut self, room: Option<RoomSecret>) {
+        self.room = room;
+        self.identity = match room {
+            Some(room) => self.own.in_room(room.room()),
+            None => self.own.clone(),
+        };
+        self.me = self.identity.node();
     }
 
     /// Sends a message to the server. It is lost without a link: what matters is sent again when
@@ -122,7 +141,8 @@ impl Context {
 
     /// Sends a signal of the transport to a peer: signed, through the server.
     pub(super) fn send_signal(&mut self, peer: NodeId, signal: Signal) {
-        let signal = SignedSignal::new(&self.identity, peer, signal);
+        let seal = self.room.map(|room| room.seal());
+        let signal = SignedSignal::new(&self.identity, peer, signal, seal.as_ref());
         self.send_server(&ToServer::Signal { to: peer, signal });
     }
 }

@@ -16,6 +16,7 @@ use potluck_net as net;
 use potluck_protocol::id::NodeId;
 use potluck_protocol::identity::{Identity, Purpose};
 use potluck_protocol::page::{self, Notice};
+use potluck_protocol::room::RoomSecret;
 use potluck_protocol::server::{IceServer, ToServer, challenge_bytes};
 use potluck_protocol::{NUMERICS_VERSION, PROTOCOL_VERSION};
 
@@ -126,12 +127,14 @@ impl Link {
         &self,
         nonce: &[u8; 32],
         identity: &Identity,
+        room: Option<RoomSecret>,
         outbox: &mut Outbox,
     ) {
         let origin = origin(&self.url);
         let bytes = challenge_bytes(nonce, identity.node(), &origin);
         let signature = identity.sign(Purpose::Challenge, &bytes);
-        outbox.send_server(&ToServer::Prove { origin, signature });
+        let room = room.map(|room| room.pass());
+        outbox.send_server(&ToServer::Prove { origin, signature, room });
     }
 
     pub(super) fn handle_welcome(

@@ -37,7 +37,7 @@ use potluck_protocol::codec;
 use potluck_protocol::grant::GrantFault;
 use potluck_protocol::id::{NodeId, SessionId};
 use potluck_protocol::identity::Identity;
-use potluck_protocol::page::Command;
+use potluck_protocol::page::{Command, Notice};
 use potluck_protocol::peer::{Channel, PeerFrame};
 use potluck_protocol::server::{FromServer, NodeKind, Session};
 use potluck_protocol::ticket::SignedTicket;
@@ -114,9 +114,15 @@ impl Node {
     fn command(&mut self, command: Command) {
         let Self { context, volunteer, requester, .. } = self;
         match command {
-            Command::Connect { server } => {
-                if context.grant.is_some() && context.link.is_elsewhere(&server) {
+            Command::Connect { server, room } => {
+                let is_elsewhere = context.room != room || context.link.is_elsewhere(&server);
+                if context.grant.is_some() && is_elsewhere {
                     self.end_grant(GrantFault::OtherServer);
+                }
+                if self.context.room != room {
+                    self.context.enter(room);
+                    let node = self.context.me;
+                    self.context.outbox.notice(Notice::Identity { node });
                 }
                 let Context { link, outbox, now, .. } = &mut self.context;
                 link.connect(&server, *now, outbox);
@@ -233,9 +239,11 @@ impl Node {
 
     fn server_message(&mut self, message: FromServer) {
         let Self { context, volunteer, requester, stages, receipts } = self;
-        let Context { link, peers, outbox, identity, me, now, .. } = context;
+        let Context { link, peers, outbox, identity, me, room, now, .. } = context;
         match message {
-            FromServer::Challenge { nonce } => link.handle_challenge(&nonce, identity, outbox),
+            FromServer::Challenge { nonce } => {
+                link.handle_challenge(&nonce, identity, *room, outbox);
+            }
             FromServer::Welcome { ice_servers, models, heartbeat_ms } => {
                 link.handle_welcome(ice_servers, heartbeat_ms, outbox);
                 context.library.models = models;
@@ -262,7 +270,7 @@ impl Node {
                 requester.resume(session, &reason, failed_node, context);
             }
             FromServer::Signal { from, signal } => {
-                peers.handle_signal(from, *me, signal, *now, outbox);
+                peers.handle_signal(from, (*me, *room), signal, *now, outbox);
             }
             FromServer::ReceiptResult { receipt, verdict } => {
                 receipts.handle_verdict(receipt, verdict, context);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use potluck_net as net;
 use potluck_protocol::id::{Epoch, NodeId};
+use potluck_protocol::room::RoomSecret;
 use potluck_protocol::server::{IceServer, Session, Signal, SignedSignal};
 
 use super::Action;
@@ -137,11 +138,11 @@ impl Peers {
     }
 
     /// A peer's signal came through the server: passed on only if the peer itself signed it for us,
-    /// and does not begin anew all the time.
+    /// as a member of our room where we are in one, and does not begin anew all the time.
     pub(super) fn handle_signal(
         &mut self,
         from: NodeId,
-        me: NodeId,
+        (me, room): (NodeId, Option<RoomSecret>),
         signal: SignedSignal,
         now: Duration,
         outbox: &mut Outbox,
@@ -153,7 +154,7 @@ impl Peers {
         let is_offer = matches!(signal.signal, Signal::Offer { .. });
         if is_offer && !known.may_offer(now) {
             tracing::debug!(peer = %from.short(), "too many offers; dropped");
-        } else if !signal.is_from(from, me) {
+        } else if !signal.is_from(from, me, room.map(|room| room.seal()).as_ref()) {
             tracing::warn!(peer = %from.short(), "signal with a wrong signature");
         } else {
             if is_offer {
@@ -217,8 +218,14 @@ mod tests {
         let mut outbox = Outbox::default();
         for (number, second) in at.enumerate() {
             let signal = Signal::Offer { sdp: number.to_string() };
-            let signal = SignedSignal::new(peer, ME, signal);
-            peers.handle_signal(peer.node(), ME, signal, Duration::from_secs(second), &mut outbox);
+            let signal = SignedSignal::new(peer, ME, signal, None);
+            peers.handle_signal(
+                peer.node(),
+                (ME, None),
+                signal,
+                Duration::from_secs(second),
+                &mut outbox,
+            );
         }
         outbox.actions.len()
     }

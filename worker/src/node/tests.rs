@@ -67,7 +67,10 @@ impl Driven {
             running: Running::default(),
             shown: LendingPhase::Idle,
         };
-        driven.handle(Input::Command(Command::Connect { server: "http://test".to_owned() }));
+        driven.handle(Input::Command(Command::Connect {
+            server: "http://test".to_owned(),
+            room: None,
+        }));
         driven.welcome();
         driven
     }
@@ -272,7 +275,7 @@ fn a_failed_download_for_one_model_fails_the_questions_for_it_alone() {
 fn an_impossible_address_fails_questions_at_once() {
     let mut driven = Driven::connected();
     driven.ask(1, "first");
-    driven.handle(Input::Command(Command::Connect { server: "foo".to_owned() }));
+    driven.handle(Input::Command(Command::Connect { server: "foo".to_owned(), room: None }));
     let refused = driven.actions.iter().any(|action| {
         matches!(action, Action::Notice(Notice::Link(Link::Refused { reason }))
             if reason.contains("foo"))

@@ -56,7 +56,7 @@ pub async fn run<T: Transport>(
         select_biased! {
             command = next_command(&mut commands, stopping).fuse() => match command {
                 Some(command) => {
-                    if let Command::Connect { server } = &command {
+                    if let Command::Connect { server, .. } = &command {
                         driven.machine.set_server(server);
                     }
                     inputs.push_back(Input::Command(command));

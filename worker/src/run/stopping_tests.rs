@@ -26,7 +26,7 @@ async fn a_stop_does_not_wait_for_an_engine_that_starts() {
     let (mut commands, receiver) = mpsc::channel(8);
     let backend = BackendPreference::Cpu;
     let server = "http://127.0.0.1:9".to_owned();
-    commands.try_send(Command::Connect { server }).unwrap();
+    commands.try_send(Command::Connect { server, room: None }).unwrap();
     commands.try_send(Command::Lend { backend, terms: Terms::default() }).unwrap();
     commands.try_send(Command::StopLending).unwrap();
     drop(commands);

@@ -195,7 +195,7 @@ async fn a_ping_behind_long_prompts_is_answered_before_they_are_computed() {
     let node = Node::new(Identity::from_seed(&[7; 32]), NodeKind::Native);
     let (mut commands, receiver) = mpsc::channel(8);
     let server = "http://127.0.0.1:9".to_owned();
-    commands.try_send(Command::Connect { server }).unwrap();
+    commands.try_send(Command::Connect { server, room: None }).unwrap();
     let backend = BackendPreference::Cpu;
     commands.try_send(Command::Lend { backend, terms: Terms::default() }).unwrap();
     let rows = Arc::<Mutex<Rows>>::default();

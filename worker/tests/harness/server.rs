@@ -153,7 +153,7 @@ impl Server {
                 self.connections.insert(connection, Handshake::Challenged { node, nonce });
                 vec![(connection, Some(FromServer::Challenge { nonce }))]
             }
-            (ToServer::Prove { origin, signature }, Handshake::Challenged { node, nonce }) => {
+            (ToServer::Prove { origin, signature, .. }, Handshake::Challenged { node, nonce }) => {
                 let bytes = challenge_bytes(&nonce, node, &origin);
                 assert!(verify(node, Purpose::Challenge, &bytes, &signature));
                 let models = self.models.summaries();

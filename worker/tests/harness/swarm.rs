@@ -117,7 +117,7 @@ impl Swarm {
                 .members
                 .insert(id, Member { node, machine, is_frozen: false, ahead: Duration::ZERO });
             swarm.local.push(TICK * u32::from(seed) / u32::from(count), Local::Tick(id));
-            swarm.command(id, Command::Connect { server: "http://test".to_owned() });
+            swarm.command(id, Command::Connect { server: "http://test".to_owned(), room: None });
         }
         (swarm, ids)
     }

@@ -14,6 +14,7 @@ use potluck_protocol::limits::{
 };
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::receipt::{RECEIPT_POSITIONS, Receipt, ReceiptId, SignedReceipt};
+use potluck_protocol::room::RoomPass;
 use potluck_protocol::sampling::{MAX_TEMPERATURE_MILLI, MIN_TEMPERATURE_MILLI, Sampling};
 use potluck_protocol::server::{
     Capabilities, FromServer, IceServer, ModelSummary, NodeKind, Report, Session, Signal,
@@ -31,8 +32,8 @@ pub(crate) fn to_server() -> impl Strategy<Value = ToServer> {
     prop_oneof![
         (any::<u16>(), any::<u16>(), node())
             .prop_map(|(protocol, numerics, node)| ToServer::Hello { protocol, numerics, node }),
-        (text(MAX_ORIGIN_BYTES), signature())
-            .prop_map(|(origin, signature)| ToServer::Prove { origin, signature }),
+        (text(MAX_ORIGIN_BYTES), signature(), option::of(any::<[u8; 32]>().prop_map(RoomPass)))
+            .prop_map(|(origin, signature, room)| ToServer::Prove { origin, signature, room }),
         (capabilities(), signed_grant(), option::of(model().prop_flat_map(signed_lease))).prop_map(
             |(capabilities, grant, lease)| {
                 ToServer::Register { capabilities, grant: Box::new(grant), lease }

@@ -76,7 +76,7 @@ const ENDINGS: [Ending; 7] = [
         driven.machine(MachineEvent::EngineFailed { reason });
     }),
     ("an address that cannot be one", |driven| {
-        driven.handle(Input::Command(Command::Connect { server: "foo".to_owned() }));
+        driven.handle(Input::Command(Command::Connect { server: "foo".to_owned(), room: None }));
     }),
     ("the end of the grant", |driven| {
         driven.calendar = TODAY + Duration::from_secs(MAX_GRANT_S);
@@ -87,7 +87,7 @@ const ENDINGS: [Ending; 7] = [
         driven.receive(&FromServer::LendingRefused { reason });
     }),
     ("another server", |driven| {
-        driven.handle(Input::Command(Command::Connect { server: "http://other".to_owned() }));
+        driven.handle(Input::Command(Command::Connect { server: "http://other".to_owned(), room: None }));
         driven.welcome();
     }),
 ];
