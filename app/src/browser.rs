@@ -4,6 +4,7 @@
 use gloo::utils::{document, window};
 use js_sys::{JSON, Math};
 
+use potluck_protocol::id::SiteKey;
 use web_sys::Url;
 
 use crate::state::Opened;
@@ -13,7 +14,23 @@ use crate::state::options::Options;
 /// Where this page is and how it came here.
 #[must_use]
 pub fn opened() -> Opened {
-    Opened { server: server(), build: named("build"), is_secure: window().is_secure_context() }
+    Opened {
+        server: server(),
+        build: named("build"),
+        is_secure: window().is_secure_context(),
+        site: site(),
+        chose_phone: document().query_selector("[data-phone]").is_ok_and(|one| one.is_some()),
+    }
+}
+
+/// The site in whose page this document is the widget's, as its address says.
+fn site() -> Option<SiteKey> {
+    document().get_element_by_id("widget")?;
+    let query = window().location().search().ok()?;
+    query
+        .trim_start_matches('?')
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("site=")?.parse().ok())
 }
 
 /// Address of the folder that this page lies in, without a slash at its end; empty for a page that

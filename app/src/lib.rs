@@ -16,3 +16,4 @@ pub mod sensors;
 pub mod state;
 pub mod store;
 pub mod view;
+pub mod widget;

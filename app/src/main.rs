@@ -10,6 +10,11 @@ fn main() {
     let props = potluck_app::view::AppProps {
         platform: potluck_app::store::PlatformHandle::new(link::Browser::default()),
     };
+    // In a frame of another site's page it is only a widget.
+    if let Some(element) = gloo::utils::document().get_element_by_id("widget") {
+        yew::Renderer::<potluck_app::widget::Widget>::with_root_and_props(element, props).render();
+        return;
+    }
     match gloo::utils::document().get_element_by_id("page") {
         Some(element) => {
             yew::Renderer::<potluck_app::view::App>::with_root_and_props(element, props).render()

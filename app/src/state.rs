@@ -15,7 +15,7 @@ pub mod sensing;
 pub mod swarm;
 
 use potluck_protocol::api::{ModelView, NodesPage, SwarmView, TallyRow};
-use potluck_protocol::id::NodeId;
+use potluck_protocol::id::{NodeId, SiteKey};
 use potluck_protocol::page::{BackendPreference, Command, Link, Notice};
 
 use asking::{Asking, Kept};
@@ -66,6 +66,10 @@ pub struct Opened {
     /// Without HTTPS a browser gives a page of another machine no graphics processor and nothing to
     /// keep copies in.
     pub is_secure: bool,
+    /// The site in whose page this is a widget; `None` on the swarm's own page.
+    pub site: Option<SiteKey>,
+    /// The widget is on a phone, and its visitor wanted to be asked all the same.
+    pub chose_phone: bool,
 }
 
 /// What can happen to the page.
@@ -167,8 +171,9 @@ impl State {
     #[must_use]
     pub fn new(opened: Opened, options: &Options, kept: Option<Kept>) -> Self {
         Self {
+            volunteer: Volunteer::new(options.backend, options.memory_mib)
+                .at(opened.site, opened.chose_phone),
             opened,
-            volunteer: Volunteer::new(options.backend, options.memory_mib),
             asking: Asking::new(options.seed, kept),
             ..Self::default()
         }

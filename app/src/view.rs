@@ -36,6 +36,8 @@ use crate::state::swarm::Swarm;
 use crate::state::{Action, State};
 use crate::store::{PlatformHandle, Store};
 
+pub(crate) use lending::agreed;
+
 use answer::Answer;
 use ask::AskForm;
 use crowd::Crowd;

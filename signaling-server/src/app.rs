@@ -9,10 +9,12 @@ use tokio::sync::watch;
 use crate::authority::Authority;
 use crate::config::Config;
 use crate::connection_limiter::ConnectionLimiter;
+use crate::http::KeptEmbeds;
 use crate::ice::IceEntry;
 use crate::models::Models;
 use crate::page_index::PageIndex;
 use crate::rooms::Rooms;
+use crate::sites::Sites;
 use crate::socket::Sockets;
 use crate::store::Store;
 
@@ -28,6 +30,10 @@ pub(crate) struct App {
     pub(crate) sockets: Sockets,
     /// Those who are pushed what changes; each holds an HTTP connection.
     pub(crate) subscribers: Arc<ConnectionLimiter>,
+    /// Sites that show the widget.
+    pub(crate) sites: Arc<Sites>,
+    /// Documents of widgets.
+    pub(crate) embeds: KeptEmbeds,
     /// The page, if one is served.
     pub(crate) page: Option<Arc<PageIndex>>,
     /// Becomes true when the server is to stop.

@@ -13,6 +13,7 @@ use potluck_protocol::codec::MAX_ICE_SERVERS;
 
 use crate::ice::{CREDENTIAL_LIFETIME, IceEntry, TurnSecret};
 use crate::origin::Origins;
+use crate::sites::WidgetOptions;
 
 /// Signaling server of a Potluck swarm.
 #[derive(Debug, Parser)]
@@ -131,6 +132,9 @@ pub struct Config {
     /// Names under which the server is known.
     #[command(flatten)]
     pub origins: Origins,
+    /// Which sites may show the widget.
+    #[command(flatten)]
+    pub widgets: WidgetOptions,
     /// Network of a proxy before this server, such as 127.0.0.1 or 10.0.0.0/8: what it says in
     /// Forwarded or X-Forwarded-For of its visitors' addresses counts. May be given several times.
     #[arg(

@@ -3,12 +3,14 @@
 pub(crate) mod error;
 
 mod blobs;
+mod embed;
 mod events;
 mod guard;
 mod health;
 mod models;
 mod page;
 mod room;
+mod sites;
 mod swarm;
 mod tally;
 
@@ -16,10 +18,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use crate::app::App;
 use crate::socket;
+
+pub(crate) use embed::Kept as KeptEmbeds;
 
 /// All routes.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -32,6 +36,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/models", get(models::models))
         .route("/api/v1/blobs/{hash}", get(blobs::blob))
+        .route("/api/v1/sites", get(sites::list))
+        .route("/api/v1/sites/tasks", post(sites::tasks))
+        .route("/api/v1/sites/{site}/{answer}", post(sites::answer))
+        .route("/embed.js", get(embed::script))
+        .route("/embed.html", get(embed::document))
         .fallback(page::page)
         .layer(middleware::from_fn_with_state(Arc::clone(&app), guard::guard))
         .with_state(app)

@@ -17,6 +17,7 @@ pub mod models;
 pub mod origin;
 pub mod scheduler;
 pub mod server;
+pub mod sites;
 
 mod app;
 mod board;

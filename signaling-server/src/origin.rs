@@ -63,7 +63,21 @@ impl fmt::Display for WebOrigin {
 }
 
 impl WebOrigin {
-    fn host(&self) -> &str {
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The port, or the one that the scheme has anyway.
+    pub(crate) fn port(&self) -> u16 {
+        let named = split_port(&self.authority).and_then(|(_, port)| port);
+        named.unwrap_or(if self.secure { 443 } else { 80 })
+    }
+
+    pub(crate) fn host(&self) -> &str {
         split_port(&self.authority).map_or(&self.authority, |(host, _)| host)
     }
 }

@@ -26,25 +26,37 @@ const MAX_BUILD_LETTERS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct PageIndex {
     folder: PathBuf,
-    read: Mutex<Option<(Version, Arc<Document>)>>,
+    index: ReadOnce,
+    embed: ReadOnce,
+    sites: ReadOnce,
 }
+
+/// A document, and the version of its file that it was read from.
+type ReadOnce = Mutex<Option<(Version, Arc<Document>)>>;
 
 /// When a file was written last, and its bytes.
 type Version = (Option<SystemTime>, u64);
 
-/// `index.html`.
+/// One of the page's documents: its own, that of the widget's frame, that of site owners.
 #[derive(Debug)]
 pub(crate) struct Document {
     pub(crate) html: Rendered,
     pub(crate) brotli: Rendered,
     /// `'sha256-…'` of every inline script, each after a blank.
     pub(crate) script_hashes: String,
+    /// The same of every inline style.
+    pub(crate) style_hashes: String,
     build: Option<String>,
 }
 
 impl PageIndex {
     pub(crate) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), read: Mutex::default() }
+        Self {
+            folder: folder.to_owned(),
+            index: Mutex::default(),
+            embed: Mutex::default(),
+            sites: Mutex::default(),
+        }
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -53,17 +65,31 @@ impl PageIndex {
 
     /// The document; `None` if the page is not built.
     pub(crate) async fn document(&self) -> Option<Arc<Document>> {
-        let path = self.folder.join("index.html");
+        self.read("index.html", &self.index).await
+    }
+
+    /// What the document of the widget's frame is made of, for every site another.
+    pub(crate) async fn embed(&self) -> Option<Arc<Document>> {
+        self.read("embed.html", &self.embed).await
+    }
+
+    /// The document for owners of sites.
+    pub(crate) async fn sites(&self) -> Option<Arc<Document>> {
+        self.read("sites.html", &self.sites).await
+    }
+
+    async fn read(&self, name: &str, read_last: &ReadOnce) -> Option<Arc<Document>> {
+        let path = self.folder.join(name);
         let metadata = tokio::fs::metadata(&path).await.ok()?;
         let version = (metadata.modified().ok(), metadata.len());
-        if let Some((read, document)) = &*self.lock()
+        if let Some((read, document)) = &*lock(read_last)
             && *read == version
         {
             return Some(Arc::clone(document));
         }
         let html = tokio::fs::read_to_string(&path).await.ok()?;
         let document = Arc::new(Document::new(html));
-        *self.lock() = Some((version, Arc::clone(&document)));
+        *lock(read_last) = Some((version, Arc::clone(&document)));
         Some(document)
     }
 
@@ -71,34 +97,37 @@ impl PageIndex {
     pub(crate) async fn build(&self) -> Option<String> {
         self.document().await?.build.clone()
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(Version, Arc<Document>)>> {
-        self.read.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(read: &ReadOnce) -> std::sync::MutexGuard<'_, Option<(Version, Arc<Document>)>> {
+    read.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Document {
     fn new(html: String) -> Self {
-        let script_hashes = inline_scripts(&html)
-            .map(|script| {
-                format!(" 'sha256-{}'", BASE64.encode(&Sha256::digest(script.as_bytes())))
-            })
-            .collect();
+        let hashes = |element| {
+            let hash = |text: &str| BASE64.encode(&Sha256::digest(text.as_bytes()));
+            inline(&html, element).map(|text| format!(" 'sha256-{}'", hash(text))).collect()
+        };
+        let (script_hashes, style_hashes) = (hashes("script"), hashes("style"));
         let build = build_name(&html).map(str::to_owned);
         let content_type = "text/html; charset=utf-8";
         let mut writer =
             brotli::CompressorWriter::new(Vec::new(), html.len().max(1), QUALITY, WINDOW_BITS);
         writer.write_all(html.as_bytes()).expect("memory takes all that is written");
         let brotli = Rendered::new(Bytes::from(writer.into_inner()), content_type);
-        Self { html: Rendered::new(html.into(), content_type), brotli, script_hashes, build }
+        let html = Rendered::new(html.into(), content_type);
+        Self { html, brotli, script_hashes, style_hashes, build }
     }
 }
 
-/// The text of every script element without a source.
-fn inline_scripts(html: &str) -> impl Iterator<Item = &str> {
-    html.split("<script").skip(1).filter_map(|rest| {
+/// The text of every such element without a source.
+fn inline<'a>(html: &'a str, element: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+    let (open, close) = (format!("<{element}"), format!("</{element}>"));
+    let elements: Vec<&str> = html.split(&open).skip(1).collect();
+    elements.into_iter().filter_map(move |rest| {
         let (attributes, rest) = rest.split_once('>')?;
-        let (text, _) = rest.split_once("</script>")?;
+        let (text, _) = rest.split_once(&close)?;
         (!attributes.contains("src=") && !text.is_empty()).then_some(text)
     })
 }
@@ -119,7 +148,9 @@ mod tests {
     #[test]
     fn only_inline_scripts_are_hashed() {
         let html = r#"<script type="module">a()</script><script src="b.js"></script><p>x</p><script>c()</script>"#;
-        assert_eq!(inline_scripts(html).collect::<Vec<_>>(), ["a()", "c()"]);
+        assert_eq!(inline(html, "script").collect::<Vec<_>>(), ["a()", "c()"]);
+        let html = "<style>a{}</style><p>b</p>";
+        assert_eq!(inline(html, "style").collect::<Vec<_>>(), ["a{}"]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::listener;
 use crate::models::Models;
 use crate::page_index::PageIndex;
 use crate::rooms::{Maker, Rooms};
+use crate::sites::Sites;
 use crate::socket::Sockets;
 use crate::store::Store;
 
@@ -84,6 +85,9 @@ impl Server {
             same_address_earns: config.same_address_earns,
             start: Instant::now(),
         })?;
+        let sites = Sites::open(store.clone(), config.widgets.clone())
+            .await
+            .context("could not read the sites")?;
         let (stop, stopping) = watch::channel(false);
         listener::provide_for(config.max_connections.saturating_add(config.max_http_connections));
         let app = App {
@@ -95,6 +99,8 @@ impl Server {
             limiter,
             sockets: Sockets::default(),
             subscribers,
+            sites,
+            embeds: http::KeptEmbeds::default(),
             page,
             stopping,
         };
@@ -129,6 +135,7 @@ impl Server {
                  again"
             ),
             never = app.rooms.public().board.keep_up() => match never {},
+            never = app.sites.keep_up() => match never {},
         }
         // The receiver in `app` outlives this.
         let _ = stopping.send(true);
@@ -141,6 +148,9 @@ impl Server {
         };
         // What does not close by itself within the time is cut off.
         let _ = tokio::time::timeout(GRACE, closing).await;
+        if let Err(error) = app.sites.flush().await {
+            tracing::warn!(%error, "the last counts of sites are lost");
+        }
         app.store.close().await;
         Ok(())
     }

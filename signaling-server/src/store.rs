@@ -9,11 +9,13 @@
 //! The disk is waited for once for all receipts that came in while it was waited for before, and by
 //! nobody else: readers never wait for the writer, nor it for them.
 //!
-//! Receipts and accounts are kept for ever, as they are the books. Nothing else is kept: what a
+//! Receipts and accounts are kept for ever, as they are the books; sites and their counts until their
+//! owners remove them. Nothing else is kept: what a
 //! receipt is held against is its ticket, which its stage has.
 
 mod credit;
 mod schema;
+mod sites;
 mod writer;
 
 use std::path::Path;
@@ -37,6 +39,8 @@ use writer::{Write, Writer};
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     readers: SqlitePool,
+    /// One connection, for what owners of sites change and for counts.
+    site_writes: SqlitePool,
     writes: mpsc::Sender<Write>,
 }
 
@@ -121,13 +125,15 @@ impl Store {
         let mut connection =
             options.clone().pragma("cache_size", WRITER_CACHE_KIB).connect().await?;
         schema::migrate(&mut connection).await?;
+        let site_writes =
+            SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .connect_with(options.pragma("query_only", "ON"))
             .await?;
         let (writes, queue) = mpsc::channel(WRITE_QUEUE);
         tokio::spawn(Writer::new(connection, queue).run());
-        Ok(Self { readers, writes })
+        Ok(Self { readers, site_writes, writes })
     }
 
     /// Closes the database when what waits is written; what was acknowledged is on disk already.
@@ -137,6 +143,7 @@ impl Store {
         if self.writes.send(Write::Close { closed }).await.is_ok() {
             let _ = done.await;
         }
+        self.site_writes.close().await;
         self.readers.close().await;
     }
 

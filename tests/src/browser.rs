@@ -52,6 +52,21 @@ pub enum Graphics {
     Software,
 }
 
+/// What kind of browser it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// As people have it.
+    Usual,
+    /// Pages can keep nothing in it.
+    KeepsNothing,
+    /// It says that it is a phone's.
+    Phone,
+}
+
+/// What a phone's browser calls itself.
+const PHONE: &str = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) \
+                     Chrome/156.0.0.0 Mobile Safari/537.36";
+
 /// A light or a dark page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
@@ -90,6 +105,19 @@ impl Browser {
     /// # Errors
     /// If there is no Chromium with chromedriver, or it does not start.
     pub async fn start(profile: &Path, log: &Path, graphics: Graphics) -> anyhow::Result<Self> {
+        Self::start_as(profile, log, graphics, Kind::Usual).await
+    }
+
+    /// The same of another kind.
+    ///
+    /// # Errors
+    /// As [`Browser::start`].
+    pub async fn start_as(
+        profile: &Path,
+        log: &Path,
+        graphics: Graphics,
+        kind: Kind,
+    ) -> anyhow::Result<Self> {
         let programs = chromium()
             .context("there is no Chromium with chromedriver; run `cargo xtask setup`")?;
         let port = free_port()?;
@@ -103,10 +131,16 @@ impl Browser {
         if needs_no_sandbox() {
             flags.push("--no-sandbox".to_owned());
         }
+        if kind == Kind::Phone {
+            flags.push(format!("--user-agent={PHONE}"));
+        }
+        // 2 is "block", for everything that a page could keep.
+        let keeping = if kind == Kind::KeepsNothing { 2 } else { 1 };
+        let preferences = json!({ "profile.default_content_setting_values.cookies": keeping });
         let mut capabilities = Map::new();
         capabilities.insert(
             "goog:chromeOptions".to_owned(),
-            json!({ "binary": programs.browser, "args": flags }),
+            json!({ "binary": programs.browser, "args": flags, "prefs": preferences }),
         );
         let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(capabilities);
@@ -158,6 +192,52 @@ impl Browser {
             })
         })
         .await
+    }
+
+    /// The same with a selector of CSS, for documents that have no hooks.
+    ///
+    /// # Errors
+    /// If it does not appear or cannot be clicked.
+    pub async fn click_css(&self, selector: &str) -> anyhow::Result<()> {
+        until(&format!("{selector} to be clicked"), async || {
+            Ok(match self.client.find(Locator::Css(selector)).await {
+                Ok(element) => element.click().await.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            })
+        })
+        .await
+    }
+
+    /// Presses keys, as on a keyboard, where the focus is.
+    ///
+    /// # Errors
+    /// If the browser is gone.
+    pub async fn type_keys(&self, keys: &str) -> anyhow::Result<()> {
+        Ok(self.client.active_element().await?.send_keys(keys).await?)
+    }
+
+    /// Goes into the frame with this number, from 0, among those that the selector finds; what is
+    /// read and clicked from then on is in there.
+    ///
+    /// # Errors
+    /// If there is no such frame.
+    pub async fn enter_frame(&self, selector: &str, number: usize) -> anyhow::Result<()> {
+        let frame = until(&format!("frame {number} of {selector}"), async || {
+            let mut frames = self.client.find_all(Locator::Css(selector)).await?;
+            let count = frames.len();
+            Ok(if number < count { Ok(frames.swap_remove(number)) } else { Err(count) })
+        })
+        .await?;
+        frame.enter_frame().await?;
+        Ok(())
+    }
+
+    /// Goes back from such a frame to the tab's own document, if it is in one.
+    ///
+    /// # Errors
+    /// If the browser is gone.
+    pub async fn leave_frames(&self) -> anyhow::Result<()> {
+        Ok(self.client.enter_parent_frame().await?)
     }
 
     /// Types into the element with this hook, in place of what was there.

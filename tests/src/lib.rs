@@ -17,6 +17,8 @@ pub mod api;
 pub mod browser;
 pub mod compress;
 mod devtools;
+pub mod embed;
+pub mod host;
 pub mod measured;
 pub mod median;
 pub mod member;

@@ -18,6 +18,14 @@ pub const WORKER_AIM_BYTES: u64 = 700_000;
 /// All files of the page that are fetched without a click: a second or two on a phone's network.
 pub const BEFORE_YES_AIM_BYTES: u64 = 180_000;
 
+/// What another site's page fetches for a widget whose visitor has said nothing yet: less than a
+/// picture, as nobody asked for it.
+pub const WIDGET_LIMIT_BYTES: u64 = 4096;
+
+/// What the files of the widget and of the page of site owners are called, which the page does not
+/// fetch.
+const WIDGET: &str = "embed.";
+const OWNERS: &str = "sites.";
 /// What the page's program is called, and the worker's.
 const PAGE: &str = "potluck-app";
 const WORKER: &str = "potluck-node";
@@ -25,7 +33,7 @@ const WORKER: &str = "potluck-node";
 /// The size of one file, or of several together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Size {
-    /// `page wasm`, `worker wasm` or `before a yes`.
+    /// `page wasm`, `worker wasm`, `before a yes` or `widget`.
     pub name: &'static str,
     /// As built.
     pub raw_bytes: u64,
@@ -63,9 +71,15 @@ pub fn measure(page: &Path) -> anyhow::Result<Vec<Size>> {
         })?;
         sizes.push(sum(name, [path.as_path()], aim, 2 * aim)?);
     }
-    let unasked = files.iter().filter(|(name, _)| !name.starts_with(WORKER));
-    let unasked = unasked.map(|(_, path)| path.as_path());
+    let is_of = |name: &str, prefixes: &[&str]| prefixes.iter().any(|it| name.starts_with(it));
+    let some = |wanted: fn(bool) -> bool, prefixes: &'static [&'static str]| {
+        let chosen = files.iter().filter(move |(name, _)| wanted(is_of(name, prefixes)));
+        chosen.map(|(_, path)| path.as_path())
+    };
+    let unasked = some(|is_other| !is_other, &[WORKER, WIDGET, OWNERS]);
     sizes.push(sum("before a yes", unasked, BEFORE_YES_AIM_BYTES, BEFORE_YES_AIM_BYTES)?);
+    let widget = some(|is_widget| is_widget, &[WIDGET]);
+    sizes.push(sum("widget", widget, WIDGET_LIMIT_BYTES, WIDGET_LIMIT_BYTES)?);
     Ok(sizes)
 }
 
@@ -113,10 +127,18 @@ mod tests {
             fs::write(folder.path().join(name), vec![7; 10_000]).unwrap();
         }
         fs::write(folder.path().join("index.html"), vec![7; 5_000]).unwrap();
+        for name in ["embed.js", "embed.html", "sites.html", "sites.js"] {
+            fs::write(folder.path().join(name), vec![7; 1_000]).unwrap();
+        }
         let sizes = measure(folder.path()).unwrap();
         assert_eq!(
             sizes.iter().map(|size| (size.name, size.raw_bytes)).collect::<Vec<_>>(),
-            [("page wasm", 10_000), ("worker wasm", 10_000), ("before a yes", 15_000)]
+            [
+                ("page wasm", 10_000),
+                ("worker wasm", 10_000),
+                ("before a yes", 15_000),
+                ("widget", 2_000)
+            ]
         );
         assert!(sizes.iter().all(|size| size.brotli_bytes < 100 && !size.is_too_large()));
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use potluck_protocol::api::SwarmView;
 
 use crate::api;
-use crate::browser::{Browser, Graphics};
+use crate::browser::{Browser, Graphics, Kind};
 use crate::node::Node;
 use crate::process::Folder;
 use crate::programs;
@@ -49,11 +49,23 @@ impl Swarm {
         Self::start_on(name, 0, true).await
     }
 
+    /// The same with further options, such as `--no-widgets`.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_with_page_and(name: &str, further: &[&str]) -> anyhow::Result<Self> {
+        Self::start_as(name, 0, true, further).await
+    }
+
     /// Starts a server on this port, with or without the page.
     ///
     /// # Errors
     /// As [`Server::start`].
     pub async fn start_on(name: &str, port: u16, page: bool) -> anyhow::Result<Self> {
+        Self::start_as(name, port, page, &[]).await
+    }
+
+    async fn start_as(name: &str, port: u16, page: bool, further: &[&str]) -> anyhow::Result<Self> {
         let (folder, logs) = (Folder::new()?, programs::artifacts(name)?);
         let (data, log) = (folder.path().join("server"), logs.join("server.log"));
         let options = ServerOptions {
@@ -63,7 +75,7 @@ impl Swarm {
             page,
             allow_origin: None,
             program: None,
-            further: &[],
+            further,
         };
         let server = Server::start(&options).await?;
         Ok(Self {
@@ -104,8 +116,20 @@ impl Swarm {
     /// # Errors
     /// As [`Browser::start`].
     pub async fn add_browser(&mut self, graphics: Graphics) -> anyhow::Result<&Browser> {
+        self.add_browser_as(graphics, Kind::Usual).await
+    }
+
+    /// The same of another kind.
+    ///
+    /// # Errors
+    /// As [`Browser::start`].
+    pub async fn add_browser_as(
+        &mut self,
+        graphics: Graphics,
+        kind: Kind,
+    ) -> anyhow::Result<&Browser> {
         let (profile, log) = self.folder_and_log("browser");
-        self.browsers.push(Browser::start(&profile, &log, graphics).await?);
+        self.browsers.push(Browser::start_as(&profile, &log, graphics, kind).await?);
         Ok(&self.browsers[self.browsers.len() - 1])
     }
 

@@ -8,6 +8,7 @@ mod advisories;
 mod build;
 mod command;
 mod count;
+mod embed;
 mod fuzz;
 mod junit;
 mod launch;

@@ -11,6 +11,7 @@ use std::hash::Hasher as _;
 use std::path::{Path, PathBuf};
 
 use crate::command::{Failure, Outcome, cargo, clean, root, run};
+use crate::embed;
 use crate::setup::Builders;
 use crate::shrink::{self, WasmOpt};
 use crate::wasm_target::WASM_TARGET;
@@ -34,6 +35,7 @@ pub(crate) fn stage(builders: &Builders) -> Outcome {
     let html = fs::read_to_string(&source).map_err(|error| failed(&source, &error))?;
     let tools = Tools { builders, wasm_opt: shrink::wasm_opt() };
     let html = with_build(&replace_links(&html, |link| put(&tools, link, &staged))?);
+    embed::stage(&html, &staged)?;
     let index = staged.join("index.html");
     fs::write(&index, html).map_err(|error| failed(&index, &error))
 }
@@ -192,7 +194,7 @@ fn hash(bytes: &[u8]) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// Copies the staged files into `destination`, the document last, and then removes what an earlier
+/// Copies the staged files into `destination`, the documents last, and then removes what an earlier
 /// page left there: a server that serves the folder meanwhile always serves a whole page.
 pub(crate) fn publish(destination: &Path) -> Outcome {
     publish_from(&staged_folder(), destination)
@@ -201,7 +203,10 @@ pub(crate) fn publish(destination: &Path) -> Outcome {
 fn publish_from(staged: &Path, destination: &Path) -> Outcome {
     fs::create_dir_all(destination).map_err(|error| failed(destination, &error))?;
     let mut names = file_names(staged)?;
-    names.sort_by_key(|name| name.to_string_lossy().starts_with("index.html"));
+    names.sort_by_key(|name| {
+        let name = name.to_string_lossy();
+        (name.contains(".html"), name.starts_with("index.html"))
+    });
     // A compressed document that is not this one's would be served instead of it.
     let compressed = destination.join("index.html.br");
     if compressed.exists() {
@@ -234,7 +239,7 @@ fn misunderstood(link: &str) -> Failure {
     )
 }
 
-fn failed(path: &Path, error: &std::io::Error) -> Failure {
+pub(crate) fn failed(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(
         format!("{}: {error}", path.display()),
         "is the disk full? Otherwise remove dist/ and target/page, then run this again",

@@ -9,7 +9,8 @@
 //! person wants. The two never part: **Stop** is there in every state but `No`, and a node that
 //! reports that it lends in `No` is told to stop.
 
-use potluck_protocol::grant::{Limits, Terms};
+use potluck_protocol::grant::{Limits, Place, Terms};
+use potluck_protocol::id::SiteKey;
 use potluck_protocol::page::{
     BackendPreference, Command, Conditions, Granted, Lending, LendingPhase,
 };
@@ -45,6 +46,10 @@ pub struct Volunteer {
     pub backend: BackendPreference,
     /// Memory that may be used, MiB.
     pub memory_mib: u64,
+    /// The site in whose page this is a widget.
+    pub site: Option<SiteKey>,
+    /// There, on a phone, the visitor wanted to be asked all the same.
+    pub chose_phone: bool,
     /// What the node reported last.
     pub lending: Lending,
     /// What the machine is lent under, as the node signed it; `None` while it is not.
@@ -66,9 +71,29 @@ impl Volunteer {
         Self { backend, memory_mib: options::clamp_memory(memory_mib), ..Self::default() }
     }
 
+    /// The same in the widget of a site.
+    #[must_use]
+    pub fn at(self, site: Option<SiteKey>, chose_phone: bool) -> Self {
+        Self { site, chose_phone, ..self }
+    }
+
+    /// Why the node cannot go on, if it cannot.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        match &self.lending.phase {
+            LendingPhase::Failed { reason } => Some(reason),
+            _ => None,
+        }
+    }
+
     /// What the click says yes to.
     #[must_use]
     pub fn terms(&self) -> Terms {
+        if let Some(site) = self.site {
+            // What the widget asks for, and nobody has chosen otherwise.
+            let limits = Limits { on_phone: self.chose_phone, ..Limits::default() };
+            return Terms { place: Place::Widget { site }, limits, ..Terms::default() };
+        }
         let memory_bytes = self.memory_mib << 20;
         Terms { limits: Limits { memory_bytes, ..Limits::default() }, ..Terms::default() }
     }
@@ -99,7 +124,10 @@ impl Volunteer {
     /// Back to not lending; the choices stay.
     pub(super) fn reset(&mut self) {
         let keeps_awake = self.keeps_awake;
-        *self = Self { keeps_awake, ..Self::new(self.backend, self.memory_mib) };
+        *self = Self {
+            keeps_awake,
+            ..Self::new(self.backend, self.memory_mib).at(self.site, self.chose_phone)
+        };
     }
 
     /// True while the screen has to stay on: the person asked for it, and something is computed.

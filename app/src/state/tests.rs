@@ -15,6 +15,7 @@ use super::*;
 
 mod consent;
 mod old_page;
+mod widget;
 
 const SERVER: &str = "http://127.0.0.1:8080";
 const SAMPLING: Sampling =
@@ -24,7 +25,8 @@ const SAMPLING: Sampling =
 const BUILD: &str = "0123456789abcdef";
 
 fn opened() -> Opened {
-    Opened { server: SERVER.to_owned(), build: Some(BUILD.to_owned()), is_secure: true }
+    let build = Some(BUILD.to_owned());
+    Opened { server: SERVER.to_owned(), build, is_secure: true, ..Opened::default() }
 }
 
 fn page() -> State {

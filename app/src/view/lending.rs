@@ -64,7 +64,7 @@ pub(super) fn LendingStatus(props: &LendingStatusProps) -> Html {
 }
 
 /// What the person agreed to, in words and as a record to keep.
-fn agreed(granted: &Granted) -> Html {
+pub(crate) fn agreed(granted: &Granted) -> Html {
     let lines = words(&granted.signed.grant);
     let encoded = String::from(js_sys::encode_uri_component(&granted.record));
     html! {

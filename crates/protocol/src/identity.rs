@@ -43,6 +43,8 @@ pub enum Purpose {
     Ticket,
     /// A person's yes to lending, by their node.
     Grant,
+    /// What the owner of a site has the server do.
+    SiteTask,
 }
 
 impl Purpose {
@@ -55,6 +57,7 @@ impl Purpose {
             Self::Lease => b"potluck lease v1\0",
             Self::Ticket => b"potluck ticket v1\0",
             Self::Grant => b"potluck grant v1\0",
+            Self::SiteTask => b"potluck site v1\0",
         }
     }
 }

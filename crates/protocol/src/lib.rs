@@ -6,6 +6,7 @@
 //! | node ↔ node | [`peer::PeerFrame`] | WebRTC data channels, cut into chunks by `net` |
 //! | page ↔ worker | [`page::Command`], [`page::Notice`] | `postMessage` |
 //! | server → page, anyone | [`api`], JSON | HTTP |
+//! | site's owner ↔ server | [`site`], JSON | HTTP |
 //! | stage, requester → ledger | [`receipt::SignedReceipt`] | inside the first two |
 //! | member → member of a room | [`room::RoomSecret`] | a link's fragment, by whatever people talk over |
 //! | server → itself, later | [`lease::SignedLease`], [`ticket::SignedTicket`] | kept by nodes, inside the first |
@@ -29,6 +30,7 @@ pub mod receipt;
 pub mod room;
 pub mod sampling;
 pub mod server;
+pub mod site;
 pub mod terminal;
 pub mod ticket;
 

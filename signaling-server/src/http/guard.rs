@@ -12,6 +12,7 @@ use super::error::HttpError;
 use crate::app::App;
 use crate::config::Config;
 use crate::origin::Arrival;
+use crate::page_index::Document;
 
 /// Is asked by programs that know the server by any name.
 pub(super) const HEALTH: &str = "/healthz";
@@ -69,16 +70,46 @@ pub(super) fn document_policy(
     arrival: &Arrival,
     script_hashes: &str,
 ) -> HeaderValue {
-    // 'self' is not a WebSocket's origin in every browser.
-    let socket = arrival.host.as_deref().filter(|host| host.bytes().all(is_of_a_host));
-    let scheme = if config.origins.is_secure(arrival) { "wss" } else { "ws" };
-    let socket = socket.map(|host| format!(" {scheme}://{host}")).unwrap_or_default();
+    let socket = socket_source(config, arrival);
     let policy = format!(
         "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'{script_hashes}; \
          style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'{socket}; \
          worker-src 'self'; base-uri 'self'; form-action 'none'; frame-ancestors 'self'"
     );
     HeaderValue::from_str(&policy).unwrap_or(NOTHING)
+}
+
+/// What the widget's frame may do, in pages of these `ancestors` only.
+pub(super) fn frame_policy(
+    config: &Config,
+    arrival: &Arrival,
+    document: &Document,
+    ancestors: &str,
+) -> HeaderValue {
+    let (scripts, styles) = (&document.script_hashes, &document.style_hashes);
+    let socket = socket_source(config, arrival);
+    let policy = format!(
+        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'{scripts}; style-src{styles}; \
+         connect-src 'self'{socket}; worker-src 'self'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors {ancestors}"
+    );
+    HeaderValue::from_str(&policy).unwrap_or(NOTHING)
+}
+
+/// What the page of site owners may do: its own files, and a widget to look at.
+pub(super) fn owners_policy() -> HeaderValue {
+    HeaderValue::from_static(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+         connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+    )
+}
+
+/// The server's own socket, after a blank: 'self' is not a WebSocket's origin in every browser.
+fn socket_source(config: &Config, arrival: &Arrival) -> String {
+    let host = arrival.host.as_deref().filter(|host| host.bytes().all(is_of_a_host));
+    let scheme = if config.origins.is_secure(arrival) { "wss" } else { "ws" };
+    host.map(|host| format!(" {scheme}://{host}")).unwrap_or_default()
 }
 
 /// A host that is anything else does not get into the policy.

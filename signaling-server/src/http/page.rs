@@ -13,11 +13,12 @@ use tower_http::services::ServeDir;
 
 use super::blobs::FOR_EVER;
 use super::error::{HttpError, found};
-use super::guard::document_policy;
+use super::guard::{document_policy, owners_policy};
 use crate::app::App;
 use crate::origin::Arrival;
 use crate::page_index::PageIndex;
 
+const NOT_BUILT: &str = "the page is not built yet; run `cargo xtask build`";
 /// Digits of the hash in a file's name.
 const HASH_DIGITS: usize = 16;
 
@@ -42,6 +43,13 @@ pub(super) async fn page(
     if matches!(path, "/" | "/index.html") {
         return document(&app, page, &arrival, request.headers()).await;
     }
+    if matches!(path, "/sites" | "/sites.html") {
+        let document = page.sites().await.ok_or(HttpError::NotFound(NOT_BUILT))?;
+        let mut response = document.html.answer(request.headers());
+        let policy = owners_policy();
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+        return Ok(response);
+    }
     let immutable = is_hashed(path);
     let mut files =
         ServeDir::new(page.folder()).append_index_html_on_directories(false).precompressed_br();
@@ -60,10 +68,7 @@ async fn document(
     arrival: &Arrival,
     asked: &HeaderMap,
 ) -> Result<Response, HttpError> {
-    let document = page
-        .document()
-        .await
-        .ok_or(HttpError::NotFound("the page is not built yet; run `cargo xtask build`"))?;
+    let document = page.document().await.ok_or(HttpError::NotFound(NOT_BUILT))?;
     let compressed = takes_brotli(asked);
     let rendered = if compressed { &document.brotli } else { &document.html };
     let mut response = rendered.answer(asked);
@@ -78,7 +83,7 @@ async fn document(
 }
 
 /// True if Brotli is accepted, and not with a weight of nothing.
-fn takes_brotli(asked: &HeaderMap) -> bool {
+pub(super) fn takes_brotli(asked: &HeaderMap) -> bool {
     let lines = asked.get_all(header::ACCEPT_ENCODING).iter();
     lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).any(|coding| {
         let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));

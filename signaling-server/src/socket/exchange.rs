@@ -7,20 +7,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::extract::ws::WebSocket;
 use futures::FutureExt as _;
 use potluck_protocol::codec::clip_reason;
-use potluck_protocol::grant::{GrantFault, SignedGrant};
+use potluck_protocol::grant::{GrantFault, Place, SignedGrant};
+use potluck_protocol::id::SiteKey;
 use potluck_protocol::server::{FromServer, NodeKind, Signal, ToServer};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::frames::{Received, decode, receive_frame, send};
 use super::rate::{Bucket, Offers, Rate};
-use super::receipts::Receipts;
+use super::receipts::{Giver, Receipts};
 use super::silence::Silence;
 use crate::app::App;
 use crate::ending::Ending;
 use crate::hub::Member;
 use crate::ice::unix_now_s;
 use crate::rooms::Room;
+use crate::sites::{Visit, WhyNot};
 
 /// What the hub does to a connection.
 #[derive(Debug)]
@@ -59,6 +61,7 @@ pub(super) async fn exchange(
         receipts: Receipts::default(),
         kind: None,
         credentials_since_s: unix_now_s(),
+        visit: None,
     };
     tokio::select! {
         // First: whom the hub lets go is not served any more, however much it has to say.
@@ -88,6 +91,8 @@ struct Side<'a> {
     /// When it was told its credentials for relays, seconds since 1970: those of the welcome have
     /// just been made.
     credentials_since_s: u64,
+    /// The site that its volunteer said yes at, if it was in a widget.
+    visit: Option<Visit>,
 }
 
 impl Side<'_> {
@@ -112,6 +117,9 @@ impl Side<'_> {
                     self.take(socket, received?).await?;
                     // Only now: the time that this waited for the hub is ours.
                     silence.heard();
+                }
+                why = forbidden(&mut self.visit) => {
+                    return Err(Ending::for_good(why.to_string()));
                 }
                 _ = ticks.tick() => {
                     if silence.tick(timeouts.silence_ticks) {
@@ -143,6 +151,14 @@ impl Side<'_> {
         send(socket, &FromServer::IceServers { ice_servers }, || None, timeouts.send).await
     }
 
+    /// The visit at this site that goes on or begins.
+    fn visit(&mut self, site: SiteKey) -> Result<Visit, Ending> {
+        match self.visit.take().filter(|visit| visit.site() == site) {
+            Some(visit) => Ok(visit),
+            None => self.app.sites.visit(site).map_err(|why| Ending::for_good(why.to_string())),
+        }
+    }
+
     async fn take(&mut self, socket: &mut WebSocket, received: Received) -> Result<(), Ending> {
         if !self.bucket.take(self.rate, Instant::now()) {
             let rate = self.app.config.max_messages_per_second;
@@ -164,15 +180,24 @@ impl Side<'_> {
                 }
             }
             ToServer::Receipt { receipt, ticket } => {
-                let from = (self.member.node(), self.kind);
+                let site = self.visit.as_ref().map(Visit::site);
+                let from = Giver { node: self.member.node(), kind: self.kind, site };
                 self.receipts.hand_in((self.app, self.room), from, receipt, ticket, &self.answers);
             }
             message => {
-                if let ToServer::Register { capabilities, grant, .. } = &message {
-                    if let Err(fault) = self.check(grant) {
-                        return self.refuse_lending(socket, fault).await;
+                match &message {
+                    ToServer::Register { capabilities, grant, .. } => {
+                        if let Err(fault) = self.check(grant) {
+                            return self.refuse_lending(socket, fault).await;
+                        }
+                        self.kind = Some(capabilities.kind);
+                        self.visit = match grant.grant.place {
+                            Place::Widget { site } => Some(self.visit(site)?),
+                            Place::Page | Place::Native => None,
+                        };
                     }
-                    self.kind = Some(capabilities.kind);
+                    ToServer::Deregister => self.visit = None,
+                    _ => {}
                 }
                 self.member.receive(message).await;
             }
@@ -194,6 +219,14 @@ impl Side<'_> {
     ) -> Result<(), Ending> {
         let refused = FromServer::LendingRefused { reason: clip_reason(&fault.to_string()) };
         send(socket, &refused, || None, self.app.config.timeouts.send).await
+    }
+}
+
+/// Waits until the site of a visit may not run any more; for ever where there is no visit.
+async fn forbidden(visit: &mut Option<Visit>) -> WhyNot {
+    match visit {
+        Some(visit) => visit.forbidden().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use potluck_ledger::check::{Terms, check, earliest_ms};
 use potluck_protocol::codec::clip_reason;
-use potluck_protocol::id::NodeId;
+use potluck_protocol::id::{NodeId, SiteKey};
 use potluck_protocol::receipt::{ReceiptId, SignedReceipt};
 use potluck_protocol::server::{FromServer, NodeKind, Verdict};
 use potluck_protocol::ticket::SignedTicket;
@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::app::App;
 use crate::rooms::Room;
+use crate::sites::Counted;
 use crate::store::{Credit, Work};
 
 /// The receipts of one connection that are on their way.
@@ -22,6 +23,16 @@ use crate::store::{Credit, Work};
 pub(super) struct Receipts {
     /// Made with the first one: most connections hand in none.
     places: Option<Arc<Semaphore>>,
+}
+
+/// Who hands a receipt in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Giver {
+    pub(super) node: NodeId,
+    /// What it said that it is.
+    pub(super) kind: Option<NodeKind>,
+    /// The site that its volunteer said yes at, if it was in a widget.
+    pub(super) site: Option<SiteKey>,
 }
 
 /// Receipts of one connection on their way at a time. A stage hands in one a session; those beyond it
@@ -33,7 +44,7 @@ impl Receipts {
     pub(super) fn hand_in(
         &mut self,
         (app, room): (&Arc<App>, &Arc<Room>),
-        from: (NodeId, Option<NodeKind>),
+        from: Giver,
         receipt: Box<SignedReceipt>,
         ticket: Box<SignedTicket>,
         answers: &mpsc::WeakSender<Box<FromServer>>,
@@ -56,7 +67,7 @@ impl Receipts {
 async fn judge(
     app: &App,
     room: &Room,
-    (from, kind): (NodeId, Option<NodeKind>),
+    from: Giver,
     signed: Box<SignedReceipt>,
     ticket: Box<SignedTicket>,
 ) -> Verdict {
@@ -66,7 +77,7 @@ async fn judge(
     let now = app.authority.unix_time(room.hub.now());
     let terms = Terms {
         server: app.authority.server(),
-        from,
+        from: from.node,
         model_layers: model.layers,
         max_positions: model.max_positions,
         now_s: now.as_secs(),
@@ -85,10 +96,13 @@ async fn judge(
     };
     let (stage, session) = (signed.receipt.stage, signed.receipt.session);
     let macs = model.work.macs(&signed.receipt);
-    match app.store.credit(Work { signed: *signed, macs, kind, room: room.id }).await {
+    match app.store.credit(Work { signed: *signed, macs, kind: from.kind, room: room.id }).await {
         Credit::Credited { balance_macs, newly } => {
             if newly {
                 room.hub.worked(stage, session, macs).await;
+                if let Some(site) = from.site {
+                    app.sites.count(site, Counted::Macs(macs));
+                }
             }
             Verdict::Credited { balance_macs }
         }

@@ -37,6 +37,7 @@ pub(super) async fn migrate_to(
         1 "receipts and postings" "0001_receipts_and_postings.sql",
         2 "stages and age of sessions" "0002_stages_and_age_of_sessions.sql",
         3 "accounts" "0003_accounts.sql",
+        4 "sites" "0004_sites.sql",
         5 "rooms" "0005_rooms.sql",
     ];
     let wanted: Vec<Migration> =

@@ -37,7 +37,28 @@ impl Reply {
 
 /// Asks for `path`, with `headers` as lines; the host is the server's address if they name none.
 pub(crate) async fn get(server: SocketAddr, path: &str, headers: &[&str]) -> anyhow::Result<Reply> {
-    let mut stream = open(server, path, headers).await?;
+    read(open(server, path, headers).await?).await
+}
+
+/// Sends `body` to `path`.
+pub(crate) async fn post(
+    server: SocketAddr,
+    path: &str,
+    headers: &[&str],
+    body: &str,
+) -> anyhow::Result<Reply> {
+    let mut stream = TcpStream::connect(server).await?;
+    let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+    let length = body.len();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: {server}\r\n{lines}content-length: {length}\r\n\
+         connection: close\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    read(stream).await
+}
+
+async fn read(mut stream: TcpStream) -> anyhow::Result<Reply> {
     let mut bytes = Vec::new();
     timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.context("no answer in time")??;
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").context("no whole head")?;

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::Parser as _;
 use futures::{SinkExt as _, StreamExt as _};
 use potluck_protocol::codec::{decode_from_server, encode};
-use potluck_protocol::grant::{Limits, SignedGrant, Terms};
+use potluck_protocol::grant::{Limits, Place, SignedGrant, Terms};
 use potluck_protocol::id::{LayerRange, ModelId, NodeId, RequestId};
 use potluck_protocol::identity::{Identity, Purpose};
 use potluck_protocol::receipt::SignedReceipt;
@@ -226,8 +226,13 @@ impl Member {
     /// What its volunteer agrees to: lending everything, today, to the server that it proved its key
     /// to.
     pub(crate) fn grant(&self) -> SignedGrant {
+        self.grant_at(Place::Page)
+    }
+
+    /// The same, agreed to at that place.
+    pub(crate) fn grant_at(&self, place: Place) -> SignedGrant {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let terms = Terms { limits: Limits::native(), ..Terms::default() };
+        let terms = Terms { limits: Limits::native(), place, ..Terms::default() };
         let grant = terms.grant(self.node(), self.origin.clone(), now.as_secs());
         SignedGrant::new(&self.identity, grant)
     }
@@ -240,13 +245,18 @@ impl Member {
 
     /// Registers, and does not wait for an assignment.
     pub(crate) async fn send_register(&mut self) {
+        self.send_register_at(Place::Page).await;
+    }
+
+    /// The same of a volunteer who said yes at that place.
+    pub(crate) async fn send_register_at(&mut self, place: Place) {
         let capabilities = Capabilities {
             kind: NodeKind::Native,
             backend: "avx2".to_owned(),
             memory_bytes: 1 << 30,
             macs_per_ms: 1_000_000,
         };
-        let grant = Box::new(self.grant());
+        let grant = Box::new(self.grant_at(place));
         self.send(&ToServer::Register { capabilities, grant, lease: None }).await;
     }
 

@@ -1,0 +1,45 @@
+//! The widget of a site lends what it asked for, where it asked, and nothing that anybody chose
+//! elsewhere.
+
+use potluck_protocol::grant::{Limits, Place, Terms};
+use potluck_protocol::id::SiteKey;
+use potluck_protocol::page::Command;
+
+use super::*;
+
+const SITE: SiteKey = SiteKey([7; 16]);
+
+fn terms(opened: Opened) -> Terms {
+    let options = Options { memory_mib: 4096, ..Options::default() };
+    let mut state = State::new(opened, &options, None);
+    state.reduce(Action::Lend);
+    let effects = state.reduce(Action::LockAnswered { granted: true });
+    let terms = effects.into_iter().find_map(|effect| match effect {
+        Effect::Send(Command::Lend { terms, .. }) => Some(terms),
+        _ => None,
+    });
+    terms.unwrap()
+}
+
+#[test]
+fn a_widget_lends_what_it_asked_for_at_its_site() {
+    let place = Place::Widget { site: SITE };
+    let widget = Opened { site: Some(SITE), ..opened() };
+    assert_eq!(terms(widget.clone()), Terms { place, ..Terms::default() });
+    let limits = Limits { on_phone: true, ..Limits::default() };
+    let phone = Opened { chose_phone: true, ..widget };
+    assert_eq!(terms(phone), Terms { place, limits, ..Terms::default() });
+    assert_eq!(terms(opened()).place, Place::Page);
+}
+
+#[test]
+fn a_widget_that_was_stopped_lends_at_its_site_again() {
+    let widget = Opened { site: Some(SITE), ..opened() };
+    let mut state = State::new(widget, &Options::default(), None);
+    for _ in 0..2 {
+        state.reduce(Action::Lend);
+        state.reduce(Action::LockAnswered { granted: true });
+        assert_eq!(state.volunteer.terms().place, Place::Widget { site: SITE });
+        assert!(state.reduce(Action::Stop).contains(&Effect::EndWorker));
+    }
+}

@@ -1,0 +1,50 @@
+//! The widget in other sites' pages, once its visitor has said yes: what is lent, for whom, how much,
+//! and the way out.
+//!
+//! Asking is not here: that is `static/embed.html`, which fetches nothing of this before the click
+//! that it waits for. So this begins to lend as soon as it runs, with the state, store and worker of
+//! the page. Its style is that document's. What it is in, `data-state` says, and the document passes
+//! on to the page around.
+//!
+//! Plain functions draw it, as every component more is a kilobyte for all who only look at the page.
+
+mod lending;
+
+use yew::{
+    Callback, Html, function_component, use_effect_with, use_force_update, use_memo, use_state,
+};
+
+use crate::state::Action;
+use crate::state::lending::Intent;
+use crate::store::Store;
+use crate::view::AppProps;
+
+/// The widget, from the click on.
+#[function_component]
+pub fn Widget(props: &AppProps) -> Html {
+    let update = use_force_update();
+    let store = use_memo((), |()| {
+        let changed = Callback::from(move |()| update.force_update());
+        let store = Store::new(props.platform.clone(), changed);
+        let dispatch = store.dispatcher();
+        (store, dispatch)
+    });
+    let (state, dispatch) = (store.0.state(), &store.1);
+    let has_begun = use_state(|| false);
+    {
+        let (has_begun, dispatch) = (has_begun.clone(), dispatch.clone());
+        use_effect_with((), move |()| {
+            has_begun.set(true);
+            dispatch.emit(Action::Lend);
+        });
+    }
+    let volunteer = &state.volunteer;
+    let problem = state.problem.as_ref().map(|problem| &*problem.text);
+    if let Some(text) = problem.or_else(|| volunteer.failure()) {
+        lending::failed(text, dispatch)
+    } else if *has_begun && volunteer.intent == Intent::No {
+        lending::stopped(dispatch)
+    } else {
+        lending::lent(volunteer, state.link.as_ref(), dispatch)
+    }
+}

@@ -1,0 +1,146 @@
+//! The widget on somebody's site, as owner and visitor have to do with it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, ensure};
+use potluck_protocol::id::SiteKey;
+use potluck_protocol::identity::Identity;
+use potluck_protocol::site::{OwnedSite, SignedTask, SiteView, Task, TaskAnswer, TaskText};
+use serde_json::Value;
+
+use crate::browser::Browser;
+use crate::host::Host;
+use crate::wait::until;
+
+/// What a server needs to be told for sites on this machine.
+pub const PRIVATE_SITES: &str = "--allow-private-sites";
+
+/// An owner of sites.
+#[derive(Debug)]
+pub struct Owner {
+    identity: Identity,
+    server: String,
+}
+
+impl Owner {
+    /// One with a key of its own, at this server.
+    #[must_use]
+    pub fn new(server: &str, number: u8) -> Self {
+        Self { identity: Identity::from_seed(&[number; 32]), server: server.to_owned() }
+    }
+
+    /// Has the server do something.
+    ///
+    /// # Errors
+    /// What the server says against it.
+    pub async fn perform(&self, task: Task) -> anyhow::Result<TaskAnswer> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        let nonce = format!("{}", now.as_nanos());
+        let text = TaskText { to: self.server.clone(), at_s: now.as_secs(), nonce, task };
+        let task = SignedTask::new(&self.identity, serde_json::to_string(&text)?);
+        let url = format!("{}/api/v1/sites/tasks", self.server);
+        let answer = reqwest::Client::new().post(&url).json(&task).send().await?;
+        let (status, text) = (answer.status(), answer.text().await?);
+        ensure!(status.is_success(), "{status}: {text}");
+        serde_json::from_str(&text).with_context(|| format!("{url} answered {text:?}"))
+    }
+
+    /// Registers a site and proves it by its file.
+    ///
+    /// # Errors
+    /// If the server does not take it.
+    pub async fn register(&self, host: &Host, name: &str) -> anyhow::Result<SiteKey> {
+        let origins = vec![host.origin()];
+        let answer = self.perform(Task::Register { name: name.to_owned(), origins }).await?;
+        let site = answer.sites.last().context("a site that was registered is listed")?.key;
+        host.prove(&site.to_string());
+        let answer = self.perform(Task::Check { site }).await?;
+        ensure!(answer.faults.is_empty(), "{:?}", answer.faults);
+        Ok(site)
+    }
+
+    /// The site as its owner sees it.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn site(&self, key: SiteKey) -> anyhow::Result<OwnedSite> {
+        let answer = self.perform(Task::List).await?;
+        answer.sites.into_iter().find(|site| site.key == key).context("no such site")
+    }
+}
+
+/// What everybody is told of sites.
+///
+/// # Errors
+/// If the server does not answer or not with that.
+pub async fn sites(server: &str) -> anyhow::Result<Vec<SiteView>> {
+    let url = format!("{server}/api/v1/sites");
+    let text = reqwest::get(&url).await?.text().await?;
+    serde_json::from_str(&text).with_context(|| format!("{url} answered {text:?}"))
+}
+
+/// The line that a site's owner copies, and a widget with these further attributes.
+#[must_use]
+pub fn snippet(server: &str, site: SiteKey, attributes: &str) -> String {
+    format!(
+        "<script type=\"module\" src=\"{server}/embed.js\" data-site=\"{site}\" {attributes}></script>"
+    )
+}
+
+/// The frame of the widget, from the first on.
+const FRAMES: &str = "potluck-widget iframe";
+
+/// Goes into the frame of the widget with this number, from 0.
+///
+/// # Errors
+/// If there is none.
+pub async fn enter(browser: &Browser, number: usize) -> anyhow::Result<()> {
+    browser.leave_frames().await?;
+    browser.enter_frame(FRAMES, number).await
+}
+
+/// What state the widget is in whose frame the browser is in: `asking`, `lending`, …
+///
+/// # Errors
+/// If the browser is gone.
+pub async fn state(browser: &Browser) -> anyhow::Result<String> {
+    let script = "const main = document.querySelector('#widget'); \
+                  return main && !main.hidden \
+                  ? (main.querySelector('[data-state]') || main).dataset.state : 'hidden'";
+    Ok(browser.read(script, &[]).await?.as_str().unwrap_or_default().to_owned())
+}
+
+/// Waits until it is in this state.
+///
+/// # Errors
+/// If that does not come about.
+pub async fn wait_for(browser: &Browser, wanted: &str) -> anyhow::Result<()> {
+    until(&format!("the widget to be {wanted}"), async || {
+        let (state, text) = (state(browser).await?, text(browser).await?);
+        Ok(if state == wanted { Ok(()) } else { Err((state, text)) })
+    })
+    .await
+}
+
+/// All that the widget says.
+///
+/// # Errors
+/// If the browser is gone.
+pub async fn text(browser: &Browser) -> anyhow::Result<String> {
+    let text = browser.read("return document.body.innerText", &[]).await?;
+    Ok(text.as_str().unwrap_or_default().to_owned())
+}
+
+/// Waits until its two buttons take an answer, or do not.
+///
+/// # Errors
+/// If that does not come about.
+pub async fn wait_until_free(browser: &Browser, free: bool) -> anyhow::Result<()> {
+    let script = "return ['yes', 'no'].map((id) => document.getElementById(id)?.disabled)";
+    until(if free { "the buttons to be on" } else { "the buttons to be off" }, async || {
+        let disabled = browser.read(script, &[]).await?;
+        let wanted = Value::from(vec![!free, !free]);
+        Ok(if disabled == wanted { Ok(()) } else { Err(disabled) })
+    })
+    .await
+}

@@ -1,0 +1,62 @@
+//! A widget that lends rests when its page is out of sight, and says so; it goes on by itself. What its
+//! visitor agreed to is theirs to keep: within the limits that were asked for, over in 90 days at most.
+
+use e2e::api;
+use e2e::browser::{Graphics, is_available};
+use e2e::embed::{Owner, PRIVATE_SITES, enter, snippet, state, wait_for, wait_until_free};
+use e2e::host::Host;
+use e2e::swarm::Swarm;
+use e2e::wait::until;
+use potluck_protocol::api::NodeState;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn embed_rests() -> anyhow::Result<()> {
+    if !is_available()? {
+        eprintln!("SKIPPED: no Chromium with chromedriver");
+        return Ok(());
+    }
+    let mut swarm = Swarm::start_with_page_and("embed_rests", &[PRIVATE_SITES]).await?;
+    let (server, artifacts) = (swarm.url(), swarm.artifacts().to_owned());
+    let host = Host::start(&server).await?;
+    let site = Owner::new(&server, 1).register(&host, "Rosa's recipes").await?;
+    host.show(&snippet(&server, site, "data-theme=dark"));
+    swarm.add_browser(Graphics::Machine).await?;
+    let browser = &swarm.browsers[0];
+    browser.open(&host.origin()).await?;
+    enter(browser, 0).await?;
+    wait_for(browser, "asking").await?;
+    wait_until_free(browser, true).await?;
+    browser.click_css("#yes").await?;
+    browser.wait_for_text("phase", |text| text == "Serving").await?;
+    swarm.serving(1).await?;
+    let browser = &swarm.browsers[0];
+
+    browser.hide(true).await?;
+    wait_for(browser, "paused").await?;
+    browser.wait_for_text("phase-explained", |text| text.contains("hidden")).await?;
+    browser.wait_for_text("stop", |text| text == "Stop").await?;
+    until("the server to know of the pause", async || {
+        let view = api::swarm(&server).await?;
+        let paused = view.nodes.iter().all(|node| node.state == NodeState::Paused);
+        Ok(if paused { Ok(()) } else { Err(view) })
+    })
+    .await?;
+    browser.leave_frames().await?;
+    browser.screenshot(&artifacts.join("paused-dark.png")).await?;
+    browser.hide(false).await?;
+    enter(browser, 0).await?;
+    wait_for(browser, "lending").await?;
+
+    // The record of the yes, as it can be saved.
+    // Read from the address itself: the frame's policy lets it fetch nothing but its own server.
+    let href = "return decodeURIComponent(document.querySelector('[data-testid=consent-record]').href.split(',')[1])";
+    let record = browser.read(href, &[]).await?;
+    let record: serde_json::Value = serde_json::from_str(record.as_str().unwrap_or_default())?;
+    let text = record.to_string();
+    for said in [site.to_string(), server.clone(), "30".to_owned()] {
+        assert!(text.contains(&said), "{said} is not in {text}");
+    }
+    assert_eq!(state(browser).await?, "lending");
+    browser.click("stop").await?;
+    wait_for(browser, "stopped").await
+}
