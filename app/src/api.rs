@@ -12,7 +12,8 @@ use gloo::timers::callback::Timeout;
 use gloo::utils::{document, window};
 use js_sys::JSON;
 use potluck_protocol::api::{
-    BUILD_EVENT, ModelView, NodesPage, SWARM_EVENT, SwarmView, TALLY_EVENT, TallyRow,
+    BUILD_EVENT, ContributionView, ModelView, NodesPage, SWARM_EVENT, SwarmView, TALLY_EVENT,
+    TallyRow,
 };
 use potluck_protocol::id::NodeId;
 use serde::de::DeserializeOwned;
@@ -24,6 +25,7 @@ use web_sys::{
 use yew::Callback;
 
 use crate::browser;
+use crate::say;
 use crate::state::Action;
 use crate::state::feed::{Feed, FeedAction, FeedEvent};
 
@@ -122,7 +124,7 @@ impl Stream {
                 spawn_local(fetch_models(opened.clone()));
             }),
             EventListener::new(&source, "error", move |event| {
-                failed.dispatch.emit(Action::Silent(SILENCE.to_owned()));
+                failed.dispatch.emit(Action::Silent(say!("server-silent")));
                 let source = event.target().and_then(|one| one.dyn_into::<EventSource>().ok());
                 if source.is_none_or(|one| one.ready_state() == EventSource::CLOSED) {
                     failed.handle(FeedEvent::Ended);
@@ -154,7 +156,7 @@ fn data(event: &Event) -> String {
 }
 
 fn parsed<T: DeserializeOwned>(event: &Event) -> Result<T, String> {
-    read(JSON::parse(&data(event)).map_err(|_| unreadable("it is no JSON"))?)
+    read(JSON::parse(&data(event)).map_err(|_| unreadable("JSON"))?)
 }
 
 /// Everything that would have been pushed.
@@ -191,20 +193,43 @@ pub async fn is_missing(file: &str) -> bool {
     asked.is_ok_and(|answer| answer.unchecked_into::<Response>().status() == NOT_FOUND)
 }
 
-const SILENCE: &str = "the server does not answer";
-
 /// Gets a resource of our own server and reads its JSON. The browser asks the server whether the
 /// copy that it has is still good, by itself.
 async fn fetch<T: DeserializeOwned>(resource: &str) -> Result<T, String> {
-    let response: Response = JsFuture::from(window().fetch_with_str(&address(resource)))
-        .await
-        .map_err(|_| SILENCE.to_owned())?
-        .unchecked_into();
-    if !response.ok() {
-        return Err(format!("the server answered {}", response.status()));
-    }
+    let response = get(&address(resource)).await?;
     let json = async { JsFuture::from(response.json()?).await };
-    read(json.await.map_err(|_| "the server's answer broke off".to_owned())?)
+    read(json.await.map_err(|_| say!("server-broke-off"))?)
+}
+
+/// What a node was credited with, day by day.
+///
+/// # Errors
+/// A sentence, if the server does not answer or says that it cannot.
+pub async fn contribution(node: NodeId) -> Result<ContributionView, String> {
+    fetch(&format!("contribution/{node}")).await
+}
+
+/// The words of a language, as its file has them.
+///
+/// # Errors
+/// A sentence, if they cannot be had.
+pub async fn words(file: &str) -> Result<String, String> {
+    let response = get(file).await?;
+    let text = async { JsFuture::from(response.text()?).await };
+    let text = text.await.ok().and_then(|text| text.as_string());
+    text.ok_or_else(|| say!("server-broke-off"))
+}
+
+async fn get(address: &str) -> Result<Response, String> {
+    let response: Response = JsFuture::from(window().fetch_with_str(address))
+        .await
+        .map_err(|_| say!("server-silent"))?
+        .unchecked_into();
+    if response.ok() {
+        Ok(response)
+    } else {
+        Err(say!("server-status", status = response.status().to_string()))
+    }
 }
 
 fn read<T: DeserializeOwned>(value: JsValue) -> Result<T, String> {
@@ -212,7 +237,7 @@ fn read<T: DeserializeOwned>(value: JsValue) -> Result<T, String> {
 }
 
 fn unreadable(why: &str) -> String {
-    format!("the server's answer could not be read: {why}")
+    say!("server-unreadable", reason = why)
 }
 
 fn address(resource: &str) -> String {

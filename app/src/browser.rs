@@ -4,12 +4,16 @@
 use gloo::utils::{document, window};
 use js_sys::{JSON, Math};
 
+use potluck_protocol::grant::Limits;
 use potluck_protocol::id::SiteKey;
-use web_sys::Url;
+use wasm_bindgen::JsCast;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+use web_sys::{HtmlElement, ServiceWorkerContainer, SvgElement, Url};
 
 use crate::state::Opened;
 use crate::state::asking::Kept;
 use crate::state::options::Options;
+use crate::words::Language;
 
 /// Where this page is and how it came here.
 #[must_use]
@@ -49,6 +53,19 @@ pub fn named(name: &str) -> Option<String> {
     element.get_attribute("content").filter(|content| !content.is_empty())
 }
 
+/// Has the browser keep the one page that it shows where there is no connection; after a click, as
+/// everything that stays. A browser that keeps nothing shows a page of its own.
+pub fn keep_offline_page() {
+    const WORKER: &str = "./offline.js";
+    let navigator = window().navigator();
+    let workers = js_sys::Reflect::get(&navigator, &"serviceWorker".into()).ok();
+    if let Some(workers) = workers.and_then(|one| one.dyn_into::<ServiceWorkerContainer>().ok()) {
+        spawn_local(async move {
+            let _refused = JsFuture::from(workers.register(WORKER)).await;
+        });
+    }
+}
+
 /// Loads the page anew.
 pub fn reload() {
     // A browser that does not reload its pages leaves the button.
@@ -61,10 +78,31 @@ pub fn host() -> String {
     window().location().host().unwrap_or_default()
 }
 
-/// What the address preselects.
+/// What the address preselects, over what was lent at an earlier visit.
 #[must_use]
 pub fn options() -> Options {
-    Options::from_query(&window().location().search().unwrap_or_default())
+    let lent = limits_lent_before().map(|limits| Options::lent_before(&limits));
+    lent.unwrap_or_default().with_query(&window().location().search().unwrap_or_default())
+}
+
+/// Where this browser keeps the limits that somebody agreed to last. Nothing is kept before that.
+const LENT: &str = "potluck-lent";
+
+/// The limits of an earlier visit's grant, to start from. What cannot be read counts as none.
+fn limits_lent_before() -> Option<Limits> {
+    let text = window().local_storage().ok()??.get_item(LENT).ok()??;
+    serde_wasm_bindgen::from_value(JSON::parse(&text).ok()?).ok()
+}
+
+/// Keeps limits that were agreed to for the next visit. Where the browser keeps nothing, that begins
+/// with the page's own.
+pub fn keep_limits(limits: &Limits) {
+    let Ok(Some(storage)) = window().local_storage() else { return };
+    let value = serde_wasm_bindgen::to_value(limits).ok();
+    let text = value.and_then(|value| JSON::stringify(&value).ok()).and_then(|it| it.as_string());
+    if let Some(text) = text {
+        let _unchanged = storage.set_item(LENT, &text);
+    }
 }
 
 /// Where a tab keeps an answer that is not whole yet. It goes with the tab, and no other tab sees
@@ -89,6 +127,42 @@ pub fn keep(kept: Option<&Kept>) {
     };
 }
 
+/// Where a browser keeps the language that its person chose.
+const LANGUAGE: &str = "potluck-language";
+
+/// The language that was chosen here, or else the first of the browser's that the page speaks.
+#[must_use]
+pub fn language() -> Language {
+    let chosen = || window().local_storage().ok()??.get_item(LANGUAGE).ok()?;
+    let chosen = chosen().and_then(|tag| Language::of(&tag));
+    chosen.unwrap_or_else(|| {
+        let tags = window().navigator().languages();
+        Language::preferred(tags.iter().filter_map(|tag| tag.as_string()))
+    })
+}
+
+/// Keeps the choice. Where the browser keeps nothing, it holds until the page is closed.
+pub fn keep_language(language: Language) {
+    let keep = || window().local_storage().ok()??.set_item(LANGUAGE, language.tag()).ok();
+    let _unkept = keep();
+}
+
+/// The file with a language's words: its name with a hash, if the page's builder says so.
+#[must_use]
+pub fn words_file(language: Language) -> String {
+    let name = language.tag().split('-').next().unwrap_or_default();
+    named(&format!("words-{name}")).unwrap_or_else(|| format!("./{name}.ftl"))
+}
+
+/// Has the document say which language it is in, for screen readers, fonts and hyphenation.
+pub fn show_language(language: Language, title: &str) {
+    document().set_title(title);
+    if let Some(root) = document().document_element() {
+        let _unchanged = root.set_attribute("lang", language.tag());
+        let _unchanged = root.set_attribute("dir", language.direction());
+    }
+}
+
 /// A seed nobody chose. Short, so that it can be read out; it makes an answer repeatable and guards
 /// nothing.
 #[must_use]
@@ -99,6 +173,27 @@ pub fn keep(kept: Option<&Kept>) {
 )]
 pub fn random_seed() -> u64 {
     (Math::random() * 1e9) as u64
+}
+
+/// Has the browser save a text as a file, where it saves what is downloaded.
+pub fn save(name: &str, text: &str) {
+    let address = format!("data:text/plain,{}", String::from(js_sys::encode_uri_component(text)));
+    let saved = || {
+        let link = document().create_element("a").ok()?;
+        link.set_attribute("href", &address).ok()?;
+        link.set_attribute("download", name).ok()?;
+        link.dyn_into::<HtmlElement>().ok().map(|link| link.click())
+    };
+    // A browser that saves nothing says so itself.
+    let _unsaved = saved();
+}
+
+/// Sets one property of an element's style.
+pub fn set_style(element: Option<SvgElement>, property: &str, value: &str) {
+    if let Some(element) = element {
+        // What a browser does not know it does not show: nothing but motion depends on it.
+        let _unchanged = element.style().set_property(property, value);
+    }
 }
 
 /// Shows `svg` as the tab's icon.

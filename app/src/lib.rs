@@ -17,3 +17,4 @@ pub mod state;
 pub mod store;
 pub mod view;
 pub mod widget;
+pub mod words;

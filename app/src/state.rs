@@ -6,6 +6,7 @@
 
 pub mod asking;
 pub mod feed;
+pub mod key;
 pub mod lending;
 pub mod names;
 pub mod numbers;
@@ -14,17 +15,26 @@ pub mod problem;
 pub mod sensing;
 pub mod swarm;
 
-use potluck_protocol::api::{ModelView, NodesPage, SwarmView, TallyRow};
+use potluck_protocol::api::{ContributionView, ModelView, NodesPage, SwarmView, TallyRow};
+use potluck_protocol::grant::{Limits, MAX_GRANT_DAYS};
 use potluck_protocol::id::{NodeId, SiteKey};
 use potluck_protocol::page::{BackendPreference, Command, Link, Notice};
 
 use asking::{Asking, Kept};
+use key::Key;
 use lending::Volunteer;
 use names::Names;
 use options::Options;
 use problem::Problem;
 use sensing::Sensed;
 use swarm::{Heard, Swarm};
+
+use crate::say;
+use crate::words::{self, Language};
+
+/// The plot of what was done is looked up again after so many receipts: each is a minute's work of a
+/// slow computer, or a second's of a fast one.
+const RECEIPTS_A_LOOK: u32 = 16;
 
 /// What the page knows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,10 +59,16 @@ pub struct State {
     pub names: Names,
     /// Who was credited with what.
     pub tally: Heard<Vec<TallyRow>>,
+    /// The node's key: saving, restoring and forgetting it.
+    pub key: Key,
+    /// What this computer was credited with, day by day.
+    pub contribution: Option<ContributionView>,
     /// The models of this swarm.
     pub models: Vec<ModelView>,
     /// Something went wrong.
     pub problem: Option<Problem>,
+    /// The language that the page speaks.
+    pub language: Language,
 }
 
 /// Where a page is and how it came here, as its browser says.
@@ -84,20 +100,22 @@ pub enum Action {
     },
     /// **Stop** was pressed.
     Stop,
-    /// **Pause** was pressed.
-    Pause,
-    /// **Resume** was pressed.
-    Resume,
-    /// Another so many minutes were given.
-    Extend,
     /// The page's senses told something, while this computer is lent.
     Sensed(Sensed),
     /// Whether the screen is to stay on while this computer is lent.
     KeepAwake(bool),
     /// What may compute here.
     ChooseBackend(BackendPreference),
-    /// How much memory may be used, MiB.
-    ChooseMemory(u64),
+    /// How much of the machine is lent, and when.
+    ChooseLimits(Limits),
+    /// For how many days the next yes is to hold.
+    ChooseDays(u16),
+    /// **Take a break** was pressed.
+    Pause,
+    /// **Go on** was pressed, after a break.
+    Resume,
+    /// More time was given.
+    Extend,
     /// The question as typed so far.
     TypePrompt(String),
     /// The seed as typed so far.
@@ -136,10 +154,24 @@ pub enum Action {
     Names(Result<NodesPage, String>),
     /// The server sent the tally, or did not answer.
     Tally(Result<Vec<TallyRow>, String>),
+    /// **Save the key** was pressed.
+    SaveKey,
+    /// The text of a file that was chosen to be the key.
+    RestoreKey(String),
+    /// **Forget the key** was pressed; the first time, that is asked about.
+    ForgetKey,
+    /// What became of it, or why nothing did.
+    KeyTold(Result<String, String>),
+    /// The server sent what this computer was credited with.
+    Contribution(ContributionView),
     /// The server sent its models.
     Models(Vec<ModelView>),
     /// The message about a problem was read.
     DismissProblem,
+    /// A language was chosen.
+    ChooseLanguage(Language),
+    /// The page speaks it now, or its words could not be fetched.
+    Spoken(Result<Language, String>),
 }
 
 /// What the page has to do outside itself, in order.
@@ -157,13 +189,23 @@ pub enum Effect {
     Send(Command),
     /// Keep this in the tab, over a reload, instead of what is kept now.
     Keep(Option<Kept>),
+    /// Keep what was agreed to, for the next visit to start from. Nothing is lent by it.
+    KeepLimits(Limits),
     /// Ask the server for names behind this one; answered by [`Action::Names`].
     FetchNames {
         /// The last name that is here.
         after: Option<NodeId>,
     },
+    /// Have the browser save the node's key as a file; answered by [`Action::KeyTold`].
+    SaveKey,
+    /// Keep another key, or none; answered by [`Action::KeyTold`].
+    ReplaceKey(Option<Box<[u8; 32]>>),
+    /// Ask the server what this node was credited with; answered by [`Action::Contribution`].
+    FetchContribution(NodeId),
     /// Load the page anew.
     Reload,
+    /// Speak this language from now on, and keep the choice; answered by [`Action::Spoken`].
+    Speak(Language),
 }
 
 impl State {
@@ -175,6 +217,7 @@ impl State {
                 .at(opened.site, opened.chose_phone),
             opened,
             asking: Asking::new(options.seed, kept),
+            language: words::spoken(),
             ..Self::default()
         }
     }
@@ -185,15 +228,14 @@ impl State {
             Action::Lend => return self.lend(),
             Action::LockAnswered { granted } => return self.lock_answered(granted),
             Action::Stop => return self.stop(),
-            Action::Pause => return self.while_lending(Command::Pause),
-            Action::Resume => return self.while_lending(Command::Resume),
-            Action::Extend => return self.while_lending(Command::Extend),
             Action::Sensed(sensed) => return self.sensed(sensed),
             Action::KeepAwake(on) => self.volunteer.keeps_awake = on,
             Action::ChooseBackend(backend) => self.volunteer.backend = backend,
-            Action::ChooseMemory(memory_mib) => {
-                self.volunteer.memory_mib = options::clamp_memory(memory_mib)
-            }
+            Action::ChooseLimits(limits) => return self.choose_limits(limits),
+            Action::ChooseDays(days) => self.volunteer.days = days.clamp(1, MAX_GRANT_DAYS),
+            Action::Pause => return self.while_lending(Command::Pause),
+            Action::Resume => return self.while_lending(Command::Resume),
+            Action::Extend => return self.while_lending(Command::Extend),
             Action::TypePrompt(prompt) => self.asking.prompt = prompt,
             Action::TypeSeed(seed) => self.asking.seed = seed,
             Action::TypeTemperature(temperature) => self.asking.temperature = temperature,
@@ -218,8 +260,18 @@ impl State {
             Action::ShowNames => return self.names.ask(),
             Action::Names(answer) => self.names.handle(answer),
             Action::Tally(answer) => self.tally.handle(answer),
+            Action::SaveKey => return vec![Effect::SaveKey],
+            Action::RestoreKey(text) => return self.restore_key(&text),
+            Action::ForgetKey => return self.forget_key(),
+            Action::KeyTold(said) => self.key.told(said),
+            Action::Contribution(view) => self.contribution = Some(view),
             Action::Models(models) => self.models = models,
             Action::DismissProblem => self.problem = None,
+            Action::ChooseLanguage(language) => return vec![Effect::Speak(language)],
+            Action::Spoken(Ok(language)) => self.language = language,
+            Action::Spoken(Err(reason)) => {
+                self.problem = Some(Problem::new(&say!("language-missing", reason = reason)));
+            }
         }
         Vec::new()
     }
@@ -259,17 +311,25 @@ impl State {
             Notice::Ready => Vec::new(),
             Notice::Identity { node } => {
                 self.node = Some(node);
-                Vec::new()
+                vec![Effect::FetchContribution(node)]
             }
             Notice::Link(Link::Refused { reason }) => self.refused(&reason),
             Notice::Link(link) => {
                 self.link = Some(link);
                 Vec::new()
             }
-            Notice::Lending(lending) => self.lending(lending),
+            Notice::Lending(lending) => {
+                let is_more = lending.receipts / RECEIPTS_A_LOOK
+                    > self.volunteer.lending.receipts / RECEIPTS_A_LOOK;
+                let node = self.node.filter(|_| is_more);
+                let mut effects = self.lending(lending);
+                effects.extend(node.map(Effect::FetchContribution));
+                effects
+            }
             Notice::Grant(grant) => {
                 self.volunteer.grant = grant;
-                Vec::new()
+                let limits = self.volunteer.grant.as_ref().map(|it| it.signed.grant.limits.clone());
+                limits.map(Effect::KeepLimits).into_iter().collect()
             }
             Notice::Answer { request, event } => {
                 let mut effects = self.asking.answer(request, event);
@@ -281,20 +341,19 @@ impl State {
 
     /// The server does not want this node: the worker is of no use any more.
     fn refused(&mut self, reason: &str) -> Vec<Effect> {
-        self.asking.fail_open(&format!("The server refused this tab: {reason}."));
+        self.asking.fail_open(&say!("ended-refused", reason = reason));
         self.problem = Some(Problem::refused(reason));
         self.end_worker()
     }
 
     fn worker_failed(&mut self, reason: &str) -> Vec<Effect> {
-        self.asking
-            .fail_open("The part of this page that computes stopped. Ask again to start it anew.");
+        self.asking.fail_open(&say!("ended-worker"));
         self.problem = Some(Problem::worker_failed(reason));
         self.end_worker()
     }
 
     fn worker_missing(&mut self) -> Vec<Effect> {
-        self.asking.fail_open("This page is old. Reload it, then ask again.");
+        self.asking.fail_open(&say!("ended-old"));
         self.is_old = true;
         self.problem = Some(Problem::old_page());
         self.end_worker()

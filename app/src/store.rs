@@ -12,8 +12,25 @@ use wasm_bindgen_futures::spawn_local;
 use yew::Callback;
 
 use crate::sensors::{Sensors, WakeLock};
-use crate::state::{Action, Effect, State};
-use crate::{api, browser};
+use crate::state::{Action, Effect, State, key};
+use crate::words::{self, Language};
+use crate::{api, browser, say};
+
+/// Has the page speak a language from now on, and its document say so.
+///
+/// # Errors
+/// The reason, if its words cannot be had; then nothing changes.
+pub async fn speak(language: Language) -> Result<Language, String> {
+    match language {
+        Language::English => words::speak_english(),
+        Language::Chinese => {
+            let file = api::words(&browser::words_file(language)).await?;
+            words::speak(language, &file).map_err(|error| error.line.to_string())?;
+        }
+    }
+    browser::show_language(language, &say!("page-title"));
+    Ok(language)
+}
 
 /// A running worker.
 pub trait Worker {
@@ -35,6 +52,12 @@ pub trait Platform {
     /// Claims lending among the tabs of this browser; `answer` says whether this tab may. Where the
     /// browser offers no locks (a page without HTTPS), it may.
     fn claim_lending(&self, answer: Callback<bool>);
+
+    /// The secret of this browser's node, if there is one.
+    fn key(&self, answer: Callback<Result<Option<[u8; 32]>, String>>);
+
+    /// Keeps another secret in its place, or forgets it.
+    fn replace_key(&self, key: Option<[u8; 32]>, answer: Callback<Result<(), String>>);
 
     /// Gives the claim back, if it is held.
     fn release_lending(&self);
@@ -153,7 +176,10 @@ impl Store {
             }
             Effect::ReleaseLock => self.platform.0.release_lending(),
             Effect::StartWorker => match self.platform.0.start_worker(self.dispatcher()) {
-                Ok(worker) => *self.worker.borrow_mut() = Some(worker),
+                Ok(worker) => {
+                    *self.worker.borrow_mut() = Some(worker);
+                    browser::keep_offline_page();
+                }
                 Err(reason) => self.dispatch(Action::WorkerFailed { reason }),
             },
             Effect::EndWorker => {
@@ -165,11 +191,49 @@ impl Store {
                 }
             }
             Effect::Keep(kept) => browser::keep(kept.as_ref()),
+            Effect::KeepLimits(limits) => browser::keep_limits(&limits),
             Effect::FetchNames { after } => {
                 let dispatch = self.dispatcher();
                 spawn_local(async move { dispatch.emit(Action::Names(api::nodes(after).await)) });
             }
+            Effect::FetchContribution(node) => {
+                let dispatch = self.dispatcher();
+                spawn_local(async move {
+                    // One that fails is made up for by the next.
+                    if let Ok(view) = api::contribution(node).await {
+                        dispatch.emit(Action::Contribution(view));
+                    }
+                });
+            }
+            Effect::SaveKey => {
+                let answer = self.dispatcher().reform(|key: Result<Option<[u8; 32]>, String>| {
+                    let key = key.and_then(|key| key.ok_or_else(|| say!("key-none")));
+                    Action::KeyTold(key.map(|key| {
+                        browser::save(key::FILE, &key::written(&key));
+                        say!("key-saved")
+                    }))
+                });
+                self.platform.0.key(answer);
+            }
+            Effect::ReplaceKey(key) => {
+                let is_new = key.is_some();
+                let answer = self.dispatcher().reform(move |done: Result<(), String>| {
+                    let said = || if is_new { say!("key-restored") } else { say!("key-forgotten") };
+                    Action::KeyTold(done.map(|()| said()))
+                });
+                self.platform.0.replace_key(key.map(|key| *key), answer);
+            }
             Effect::Reload => browser::reload(),
+            Effect::Speak(language) => {
+                let dispatch = self.dispatcher();
+                spawn_local(async move {
+                    let spoken = speak(language).await;
+                    if spoken.is_ok() {
+                        browser::keep_language(language);
+                    }
+                    dispatch.emit(Action::Spoken(spoken));
+                });
+            }
             Effect::Send(command) => {
                 if let Some(worker) = &*self.worker.borrow() {
                     worker.command(command);

@@ -7,23 +7,26 @@ mod ask;
 mod awake;
 mod choices;
 mod connection;
+mod contribution;
 mod crowd;
+mod drawing;
 mod header;
+mod key_card;
 mod lend;
 mod lending;
 mod light;
 mod logo;
+pub mod map;
+mod now;
 mod people;
+pub mod plot;
 mod problem;
-pub mod seats;
-mod table;
 mod tally;
 
 use std::rc::Rc;
 
 use potluck_protocol::api::ModelView;
-use potluck_protocol::id::NodeId;
-use potluck_protocol::page::LendingPhase;
+use potluck_protocol::page::{LendingPhase, StageView};
 use yew::{
     Callback, Html, Properties, function_component, html, use_effect_with, use_force_update,
     use_memo,
@@ -31,6 +34,7 @@ use yew::{
 
 use crate::api::Listening;
 use crate::browser;
+use crate::say;
 use crate::state::asking::Phase;
 use crate::state::swarm::Swarm;
 use crate::state::{Action, State};
@@ -40,12 +44,15 @@ pub(crate) use lending::agreed;
 
 use answer::Answer;
 use ask::AskForm;
+use contribution::Contribution;
 use crowd::Crowd;
+use drawing::Drawing;
 use header::Header;
+use key_card::KeyCard;
 use lend::LendCard;
+use now::Now;
 use people::People;
 use problem::ProblemCard;
-use table::Table;
 use tally::Tally;
 
 /// Properties of [`App`].
@@ -74,7 +81,9 @@ pub fn App(props: &AppProps) -> Html {
         });
     }
     use_effect_with(work_steps(&state), |steps| browser::set_icon(&logo::icon(*steps)));
-    html! { <Page {state} {dispatch} /> }
+    // Drawn all anew in another language: no part is handed words.
+    let language = state.language.tag();
+    html! { <Page key={language} {state} {dispatch} /> }
 }
 
 #[derive(Clone, Debug, PartialEq, Properties)]
@@ -92,26 +101,33 @@ fn Page(props: &PageProps) -> Html {
     let (route, tokens) = computing(state);
     html! {
         <>
-            <Header link={state.link.clone()} steps={work_steps(state)} />
+            <Header link={state.link.clone()} steps={work_steps(state)} language={state.language} dispatch={dispatch.clone()} />
             <main id="main">
                 <ProblemCard problem={state.problem.clone()} is_old={state.is_old} dispatch={dispatch.clone()} />
+                <Now swarm={swarm.clone()} known={state.swarm.value.is_some()} model={model.clone()} />
                 <div class="columns">
                     <div class="column">
                         <LendCard volunteer={state.volunteer.clone()} link={state.link.clone()} node={state.node}
                             model={model.clone()} is_secure={state.opened.is_secure} dispatch={dispatch.clone()} />
                         <section class="card" aria-labelledby="ask-title">
-                            <h2 id="ask-title">{ "Ask the table" }</h2>
+                            <h2 id="ask-title">{ say!("ask-title") }</h2>
                             <AskForm asking={state.asking.clone()} is_main_action={state.volunteer.is_lending()}
                                 dispatch={dispatch.clone()} />
                             <Answer asking={state.asking.clone()} link={state.link.clone()} you={state.node} dispatch={dispatch.clone()} />
                         </section>
                     </div>
-                    <section class="card" aria-labelledby="table-title">
-                        <h2 id="table-title">{ "At the table" }</h2>
-                        <Table swarm={swarm.clone()} model={model.as_ref().map(|model| model.name.clone())} {layers}
+                    <section class="card" aria-labelledby="swarm-title">
+                        <h2 id="swarm-title">{ say!("swarm-title") }</h2>
+                        <Drawing swarm={swarm.clone()} model={model.as_ref().map(|model| model.name.clone())} {layers}
                             you={state.node} {route} {tokens} />
                         { people(state, swarm, model, dispatch) }
                     </section>
+                </div>
+                <div class="further">
+                    if let (Some(view), Some(node)) = (&state.contribution, state.node) {
+                        <Contribution view={view.clone()} {node} />
+                    }
+                    <KeyCard state={state.key.clone()} is_in_use={state.worker_runs} dispatch={dispatch.clone()} />
                 </div>
                 <Tally tally={state.tally.clone()} you={state.node} />
             </main>
@@ -143,10 +159,10 @@ fn work_steps(state: &State) -> u64 {
 }
 
 /// Who computes this visitor's answer just now, and how many tokens of it there are.
-fn computing(state: &State) -> (Vec<NodeId>, u32) {
+fn computing(state: &State) -> (Vec<StageView>, u32) {
     match state.asking.latest() {
         Some(exchange) if exchange.phase == Phase::Computing => {
-            (exchange.stages.iter().map(|stage| stage.node).collect(), exchange.tokens)
+            (exchange.stages.clone(), exchange.tokens)
         }
         _ => (Vec::new(), 0),
     }

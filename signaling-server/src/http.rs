@@ -4,6 +4,7 @@ pub(crate) mod error;
 
 mod blobs;
 mod embed;
+mod contribution;
 mod events;
 mod guard;
 mod health;
@@ -33,6 +34,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/swarm", get(swarm::swarm))
         .route("/api/v1/swarm/nodes", get(swarm::nodes))
         .route("/api/v1/tally", get(tally::tally))
+        .route("/api/v1/contribution/{key}", get(contribution::contribution))
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/models", get(models::models))
         .route("/api/v1/blobs/{hash}", get(blobs::blob))

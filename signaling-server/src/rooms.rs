@@ -158,7 +158,7 @@ mod tests {
         Rooms::new(Maker {
             models: Arc::new(Models::open(folder.path()).expect("no models yet")),
             store,
-            authority: Arc::new(authority()),
+            authority: authority(),
             page: None,
             plan_delay: Duration::ZERO,
             same_address_earns: false,

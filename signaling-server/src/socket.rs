@@ -39,7 +39,6 @@ use crate::ending::Ending;
 use crate::http::error::HttpError;
 use crate::hub::{Link, OUTBOX};
 use crate::origin::Arrival;
-use crate::rooms::Room;
 use crate::scheduler::Standing;
 use exchange::{FromHub, exchange};
 use handshake::{Proved, handshake};

@@ -10,10 +10,11 @@
 //! nobody else: readers never wait for the writer, nor it for them.
 //!
 //! Receipts and accounts are kept for ever, as they are the books; sites and their counts until their
-//! owners remove them. Nothing else is kept: what a
+//! owners remove them; and what each node earned on each day for a year. Nothing else is kept: what a
 //! receipt is held against is its ticket, which its stage has.
 
 mod credit;
+mod days;
 mod schema;
 mod sites;
 mod writer;
@@ -125,6 +126,7 @@ impl Store {
         let mut connection =
             options.clone().pragma("cache_size", WRITER_CACHE_KIB).connect().await?;
         schema::migrate(&mut connection).await?;
+        days::forget_old(&mut connection).await?;
         let site_writes =
             SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
         let readers = SqlitePoolOptions::new()

@@ -34,7 +34,7 @@ async fn a_key_must_be_proved() -> anyhow::Result<()> {
     };
     let signature =
         thief.identity.sign(Purpose::Challenge, &challenge_bytes(&nonce, victim, &origin));
-    thief.send(&ToServer::Prove { origin: origin.clone(), signature }).await;
+    thief.send(&ToServer::Prove { origin: origin.clone(), signature, room: None }).await;
     let reason = thief.refusal().await;
     assert!(reason.contains("does not prove the key"), "{reason}");
 
@@ -50,7 +50,7 @@ async fn a_key_must_be_proved() -> anyhow::Result<()> {
     assert_ne!(fresh, nonce);
     let signature =
         replayer.identity.sign(Purpose::Challenge, &challenge_bytes(&nonce, node, &origin));
-    replayer.send(&ToServer::Prove { origin, signature }).await;
+    replayer.send(&ToServer::Prove { origin, signature, room: None }).await;
     let reason = replayer.refusal().await;
     assert!(reason.contains("does not prove the key"), "{reason}");
 
@@ -103,7 +103,7 @@ async fn a_challenge_cannot_be_passed_on() -> anyhow::Result<()> {
     let signature = between
         .identity
         .sign(Purpose::Challenge, &challenge_bytes(&nonce, between.node(), "https://evil.example"));
-    between.send(&ToServer::Prove { origin: server.origin(), signature }).await;
+    between.send(&ToServer::Prove { origin: server.origin(), signature, room: None }).await;
     let reason = between.refusal().await;
     assert!(reason.contains("does not prove the key"), "{reason}");
     Ok(())

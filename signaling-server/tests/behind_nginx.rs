@@ -147,7 +147,8 @@ impl Proxy {
                 FromServer::Challenge { nonce } => {
                     let bytes = challenge_bytes(&nonce, node, origin);
                     let signature = identity.sign(Purpose::Challenge, &bytes);
-                    let prove = ToServer::Prove { origin: origin.to_owned(), signature };
+                    let prove =
+                        ToServer::Prove { origin: origin.to_owned(), signature, room: None };
                     socket.send(Message::binary(encode(&prove))).await?;
                 }
                 FromServer::Welcome { .. } => return Ok(Ok(child)),

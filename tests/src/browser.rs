@@ -157,7 +157,9 @@ impl Browser {
             .connect(&address)
             .await
             .with_context(|| format!("no browser; see {}", log.display()))?;
-        Ok(Self { client, _driver: driver })
+        let this = Self { client, _driver: driver };
+        this.emulate_pressure().await?;
+        Ok(this)
     }
 
     /// Opens an address in the current tab and waits until it has loaded.
@@ -175,7 +177,8 @@ impl Browser {
     /// If the browser is gone.
     pub async fn open_tab(&self) -> anyhow::Result<()> {
         let tab = self.client.new_window(false).await?;
-        Ok(self.client.switch_to_window(tab.handle).await?)
+        self.client.switch_to_window(tab.handle).await?;
+        self.emulate_pressure().await
     }
 
     /// Waits for the element with this hook and clicks it.
@@ -326,19 +329,17 @@ impl Browser {
         Ok(self.client.set_window_rect(x, y, width, height).await?)
     }
 
-    /// Has pages be told what [`Browser::press`] says, instead of how much the machine has to do.
-    ///
-    /// # Errors
-    /// If the browser is gone, knows no such thing, or does so already.
-    pub async fn emulate_pressure(&self) -> anyhow::Result<()> {
+    /// Has the pages of the current tab be told what [`Browser::press`] says, and nothing before that,
+    /// instead of how much the machine has to do: it runs tests, and a page would keep itself back.
+    async fn emulate_pressure(&self) -> anyhow::Result<()> {
         let source = json!({ "source": "cpu", "enabled": true, "metadata": { "available": true } });
         self.send_command("Emulation.setPressureSourceOverrideEnabled", source).await
     }
 
-    /// Tells pages how much the machine has to do: `nominal`, `fair`, `serious` or `critical`.
+    /// Tells the pages of the current tab how much the machine has to do: `nominal`, `fair`, `serious` or `critical`.
     ///
     /// # Errors
-    /// If the browser is gone, or the pressure is not emulated.
+    /// If the browser is gone.
     pub async fn press(&self, state: &str) -> anyhow::Result<()> {
         let state = json!({ "source": "cpu", "state": state });
         self.send_command("Emulation.setPressureStateOverride", state).await

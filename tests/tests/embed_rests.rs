@@ -8,6 +8,7 @@ use e2e::host::Host;
 use e2e::swarm::Swarm;
 use e2e::wait::until;
 use potluck_protocol::api::NodeState;
+use potluck_protocol::grant::MAX_GRANT_S;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn embed_rests() -> anyhow::Result<()> {
@@ -56,6 +57,9 @@ async fn embed_rests() -> anyhow::Result<()> {
     for said in [site.to_string(), server.clone(), "30".to_owned()] {
         assert!(text.contains(&said), "{said} is not in {text}");
     }
+    let lasts = record["event"][0]["validity_duration"].as_str().unwrap_or_default();
+    let lasts = lasts.trim_start_matches("PT").trim_end_matches('S').parse::<u64>()?;
+    assert!((1..=MAX_GRANT_S).contains(&lasts), "{lasts} s");
     assert_eq!(state(browser).await?, "lending");
     browser.click("stop").await?;
     wait_for(browser, "stopped").await

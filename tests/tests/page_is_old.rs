@@ -52,7 +52,7 @@ async fn page_is_old() -> anyhow::Result<()> {
     is_replaced.store(false, Ordering::SeqCst);
     browser.click("reload").await?;
     // The button goes with the old page.
-    browser.wait_for_text("swarm-table", |text| text.contains("Nobody sits here yet")).await?;
+    browser.wait_for_text("swarm-table", |text| text.contains("Nobody lends yet")).await?;
     assert_eq!(browser.text("newer").await?, None, "the server has this very page");
     browser.click("lend").await?;
     browser.wait_for_text("phase", |text| text == "Serving").await?;

@@ -45,7 +45,6 @@ async fn page_pauses() -> anyhow::Result<()> {
     swarm.add_browser(Graphics::Machine).await?;
     let browser = &swarm.browsers[0];
     browser.stand_in(STAND_IN).await?;
-    browser.emulate_pressure().await?;
     let page = format!("{url}/?backend=cpu");
 
     // Where data is saved, a yes starts nothing yet.

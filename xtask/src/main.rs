@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a command-line program; printing is what it is for")]
 
 mod advisories;
+mod axe;
 mod build;
 mod command;
 mod count;
@@ -15,6 +16,7 @@ mod launch;
 mod minilm;
 mod native_tests;
 mod nginx;
+mod npm;
 mod page;
 mod report;
 mod setup;

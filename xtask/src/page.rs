@@ -19,6 +19,9 @@ use crate::wasm_target::WASM_TARGET;
 /// What `index.html` starts its links to what is to be built with.
 const LINK: &str = "<link data-trunk ";
 
+/// What the files with the words of a language end with.
+const WORDS: &str = ".ftl";
+
 /// Where a page is put together before it is published.
 pub(crate) fn staged_folder() -> PathBuf {
     root().join("target/page/staged")
@@ -64,6 +67,23 @@ fn put(tools: &Tools<'_>, link: &Link<'_>, staged: &Path) -> Outcome<(String, St
         (Some("icon"), None) => {
             let name = put_hashed(&root().join(href), staged, "")?;
             Ok((format!("<link rel=\"icon\" href=\"./{name}\" />"), String::new()))
+        }
+        // What others know by its name: a manifest, its icons, what is shown without a connection.
+        (Some("copy-file"), None) if !href.ends_with(WORDS) => {
+            let file = root().join(href);
+            let name = file.file_name().ok_or_else(|| misunderstood(link.0))?;
+            fs::copy(&file, staged.join(name)).map_err(|error| failed(&file, &error))?;
+            Ok((String::new(), String::new()))
+        }
+        // Words of a language, which are not fetched before somebody wants them: the page's program
+        // looks the name up then.
+        (Some("copy-file"), None) => {
+            let file = root().join(href);
+            let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+            let language = stem.ok_or_else(|| misunderstood(link.0))?;
+            let name = put_hashed(&file, staged, "")?;
+            let meta = format!("<meta name=\"words-{language}\" content=\"./{name}\" />");
+            Ok((meta, String::new()))
         }
         (Some("rust"), None) => {
             let name = link.attribute("data-bin").ok_or_else(|| misunderstood(link.0))?;
@@ -147,11 +167,18 @@ fn replace_links(
     Ok(page.replacen("</head>", &format!("{head_end}</head>"), 1))
 }
 
+/// The page's policy has every address of a script looked at first: only those of the page's own
+/// folder are addresses of scripts. Where a browser knows of no such policy, nothing is asked.
+const TRUST: &str = "self.trustedTypes?.createPolicy(\"default\",{createScriptURL:(url)=>{\
+    const own=new URL(\"./\",self.document?.baseURI??location.href).href;\
+    if(!new URL(url,own).href.startsWith(own))throw new TypeError(\"not a script of this page\");\
+    return url}});\n";
+
 /// Starts the page's program. The server puts the hash of this script into the page's content
 /// security policy.
 fn start_script(js: &str, wasm: &str) -> String {
     format!(
-        "<script type=\"module\">\nimport init from './{js}';\n\
+        "<script type=\"module\">\nimport init from './{js}';\n{TRUST}\
          await init({{ module_or_path: './{wasm}' }});\n</script>"
     )
 }
@@ -168,7 +195,7 @@ fn preloads(js: &str, wasm: &str) -> String {
 /// error that the page hears of only if it is thrown outside of one.
 fn loader_script(js: &str, wasm: &str) -> String {
     format!(
-        "addEventListener(\"unhandledrejection\",(event)=>{{throw event.reason;}});\
+        "{TRUST}addEventListener(\"unhandledrejection\",(event)=>{{throw event.reason;}});\
          importScripts(\"./{js}\");wasm_bindgen({{module_or_path:\"./{wasm}\"}});"
     )
 }
@@ -272,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn this_repositorys_page_has_four_links_that_are_understood() {
+    fn this_repositorys_page_has_links_that_are_understood() {
         let html = fs::read_to_string(root().join("index.html")).unwrap();
         let mut kinds = Vec::new();
         let page = replace_links(&html, |link| {
@@ -283,6 +310,7 @@ mod tests {
         })
         .unwrap();
         assert!(!page.contains("data-trunk"));
+        kinds.dedup();
         let kinds: Vec<_> =
             kinds.iter().map(|(rel, of, bin)| (rel.as_str(), of.as_str(), bin.as_str())).collect();
         assert_eq!(
@@ -290,6 +318,7 @@ mod tests {
             [
                 ("css", "", ""),
                 ("icon", "", ""),
+                ("copy-file", "", ""),
                 ("rust", "", "potluck-app"),
                 ("rust", "worker", "potluck-node")
             ]

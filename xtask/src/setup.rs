@@ -11,6 +11,7 @@ use std::process::Command;
 
 use xtask::programs::{self, Chromium};
 
+use crate::axe;
 use crate::command::{Failure, Outcome, clean, run};
 use crate::minilm;
 use crate::nginx;
@@ -53,6 +54,8 @@ pub(crate) struct TestPrograms {
     pub(crate) minilm: Option<PathBuf>,
     /// The proxy of README's deployment; without it its test says that it skips.
     pub(crate) nginx: Option<PathBuf>,
+    /// axe-core's script; without it the test of the page's accessibility says that it skips.
+    pub(crate) axe: Option<PathBuf>,
 }
 
 impl TestPrograms {
@@ -67,6 +70,9 @@ impl TestPrograms {
         }
         if let Some(nginx) = &self.nginx {
             command.env("POTLUCK_NGINX", nginx).env("POTLUCK_REQUIRE_NGINX", "1");
+        }
+        if let Some(script) = &self.axe {
+            command.env("POTLUCK_AXE", script).env("POTLUCK_REQUIRE_AXE", "1");
         }
         if let Some(driver) = &self.lavapipe {
             command.env("POTLUCK_REQUIRE_GPU", "1");
@@ -116,6 +122,7 @@ pub(crate) fn test_programs() -> Outcome<TestPrograms> {
         lavapipe: programs::lavapipe(),
         minilm: minilm::folder(),
         nginx: nginx::program(),
+        axe: axe::script(),
     })
 }
 

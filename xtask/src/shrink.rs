@@ -14,16 +14,19 @@ use std::path::{Path, PathBuf};
 use xtask::programs::on_path;
 
 use crate::command::{Failure, Outcome, capture, clean, root};
-use crate::tools;
+use crate::npm::Package;
 
 /// Older ones break what they shrink: 108, Debian 12's, takes one table for another, and the page's
 /// worker dies as it starts.
 const OLDEST_VERSION: u32 = 120;
 /// What is installed where none is on `PATH`.
-const NPM_VERSION: &str = "132.0.0";
-/// The hash of its archive, as npm's lock files write it.
-const NPM_INTEGRITY: &str = "sha512-\
-    4Usg7yEvwO3FMso3Oov6qkOOHSod1IEv+boKkh77kTljM+eNBouqCTbqWswGzbG+vDNO/b/v2C4gfEh1WgB9Lg==";
+const BINARYEN: Package = Package {
+    name: "binaryen",
+    version: "132.0.0",
+    integrity: "sha512-\
+        4Usg7yEvwO3FMso3Oov6qkOOHSod1IEv+boKkh77kTljM+eNBouqCTbqWswGzbG+vDNO/b/v2C4gfEh1WgB9Lg==",
+    program: ("wasm-opt", "bin/wasm-opt"),
+};
 
 /// What rustc's wasm uses; `wasm-opt` takes nothing beyond the first version of wasm for granted.
 const FEATURES: [&str; 7] = [
@@ -58,48 +61,12 @@ fn ensure() -> Option<WasmOpt> {
     if let Some(found) = on_path("wasm-opt").and_then(new_enough) {
         return Some(found);
     }
-    // npm's is a script for node.
-    let npm = on_path("npm").filter(|_| on_path("node").is_some())?;
-    let folder = tools::cache_folder().ok()?.join("tools").join(format!("binaryen-{NPM_VERSION}"));
-    let program = folder.join("node_modules/.bin/wasm-opt");
+    let program = BINARYEN.folder()?.join("node_modules/.bin/wasm-opt");
     if let Some(found) = new_enough(program.clone()) {
         return Some(found);
     }
-    eprintln!("installing binaryen {NPM_VERSION} into {} (once)", folder.display());
-    fs::create_dir_all(&folder).ok()?;
-    // `npm ci` installs what the lock file names, checked against its hash, or nothing.
-    fs::write(folder.join("package.json"), npm_package()).ok()?;
-    fs::write(folder.join("package-lock.json"), npm_lock()).ok()?;
-    let mut install = clean(npm);
-    install.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
-    install.arg("--prefix").arg(&folder);
-    capture(&mut install, "npm could not install binaryen", "install wasm-opt yourself")
-        .inspect_err(|failure| eprintln!("{failure}"))
-        .ok()?;
+    BINARYEN.install("install wasm-opt yourself")?;
     new_enough(program)
-}
-
-/// A package that needs nothing but binaryen.
-fn npm_package() -> String {
-    format!(r#"{{ "private": true, "dependencies": {{ "binaryen": "{NPM_VERSION}" }} }}"#)
-}
-
-fn npm_lock() -> String {
-    format!(
-        r#"{{
-  "lockfileVersion": 3,
-  "requires": true,
-  "packages": {{
-    "": {{ "dependencies": {{ "binaryen": "{NPM_VERSION}" }} }},
-    "node_modules/binaryen": {{
-      "version": "{NPM_VERSION}",
-      "integrity": "{NPM_INTEGRITY}",
-      "bin": {{ "wasm-opt": "bin/wasm-opt" }}
-    }}
-  }}
-}}
-"#
-    )
 }
 
 fn new_enough(program: PathBuf) -> Option<WasmOpt> {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::options::SEED_LIMIT;
 use super::{Effect, State};
+use crate::say;
 
 /// Questions kept to be read again. The oldest goes first; nothing of them is stored anywhere else,
 /// but for the one whose answer is not whole yet.
@@ -273,9 +274,7 @@ fn parse_seed(typed: &str) -> Result<Option<u64>, String> {
         return Ok(None);
     }
     let seed = typed.parse::<u64>().ok().filter(|seed| *seed < SEED_LIMIT);
-    seed.map(Some).ok_or_else(|| {
-        format!("The seed must be a whole number below {SEED_LIMIT}. Nothing was asked.")
-    })
+    seed.map(Some).ok_or_else(|| say!("seed-wrong", limit = SEED_LIMIT.to_string()))
 }
 
 /// A temperature as typed, in thousandths, or `None` for nothing. Read digit by digit: a float
@@ -297,11 +296,11 @@ fn parse_temperature(typed: &str) -> Result<Option<u32>, String> {
     .then(|| format!("{whole}{fraction:0<3}").parse::<u32>().ok())
     .flatten();
     milli
-        .filter(|milli| *milli == 0 || (MIN_TEMPERATURE_MILLI..=MAX_TEMPERATURE_MILLI).contains(milli))
-        .map(Some)
-        .ok_or_else(|| {
-            "The temperature must be 0, or from 0.05 to 5 with at most three decimals. Nothing was asked.".to_owned()
+        .filter(|milli| {
+            *milli == 0 || (MIN_TEMPERATURE_MILLI..=MAX_TEMPERATURE_MILLI).contains(milli)
         })
+        .map(Some)
+        .ok_or_else(|| say!("temperature-wrong"))
 }
 
 #[cfg(test)]

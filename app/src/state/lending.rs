@@ -9,18 +9,15 @@
 //! person wants. The two never part: **Stop** is there in every state but `No`, and a node that
 //! reports that it lends in `No` is told to stop.
 
-use potluck_protocol::grant::{Limits, Place, Terms};
+use potluck_protocol::grant::{Limits, MAX_GRANT_DAYS, Place, Terms};
 use potluck_protocol::id::SiteKey;
 use potluck_protocol::page::{
-    BackendPreference, Command, Conditions, Granted, Lending, LendingPhase,
+    BackendPreference, Command, Conditions, Granted, Lending, LendingPhase, PauseReason,
 };
 
 use super::problem::Problem;
 use super::{Effect, State, options};
-
-/// Shown when another tab of this browser holds the lock.
-pub const OTHER_TAB: &str =
-    "Another tab of this browser is already lending. One is enough: this one has started nothing.";
+use crate::say;
 
 /// What the person wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,8 +41,10 @@ pub struct Volunteer {
     pub intent: Intent,
     /// What may compute.
     pub backend: BackendPreference,
-    /// Memory that may be used, MiB.
-    pub memory_mib: u64,
+    /// How much of the machine is lent, and when.
+    pub limits: Limits,
+    /// For how many days the next yes holds.
+    pub days: u16,
     /// The site in whose page this is a widget.
     pub site: Option<SiteKey>,
     /// There, on a phone, the visitor wanted to be asked all the same.
@@ -68,7 +67,9 @@ impl Volunteer {
     /// Not lending, with these choices.
     #[must_use]
     pub fn new(backend: BackendPreference, memory_mib: u64) -> Self {
-        Self { backend, memory_mib: options::clamp_memory(memory_mib), ..Self::default() }
+        let memory_bytes = options::clamp_memory(memory_mib) << 20;
+        let limits = Limits { memory_bytes, ..Limits::default() };
+        Self { backend, limits, days: MAX_GRANT_DAYS, ..Self::default() }
     }
 
     /// The same in the widget of a site.
@@ -94,8 +95,7 @@ impl Volunteer {
             let limits = Limits { on_phone: self.chose_phone, ..Limits::default() };
             return Terms { place: Place::Widget { site }, limits, ..Terms::default() };
         }
-        let memory_bytes = self.memory_mib << 20;
-        Terms { limits: Limits { memory_bytes, ..Limits::default() }, ..Terms::default() }
+        Terms { limits: self.limits.clone(), days: self.days, ..Terms::default() }
     }
 
     /// True from the click until nothing is computed for others any more. As long as it is, **Stop**
@@ -107,27 +107,25 @@ impl Volunteer {
 
     /// Where lending stands, in a few words.
     #[must_use]
-    pub fn phase_text(&self) -> &'static str {
+    pub fn phase_text(&self) -> String {
         match (self.intent, &self.lending.phase) {
-            (_, LendingPhase::Failed { .. }) => "Failed",
-            (Intent::No, _) => "Not lending",
-            (Intent::Stopping, _) => "Stopping",
-            (_, LendingPhase::Idle | LendingPhase::Starting) => "Starting",
-            (_, LendingPhase::Waiting) => "Waiting",
-            (_, LendingPhase::Fetching) => "Fetching",
-            (_, LendingPhase::Serving) => "Serving",
-            (_, LendingPhase::Retrying { .. }) => "Trying again",
-            (_, LendingPhase::Paused { .. }) => "Paused",
+            (_, LendingPhase::Failed { .. }) => say!("phase-failed"),
+            (Intent::No, _) => say!("phase-idle"),
+            (Intent::Stopping, _) => say!("phase-stopping"),
+            (_, LendingPhase::Idle | LendingPhase::Starting) => say!("phase-starting"),
+            (_, LendingPhase::Waiting) => say!("phase-waiting"),
+            (_, LendingPhase::Fetching) => say!("phase-fetching"),
+            (_, LendingPhase::Serving) => say!("phase-serving"),
+            (_, LendingPhase::Retrying { .. }) => say!("phase-retrying"),
+            (_, LendingPhase::Paused { .. }) => say!("phase-paused"),
         }
     }
 
     /// Back to not lending; the choices stay.
     pub(super) fn reset(&mut self) {
-        let keeps_awake = self.keeps_awake;
-        *self = Self {
-            keeps_awake,
-            ..Self::new(self.backend, self.memory_mib).at(self.site, self.chose_phone)
-        };
+        let Self { backend, days, site, chose_phone, keeps_awake, .. } = *self;
+        let limits = core::mem::take(&mut self.limits);
+        *self = Self { backend, limits, days, site, chose_phone, keeps_awake, ..Self::default() };
     }
 
     /// True while the screen has to stay on: the person asked for it, and something is computed.
@@ -135,6 +133,18 @@ impl Volunteer {
     pub fn holds_screen(&self) -> bool {
         let is_paused = matches!(self.lending.phase, LendingPhase::Paused { .. });
         self.keeps_awake && self.intent == Intent::Yes && !is_paused
+    }
+
+    /// True while the person themselves wants a pause.
+    #[must_use]
+    pub fn is_on_a_break(&self) -> bool {
+        self.lending.phase == LendingPhase::Paused { why: PauseReason::Asked }
+    }
+
+    /// True while the minutes that were agreed on are over.
+    #[must_use]
+    pub fn is_out_of_time(&self) -> bool {
+        self.lending.phase == LendingPhase::Paused { why: PauseReason::TimeIsUp }
     }
 }
 
@@ -156,7 +166,7 @@ impl State {
         }
         if !granted {
             self.volunteer.reset();
-            self.problem = Some(Problem::new(OTHER_TAB));
+            self.problem = Some(Problem::new(&say!("other-tab")));
             return Vec::new();
         }
         self.volunteer.intent = Intent::Yes;
@@ -170,12 +180,19 @@ impl State {
         effects
     }
 
-    /// Tells the node, if it lends.
-    pub(super) fn while_lending(&self, command: Command) -> Vec<Effect> {
-        match self.volunteer.intent {
-            Intent::Yes => vec![Effect::Send(command)],
-            Intent::No | Intent::Checking | Intent::Stopping => Vec::new(),
+    /// Changes how much is lent. What is lent already, is lent under the new limits from now on.
+    pub(super) fn choose_limits(&mut self, limits: Limits) -> Vec<Effect> {
+        if limits.check().is_err() || limits == self.volunteer.limits {
+            return Vec::new();
         }
+        self.volunteer.limits = limits.clone();
+        self.while_lending(Command::SetLimits(limits))
+    }
+
+    /// What the node is told, if it lends.
+    pub(super) fn while_lending(&self, command: Command) -> Vec<Effect> {
+        let lends = self.volunteer.intent == Intent::Yes && self.worker_runs;
+        lends.then_some(Effect::Send(command)).into_iter().collect()
     }
 
     /// Ends computing for others. The worker is ended with all it does, unless it is writing this
@@ -192,7 +209,7 @@ impl State {
         }
         let is_insisting = self.volunteer.intent == Intent::Stopping;
         if is_insisting {
-            self.asking.fail_open("The answer was ended with everything else in this tab.");
+            self.asking.fail_open(&say!("ended-with-tab"));
         }
         if is_insisting || !self.asking.is_open() {
             return self.end_worker();

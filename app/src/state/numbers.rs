@@ -28,6 +28,12 @@ pub fn us_as_ms(microseconds: u32) -> String {
     milli(u64::from(microseconds))
 }
 
+/// Energy in milliwatt-hours as watt-hours, with its unit: `1.3 Wh`.
+#[must_use]
+pub fn watt_hours(milliwatt_hours: u64) -> String {
+    format!("{} Wh", milli(milliwatt_hours))
+}
+
 /// Milliseconds until something happens in seconds, never too few: `3 s`.
 #[must_use]
 pub fn seconds(milliseconds: u32) -> String {
@@ -138,6 +144,7 @@ mod tests {
         assert_eq!(milli(12_345), "12.3");
         assert_eq!(milli(12_350), "12.4");
         assert_eq!(us_as_ms(3_449), "3.4");
+        assert_eq!(watt_hours(1_260), "1.3 Wh");
         assert_eq!(temperature(700), "0.7");
         assert_eq!(temperature(0), "0");
         assert_eq!(temperature(1_000), "1");

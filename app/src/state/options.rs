@@ -1,8 +1,10 @@
-//! What the page's address may preselect. It never starts anything: consent stays a click.
+//! What the page's address, and what was lent before, may preselect. It never starts anything: consent
+//! stays a click.
 //!
 //! `?backend=gpu|cpu|auto`, `?memory_mib=N`, `?seed=N`. What cannot be read is ignored, because an
 //! address is often typed or cut off.
 
+use potluck_protocol::grant::Limits;
 use potluck_protocol::page::BackendPreference;
 
 /// Choices made by the address, with defaults for the rest.
@@ -33,10 +35,22 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Begins with what was agreed to at an earlier visit.
+    #[must_use]
+    pub fn lent_before(limits: &Limits) -> Self {
+        Self { memory_mib: clamp_memory(limits.memory_bytes >> 20), ..Self::default() }
+    }
+
     /// Reads the query of an address, with or without its question mark.
     #[must_use]
     pub fn from_query(query: &str) -> Self {
-        let mut options = Self::default();
+        Self::default().with_query(query)
+    }
+
+    /// The same over what is preselected already: the address is newer.
+    #[must_use]
+    pub fn with_query(self, query: &str) -> Self {
+        let mut options = self;
         for pair in query.trim_start_matches('?').split('&') {
             let Some((key, value)) = pair.split_once('=') else { continue };
             match (key, value) {
@@ -71,6 +85,16 @@ mod tests {
             options,
             Options { backend: BackendPreference::Gpu, memory_mib: 256, seed: Some(42) }
         );
+    }
+
+    #[test]
+    fn what_was_lent_before_is_where_the_next_visit_begins_unless_the_address_says_more() {
+        let lent = Options::lent_before(&Limits { memory_bytes: 256 << 20, ..Limits::default() });
+        assert_eq!(lent, Options { memory_mib: 256, ..Options::default() });
+        assert_eq!(lent.with_query("?seed=7").memory_mib, 256);
+        assert_eq!(lent.with_query("?memory_mib=64").memory_mib, 64);
+        let hostile = Limits { memory_bytes: u64::MAX, ..Limits::default() };
+        assert_eq!(Options::lent_before(&hostile).memory_mib, MAX_MEMORY_MIB);
     }
 
     #[test]

@@ -42,6 +42,10 @@ pub struct Swarm {
     pub copies: Vec<ModelCopies>,
     /// Of all nodes, listed or not.
     pub totals: SwarmTotals,
+    /// Answers being computed.
+    pub sessions: u32,
+    /// Questions that wait for a route.
+    pub waiting: u32,
 }
 
 impl Swarm {
@@ -53,7 +57,8 @@ impl Swarm {
         let has_worked =
             |node: &&NodeView| earlier(node.id).is_some_and(|tokens| node.tokens > tokens);
         let working = view.nodes.iter().filter(has_worked).map(|node| node.id).collect();
-        Self { nodes: view.nodes, working, copies: view.models, totals: view.totals }
+        let SwarmView { nodes, models, sessions, waiting, totals, .. } = view;
+        Self { nodes, working, copies: models, totals, sessions, waiting }
     }
 
     /// True if there are too many to list: only sums are known.

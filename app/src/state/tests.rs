@@ -1,15 +1,16 @@
 //! What a visitor does, step by step, and what the page must do about it.
 
-use potluck_protocol::grant::{Limits, Terms};
+use potluck_protocol::grant::{Limits, SignedGrant, Terms};
 use potluck_protocol::id::{LayerRange, NodeId, RequestId};
+use potluck_protocol::identity::Identity;
 use potluck_protocol::page::{
-    AnswerEnd, AnswerEvent, BackendPreference, Command, Lending, LendingPhase, Link, Notice,
-    StageView,
+    AnswerEnd, AnswerEvent, BackendPreference, Command, Granted, Lending, LendingPhase, Link,
+    Notice, StageView,
 };
 use potluck_protocol::sampling::Sampling;
 
 use super::asking::{MAX_EXCHANGES, Phase};
-use super::lending::{Intent, OTHER_TAB};
+use super::lending::Intent;
 use super::options::Options;
 use super::*;
 
@@ -101,7 +102,8 @@ fn a_page_just_opened_starts_nothing_whatever_its_address_says() {
     let options = Options::from_query("?backend=gpu&memory_mib=64&seed=3");
     let state = State::new(opened(), &options, None);
     assert!(!state.worker_runs && state.link.is_none() && !state.volunteer.is_lending());
-    assert_eq!((state.volunteer.backend, state.volunteer.memory_mib), (BackendPreference::Gpu, 64));
+    assert_eq!(state.volunteer.backend, BackendPreference::Gpu);
+    assert_eq!(state.volunteer.limits.memory_bytes, 64 << 20);
     assert_eq!(state.asking.seed, "3");
 }
 
@@ -109,11 +111,11 @@ fn a_page_just_opened_starts_nothing_whatever_its_address_says() {
 fn lending_takes_the_lock_before_it_starts_anything() {
     let mut state = page();
     state.reduce(Action::ChooseBackend(BackendPreference::Cpu));
-    state.reduce(Action::ChooseMemory(256));
+    let limits = Limits { memory_bytes: 256 << 20, ..Limits::default() };
+    assert_eq!(state.reduce(Action::ChooseLimits(limits.clone())), [], "nothing is lent yet");
     assert_eq!(state.reduce(Action::Lend), [Effect::TakeLock]);
     assert_eq!(state.reduce(Action::Lend), [], "a second click changes nothing");
     assert!(!state.worker_runs);
-    let limits = Limits { memory_bytes: 256 << 20, ..Limits::default() };
     let terms = Terms { limits, ..Terms::default() };
     let lend = Command::Lend { backend: BackendPreference::Cpu, terms };
     assert_eq!(
@@ -124,12 +126,51 @@ fn lending_takes_the_lock_before_it_starts_anything() {
 }
 
 #[test]
+fn what_is_lent_is_changed_and_paused_only_where_something_is() {
+    let limits = Limits { gpu_percent: 80, minutes: None, ..Limits::default() };
+    let all = [Action::Pause, Action::Resume, Action::Extend];
+    let mut state = page();
+    assert!(all.iter().all(|action| state.reduce(action.clone()).is_empty()));
+    let mut state = lending_page();
+    let sent: Vec<Effect> = all.into_iter().flat_map(|action| state.reduce(action)).collect();
+    assert_eq!(sent, [Command::Pause, Command::Resume, Command::Extend].map(Effect::Send));
+    let wanted = Effect::Send(Command::SetLimits(limits.clone()));
+    assert_eq!(state.reduce(Action::ChooseLimits(limits.clone())), [wanted]);
+    assert_eq!(state.reduce(Action::ChooseLimits(limits.clone())), [], "nothing has changed");
+    let nothing = Limits { gpu_percent: 0, ..limits.clone() };
+    assert_eq!(state.reduce(Action::ChooseLimits(nothing)), [], "nothing could be computed");
+    assert_eq!(state.volunteer.limits, limits);
+    state.reduce(Action::Stop);
+    assert_eq!(state.volunteer.limits, limits, "they stay for the next time");
+}
+
+#[test]
+fn what_was_agreed_to_is_shown_as_long_as_it_holds_and_kept_for_the_next_visit() {
+    let mut state = lending_page();
+    let node = Identity::from_seed(&[1; 32]);
+    let terms = Terms::default();
+    let grant = terms.clone().grant(node.node(), SERVER.to_owned(), 1_790_000_000);
+    let granted = Box::new(Granted::new(SignedGrant::new(&node, grant)));
+    let effects = state.reduce(Action::Notice(Notice::Grant(Some(granted.clone()))));
+    assert_eq!(effects, [Effect::KeepLimits(terms.limits)]);
+    assert_eq!(state.volunteer.grant, Some(granted.clone()));
+    let name = granted.file_name();
+    assert!(name.starts_with("potluck-consent-") && name.ends_with(".json"), "{name}");
+    assert!(granted.record.contains("ISO/IEC TS 27560"), "{}", granted.record);
+    assert_eq!(state.reduce(Action::Notice(Notice::Grant(None))), []);
+    assert_eq!(state.volunteer.grant, None);
+    state.reduce(Action::Notice(Notice::Grant(Some(granted))));
+    state.reduce(Action::Stop);
+    assert_eq!(state.volunteer.grant, None, "Stop takes it back");
+}
+
+#[test]
 fn a_second_tab_is_told_and_starts_nothing() {
     let mut state = page();
     state.reduce(Action::Lend);
     assert_eq!(state.reduce(Action::LockAnswered { granted: false }), []);
     assert!(!state.worker_runs && !state.volunteer.is_lending());
-    assert_eq!(state.problem, Some(Problem::new(OTHER_TAB)));
+    assert_eq!(state.problem, Some(Problem::new(&say!("other-tab"))));
 }
 
 #[test]
@@ -166,7 +207,8 @@ fn stop_during_an_answer_lets_the_answer_end_and_then_ends_the_worker() {
         state.reduce(Action::Stop),
         [Effect::Send(Command::StopLending), Effect::ReleaseLock]
     );
-    assert_eq!((state.volunteer.phase_text(), state.volunteer.is_lending()), ("Stopping", true));
+    assert_eq!(state.volunteer.phase_text(), "Stopping");
+    assert!(state.volunteer.is_lending());
     assert_eq!(state.reduce(lending(LendingPhase::Serving)), [], "it has not heard of it yet");
     assert_eq!(state.reduce(lending(LendingPhase::Idle)), []);
     assert!(!state.volunteer.is_lending());
@@ -312,7 +354,8 @@ fn lending_that_fails_keeps_its_reason_and_gives_the_button_back() {
         state.reduce(lending(failed.clone())),
         [Effect::Send(Command::StopLending), Effect::ReleaseLock]
     );
-    assert_eq!((state.volunteer.phase_text(), state.volunteer.is_lending()), ("Failed", false));
+    assert_eq!(state.volunteer.phase_text(), "Failed");
+    assert!(!state.volunteer.is_lending());
     assert_eq!(state.volunteer.lending.phase, failed);
     assert!(state.worker_runs, "a question may still be asked over the same link");
 }

@@ -1,12 +1,14 @@
 //! The answer as it is written, who computes it, and what is needed to compute it again.
 
 use potluck_protocol::id::NodeId;
-use potluck_protocol::page::{AnswerEnd, AnswerEvent, Link, StageView};
+use potluck_protocol::page::{AnswerEnd, Link, StageView};
 use yew::{Callback, Html, Properties, function_component, html};
 
+use crate::say;
 use crate::state::Action;
 use crate::state::asking::{Asking, Exchange, Phase};
 use crate::state::numbers;
+use crate::words;
 
 /// Properties of [`Answer`].
 #[derive(Clone, Debug, PartialEq, Properties)]
@@ -29,17 +31,17 @@ pub(super) fn Answer(props: &AnswerProps) -> Html {
     html! {
         <div class={if latest.is_some() { "exchange" } else { "" }}>
             if let Some(exchange) = latest {
-                <h3 class="visually-hidden">{ "Question" }</h3>
-                <p class="question">{ exchange.prompt.clone() }</p>
-                <h3 class="visually-hidden">{ "Answer" }</h3>
+                <h3 class="visually-hidden">{ say!("question-heading") }</h3>
+                <p class="question" dir="auto">{ exchange.prompt.clone() }</p>
+                <h3 class="visually-hidden">{ say!("answer-heading") }</h3>
             }
-            <p class={if has_text { "answer" } else { "visually-hidden" }} data-testid="answer" aria-live="polite"
+            <p class={if has_text { "answer" } else { "visually-hidden" }} data-testid="answer" dir="auto" aria-live="polite"
                 aria-busy={open.to_string()}>{ latest.map(|exchange| exchange.text.clone()).unwrap_or_default() }</p>
             <p class={status_class(latest)} data-testid="answer-status" role="status">
                 { latest.map(|exchange| status(exchange, props.link.as_ref())).unwrap_or_default() }
             </p>
             if latest.is_some_and(|exchange| exchange.phase == Phase::Kept) {
-                <p><button type="button" class="plain" data-testid="go-on" onclick={go_on}>{ "Go on with it" }</button></p>
+                <p><button type="button" class="plain" data-testid="go-on" onclick={go_on}>{ say!("go-on-button") }</button></p>
             }
             if let Some(exchange) = latest {
                 { origin(exchange, props.you) }
@@ -59,43 +61,33 @@ fn status_class(latest: Option<&Exchange>) -> &'static str {
 
 /// Where the answer stands, in a sentence.
 fn status(exchange: &Exchange, link: Option<&Link>) -> String {
-    let tokens =
-        |count: u32| if count == 1 { "1 token".to_owned() } else { format!("{count} tokens") };
+    let tokens = |count: u32| say!("tokens", tokens = count);
     match &exchange.phase {
         Phase::Sent => match link {
-            Some(Link::Open) => "Looking for seats that hold every layer.".to_owned(),
-            Some(Link::Lost { .. }) => {
-                "The connection is lost. The question waits until it is back.".to_owned()
-            }
-            _ => "Connecting.".to_owned(),
+            Some(Link::Open) => say!("answer-looking"),
+            Some(Link::Lost { .. }) => say!("answer-lost-link"),
+            _ => say!("answer-connecting"),
         },
-        Phase::Waiting { model, missing } => format!(
-            "▲ Waiting: {}. The answer starts by itself as soon as somebody pulls up a chair.",
-            AnswerEvent::waiting_text(model, missing)
-        ),
-        Phase::Kept => {
-            let so_far = tokens(exchange.tokens);
-            format!(
-                "▲ The page was reloaded in the middle of this answer. Its {so_far} are kept in this tab; nothing runs until you say so."
-            )
+        Phase::Waiting { model, missing } => {
+            let ranges: Vec<String> = missing.iter().map(|range| words::layers(*range)).collect();
+            say!("answer-waiting", layers = words::list(&ranges), model = model)
         }
-        Phase::Resuming { reason } => {
-            format!("▲ {reason}. Nothing is lost: others go on from here.")
-        }
-        Phase::Computing => format!("Being computed: {} so far.", tokens(exchange.tokens)),
+        Phase::Kept => say!("answer-kept", tokens = tokens(exchange.tokens)),
+        Phase::Resuming { reason } => say!("answer-resuming", reason = reason),
+        Phase::Computing => say!("answer-computing", tokens = tokens(exchange.tokens)),
         Phase::Done { end, first_token_ms, decode_ms } => {
-            let how = match end {
-                AnswerEnd::Stop => "Done",
-                AnswerEnd::Length => "Cut off at the limit of tokens",
-                AnswerEnd::Cancelled => "Cancelled",
+            let end = match end {
+                AnswerEnd::Stop => "stop",
+                AnswerEnd::Length => "length",
+                AnswerEnd::Cancelled => "cancelled",
             };
-            let speed = numbers::rate(exchange.tokens.saturating_sub(1), *decode_ms)
-                .map(|rate| format!(", then {rate} tokens a second"))
-                .unwrap_or_default();
-            format!(
-                "{how}: {}; the first after {first_token_ms} ms{speed}.",
-                tokens(exchange.tokens)
-            )
+            let (tokens, ms) = (tokens(exchange.tokens), *first_token_ms);
+            match numbers::rate(exchange.tokens.saturating_sub(1), *decode_ms) {
+                Some(rate) => {
+                    say!("answer-done-rate", end = end, tokens = tokens, ms = ms, rate = rate)
+                }
+                None => say!("answer-done", end = end, tokens = tokens, ms = ms),
+            }
         }
         Phase::Failed { reason } => format!("✕ {reason}"),
     }
@@ -105,20 +97,19 @@ fn status(exchange: &Exchange, link: Option<&Link>) -> String {
 fn origin(exchange: &Exchange, you: Option<NodeId>) -> Html {
     let Some(sampling) = exchange.sampling else { return Html::default() };
     let stage = |stage: &StageView| {
-        let you = if Some(stage.node) == you { " (you)" } else { "" };
+        let you = if Some(stage.node) == you { say!("you") } else { String::new() };
         html! {
-            <li>{ format!("{}{you} ", stage.node.name()) }<span class="soft">{ format!("{}: {}", stage.node.short(), stage.layers) }</span></li>
+            <li>{ format!("{}{you} ", stage.node.name()) }<span class="soft">{ format!("{}: {}", stage.node.short(), words::layers(stage.layers)) }</span></li>
         }
     };
     html! {
         <>
-            <p class="caution">{ "Computed by an AI model; it can be wrong." }</p>
-            <h4>{ "Who computed it, in order" }</h4>
+            <p class="caution">{ say!("answer-caution") }</p>
+            <h4>{ say!("answer-by") }</h4>
             <ol class="stages" data-testid="answer-nodes">{ for exchange.stages.iter().map(stage) }</ol>
             <p class="soft">
-                { "Seed " }<span class="number" data-testid="seed">{ exchange.seed }</span>
-                { format!(", temperature {}. ", numbers::temperature(sampling.temperature_milli)) }
-                { "Whoever asks this model the same with them gets the same answer, on any computers." }
+                { say!("answer-seed") }{ " " }<span class="number" data-testid="seed">{ exchange.seed }</span>
+                { say!("answer-again", temperature = numbers::temperature(sampling.temperature_milli)) }
             </p>
         </>
     }
@@ -133,15 +124,15 @@ fn earlier(asking: &Asking) -> Html {
     let one = |exchange: &Exchange| {
         html! {
             <li key={exchange.request.0}>
-                <p class="question">{ exchange.prompt.clone() }</p>
-                <p class="answer">{ exchange.text.clone() }</p>
-                <p class="soft">{ format!("{} Seed {}.", status(exchange, None), exchange.seed) }</p>
+                <p class="question" dir="auto">{ exchange.prompt.clone() }</p>
+                <p class="answer" dir="auto">{ exchange.text.clone() }</p>
+                <p class="soft">{ format!("{} {}", status(exchange, None), say!("earlier-seed", seed = exchange.seed.to_string())) }</p>
             </li>
         }
     };
     html! {
         <details>
-            <summary>{ format!("Earlier questions in this tab ({count})") }</summary>
+            <summary>{ say!("earlier", count = count) }</summary>
             <ol class="earlier">{ for asking.exchanges[..count].iter().rev().map(one) }</ol>
         </details>
     }

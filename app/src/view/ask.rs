@@ -9,6 +9,7 @@ use yew::{
 };
 
 use crate::browser;
+use crate::say;
 use crate::state::Action;
 use crate::state::asking::Asking;
 use crate::state::numbers;
@@ -50,16 +51,16 @@ pub(super) fn AskForm(props: &AskFormProps) -> Html {
     let can_ask = !open && !asking.prompt.trim().is_empty();
     html! {
         <form onsubmit={submit}>
-            <label for="prompt">{ "Your question" }</label>
-            <textarea id="prompt" data-testid="prompt" rows="3" value={asking.prompt.clone()} oninput={type_prompt}
+            <label for="prompt">{ say!("ask-label") }</label>
+            <textarea id="prompt" data-testid="prompt" rows="3" dir="auto" value={asking.prompt.clone()} oninput={type_prompt}
                 onchange={change_prompt} onkeydown={on_key} aria-describedby="prompt-hint" />
             <div class="row">
                 <button type="submit" class={if props.is_main_action { "act" } else { "plain" }} data-testid="ask"
-                    disabled={!can_ask}>{ "Ask" }</button>
+                    disabled={!can_ask}>{ say!("ask-button") }</button>
                 if open {
-                    <button type="button" class="plain" data-testid="cancel" onclick={cancel}>{ "Cancel" }</button>
+                    <button type="button" class="plain" data-testid="cancel" onclick={cancel}>{ say!("cancel-button") }</button>
                 }
-                <span id="prompt-hint" class="soft">{ "Enter asks, Shift+Enter starts a new line. Each question stands alone." }</span>
+                <span id="prompt-hint" class="soft">{ say!("ask-hint") }</span>
             </div>
             <div role="alert">
                 if let Some(problem) = &asking.input_problem {
@@ -80,25 +81,25 @@ fn sampling(props: &AskFormProps) -> Html {
         props.dispatch.reform(|event: Event| Action::TypeTemperature(typed(&event)));
     let type_seed = props.dispatch.reform(|event: InputEvent| Action::TypeSeed(typed(&event)));
     let change_seed = props.dispatch.reform(|event: Event| Action::TypeSeed(typed(&event)));
-    let range = format!(
-        "0 always takes the likeliest word; from {} to {}, higher is more varied. Empty: the model's own.",
-        numbers::temperature(MIN_TEMPERATURE_MILLI),
-        numbers::temperature(MAX_TEMPERATURE_MILLI)
+    let range = say!(
+        "temperature-hint",
+        least = numbers::temperature(MIN_TEMPERATURE_MILLI),
+        most = numbers::temperature(MAX_TEMPERATURE_MILLI),
     );
     html! {
         <details>
-            <summary>{ "How the answer is drawn" }</summary>
+            <summary>{ say!("sampling") }</summary>
             <div class="fields">
-                <label for="temperature-input">{ "Temperature" }</label>
+                <label for="temperature-input">{ say!("temperature") }</label>
                 <input id="temperature-input" data-testid="temperature-input" type="text" inputmode="decimal" autocomplete="off"
                     value={props.asking.temperature.clone()} oninput={type_temperature} onchange={change_temperature}
                     aria-describedby="temperature-hint" />
                 <p id="temperature-hint" class="soft">{ range }</p>
-                <label for="seed-input">{ "Seed" }</label>
+                <label for="seed-input">{ say!("seed") }</label>
                 <input id="seed-input" data-testid="seed-input" type="text" inputmode="numeric" autocomplete="off"
                     value={props.asking.seed.clone()} oninput={type_seed} onchange={change_seed}
                     aria-describedby="seed-hint" />
-                <p id="seed-hint" class="soft">{ "The same question with the same seed gets the same answer. Empty: drawn by chance." }</p>
+                <p id="seed-hint" class="soft">{ say!("seed-hint") }</p>
             </div>
         </details>
     }

@@ -4,6 +4,7 @@ use wasm_bindgen::JsCast;
 use web_sys::HtmlInputElement;
 use yew::{Callback, Event, Html, Properties, function_component, html};
 
+use crate::say;
 use crate::state::Action;
 
 /// Properties of [`Awake`].
@@ -22,7 +23,7 @@ pub(super) fn Awake(props: &AwakeProps) -> Html {
     html! {
         <label class="check">
             <input type="checkbox" data-testid="awake-choice" checked={props.keeps_awake} onchange={choose} />
-            { " Keep the screen on while this computer is lent" }
+            { say!("awake") }
         </label>
     }
 }

@@ -3,6 +3,7 @@
 use potluck_protocol::page::Link;
 use yew::{Html, Properties, function_component, html};
 
+use crate::say;
 use crate::state::numbers;
 
 /// Properties of [`Connection`].
@@ -15,15 +16,15 @@ pub(super) struct ConnectionProps {
 #[function_component]
 pub(super) fn Connection(props: &ConnectionProps) -> Html {
     let (class, glyph, text) = match &props.link {
-        None => ("link", "○", "Not connected".to_owned()),
-        Some(Link::Connecting) => ("link", "◌", "Connecting".to_owned()),
-        Some(Link::Open) => ("link ok", "●", "Connected".to_owned()),
+        None => ("link", "○", say!("link-none")),
+        Some(Link::Connecting) => ("link", "◌", say!("link-connecting")),
+        Some(Link::Open) => ("link ok", "●", say!("link-open")),
         Some(Link::Lost { reason, retry_ms }) => (
             "link warn",
             "▲",
-            format!("Connection lost ({reason}); trying again in {}", numbers::seconds(*retry_ms)),
+            say!("link-lost", reason = reason, wait = numbers::seconds(*retry_ms)),
         ),
-        Some(Link::Refused { reason }) => ("link bad", "✕", format!("Refused: {reason}")),
+        Some(Link::Refused { reason }) => ("link bad", "✕", say!("link-refused", reason = reason)),
     };
     html! {
         <p {class} role="status">

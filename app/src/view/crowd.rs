@@ -1,4 +1,4 @@
-//! A table with more people than anyone reads, in sums: how many of which kind, what they do, and how
+//! A swarm with more people than anyone reads, in sums: how many of which kind, what they do, and how
 //! often each layer is there. Their names come when somebody asks for them.
 
 use std::rc::Rc;
@@ -7,8 +7,9 @@ use potluck_protocol::api::{ModelView, SwarmTotals};
 use potluck_protocol::id::NodeId;
 use yew::{Callback, Html, Properties, function_component, html};
 
+use super::map::short_range;
 use super::people::{about, head, out_of_date, row};
-use super::seats::short_range;
+use crate::say;
 use crate::state::Action;
 use crate::state::names::Names;
 use crate::state::numbers;
@@ -40,12 +41,12 @@ pub(super) fn Crowd(props: &CrowdProps) -> Html {
                 { out_of_date(failure) }
             }
             { sums(&props.swarm.totals) }
-            <div class="scroll" tabindex="0" role="region" aria-label="How often each layer is there">
+            <div class="scroll" tabindex="0" role="region" aria-label={say!("copies-region")}>
                 <table data-testid="copies">
                     <thead>
                         <tr>
-                            <th scope="col">{ "Layers" }</th>
-                            <th scope="col" class="number">{ "Seats that serve each" }</th>
+                            <th scope="col">{ say!("column-layers") }</th>
+                            <th scope="col" class="number">{ say!("column-copies") }</th>
                         </tr>
                     </thead>
                     <tbody>
@@ -54,7 +55,7 @@ pub(super) fn Crowd(props: &CrowdProps) -> Html {
                                 <th scope="row" class="range">{ short_range(range) }</th>
                                 <td class="number">
                                     if copies == 0 {
-                                        <span class="warn">{ "▲ nobody" }</span>
+                                        <span class="warn">{ say!("copies-nobody") }</span>
                                     } else {
                                         { numbers::count(u64::from(copies)) }
                                     }
@@ -73,25 +74,23 @@ fn sums(totals: &SwarmTotals) -> Html {
     let of = |number: u32| numbers::count(u64::from(number));
     html! {
         <dl class="facts" data-testid="sums">
-            <dt>{ "Seats" }</dt>
+            <dt>{ say!("sums-computers") }</dt>
             <dd>
                 { of(totals.nodes) }
-                <span class="soft">{ format!(
-                    ": {} in browsers, {} native", of(totals.browsers), of(totals.natives)
+                <span class="soft">{ say!(
+                    "sums-kinds", browsers = totals.browsers, natives = totals.natives
                 ) }</span>
             </dd>
-            <dt>{ "Of them" }</dt>
-            <dd>{ format!(
-                "{} serve, {} fetch, {} wait", of(totals.serving), of(totals.fetching), of(totals.waiting)
+            <dt>{ say!("sums-of-them") }</dt>
+            <dd>{ say!(
+                "sums-states", serving = totals.serving, fetching = totals.fetching, waiting = totals.waiting
             ) }</dd>
-            <dt>{ "Memory" }</dt>
-            <dd>{ numbers::bytes(totals.memory_bytes) }<span class="soft">{ " offered" }</span></dd>
-            <dt>{ "Computed" }</dt>
+            <dt>{ say!("sums-memory") }</dt>
+            <dd>{ numbers::bytes(totals.memory_bytes) }<span class="soft">{ say!("sums-offered") }</span></dd>
+            <dt>{ say!("sums-computed") }</dt>
             <dd>
                 { numbers::count(totals.rows) }
-                <span class="soft">{ format!(
-                    " tokens through their layers; {:.1} a second lately", totals.rows_per_s
-                ) }</span>
+                <span class="soft">{ say!("sums-rate", rate = format!("{:.1}", totals.rows_per_s)) }</span>
             </dd>
         </dl>
     }
@@ -104,7 +103,7 @@ fn names(props: &CrowdProps) -> Html {
     html! {
         <>
             if !is_empty {
-                <div class="scroll" tabindex="0" role="region" aria-label="Some who sit at the table">
+                <div class="scroll" tabindex="0" role="region" aria-label={say!("names-region")}>
                     <table data-testid="swarm-table">
                         { head() }
                         <tbody>{ for names.nodes.iter().map(|node| row(node, props.you)) }</tbody>
@@ -112,11 +111,11 @@ fn names(props: &CrowdProps) -> Html {
                 </div>
             }
             if let Some(failure) = &names.failure {
-                <p class="warn" role="status"><span aria-hidden="true">{ "▲ " }</span>{ format!("No names: {failure}.") }</p>
+                <p class="warn" role="status"><span aria-hidden="true">{ "▲ " }</span>{ say!("names-failed", reason = failure) }</p>
             }
             if is_empty || names.has_more {
                 <button type="button" class="plain" data-testid="names" onclick={show}>
-                    { if is_empty { "Show some names" } else { "Show more names" } }
+                    { if is_empty { say!("names-first") } else { say!("names-more") } }
                 </button>
             }
         </>

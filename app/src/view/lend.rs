@@ -8,6 +8,7 @@ use yew::{Callback, Html, Properties, function_component, html};
 
 use super::choices::Choices;
 use super::lending::LendingStatus;
+use crate::say;
 use crate::state::Action;
 use crate::state::lending::Volunteer;
 use crate::state::numbers;
@@ -33,13 +34,15 @@ pub(super) fn LendCard(props: &LendCardProps) -> Html {
     let lending = volunteer.is_lending();
     html! {
         <section class="card" id="lend" aria-labelledby="lend-title">
-            <h2 id="lend-title">{ if lending { "You sit at the table" } else { "Pull up a chair" } }</h2>
+            <h2 id="lend-title">{ if lending { say!("lending-title") } else { say!("lend-title") } }</h2>
             if lending {
                 <LendingStatus volunteer={volunteer.clone()} link={props.link.clone()} node={props.node}
                     dispatch={props.dispatch.clone()} />
             } else {
                 { offer(props) }
             }
+            <Choices backend={volunteer.backend} limits={volunteer.limits.clone()} days={volunteer.days} is_lending={lending}
+                dispatch={props.dispatch.clone()} />
         </section>
     }
 }
@@ -49,42 +52,53 @@ fn offer(props: &LendCardProps) -> Html {
     let lend = props.dispatch.reform(|_| Action::Lend);
     let model = match &props.model {
         Some(model) if model.bytes > 0 => {
-            format!(
-                "some of the {} layers of {} ({} in all)",
-                model.layers,
-                model.name,
-                numbers::bytes(model.bytes)
+            say!(
+                "offer-of-bytes",
+                layers = model.layers,
+                model = &model.name,
+                bytes = numbers::bytes(model.bytes),
             )
         }
-        Some(model) => format!("some of the {} layers of {}", model.layers, model.name),
-        None => "some layers of the model".to_owned(),
+        Some(model) => say!("offer-of", layers = model.layers, model = &model.name),
+        None => say!("offer-some"),
     };
     html! {
         <>
-            <p>
-                { format!("This tab fetches {model} and computes them for others until you press Stop or close it. ") }
-                { "It uses this computer's processor and electricity. Nothing is installed, and nothing starts before you press." }
-            </p>
+            <p>{ say!("offer", what = model) }</p>
             if !props.is_secure {
                 <p class="warn">
                     <span aria-hidden="true">{ "▲ " }</span>
-                    <span data-testid="insecure">
-                        { "This page came without HTTPS, so the browser gives it no graphics processor and keeps no copies of what it fetched. " }
-                        { "It computes on the CPU; opened by an https:// address it could use both." }
-                    </span>
+                    <span data-testid="insecure">{ say!("insecure") }</span>
                 </p>
             }
             if let LendingPhase::Failed { reason } = &volunteer.lending.phase {
                 <p class="bad" role="alert">
                     <span aria-hidden="true">{ "✕ " }</span>
                     <span data-testid="phase">{ volunteer.phase_text() }</span>
-                    { format!(": {reason}") }
+                    { say!("failed-because", reason = reason) }
                 </p>
             } else {
                 <p class="visually-hidden" data-testid="phase">{ volunteer.phase_text() }</p>
             }
-            <button type="button" class="act" data-testid="lend" onclick={lend}>{ "Lend a hand" }</button>
-            <Choices backend={volunteer.backend} memory_mib={volunteer.memory_mib} dispatch={props.dispatch.clone()} />
+            <p class="soft">{ share(volunteer) }</p>
+            <button type="button" class="act" data-testid="lend" onclick={lend}>{ say!("lend-button") }</button>
         </>
     }
+}
+
+/// How much of the machine, in a sentence: what is agreed to is read before it is pressed.
+fn share(volunteer: &Volunteer) -> String {
+    let limits = &volunteer.limits;
+    let minutes = match limits.minutes {
+        Some(minutes) => say!("minutes", minutes = minutes),
+        None => say!("minutes-none"),
+    };
+    say!(
+        "offer-share",
+        processor = u32::from(limits.processor_percent),
+        gpu = u32::from(limits.gpu_percent),
+        memory = numbers::memory(limits.memory_bytes >> 20),
+        data = numbers::memory(limits.data_bytes_a_day >> 20),
+        minutes = minutes,
+    )
 }

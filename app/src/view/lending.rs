@@ -6,9 +6,11 @@ use potluck_protocol::page::{Granted, Lending, LendingPhase, Link, PauseReason};
 use yew::{Callback, Html, Properties, function_component, html};
 
 use super::awake::Awake;
+use crate::say;
 use crate::state::Action;
 use crate::state::lending::{Intent, Volunteer};
 use crate::state::numbers;
+use crate::words;
 
 /// Properties of [`LendingStatus`].
 #[derive(Clone, Debug, PartialEq, Properties)]
@@ -28,7 +30,7 @@ pub(super) fn LendingStatus(props: &LendingStatusProps) -> Html {
     let stop = props.dispatch.reform(|_| Action::Stop);
     let class = match lending.phase {
         LendingPhase::Serving => "ok",
-        LendingPhase::Retrying { .. } => "warn",
+        LendingPhase::Retrying { .. } | LendingPhase::Paused { .. } => "warn",
         _ => "",
     };
     html! {
@@ -40,9 +42,8 @@ pub(super) fn LendingStatus(props: &LendingStatusProps) -> Html {
             if let Some(Link::Lost { reason, retry_ms }) = &props.link {
                 <p class="warn" role="status">
                     <span aria-hidden="true">{ "▲ " }</span>
-                    <span data-testid="link-lost">{ format!(
-                        "The connection to the server is lost ({reason}). What is being computed goes on; trying again in {}.",
-                        numbers::seconds(*retry_ms)
+                    <span data-testid="link-lost">{ say!(
+                        "lending-link-lost", reason = reason, wait = numbers::seconds(*retry_ms)
                     ) }</span>
                 </p>
             }
@@ -57,8 +58,10 @@ pub(super) fn LendingStatus(props: &LendingStatusProps) -> Html {
                 { agreed(granted) }
             }
             <Awake keeps_awake={volunteer.keeps_awake} dispatch={props.dispatch.clone()} />
-            { pause_button(props) }
-            <button type="button" class="plain" data-testid="stop" onclick={stop}>{ "Stop" }</button>
+            <div class="row">
+                { break_button(props) }
+                <button type="button" class="plain" data-testid="stop" onclick={stop}>{ say!("stop-button") }</button>
+            </div>
         </>
     }
 }
@@ -69,69 +72,67 @@ pub(crate) fn agreed(granted: &Granted) -> Html {
     let encoded = String::from(js_sys::encode_uri_component(&granted.record));
     html! {
         <details data-testid="agreed">
-            <summary>{ "What I agreed to" }</summary>
+            <summary>{ say!("agreed") }</summary>
             <dl>
                 { for lines.into_iter().map(|Line { about, says }| html! {
                     <><dt>{ about }</dt><dd>{ says }</dd></>
                 }) }
             </dl>
             <a data-testid="consent-record" download={granted.file_name()}
-                href={format!("data:application/json,{encoded}")}>{ "Keep a copy" }</a>
+                href={format!("data:application/json,{encoded}")}>{ say!("agreed-copy") }</a>
         </details>
     }
 }
 
-/// The one button about pauses that is of use now: none while nothing can be paused.
-fn pause_button(props: &LendingStatusProps) -> Html {
-    let (hook, action, text) = match (props.volunteer.intent, &props.volunteer.lending.phase) {
-        (Intent::Yes, LendingPhase::Paused { why: PauseReason::TimeIsUp }) => {
-            ("extend", Action::Extend, "Go on for as long again")
-        }
-        (Intent::Yes, LendingPhase::Paused { why: PauseReason::Asked }) => {
-            ("resume", Action::Resume, "Go on")
-        }
-        (Intent::Yes, _) => ("pause", Action::Pause, "Pause"),
-        _ => return Html::default(),
-    };
-    let press = props.dispatch.reform(move |_| action.clone());
-    html! {
-        <button type="button" class="plain" data-testid={hook} onclick={press}>{ text }</button>
+/// **Take a break**, or what ends it.
+fn break_button(props: &LendingStatusProps) -> Html {
+    let volunteer = &props.volunteer;
+    if volunteer.intent != Intent::Yes {
+        return Html::default();
     }
+    let (hook, action, words) = if volunteer.is_out_of_time() {
+        ("extend", Action::Extend, say!("extend-button"))
+    } else if volunteer.is_on_a_break() {
+        ("resume", Action::Resume, say!("resume-button"))
+    } else {
+        ("pause", Action::Pause, say!("pause-button"))
+    };
+    let class = if hook == "pause" { "plain" } else { "act" };
+    let press = props.dispatch.reform(move |_| action.clone());
+    html! { <button type="button" {class} data-testid={hook} onclick={press}>{ words }</button> }
 }
 
 fn explanation(volunteer: &Volunteer) -> String {
     let lending = &volunteer.lending;
     if volunteer.intent == Intent::Stopping {
-        return "Nothing more is computed for others; your own answer is still being written. \
-                Stop ends that too."
-            .to_owned();
+        return say!("why-stopping");
     }
     match &lending.phase {
-        LendingPhase::Idle | LendingPhase::Starting => {
-            "Looking at what this computer can compute with.".to_owned()
-        }
-        LendingPhase::Waiting => {
-            "Offered. The server is about to say which layers are wanted.".to_owned()
-        }
-        LendingPhase::Fetching => {
-            "Weights are coming in; each is checked before it is used.".to_owned()
-        }
-        LendingPhase::Serving => match lending.sessions {
-            0 => "Ready. Nobody is asking just now.".to_owned(),
-            1 => "Computing for one question.".to_owned(),
-            sessions => format!("Computing for {sessions} questions."),
-        },
+        LendingPhase::Idle | LendingPhase::Starting => say!("why-starting"),
+        LendingPhase::Waiting => say!("why-waiting"),
+        LendingPhase::Fetching => say!("why-fetching"),
+        LendingPhase::Serving => say!("why-serving", sessions = lending.sessions),
         LendingPhase::Retrying { reason, retry_ms } => {
-            format!(
-                "{}. Nothing is lost; the next try is in {}.",
-                capitalised(reason),
-                numbers::seconds(*retry_ms)
-            )
+            say!("why-retrying", reason = capitalised(reason), wait = numbers::seconds(*retry_ms))
         }
-        LendingPhase::Paused { why } => {
-            format!("Nothing is computed while {}. Stop ends lending.", why.words())
-        }
+        LendingPhase::Paused { why } => say!("why-paused", why = pause(*why)),
         LendingPhase::Failed { reason } => reason.clone(),
+    }
+}
+
+/// What the words of a pause are chosen by.
+fn pause(why: PauseReason) -> &'static str {
+    match why {
+        PauseReason::Asked => "asked",
+        PauseReason::Hidden => "hidden",
+        PauseReason::Battery => "battery",
+        PauseReason::SaveData => "save-data",
+        PauseReason::Metered => "metered",
+        PauseReason::Pressure => "pressure",
+        PauseReason::Frames => "frames",
+        PauseReason::TimeIsUp => "time",
+        PauseReason::Phone => "phone",
+        PauseReason::DataBudget => "data",
     }
 }
 
@@ -146,10 +147,10 @@ fn capitalised(reason: &str) -> String {
 /// Bytes of weights that are here and verified, of all that these layers need.
 fn progress(lending: &Lending) -> Html {
     let (here, all) = (lending.loaded_bytes.min(lending.total_bytes), lending.total_bytes);
-    let text = format!("{} of {}", numbers::bytes(here), numbers::bytes(all));
+    let text = say!("fetched-of", here = numbers::bytes(here), all = numbers::bytes(all));
     html! {
         <div class="progress">
-            <progress data-testid="progress" aria-label="Weights fetched" value={here.to_string()} max={all.max(1).to_string()}>
+            <progress data-testid="progress" aria-label={say!("fetched")} value={here.to_string()} max={all.max(1).to_string()}>
                 { text.clone() }
             </progress>
             <span class="soft">{ text }</span>
@@ -161,13 +162,13 @@ fn facts(props: &LendingStatusProps) -> Html {
     let lending = &props.volunteer.lending;
     let name = props.node.map(|node| {
         html! {
-            <><dt>{ "Your seat" }</dt><dd>{ node.name() }{ " " }<span class="soft">{ node.short() }</span></dd></>
+            <><dt>{ say!("fact-name") }</dt><dd>{ node.name() }{ " " }<span class="soft">{ node.short() }</span></dd></>
         }
     });
     let backend = (!lending.backend.is_empty()).then(|| {
         html! {
             <>
-                <dt>{ "Computes with" }</dt>
+                <dt>{ say!("fact-backend") }</dt>
                 <dd>
                     <span data-testid="backend">{ lending.backend.clone() }</span>
                     if !lending.adapter.is_empty() {
@@ -180,15 +181,15 @@ fn facts(props: &LendingStatusProps) -> Html {
     let layers = lending.layers.map(|layers| {
         html! {
             <>
-                <dt>{ "Holds" }</dt>
+                <dt>{ say!("fact-layers") }</dt>
                 <dd>
-                    <span data-testid="layers">{ layers.to_string() }</span>
+                    <span data-testid="layers">{ words::layers(layers) }</span>
                     // Not known before the model's description is here.
                     if lending.model_layers > 0 {
                         <span class="soft">
-                            { format!(" of {} layers", lending.model_layers) }
+                            { say!("fact-layers-of", count = lending.model_layers) }
                             if let Some(model) = &lending.model {
-                                { format!(" of {model}") }
+                                { say!("fact-layers-of-model", model = model) }
                             }
                         </span>
                     }
@@ -203,17 +204,28 @@ fn facts(props: &LendingStatusProps) -> Html {
             { for backend }
             { for layers }
             if serving {
-                <dt>{ "Computed" }</dt>
-                <dd><span data-testid="tokens">{ lending.tokens }</span><span class="soft">{ " tokens since you sat down" }</span></dd>
-                <dt>{ "Speed" }</dt>
+                <dt>{ say!("fact-computed") }</dt>
+                <dd><span data-testid="tokens">{ lending.tokens }</span><span class="soft">{ say!("fact-computed-since") }</span></dd>
+                <dt>{ say!("fact-speed") }</dt>
                 <dd>
                     <span data-testid="rate">{ numbers::milli(lending.milli_tokens_per_second) }</span>
-                    <span class="soft">{ format!(" tokens a second; {} ms each", numbers::us_as_ms(lending.us_per_token_p50)) }</span>
+                    <span class="soft">{ say!("fact-speed-each", ms = numbers::us_as_ms(lending.us_per_token_p50)) }</span>
                 </dd>
-                <dt>{ "Credit" }</dt>
+                <dt>{ say!("fact-credit") }</dt>
                 <dd>
                     <span data-testid="credit">{ numbers::gmac(lending.credit_macs) }</span>
-                    <span class="soft">{ format!(" GMAC; {} receipts since you sat down", lending.receipts) }</span>
+                    <span class="soft">{ say!("fact-credit-receipts", receipts = lending.receipts) }</span>
+                </dd>
+            }
+            if lending.received_bytes > 0 {
+                <dt>{ say!("fact-used") }</dt>
+                <dd>
+                    <span data-testid="energy">{ numbers::watt_hours(lending.milliwatt_hours) }</span>
+                    <span class="soft">{ say!(
+                        "fact-used-data",
+                        received = numbers::bytes(lending.received_bytes),
+                        sent = numbers::bytes(lending.sent_bytes),
+                    ) }</span>
                 </dd>
             }
         </dl>

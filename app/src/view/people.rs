@@ -1,5 +1,5 @@
 //! The facts of the drawing as a plain table: who is connected, and what they hold and do. The server
-//! lists a hundred at most; a larger table is told by `crowd.rs`.
+//! lists a hundred at most; a larger swarm is told by `crowd.rs`.
 
 use std::rc::Rc;
 
@@ -8,9 +8,11 @@ use potluck_protocol::id::NodeId;
 use potluck_protocol::server::NodeKind;
 use yew::{Html, Properties, function_component, html};
 
-use super::seats::short_range;
+use super::map::short_range;
+use crate::say;
 use crate::state::numbers;
 use crate::state::swarm::Swarm;
+use crate::words;
 
 /// Properties of [`People`].
 #[derive(Clone, Debug, PartialEq, Properties)]
@@ -36,15 +38,15 @@ pub(super) fn People(props: &PeopleProps) -> Html {
             if let Some(failure) = &props.failure {
                 { out_of_date(failure) }
             }
-            <div class="scroll" tabindex="0" role="region" aria-label="Who sits at the table">
+            <div class="scroll" tabindex="0" role="region" aria-label={say!("swarm-region")}>
                 <table data-testid="swarm-table">
                     { head() }
                     <tbody>
                         { for rows }
                         if props.known && props.swarm.nodes.is_empty() {
-                            <tr><td colspan="4" class="soft">{ "Nobody sits here yet. Be the first." }</td></tr>
+                            <tr><td colspan="4" class="soft">{ say!("nobody-yet") }</td></tr>
                         } else if !props.known {
-                            <tr><td colspan="4" class="soft">{ "Looking who is there." }</td></tr>
+                            <tr><td colspan="4" class="soft">{ say!("looking") }</td></tr>
                         }
                     </tbody>
                 </table>
@@ -58,10 +60,10 @@ pub(super) fn head() -> Html {
     html! {
         <thead>
             <tr>
-                <th scope="col">{ "Who" }</th>
-                <th scope="col">{ "Layers" }</th>
-                <th scope="col" class="number">{ "Tokens" }</th>
-                <th scope="col" class="number">{ "ms each" }</th>
+                <th scope="col">{ say!("column-who") }</th>
+                <th scope="col">{ say!("column-layers") }</th>
+                <th scope="col" class="number">{ say!("column-tokens") }</th>
+                <th scope="col" class="number">{ say!("column-ms") }</th>
             </tr>
         </thead>
     }
@@ -72,28 +74,28 @@ pub(super) fn out_of_date(failure: &str) -> Html {
     html! {
         <p class="warn" role="status">
             <span aria-hidden="true">{ "▲ " }</span>
-            { format!("This may be out of date: {failure}. Trying again every few seconds.") }
+            { say!("out-of-date", reason = failure) }
         </p>
     }
 }
 
 /// One node.
 pub(super) fn row(node: &NodeView, you: Option<NodeId>) -> Html {
-    let you = if Some(node.id) == you { " (you)" } else { "" };
-    let mut details = vec![node.kind.to_string()];
+    let you = if Some(node.id) == you { say!("you") } else { String::new() };
+    let mut details = vec![words::kind(node.kind)];
     if !node.backend.is_empty() {
         details.push(node.backend.clone());
     }
-    details.extend([node.state.to_string(), node.id.short()]);
+    details.extend([words::state(node.state), node.id.short()]);
     html! {
         <tr key={node.id.to_string()}>
             <th scope="row">
                 <span class="shape" aria-hidden="true">{ shape(node.kind) }</span>
                 { format!("{}{you}", node.id.name()) }
-                <span class="soft block">{ details.join(", ") }</span>
+                <span class="soft block">{ details.join(&say!("list-comma")) }</span>
             </th>
-            <td class="range">{ node.range().map_or_else(|| "none".to_owned(), short_range) }</td>
-            <td class="number">{ node.tokens }</td>
+            <td class="range">{ node.range().map_or_else(|| say!("no-layers"), short_range) }</td>
+            <td class="number">{ numbers::count(node.tokens) }</td>
             <td class="number">{ node.ms_per_token_p50.map_or_else(|| "–".to_owned(), |ms| format!("{ms:.1}")) }</td>
         </tr>
     }
@@ -101,14 +103,14 @@ pub(super) fn row(node: &NodeView, you: Option<NodeId>) -> Html {
 
 /// A model in a line.
 pub(super) fn about(model: &ModelView) -> String {
-    let mut parts = vec![format!("{}: {} layers", model.name, model.layers)];
+    let mut parts = vec![say!("about-model", model = &model.name, layers = model.layers)];
     if model.bytes > 0 {
         parts.push(numbers::bytes(model.bytes));
     }
     if !model.license.is_empty() {
-        parts.push(format!("licence {}", model.license));
+        parts.push(say!("about-licence", licence = &model.license));
     }
-    format!("{}.", parts.join(", "))
+    parts.join(&say!("list-comma"))
 }
 
 /// Browsers are round, programs square.

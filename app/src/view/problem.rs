@@ -3,6 +3,7 @@
 
 use yew::{Callback, Html, Properties, function_component, html};
 
+use crate::say;
 use crate::state::Action;
 use crate::state::problem::Problem;
 
@@ -32,7 +33,7 @@ pub(super) fn ProblemCard(props: &ProblemCardProps) -> Html {
                             if problem.wants_reload {
                                 { reload(&props.dispatch) }
                             }
-                            <button type="button" class="quiet" onclick={dismiss}>{ "Close" }</button>
+                            <button type="button" class="quiet" onclick={dismiss}>{ say!("close-button") }</button>
                         </span>
                     </div>
                 }
@@ -42,7 +43,7 @@ pub(super) fn ProblemCard(props: &ProblemCardProps) -> Html {
                     <div class="problem newer">
                         <span class="mark" aria-hidden="true">{ "▲" }</span>
                         <p data-testid="newer">
-                            { "The server has a newer page than this one. What runs here goes on; reload when it suits you." }
+                            { say!("newer-page") }
                         </p>
                         { reload(&props.dispatch) }
                     </div>
@@ -56,6 +57,6 @@ pub(super) fn ProblemCard(props: &ProblemCardProps) -> Html {
 fn reload(dispatch: &Callback<Action>) -> Html {
     let reload = dispatch.reform(|_| Action::Reload);
     html! {
-        <button type="button" class="plain" data-testid="reload" onclick={reload}>{ "Reload" }</button>
+        <button type="button" class="plain" data-testid="reload" onclick={reload}>{ say!("reload-button") }</button>
     }
 }

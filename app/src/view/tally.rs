@@ -5,8 +5,10 @@ use potluck_protocol::id::NodeId;
 use yew::{Html, Properties, function_component, html};
 
 use super::people::shape;
+use crate::say;
 use crate::state::numbers;
 use crate::state::swarm::Heard;
+use crate::words;
 
 /// Rows shown at most, the most credited first.
 const MAX_ROWS: usize = 200;
@@ -24,31 +26,29 @@ pub(super) fn Tally(props: &TallyProps) -> Html {
     let rows = props.tally.value.as_deref().unwrap_or_default();
     html! {
         <section class="card" aria-labelledby="tally-title">
-            <h2 id="tally-title">{ "The tally" }</h2>
+            <h2 id="tally-title">{ say!("tally-title") }</h2>
             <p class="soft">
-                { "Credit counts multiply-accumulates computed for others, in GMAC (1 GMAC is 1,000,000,000). " }
-                { "It comes from receipts that both the one who computed and the one who asked have signed. " }
-                <strong data-testid="not-audited">{ "It is not audited yet: two who agree can sign for work that nobody did." }</strong>
+                { say!("tally-what") }{ " " }<strong data-testid="not-audited">{ say!("tally-not-audited") }</strong>
             </p>
             if let Some(failure) = &props.tally.failure {
                 <p class="warn" role="status">
                     <span aria-hidden="true">{ "▲ " }</span>
-                    { format!("This may be out of date: {failure}. Nothing credited is lost.") }
+                    { say!("tally-out-of-date", reason = failure) }
                 </p>
             }
-            <div class="scroll" tabindex="0" role="region" aria-label="Who was credited with what">
+            <div class="scroll" tabindex="0" role="region" aria-label={say!("tally-region")}>
                 <table data-testid="tally">
                     <thead>
                         <tr>
-                            <th scope="col">{ "Who" }</th>
-                            <th scope="col" class="number">{ "Credit, GMAC" }</th>
-                            <th scope="col" class="number">{ "Receipts" }</th>
+                            <th scope="col">{ say!("column-who") }</th>
+                            <th scope="col" class="number">{ say!("column-credit") }</th>
+                            <th scope="col" class="number">{ say!("column-receipts") }</th>
                         </tr>
                     </thead>
                     <tbody>
                         { for rows.iter().take(MAX_ROWS).map(|one| row(one, props.you)) }
                         if rows.is_empty() {
-                            <tr><td colspan="3" class="soft">{ "Nobody was credited yet." }</td></tr>
+                            <tr><td colspan="3" class="soft">{ say!("tally-empty") }</td></tr>
                         }
                     </tbody>
                 </table>
@@ -58,7 +58,9 @@ pub(super) fn Tally(props: &TallyProps) -> Html {
 }
 
 fn row(row: &TallyRow, you: Option<NodeId>) -> Html {
-    let you = if Some(row.node) == you { " (you)" } else { "" };
+    let you = if Some(row.node) == you { say!("you") } else { String::new() };
+    let mut details: Vec<String> = row.kind.map(words::kind).into_iter().collect();
+    details.push(row.node.short());
     html! {
         <tr key={row.node.to_string()}>
             <th scope="row">
@@ -67,11 +69,11 @@ fn row(row: &TallyRow, you: Option<NodeId>) -> Html {
                 }
                 { format!("{}{you}", row.node.name()) }
                 <span class="soft block">
-                    { row.kind.map(|one| format!("{one}, ")).unwrap_or_default() }{ row.node.short() }
+                    { details.join(&say!("list-comma")) }
                 </span>
             </th>
             <td class="number">{ numbers::gmac(row.credit_macs) }</td>
-            <td class="number">{ row.receipts }</td>
+            <td class="number">{ numbers::count(row.receipts) }</td>
         </tr>
     }
 }

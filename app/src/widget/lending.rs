@@ -142,8 +142,9 @@ fn facts(lending: &Lending) -> Html {
         ),
         ("data", "Data", Some(data)),
     ];
-    let row =
-        |(hook, name, text)| html! { <><dt>{ name }</dt><dd data-testid={hook}>{ text }</dd></> };
+    let row = |(hook, name, text): (&'static str, &'static str, String)| {
+        html! { <><dt>{ name }</dt><dd data-testid={hook}>{ text }</dd></> }
+    };
     let rows = rows.into_iter().filter_map(|(hook, name, text)| Some((hook, name, text?)));
     html! { <dl>{ for rows.map(row) }</dl> }
 }

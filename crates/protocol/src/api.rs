@@ -5,6 +5,7 @@
 //! | `GET /api/v1/swarm` | [`SwarmView`] |
 //! | `GET /api/v1/swarm/nodes?after=KEY&limit=N` | [`NodesPage`], at most [`MAX_LISTED_NODES`] nodes |
 //! | `GET /api/v1/tally?limit=N` | a list of [`TallyRow`], most credit first |
+//! | `GET /api/v1/contribution/KEY` | [`ContributionView`], at most [`CONTRIBUTION_DAYS`] days |
 //! | `GET /api/v1/models` | a list of [`ModelView`], in the server's order |
 //! | `GET /api/v1/events` | server-sent events, below |
 //! | any error | [`ErrorBody`] |
@@ -38,6 +39,9 @@ pub const SWARM_EVENT: &str = "swarm";
 pub const TALLY_EVENT: &str = "tally";
 /// Nodes told one by one in an answer: about 30 KB. Of more than these a [`SwarmView`] tells sums.
 pub const MAX_LISTED_NODES: usize = 100;
+
+/// Days of a [`ContributionView`] at most: what a plot shows on a telephone, a point wide each.
+pub const CONTRIBUTION_DAYS: u32 = 90;
 
 /// Everyone who lends, and what the swarm does, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -173,6 +177,29 @@ pub struct TallyRow {
     pub credit_gmac: f64,
     /// The same exactly, in multiply-accumulates: decimal digits in a string, because JavaScript
     /// rounds numbers beyond 2^53.
+    #[serde(with = "digits")]
+    pub credit_macs: u64,
+    /// Receipts credited.
+    pub receipts: u64,
+}
+
+/// What one node was credited with, day by day.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContributionView {
+    /// Its key, 64 hexadecimal digits.
+    pub node: NodeId,
+    /// Which day it is for the server: days since 1970, UTC.
+    pub today: u32,
+    /// The last [`CONTRIBUTION_DAYS`] days in order, those without credit left out.
+    pub days: Vec<DayView>,
+}
+
+/// What a node was credited with on one day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DayView {
+    /// Days since 1970, UTC.
+    pub day: u32,
+    /// Multiply-accumulates: decimal digits in a string, because JavaScript rounds numbers beyond 2^53.
     #[serde(with = "digits")]
     pub credit_macs: u64,
     /// Receipts credited.

@@ -73,8 +73,9 @@ pub(super) fn document_policy(
     let socket = socket_source(config, arrival);
     let policy = format!(
         "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'{script_hashes}; \
-         style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'{socket}; \
-         worker-src 'self'; base-uri 'self'; form-action 'none'; frame-ancestors 'self'"
+         style-src 'self'; img-src 'self' data:; connect-src 'self'{socket}; manifest-src 'self'; \
+         worker-src 'self'; base-uri 'self'; form-action 'none'; frame-ancestors 'self'; \
+         require-trusted-types-for 'script'; trusted-types default"
     );
     HeaderValue::from_str(&policy).unwrap_or(NOTHING)
 }

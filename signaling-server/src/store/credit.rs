@@ -13,7 +13,7 @@ use potluck_protocol::server::NodeKind;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection as _, Sqlite, Transaction};
 
-use super::{Credit, Work, kind_name, room_name};
+use super::{Credit, Work, days, kind_name, room_name};
 
 /// Credits `works` in their order, all or none. The verdicts, in the same order, are true once this
 /// returns.
@@ -29,6 +29,7 @@ pub(super) async fn credit_all(
         transaction: connection.begin_with("BEGIN IMMEDIATE").await?,
         progress: BTreeMap::new(),
         accounts: BTreeMap::new(),
+        earned: BTreeMap::new(),
     };
     let mut credits = Vec::with_capacity(works.len());
     for work in works {
@@ -43,6 +44,8 @@ struct Batch<'c> {
     transaction: Transaction<'c, Sqlite>,
     progress: BTreeMap<(SessionId, NodeId), Progress>,
     accounts: BTreeMap<NodeId, Balances>,
+    /// What each node earns in this transaction, and with how many receipts.
+    earned: BTreeMap<NodeId, (i64, i64)>,
 }
 
 /// A row of the accounts. SQLite's integers have 63 bits: nine thousand million GMAC.
@@ -161,6 +164,8 @@ impl Batch<'_> {
                     earned.earned_macs = earned.earned_macs.saturating_add(macs);
                     earned.receipts += 1;
                     balance_macs = earned.earned_macs.unsigned_abs();
+                    let (sum, receipts) = self.earned.entry(node).or_default();
+                    (*sum, *receipts) = (sum.saturating_add(macs), *receipts + 1);
                 }
             }
         }
@@ -198,6 +203,9 @@ impl Batch<'_> {
             .bind(room_name(balances.room))
             .execute(&mut *self.transaction)
             .await?;
+        }
+        for (node, (macs, receipts)) in &self.earned {
+            days::add(&mut self.transaction, *node, *macs, *receipts).await?;
         }
         self.transaction.commit().await
     }

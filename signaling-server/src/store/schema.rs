@@ -39,6 +39,7 @@ pub(super) async fn migrate_to(
         3 "accounts" "0003_accounts.sql",
         4 "sites" "0004_sites.sql",
         5 "rooms" "0005_rooms.sql",
+        6 "days" "0006_days.sql",
     ];
     let wanted: Vec<Migration> =
         migrations.into_iter().filter(|migration| migration.version <= last).collect();

@@ -2,6 +2,7 @@ use potluck_protocol::codec;
 use potluck_protocol::id::{LayerRange, ModelId, SessionId};
 use potluck_protocol::identity::Identity;
 use potluck_protocol::receipt::Receipt;
+use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 
 use super::*;
@@ -285,4 +286,43 @@ async fn fill_old(old: &mut SqliteConnection, node_column: &str) {
                 .unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn each_day_has_its_sum_and_old_ones_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    assert_eq!(store.days(node(STAGE), 90).await.unwrap().1, [], "whom nobody knows");
+    assert_eq!(store.credit(work(7, 0, 0, 64)).await, newly(64_000));
+    assert_eq!(store.credit(work(7, 0, 0, 64)).await, known(64_000), "a repeat adds nothing");
+    assert_eq!(store.credit(work(7, 1, 64, 70)).await, newly(70_000));
+    let (today, days) = store.days(node(STAGE), 90).await.unwrap();
+    let sum = |days: &[super::days::Day]| {
+        days.iter().fold((0, 0), |sum, day| (sum.0 + day.macs, sum.1 + day.receipts))
+    };
+    assert_eq!(sum(&days), (70_000, 2), "of a day, or of two around midnight");
+    assert!(days.iter().all(|day| day.day + 1 >= today));
+    assert_eq!(store.days(node(REQUESTER), 90).await.unwrap().1, [], "who asked earned nothing");
+    store.close().await;
+
+    let path = format!("sqlite://{}", folder.path().join("potluck.sqlite").display());
+    let mut connection = SqliteConnection::connect(&path).await.unwrap();
+    for back in [89, 90, 400, 401] {
+        sqlx::query("INSERT INTO days VALUES (?, unixepoch() / 86400 - ?, 5, 1)")
+            .bind(&node(9).0[..])
+            .bind(back)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    }
+    connection.close().await.unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    let (_, seen) = store.days(node(9), 90).await.unwrap();
+    assert!(seen.len() <= 1, "the last ninety: {seen:?}");
+    let kept: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM days WHERE node = ?")
+        .bind(&node(9).0[..])
+        .fetch_one(&store.readers)
+        .await
+        .unwrap();
+    assert!((2..=3).contains(&kept), "what is older than is kept went: {kept}");
 }

@@ -14,7 +14,8 @@ fn phases() -> Vec<LendingPhase> {
         LendingPhase::Starting => Some(LendingPhase::Waiting),
         LendingPhase::Waiting => Some(LendingPhase::Fetching),
         LendingPhase::Fetching => Some(LendingPhase::Serving),
-        LendingPhase::Serving => {
+        LendingPhase::Serving => Some(LendingPhase::Paused { why: PauseReason::Hidden }),
+        LendingPhase::Paused { .. } => {
             Some(LendingPhase::Retrying { reason: REASON.to_owned(), retry_ms: 5_000 })
         }
         LendingPhase::Retrying { .. } => Some(LendingPhase::Paused { why: PauseReason::Battery }),
@@ -66,10 +67,13 @@ fn a_download_that_is_tried_again_still_lends_and_says_so() {
     assert_eq!(state.reduce(lending(retrying)), [], "the lock stays too");
     assert_eq!(
         (state.volunteer.phase_text(), state.volunteer.is_lending()),
-        ("Trying again", true)
+        ("Trying again".to_owned(), true)
     );
     state.reduce(lending(LendingPhase::Serving));
-    assert_eq!((state.volunteer.phase_text(), state.volunteer.is_lending()), ("Serving", true));
+    assert_eq!(
+        (state.volunteer.phase_text(), state.volunteer.is_lending()),
+        ("Serving".to_owned(), true)
+    );
 }
 
 #[test]

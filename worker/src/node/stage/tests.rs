@@ -5,6 +5,7 @@ use std::sync::Arc;
 use potluck_model::synthetic::{Synthetic, config};
 use potluck_net as net;
 use potluck_protocol::codec::{INITIAL_WINDOW_ROWS, decode_peer_frame};
+use potluck_protocol::grant::{GrantedModels, SignedGrant, Terms};
 use potluck_protocol::id::{Epoch, ModelId};
 use potluck_protocol::identity::Identity;
 use potluck_protocol::server::Stage;
@@ -21,7 +22,10 @@ const ROWS: u32 = INITIAL_WINDOW_ROWS / 2;
 
 /// The first of two stages of a session, with connections open.
 fn first_stage() -> (Stages, Context) {
-    let mut context = Context::new(Identity::from_seed(&[9; 32]));
+    let identity = Identity::from_seed(&[9; 32]);
+    let grant = Terms::default().grant(identity.node(), "http://test".to_owned(), 0);
+    let grant = SignedGrant::new(&identity, grant);
+    let mut context = Context { grant: Some(grant), ..Context::new(identity) };
     let model = Synthetic::new(config(3, 64, 96, (4, 2, 16), 99, 2048), 3);
     context.library.manifests.insert(MODEL, Arc::new(model.manifest));
     let mut stages = Stages::default();
@@ -204,4 +208,26 @@ fn work_that_earns_nothing_is_on_no_receipt() {
     stages.close(id, None, &mut context);
     let done = |event: &Event| matches!(event, Event::WorkDone(_));
     assert!(!context.outbox.events.iter().any(done), "{:?}", context.outbox.events);
+}
+
+#[test]
+fn a_step_of_a_model_that_is_not_granted_is_not_computed_and_the_session_goes_on_elsewhere() {
+    let (mut stages, mut context) = first_stage();
+    assert!(send(&mut stages, &mut context, 0, 1));
+    let Some(signed) = &mut context.grant else { panic!("it is lent") };
+    signed.grant.models = GrantedModels::These(vec![ModelId([2; 32])]);
+    assert!(!send(&mut stages, &mut context, 1, 1));
+    assert_eq!(stages.count(), 0);
+    let me = context.me;
+    let failed = context.outbox.actions.iter().any(|action| match action {
+        Action::Transport(net::Command::SendPeer { peer: REQUESTER, frame, .. }) => {
+            matches!(decode_peer_frame(frame), Ok(PeerFrame::Failed { failed_node, .. })
+                if failed_node == Some(me))
+        }
+        _ => false,
+    });
+    assert!(failed, "{:?}", context.outbox.actions);
+    // Nor is another session of it opened.
+    let another = Session { id: SessionId([6; 16]), ..session(me) };
+    assert!(!stages.open(another, true, true, &mut context));
 }

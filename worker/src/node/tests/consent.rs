@@ -87,7 +87,10 @@ const ENDINGS: [Ending; 7] = [
         driven.receive(&FromServer::LendingRefused { reason });
     }),
     ("another server", |driven| {
-        driven.handle(Input::Command(Command::Connect { server: "http://other".to_owned(), room: None }));
+        driven.handle(Input::Command(Command::Connect {
+            server: "http://other".to_owned(),
+            room: None,
+        }));
         driven.welcome();
     }),
 ];

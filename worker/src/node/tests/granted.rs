@@ -194,8 +194,7 @@ fn other_limits_are_another_grant_until_the_same_day() {
     let [Some(first)] = &granted(&driven)[..] else { panic!("{:?}", granted(&driven)) };
     let first = first.signed.clone();
     driven.actions.clear();
-    driven.pass(Duration::from_secs(60));
-    driven.actions.clear();
+    driven.calendar += Duration::from_secs(60);
     let limits = Limits { memory_bytes: 2 << 30, gpu_percent: 60, ..Limits::default() };
     driven.handle(Input::Command(Command::SetLimits(limits.clone())));
     let [Some(second)] = &granted(&driven)[..] else { panic!("{:?}", granted(&driven)) };

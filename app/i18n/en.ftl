@@ -1,0 +1,316 @@
+# The page's words in English; every other file has the same messages. In the part of Fluent that app/src/words/fluent.rs reads:
+# a message is one line, but for a choice by a number or a word.
+
+## The page and its head
+
+page-title = Potluck: an AI model run by people's computers
+skip = Skip to the content
+lead = People lend their computers by opening this page; together they run an AI model that none of them could run alone.
+keeper = { $host } introduces the computers to each other and keeps count of what each has done. It sees no question and no answer.
+warning = Other volunteers can read what they compute on. Don't share secrets here.
+language = Language
+language-missing = The words of that language could not be fetched: { $reason }. Nothing else is lost; choose it again to try once more.
+
+link-none = Not connected
+link-connecting = Connecting
+link-open = Connected
+link-lost = Connection lost ({ $reason }); trying again in { $wait }
+link-refused = Refused: { $reason }
+
+## What happens now
+
+now-title = Now
+now-model = Model
+now-model-unknown = The server has not said which.
+now-answers = Being computed
+now-answers-value = { $sessions ->
+    [0] No answer just now
+    [one] 1 answer
+   *[other] { $sessions } answers
+ }
+now-waiting = { $waiting ->
+    [one] 1 question waits for computers
+   *[other] { $waiting } questions wait for computers
+ }
+now-computers = By
+now-computers-value = { $nodes ->
+    [0] No computer yet
+    [one] 1 computer
+   *[other] { $nodes } computers
+ }
+now-computers-kinds = { $browsers } in browsers, { $natives } native
+now-unknown = Looking.
+
+## Lending: before
+
+lend-title = Lend this computer
+lending-title = This computer is lent
+offer = This tab fetches { $what } and computes them for others until you press Stop or close it. It uses this computer's processor and electricity. Nothing is installed, and nothing starts before you press.
+offer-some = some layers of the model
+offer-of = some of the { $layers } layers of { $model }
+offer-of-bytes = some of the { $layers } layers of { $model } ({ $bytes } in all)
+insecure = This page came without HTTPS, so the browser gives it no graphics processor and keeps no copies of what it fetched. It computes on the CPU; opened by an https:// address it could use both.
+failed-because = : { $reason }
+offer-share = At most { $processor } % of a processor's time or { $gpu } % of the graphics processor's, { $memory } of memory and { $data } of data a day. It asks again: { $minutes }. All of this can be changed below.
+lend-button = Lend a hand
+pause-button = Take a break
+resume-button = Go on
+extend-button = Give more time
+stop-button = Stop
+agreed = What I agreed to
+agreed-copy = Keep a copy
+awake = Keep the screen on while this computer is lent
+choices = What may be used
+choose-backend = Compute with
+backend-auto = The graphics processor if there is one, else the CPU
+backend-gpu = The graphics processor (WebGPU)
+backend-cpu = The CPU
+choose-processor = Share of a processor's time
+choose-gpu = Share of the graphics processor's time
+choose-memory = Memory at most
+choose-data = Data a day at most
+choose-minutes = It asks again
+minutes = { $minutes ->
+    [one] after 1 minute
+   *[other] after { $minutes } minutes
+ }
+minutes-none = never
+choose-days = My yes holds for
+days = { $days ->
+    [one] 1 day
+   *[other] { $days } days
+ }
+choose-when = Also compute
+choose-hidden = while this page is hidden
+choose-battery = on battery
+choose-metered = over a connection that is paid by the amount
+choose-phone = on a phone
+
+## Lending: while it goes on
+
+phase-failed = Failed
+phase-idle = Not lending
+phase-stopping = Stopping
+phase-starting = Starting
+phase-waiting = Waiting
+phase-fetching = Fetching
+phase-serving = Serving
+phase-retrying = Trying again
+phase-paused = Paused
+why-stopping = Nothing more is computed for others; your own answer is still being written. Stop ends that too.
+why-starting = Looking at what this computer can compute with.
+why-waiting = Offered. The server is about to say which layers are wanted.
+why-fetching = Parts of the model are coming in; each is checked before it is used.
+why-serving = { $sessions ->
+    [0] Ready. Nobody is asking just now.
+    [one] Computing for one question.
+   *[other] Computing for { $sessions } questions.
+ }
+why-paused = { $why ->
+    [asked] You are taking a break: nothing is computed until you go on.
+    [hidden] Nothing is computed while this page is hidden.
+    [battery] Nothing is computed while this computer runs on its battery.
+    [save-data] Nothing is computed while your browser saves data.
+    [metered] Nothing is computed while your connection is paid by the amount.
+    [pressure] Nothing is computed while this computer has enough to do.
+    [frames] Nothing is computed while the page cannot be drawn smoothly beside it.
+    [time] The time that you gave is over. Nothing is computed until you give more.
+    [phone] Nothing is computed: this is a phone, and you have not chosen to lend one.
+   *[data] The data that you gave for today is used up. Nothing is computed until tomorrow.
+ }
+why-retrying = { $reason }. Nothing is lost; the next try is in { $wait }.
+lending-link-lost = The connection to the server is lost ({ $reason }). What is being computed goes on; trying again in { $wait }.
+fetched = Parts of the model fetched
+fetched-of = { $here } of { $all }
+fact-name = Your name here
+fact-backend = Computes with
+fact-layers = Holds
+fact-layers-of = { " " }of { $count } layers
+fact-layers-of-model = { " " }of { $model }
+fact-computed = Computed
+fact-computed-since = { " " }tokens since you began
+fact-speed = Speed
+fact-speed-each = { " " }tokens a second; { $ms } ms each
+fact-used = Has used
+fact-used-data = , estimated from the time it computed; { $received } received, { $sent } sent
+fact-credit = Credit
+fact-credit-receipts = { " " }GMAC; { $receipts ->
+    [one] 1 receipt
+   *[other] { $receipts } receipts
+ } since you began
+
+## Asking
+
+ask-title = Ask a question
+ask-label = Your question
+ask-button = Ask
+cancel-button = Cancel
+ask-hint = Enter asks, Shift+Enter starts a new line. Each question stands alone.
+sampling = How the answer is drawn
+temperature = Temperature
+temperature-hint = 0 always takes the likeliest word; from { $least } to { $most }, higher is more varied. Empty: the model's own.
+seed = Seed
+seed-hint = The same question with the same seed gets the same answer. Empty: drawn by chance.
+seed-wrong = The seed must be a whole number below { $limit }. Nothing was asked.
+temperature-wrong = The temperature must be 0, or from 0.05 to 5 with at most three decimals. Nothing was asked.
+
+## The answer
+
+question-heading = Question
+answer-heading = Answer
+go-on-button = Go on with it
+tokens = { $tokens ->
+    [one] 1 token
+   *[other] { $tokens } tokens
+ }
+answer-looking = Looking for computers that hold every layer.
+answer-lost-link = The connection is lost. The question waits until it is back.
+answer-connecting = Connecting.
+answer-waiting = ▲ Waiting: nobody lends { $layers } of { $model } yet. The answer starts by itself as soon as somebody does.
+answer-kept = ▲ The page was reloaded in the middle of this answer. Its { $tokens } are kept in this tab; nothing runs until you say so.
+answer-resuming = ▲ { $reason }. Nothing is lost: others go on from here.
+answer-computing = Being computed: { $tokens } so far.
+answer-done = { $end ->
+    [length] Cut off at the limit of tokens
+    [cancelled] Cancelled
+   *[stop] Done
+ }: { $tokens }; the first after { $ms } ms.
+answer-done-rate = { $end ->
+    [length] Cut off at the limit of tokens
+    [cancelled] Cancelled
+   *[stop] Done
+ }: { $tokens }; the first after { $ms } ms, then { $rate } tokens a second.
+answer-caution = Computed by an AI model; it can be wrong.
+answer-by = Who computed it, in order
+answer-seed = Seed
+answer-again = , temperature { $temperature }. Whoever asks this model the same with them gets the same answer, on any computers.
+earlier = Earlier questions in this tab ({ $count })
+earlier-seed = Seed { $seed }.
+ended-with-tab = The answer was ended with everything else in this tab.
+ended-refused = The server refused this tab: { $reason }.
+ended-worker = The part of this page that computes stopped. Ask again to start it anew.
+ended-old = This page is old. Reload it, then ask again.
+
+## Everybody who lends
+
+swarm-title = Who computes
+you = { " " }(you)
+layers = { $count ->
+    [one] layer { $first }
+   *[other] layers { $first } to { $last }
+ }
+list = { $before } and { $last }
+list-comma = ,{ " " }
+kind-browser = browser
+kind-native = native
+state-serving = serving
+state-fetching = fetching
+state-waiting = waiting
+state-paused = paused
+about-model = { $model }: { $layers ->
+    [one] 1 layer
+   *[other] { $layers } layers
+ }
+about-licence = licence { $licence }
+out-of-date = This may be out of date: { $reason }. Trying again every few seconds.
+swarm-region = Who lends, and what
+column-who = Who
+column-layers = Layers
+column-tokens = Tokens
+column-ms = ms each
+no-layers = none
+nobody-yet = Nobody lends yet. Be the first.
+looking = Looking who is there.
+
+copies-region = How often each layer is there
+column-copies = Computers that serve each
+copies-nobody = ▲ nobody
+sums-computers = Computers
+sums-kinds = : { $browsers } in browsers, { $natives } native
+sums-of-them = Of them
+sums-states = { $serving } serve, { $fetching } fetch, { $waiting } wait
+sums-memory = Memory
+sums-offered = { " " }offered
+sums-computed = Computed
+sums-rate = { " " }tokens through their layers; { $rate } a second lately
+names-region = Some who lend
+names-failed = No names: { $reason }.
+names-first = Show some names
+names-more = Show more names
+
+## The drawing of the swarm
+
+map-summary = { $nodes ->
+    [0] Nobody lends yet.
+    [one] One computer lends.
+   *[other] { $nodes } computers lend.
+ } { $missing ->
+    [none] Every layer is held.
+   *[other] Nobody holds { $missing }.
+ } The table below says who holds what.
+map-browser = ○ browser
+map-native = □ native
+map-working = { " " }computed just now
+map-counts = how many computers hold each layer
+map-layers = Layers
+map-answer = Answer
+map-you = you
+map-missing = nobody yet
+map-room = pull up a chair
+
+## What this computer has done
+
+contribution-title = What this computer has done
+contribution-sum = { $credit } GMAC in { $receipts ->
+    [one] 1 receipt
+   *[other] { $receipts } receipts
+ }, on { $days ->
+    [one] 1 day
+   *[other] { $days } days
+ } of the last { $range }.
+contribution-days = Day by day
+contribution-key = It is known here as { $name }; its public key is
+column-day = Day (UTC)
+
+## The key of this browser
+
+key-title = Your key
+key-what = This browser makes a key when it first lends or asks, and keeps it. Whoever has it is you here, with all your credit; nobody can give it back to you once it is lost.
+key-save-button = Save it as a file
+key-save-hint = The file is not locked: keep it where only you can read it.
+key-restore = Use a saved key instead
+key-forget-button = Forget it
+key-forget-sure-button = Yes, forget it
+key-forget-sure = Without a saved file, its credit cannot be had back. Press again to forget it.
+key-in-use = The key is in use. Press Stop, or reload the page, before it is changed.
+key-unreadable = That file holds no key. Nothing has changed.
+key-none = There is no key in this browser yet. Nothing was saved.
+key-saved = Saved. Keep the file where only you can read it.
+key-restored = This browser has that key now.
+key-forgotten = Forgotten. The next time this browser is somebody new.
+key-file = A Potluck key. Whoever has the line below is this node, with all its credit: show it to nobody.
+
+## What everybody has done
+
+tally-title = Who has computed how much
+tally-what = Credit counts multiply-accumulates computed for others, in GMAC (1 GMAC is 1,000,000,000). It comes from receipts that both the one who computed and the one who asked have signed.
+tally-not-audited = It is not audited yet: two who agree can sign for work that nobody did.
+tally-out-of-date = This may be out of date: { $reason }. Nothing credited is lost.
+tally-region = Who was credited with what
+column-credit = Credit, GMAC
+column-receipts = Receipts
+tally-empty = Nobody was credited yet.
+
+## Something went wrong
+
+other-tab = Another tab of this browser is already lending. One is enough: this one has started nothing.
+problem-refused = The server refused this tab: { $reason }. Nothing is lent or asked any more; credit already given is safe. Reload the page, then try again.
+problem-worker = The part of this page that computes stopped: { $reason }. Nothing is lent any more; credit already given is safe, an unfinished answer is lost. Start again with the button you pressed.
+problem-old = This page is old: the server has a newer one, and what this one would start is gone. Nothing was started, and credit already given is safe. Reload the page, then try again.
+newer-page = The server has a newer page than this one. What runs here goes on; reload when it suits you.
+close-button = Close
+reload-button = Reload
+server-silent = the server does not answer
+server-status = the server answered { $status }
+server-broke-off = the server's answer broke off
+server-unreadable = the server's answer could not be read: { $reason }
