@@ -272,23 +272,19 @@ contribution-days = Day by day
 contribution-key = It is known here as { $name }; its public key is
 column-day = Day (UTC)
 
-## The key of this browser
+## Rooms
 
-key-title = Your key
-key-what = This browser makes a key when it first lends or asks, and keeps it. Whoever has it is you here, with all your credit; nobody can give it back to you once it is lost.
-key-save-button = Save it as a file
-key-save-hint = The file is not locked: keep it where only you can read it.
-key-restore = Use a saved key instead
-key-forget-button = Forget it
-key-forget-sure-button = Yes, forget it
-key-forget-sure = Without a saved file, its credit cannot be had back. Press again to forget it.
-key-in-use = The key is in use. Press Stop, or reload the page, before it is changed.
-key-unreadable = That file holds no key. Nothing has changed.
-key-none = There is no key in this browser yet. Nothing was saved.
-key-saved = Saved. Keep the file where only you can read it.
-key-restored = This browser has that key now.
-key-forgotten = Forgotten. The next time this browser is somebody new.
-key-file = A Potluck key. Whoever has the line below is this node, with all its credit: show it to nobody.
+room-title = A room of your own
+room-what = A room is a swarm for those who have its link: they compute for each other and for nobody else, and no stranger sees what is asked.
+room-make-button = Make a room
+room-make-hint = It opens in this tab, in place of the public swarm. What runs here ends.
+room-in-title = You are in a room
+room-in-what = Only those who have this link are in it. They can read what they compute on, so give it only to people you trust.
+room-link = Link to the room
+room-copy-button = Copy
+room-qr = The link as a picture for a phone's camera
+room-leave-button = Leave the room
+room-unreadable = The invitation in this page's address is not whole, so this is the public swarm. Nothing has been started. Ask for the link again, and open all of it.
 
 ## What everybody has done
 

@@ -244,23 +244,19 @@ contribution-days = 逐日明细
 contribution-key = 它在这里的名字是 { $name }；公钥为
 column-day = 日期（UTC）
 
-## The key of this browser
+## Rooms
 
-key-title = 您的密钥
-key-what = 这个浏览器在第一次出借或提问时生成一把密钥并保存下来。谁拥有它，谁在这里就是您，并拥有您的全部贡献；一旦丢失，没有人能把它还给您。
-key-save-button = 保存为文件
-key-save-hint = 文件没有加密：请放在只有您能读到的地方。
-key-restore = 改用已保存的密钥
-key-forget-button = 忘记它
-key-forget-sure-button = 是的，忘记它
-key-forget-sure = 没有保存的文件，它的贡献就无法找回。再按一次即忘记。
-key-in-use = 密钥正在使用。更改之前，请先按“停止”或重新载入页面。
-key-unreadable = 该文件中没有密钥。什么都没有改变。
-key-none = 这个浏览器里还没有密钥。什么都没有保存。
-key-saved = 已保存。请把文件放在只有您能读到的地方。
-key-restored = 这个浏览器现在使用那把密钥。
-key-forgotten = 已忘记。下一次，这个浏览器将是一个新的节点。
-key-file = Potluck 密钥。谁拥有下面这一行，谁就是这个节点，并拥有其全部贡献：不要给任何人看。
+room-title = 自己的房间
+room-what = 房间是一个只属于持有链接者的群：成员只为彼此计算，陌生人看不到所问的内容。
+room-make-button = 建一个房间
+room-make-hint = 它会在这个标签页中打开，代替公共的群。这里正在进行的一切会结束。
+room-in-title = 您在一个房间里
+room-in-what = 只有持有此链接的人在里面。他们能读到自己所计算的内容，所以只把它交给您信任的人。
+room-link = 房间的链接
+room-copy-button = 复制
+room-qr = 供手机摄像头扫描的链接图案
+room-leave-button = 离开房间
+room-unreadable = 此页面地址中的邀请不完整，因此这里是公共的群。什么都没有开始。请重新索要链接，并完整打开。
 
 ## What everybody has done
 

@@ -12,15 +12,15 @@ use gloo::timers::callback::Timeout;
 use gloo::utils::{document, window};
 use js_sys::JSON;
 use potluck_protocol::api::{
-    BUILD_EVENT, ContributionView, ModelView, NodesPage, SWARM_EVENT, SwarmView, TALLY_EVENT,
-    TallyRow,
+    BUILD_EVENT, ContributionView, ModelView, NodesPage, ROOM_HEADER, SWARM_EVENT, SwarmView,
+    TALLY_EVENT, TallyRow,
 };
 use potluck_protocol::id::NodeId;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{
-    Event, EventSource, MessageEvent, RequestCache, RequestInit, Response, VisibilityState,
+    Event, EventSource, Headers, MessageEvent, RequestCache, RequestInit, Response, VisibilityState,
 };
 use yew::Callback;
 
@@ -28,6 +28,8 @@ use crate::browser;
 use crate::say;
 use crate::state::Action;
 use crate::state::feed::{Feed, FeedAction, FeedEvent};
+
+const NOT_FOUND: u16 = 404;
 
 /// Keeps the page told as long as it lives and is seen.
 pub struct Listening {
@@ -113,7 +115,11 @@ struct Stream {
 }
 
 impl Stream {
+    /// None in a room: what is pushed is public, and a stream shows no pass.
     fn open(ear: &Rc<Ear>) -> Result<Self, JsValue> {
+        if browser::room().is_some() {
+            return Err(JsValue::NULL);
+        }
         let source = EventSource::new(&address("events"))?;
         let (opened, failed) = (ear.dispatch.clone(), Rc::clone(ear));
         let (build, swarm, tally) =
@@ -162,8 +168,8 @@ fn parsed<T: DeserializeOwned>(event: &Event) -> Result<T, String> {
 /// Everything that would have been pushed.
 async fn fetch_all(dispatch: Callback<Action>) {
     fetch_models(dispatch.clone()).await;
-    dispatch.emit(Action::Swarm(fetch("swarm").await));
-    dispatch.emit(Action::Tally(fetch("tally").await));
+    dispatch.emit(Action::Swarm(fetch_of_room("swarm").await));
+    dispatch.emit(Action::Tally(fetch_of_room("tally").await));
 }
 
 async fn fetch_models(dispatch: Callback<Action>) {
@@ -185,7 +191,6 @@ pub async fn nodes(after: Option<NodeId>) -> Result<NodesPage, String> {
 /// True if the server says that it has no such file of the page (any more). What cannot be asked is
 /// not missing.
 pub async fn is_missing(file: &str) -> bool {
-    const NOT_FOUND: u16 = 404;
     let options = RequestInit::new();
     // The server's word, not that of a copy.
     options.set_cache(RequestCache::NoStore);
@@ -193,10 +198,23 @@ pub async fn is_missing(file: &str) -> bool {
     asked.is_ok_and(|answer| answer.unchecked_into::<Response>().status() == NOT_FOUND)
 }
 
+/// The same of the room that the page is in: where nobody else is in it, there is nothing.
+async fn fetch_of_room<T: DeserializeOwned + Default>(resource: &str) -> Result<T, String> {
+    let response = request(&address(resource)).await?;
+    if browser::room().is_some() && response.status() == NOT_FOUND {
+        return Ok(T::default());
+    }
+    read_json(response).await
+}
+
 /// Gets a resource of our own server and reads its JSON. The browser asks the server whether the
 /// copy that it has is still good, by itself.
 async fn fetch<T: DeserializeOwned>(resource: &str) -> Result<T, String> {
-    let response = get(&address(resource)).await?;
+    read_json(request(&address(resource)).await?).await
+}
+
+async fn read_json<T: DeserializeOwned>(response: Response) -> Result<T, String> {
+    let response = checked(response)?;
     let json = async { JsFuture::from(response.json()?).await };
     read(json.await.map_err(|_| say!("server-broke-off"))?)
 }
@@ -221,10 +239,28 @@ pub async fn words(file: &str) -> Result<String, String> {
 }
 
 async fn get(address: &str) -> Result<Response, String> {
-    let response: Response = JsFuture::from(window().fetch_with_str(address))
-        .await
-        .map_err(|_| say!("server-silent"))?
-        .unchecked_into();
+    checked(request(address).await?)
+}
+
+/// Asks, and in a room shows its pass.
+async fn request(address: &str) -> Result<Response, String> {
+    let options = RequestInit::new();
+    let headers = match browser::room() {
+        Some(room) => {
+            let headers = Headers::new().ok();
+            let pass = room.pass().to_string();
+            headers.filter(|headers| headers.set(ROOM_HEADER, &pass).is_ok())
+        }
+        None => None,
+    };
+    if let Some(headers) = headers {
+        options.set_headers(&headers);
+    }
+    let asked = JsFuture::from(window().fetch_with_str_and_init(address, &options)).await;
+    Ok(asked.map_err(|_| say!("server-silent"))?.unchecked_into())
+}
+
+fn checked(response: Response) -> Result<Response, String> {
     if response.ok() {
         Ok(response)
     } else {

@@ -1,11 +1,13 @@
 //! What the page asks of the browser besides drawing: its address, chance, what the tab keeps, and
 //! the icon in the tab.
 
+use gloo::events::EventListener;
 use gloo::utils::{document, window};
 use js_sys::{JSON, Math};
 
 use potluck_protocol::grant::Limits;
 use potluck_protocol::id::SiteKey;
+use potluck_protocol::room::{ParseRoomError, ROOM_FRAGMENT, RoomSecret};
 use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{HtmlElement, ServiceWorkerContainer, SvgElement, Url};
@@ -18,13 +20,73 @@ use crate::words::Language;
 /// Where this page is and how it came here.
 #[must_use]
 pub fn opened() -> Opened {
+    let room = invitation();
     Opened {
         server: server(),
         build: named("build"),
         is_secure: window().is_secure_context(),
         site: site(),
         chose_phone: document().query_selector("[data-phone]").is_ok_and(|one| one.is_some()),
+        is_room_unreadable: matches!(room, Some(Err(_))),
+        room: room.and_then(Result::ok),
     }
+}
+
+/// What the address invites to, in its fragment, which browsers send to no server.
+fn invitation() -> Option<Result<RoomSecret, ParseRoomError>> {
+    let fragment = window().location().hash().ok()?;
+    fragment.contains(ROOM_FRAGMENT).then(|| fragment.parse())
+}
+
+/// The room that this page is in.
+#[must_use]
+pub fn room() -> Option<RoomSecret> {
+    invitation().and_then(Result::ok)
+}
+
+/// Loads the page anew in a room of its own. A browser without randomness has none.
+pub fn make_room() {
+    let mut secret = [0; 16];
+    let crypto = window().crypto().ok();
+    let drawn = crypto.is_some_and(|one| one.get_random_values_with_u8_array(&mut secret).is_ok());
+    if drawn {
+        open_at(&format!("#{ROOM_FRAGMENT}{}", RoomSecret(secret)));
+    }
+}
+
+/// Loads the page anew in the public swarm.
+pub fn leave_room() {
+    open_at("");
+}
+
+/// Loads the page anew with another fragment; a browser that is only told another fragment loads
+/// nothing.
+fn open_at(fragment: &str) {
+    let location = window().location();
+    if location.set_hash(fragment).is_ok() {
+        reload();
+    }
+}
+
+/// Loads the page anew when its address invites to another room than the one that it is in: a link
+/// that is pasted into the tab only changes the fragment.
+pub fn follow_invitations() -> EventListener {
+    let present = room();
+    EventListener::new(&window(), "hashchange", move |_| {
+        if room() != present {
+            reload();
+        }
+    })
+}
+
+/// Puts a text where it can be pasted from. Only pages that came over HTTPS, or from this machine,
+/// are asked to.
+pub fn copy(text: &str) {
+    let copying = JsFuture::from(window().navigator().clipboard().write_text(text));
+    spawn_local(async move {
+        // Who may not copy still has the text before their eyes.
+        let _refused = copying.await;
+    });
 }
 
 /// The site in whose page this document is the widget's, as its address says.
@@ -63,6 +125,14 @@ pub fn keep_offline_page() {
         spawn_local(async move {
             let _refused = JsFuture::from(workers.register(WORKER)).await;
         });
+    }
+}
+
+/// Moves the focus to an element of the page.
+pub fn focus(id: &str) {
+    let element = document().get_element_by_id(id);
+    if let Some(element) = element.and_then(|one| one.dyn_into::<HtmlElement>().ok()) {
+        let _unchanged = element.focus();
     }
 }
 
@@ -173,19 +243,6 @@ pub fn show_language(language: Language, title: &str) {
 )]
 pub fn random_seed() -> u64 {
     (Math::random() * 1e9) as u64
-}
-
-/// Has the browser save a text as a file, where it saves what is downloaded.
-pub fn save(name: &str, text: &str) {
-    let address = format!("data:text/plain,{}", String::from(js_sys::encode_uri_component(text)));
-    let saved = || {
-        let link = document().create_element("a").ok()?;
-        link.set_attribute("href", &address).ok()?;
-        link.set_attribute("download", name).ok()?;
-        link.dyn_into::<HtmlElement>().ok().map(|link| link.click())
-    };
-    // A browser that saves nothing says so itself.
-    let _unsaved = saved();
 }
 
 /// Sets one property of an element's style.

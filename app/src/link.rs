@@ -12,7 +12,7 @@ use potluck_app::state::Action;
 use potluck_app::store::{Platform, Worker};
 use potluck_app::{api, browser};
 use potluck_net::platform::port::WorkerLink;
-use potluck_net::platform::{Claim, Lock, claim, kept_secret, replace_secret};
+use potluck_net::platform::{Claim, Lock, claim};
 use potluck_protocol::page::{Command, Notice};
 use wasm_bindgen_futures::spawn_local;
 use yew::Callback;
@@ -86,9 +86,6 @@ impl Start {
     }
 }
 
-/// What the worker keeps its node's secret as.
-const KEY: &str = "node.key";
-
 /// Name of the lock that one tab of a browser holds while it lends.
 const LENDING_LOCK: &str = "potluck-lending";
 
@@ -133,14 +130,6 @@ impl Platform for Browser {
             }
             answer.emit(is_granted);
         });
-    }
-
-    fn key(&self, answer: Callback<Result<Option<[u8; 32]>, String>>) {
-        spawn_local(async move { answer.emit(kept_secret(KEY).await) });
-    }
-
-    fn replace_key(&self, key: Option<[u8; 32]>, answer: Callback<Result<(), String>>) {
-        spawn_local(async move { answer.emit(replace_secret(KEY, key.as_ref()).await) });
     }
 
     fn release_lending(&self) {

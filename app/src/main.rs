@@ -10,15 +10,14 @@ fn main() {
     let props = potluck_app::view::AppProps {
         platform: potluck_app::store::PlatformHandle::new(link::Browser::default()),
     };
+    // In a frame of another site's page it is only a widget, in English.
+    if let Some(element) = gloo::utils::document().get_element_by_id("widget") {
+        yew::Renderer::<potluck_app::widget::Widget>::with_root_and_props(element, props).render();
+        return;
+    }
     wasm_bindgen_futures::spawn_local(async {
         // Whose words cannot be had reads English, and can choose again.
         let _english = potluck_app::store::speak(potluck_app::browser::language()).await;
-        // In a frame of another site's page it is only a widget.
-        if let Some(element) = gloo::utils::document().get_element_by_id("widget") {
-            yew::Renderer::<potluck_app::widget::Widget>::with_root_and_props(element, props)
-                .render();
-            return;
-        }
         match gloo::utils::document().get_element_by_id("page") {
             Some(element) => {
                 yew::Renderer::<potluck_app::view::App>::with_root_and_props(element, props)

@@ -6,7 +6,6 @@
 
 pub mod asking;
 pub mod feed;
-pub mod key;
 pub mod lending;
 pub mod names;
 pub mod numbers;
@@ -19,9 +18,9 @@ use potluck_protocol::api::{ContributionView, ModelView, NodesPage, SwarmView, T
 use potluck_protocol::grant::{Limits, MAX_GRANT_DAYS};
 use potluck_protocol::id::{NodeId, SiteKey};
 use potluck_protocol::page::{BackendPreference, Command, Link, Notice};
+use potluck_protocol::room::RoomSecret;
 
 use asking::{Asking, Kept};
-use key::Key;
 use lending::Volunteer;
 use names::Names;
 use options::Options;
@@ -59,8 +58,6 @@ pub struct State {
     pub names: Names,
     /// Who was credited with what.
     pub tally: Heard<Vec<TallyRow>>,
-    /// The node's key: saving, restoring and forgetting it.
-    pub key: Key,
     /// What this computer was credited with, day by day.
     pub contribution: Option<ContributionView>,
     /// The models of this swarm.
@@ -86,6 +83,10 @@ pub struct Opened {
     pub site: Option<SiteKey>,
     /// The widget is on a phone, and its visitor wanted to be asked all the same.
     pub chose_phone: bool,
+    /// The room that the page's address invites to.
+    pub room: Option<RoomSecret>,
+    /// It invites to one that cannot be read.
+    pub is_room_unreadable: bool,
 }
 
 /// What can happen to the page.
@@ -154,18 +155,14 @@ pub enum Action {
     Names(Result<NodesPage, String>),
     /// The server sent the tally, or did not answer.
     Tally(Result<Vec<TallyRow>, String>),
-    /// **Save the key** was pressed.
-    SaveKey,
-    /// The text of a file that was chosen to be the key.
-    RestoreKey(String),
-    /// **Forget the key** was pressed; the first time, that is asked about.
-    ForgetKey,
-    /// What became of it, or why nothing did.
-    KeyTold(Result<String, String>),
     /// The server sent what this computer was credited with.
     Contribution(ContributionView),
     /// The server sent its models.
     Models(Vec<ModelView>),
+    /// **Make a room** was pressed.
+    MakeRoom,
+    /// **Leave the room** was pressed.
+    LeaveRoom,
     /// The message about a problem was read.
     DismissProblem,
     /// A language was chosen.
@@ -196,14 +193,14 @@ pub enum Effect {
         /// The last name that is here.
         after: Option<NodeId>,
     },
-    /// Have the browser save the node's key as a file; answered by [`Action::KeyTold`].
-    SaveKey,
-    /// Keep another key, or none; answered by [`Action::KeyTold`].
-    ReplaceKey(Option<Box<[u8; 32]>>),
     /// Ask the server what this node was credited with; answered by [`Action::Contribution`].
     FetchContribution(NodeId),
     /// Load the page anew.
     Reload,
+    /// Load the page anew in a room that nobody else is in yet.
+    MakeRoom,
+    /// Load the page anew outside of the room.
+    LeaveRoom,
     /// Speak this language from now on, and keep the choice; answered by [`Action::Spoken`].
     Speak(Language),
 }
@@ -212,12 +209,14 @@ impl State {
     /// The state of a page just opened: nothing runs. `kept` is an answer that a reload broke off.
     #[must_use]
     pub fn new(opened: Opened, options: &Options, kept: Option<Kept>) -> Self {
+        let problem = opened.is_room_unreadable.then(|| Problem::new(&say!("room-unreadable")));
         Self {
             volunteer: Volunteer::new(options.backend, options.memory_mib)
                 .at(opened.site, opened.chose_phone),
             opened,
             asking: Asking::new(options.seed, kept),
             language: words::spoken(),
+            problem,
             ..Self::default()
         }
     }
@@ -260,12 +259,10 @@ impl State {
             Action::ShowNames => return self.names.ask(),
             Action::Names(answer) => self.names.handle(answer),
             Action::Tally(answer) => self.tally.handle(answer),
-            Action::SaveKey => return vec![Effect::SaveKey],
-            Action::RestoreKey(text) => return self.restore_key(&text),
-            Action::ForgetKey => return self.forget_key(),
-            Action::KeyTold(said) => self.key.told(said),
             Action::Contribution(view) => self.contribution = Some(view),
             Action::Models(models) => self.models = models,
+            Action::MakeRoom => return vec![Effect::MakeRoom],
+            Action::LeaveRoom => return vec![Effect::LeaveRoom],
             Action::DismissProblem => self.problem = None,
             Action::ChooseLanguage(language) => return vec![Effect::Speak(language)],
             Action::Spoken(Ok(language)) => self.language = language,
@@ -289,8 +286,8 @@ impl State {
         }
         self.worker_runs = true;
         self.link = Some(Link::Connecting);
-        let server = self.opened.server.clone();
-        vec![Effect::StartWorker, Effect::Send(Command::Connect { server, room: None })]
+        let (server, room) = (self.opened.server.clone(), self.opened.room);
+        vec![Effect::StartWorker, Effect::Send(Command::Connect { server, room })]
     }
 
     /// Ends the worker; what it was doing is over.

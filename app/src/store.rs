@@ -12,7 +12,7 @@ use wasm_bindgen_futures::spawn_local;
 use yew::Callback;
 
 use crate::sensors::{Sensors, WakeLock};
-use crate::state::{Action, Effect, State, key};
+use crate::state::{Action, Effect, State};
 use crate::words::{self, Language};
 use crate::{api, browser, say};
 
@@ -52,12 +52,6 @@ pub trait Platform {
     /// Claims lending among the tabs of this browser; `answer` says whether this tab may. Where the
     /// browser offers no locks (a page without HTTPS), it may.
     fn claim_lending(&self, answer: Callback<bool>);
-
-    /// The secret of this browser's node, if there is one.
-    fn key(&self, answer: Callback<Result<Option<[u8; 32]>, String>>);
-
-    /// Keeps another secret in its place, or forgets it.
-    fn replace_key(&self, key: Option<[u8; 32]>, answer: Callback<Result<(), String>>);
 
     /// Gives the claim back, if it is held.
     fn release_lending(&self);
@@ -205,25 +199,9 @@ impl Store {
                     }
                 });
             }
-            Effect::SaveKey => {
-                let answer = self.dispatcher().reform(|key: Result<Option<[u8; 32]>, String>| {
-                    let key = key.and_then(|key| key.ok_or_else(|| say!("key-none")));
-                    Action::KeyTold(key.map(|key| {
-                        browser::save(key::FILE, &key::written(&key));
-                        say!("key-saved")
-                    }))
-                });
-                self.platform.0.key(answer);
-            }
-            Effect::ReplaceKey(key) => {
-                let is_new = key.is_some();
-                let answer = self.dispatcher().reform(move |done: Result<(), String>| {
-                    let said = || if is_new { say!("key-restored") } else { say!("key-forgotten") };
-                    Action::KeyTold(done.map(|()| said()))
-                });
-                self.platform.0.replace_key(key.map(|key| *key), answer);
-            }
             Effect::Reload => browser::reload(),
+            Effect::MakeRoom => browser::make_room(),
+            Effect::LeaveRoom => browser::leave_room(),
             Effect::Speak(language) => {
                 let dispatch = self.dispatcher();
                 spawn_local(async move {

@@ -11,7 +11,6 @@ mod contribution;
 mod crowd;
 mod drawing;
 mod header;
-mod key_card;
 mod lend;
 mod lending;
 mod light;
@@ -21,6 +20,7 @@ mod now;
 mod people;
 pub mod plot;
 mod problem;
+mod room;
 mod tally;
 
 use std::rc::Rc;
@@ -48,11 +48,11 @@ use contribution::Contribution;
 use crowd::Crowd;
 use drawing::Drawing;
 use header::Header;
-use key_card::KeyCard;
 use lend::LendCard;
 use now::Now;
 use people::People;
 use problem::ProblemCard;
+use room::{InRoom, MakeRoom};
 use tally::Tally;
 
 /// Properties of [`App`].
@@ -76,7 +76,7 @@ pub fn App(props: &AppProps) -> Html {
     {
         let dispatch = dispatch.clone();
         use_effect_with((), move |()| {
-            let listening = Listening::start(dispatch);
+            let listening = (Listening::start(dispatch), browser::follow_invitations());
             move || drop(listening)
         });
     }
@@ -102,8 +102,11 @@ fn Page(props: &PageProps) -> Html {
     html! {
         <>
             <Header link={state.link.clone()} steps={work_steps(state)} language={state.language} dispatch={dispatch.clone()} />
-            <main id="main">
+            <main id="main" tabindex="-1">
                 <ProblemCard problem={state.problem.clone()} is_old={state.is_old} dispatch={dispatch.clone()} />
+                if let Some(secret) = state.opened.room {
+                    <InRoom link={secret.link(&state.opened.server)} is_secure={state.opened.is_secure} dispatch={dispatch.clone()} />
+                }
                 <Now swarm={swarm.clone()} known={state.swarm.value.is_some()} model={model.clone()} />
                 <div class="columns">
                     <div class="column">
@@ -127,7 +130,9 @@ fn Page(props: &PageProps) -> Html {
                     if let (Some(view), Some(node)) = (&state.contribution, state.node) {
                         <Contribution view={view.clone()} {node} />
                     }
-                    <KeyCard state={state.key.clone()} is_in_use={state.worker_runs} dispatch={dispatch.clone()} />
+                    if state.opened.room.is_none() {
+                        <MakeRoom dispatch={dispatch.clone()} />
+                    }
                 </div>
                 <Tally tally={state.tally.clone()} you={state.node} />
             </main>
@@ -148,7 +153,7 @@ fn people(
             <Crowd {swarm} {failure} {model} names={state.names.clone()} you={state.node} dispatch={dispatch.clone()} />
         }
     } else {
-        html! { <People {swarm} known={state.swarm.value.is_some()} {failure} {model} you={state.node} /> }
+        html! { <People {swarm} known={state.swarm.value.is_some()} {failure} you={state.node} /> }
     }
 }
 

@@ -83,39 +83,46 @@ impl Language {
     }
 }
 
-impl From<&str> for Value {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
+/// What a message can be told. By reference, so that the hundred places that tell something have
+/// nothing to drop, which would be much of the page's program.
+pub trait Said {
+    /// As a message takes it.
+    fn said(&self) -> Value<'_>;
+}
+
+impl Said for str {
+    fn said(&self) -> Value<'_> {
+        Value::Text(self)
     }
 }
 
-impl From<String> for Value {
-    fn from(text: String) -> Self {
-        Self::Text(text)
+impl Said for String {
+    fn said(&self) -> Value<'_> {
+        Value::Text(self)
     }
 }
 
-impl From<&String> for Value {
-    fn from(text: &String) -> Self {
-        Self::Text(text.clone())
+impl Said for u32 {
+    fn said(&self) -> Value<'_> {
+        Value::Count(u64::from(*self))
     }
 }
 
-impl From<u32> for Value {
-    fn from(count: u32) -> Self {
-        Self::Count(u64::from(count))
+impl Said for u64 {
+    fn said(&self) -> Value<'_> {
+        Value::Count(*self)
     }
 }
 
-impl From<u64> for Value {
-    fn from(count: u64) -> Self {
-        Self::Count(count)
+impl Said for usize {
+    fn said(&self) -> Value<'_> {
+        Value::Count(*self as u64)
     }
 }
 
-impl From<usize> for Value {
-    fn from(count: usize) -> Self {
-        Self::Count(count as u64)
+impl<T: Said + ?Sized> Said for &T {
+    fn said(&self) -> Value<'_> {
+        (**self).said()
     }
 }
 
@@ -151,7 +158,7 @@ pub fn spoken() -> Language {
 
 /// A message in words. `say!` writes this shorter.
 #[must_use]
-pub fn say(id: &str, values: &[(&str, Value)]) -> String {
+pub fn say(id: &str, values: &[(&str, Value<'_>)]) -> String {
     SPOKEN.with(|spoken| {
         let (language, messages) = &*spoken.borrow();
         messages.say(*language, id, values)
@@ -162,7 +169,7 @@ pub fn say(id: &str, values: &[(&str, Value)]) -> String {
 #[macro_export]
 macro_rules! say {
     ($id:literal $(, $name:ident = $value:expr)* $(,)?) => {
-        $crate::words::say($id, &[$((stringify!($name), $crate::words::Value::from($value))),*])
+        $crate::words::say($id, &[$((stringify!($name), $crate::words::Said::said(&$value))),*])
     };
 }
 

@@ -3,8 +3,8 @@
 pub(crate) mod error;
 
 mod blobs;
-mod embed;
 mod contribution;
+mod embed;
 mod events;
 mod guard;
 mod health;

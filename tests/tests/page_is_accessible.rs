@@ -14,6 +14,7 @@ use potluck_protocol::api::{
     InclusiveLayers, ModelCopies, NodeState, NodeView, SwarmTotals, SwarmView,
 };
 use potluck_protocol::id::NodeId;
+use potluck_protocol::room::RoomSecret;
 use potluck_protocol::server::NodeKind;
 use serde_json::{Value, json};
 
@@ -56,7 +57,6 @@ async fn page_is_accessible() -> anyhow::Result<()> {
                 Told::Newer if path.starts_with("/api/v1/events") => {
                     events("event: build\ndata: tomorrow\n\n".to_owned())
                 }
-                Told::Newer if path.starts_with("/potluck-node") => Answer::Status(404),
                 _ => Answer::Pass(path.to_owned()),
             }
         }
@@ -112,9 +112,16 @@ async fn page_is_accessible() -> anyhow::Result<()> {
     looker.listen().await?;
     browser.wait_for_text("newer", |text| text.contains("a newer page")).await?;
     looker.look("newer").await?;
-    browser.click("lend").await?;
-    browser.wait_for_text("notice", |text| text.contains("This page is old")).await?;
+    looker.broke_nothing().await?;
+
+    tell(Told::default());
+    browser.open(&format!("{url}&problem#room=half-an-invitation")).await?;
+    browser.wait_for_text("notice", |text| text.contains("not whole")).await?;
     looker.look("problem").await?;
+    browser.open(&format!("{url}&room#room={}", RoomSecret([7; 16]))).await?;
+    looker.listen().await?;
+    browser.wait_for_text("in-room", |text| text.contains("You are in a room")).await?;
+    looker.look("room").await?;
     looker.broke_nothing().await?;
 
     browser.open(&format!("{}/offline.html", proxy.url())).await?;

@@ -4,7 +4,7 @@
 use anyhow::Context as _;
 use e2e::api;
 use e2e::browser::{Browser, Graphics, Scheme, is_available};
-use e2e::sizes::BEFORE_YES_AIM_BYTES;
+use e2e::sizes::BEFORE_YES_LIMIT_BYTES;
 use e2e::swarm::Swarm;
 use e2e::wait::until;
 use potluck_protocol::server::NodeKind;
@@ -112,7 +112,7 @@ async fn nothing_large_was_fetched(browser: &Browser) -> anyhow::Result<()> {
     let fetched: Vec<(String, u64)> = serde_json::from_value(entries)?;
     assert!(!fetched.is_empty(), "the page names at least its own script");
     let whole: u64 = fetched.iter().map(|(_, bytes)| bytes).sum();
-    assert!(whole <= BEFORE_YES_AIM_BYTES, "{whole} bytes before a yes: {fetched:?}");
+    assert!(whole <= BEFORE_YES_LIMIT_BYTES, "{whole} bytes before a yes: {fetched:?}");
     for (name, bytes) in &fetched {
         assert!(
             !name.contains("potluck-node"),

@@ -25,7 +25,7 @@ pub(crate) fn main() {
         }
         // One key, one connection: a second tab (one that only asks, say) is somebody else for as
         // long as it is open.
-        let claim = platform::claim(platform::NODE_KEY).await;
+        let claim = platform::claim("potluck-node-key").await;
         let secret = if claim.is_granted() {
             match platform::load_or_create_secret("node.key", || fresh).await {
                 Ok(secret) => secret,

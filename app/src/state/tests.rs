@@ -7,6 +7,7 @@ use potluck_protocol::page::{
     AnswerEnd, AnswerEvent, BackendPreference, Command, Granted, Lending, LendingPhase, Link,
     Notice, StageView,
 };
+use potluck_protocol::room::RoomSecret;
 use potluck_protocol::sampling::Sampling;
 
 use super::asking::{MAX_EXCHANGES, Phase};
@@ -404,4 +405,23 @@ fn names_come_when_they_are_asked_for_one_page_after_another() {
     let ids: Vec<NodeId> = state.names.nodes.iter().map(|node| node.id).collect();
     assert_eq!(ids, [node(1).id, node(2).id, node(3).id]);
     assert!(!state.names.has_more && state.names.failure.is_none());
+}
+
+#[test]
+fn a_page_in_a_room_asks_and_lends_there() {
+    let secret = RoomSecret([7; 16]);
+    let opened = Opened { server: SERVER.to_owned(), room: Some(secret), ..Opened::default() };
+    let mut state = State::new(opened, &Options::default(), None);
+    state.reduce(Action::TypePrompt("Why?".to_owned()));
+    let effects = state.reduce(Action::Ask { random_seed: 1 });
+    let connect = Command::Connect { server: SERVER.to_owned(), room: Some(secret) };
+    assert!(effects.contains(&Effect::Send(connect)), "{effects:?}");
+    assert_eq!(state.reduce(Action::LeaveRoom), [Effect::LeaveRoom]);
+}
+
+#[test]
+fn half_an_invitation_is_said_to_be_one() {
+    let opened = Opened { is_room_unreadable: true, ..Opened::default() };
+    let state = State::new(opened, &Options::default(), None);
+    assert!(state.problem.is_some_and(|problem| problem.text.contains("not whole")));
 }

@@ -8,7 +8,7 @@ use potluck_protocol::id::NodeId;
 use yew::{Callback, Html, Properties, function_component, html};
 
 use super::map::short_range;
-use super::people::{about, head, out_of_date, row};
+use super::people::{head, out_of_date, row};
 use crate::say;
 use crate::state::Action;
 use crate::state::names::Names;
@@ -34,9 +34,6 @@ pub(super) fn Crowd(props: &CrowdProps) -> Html {
     let runs = props.model.as_ref().map(|model| props.swarm.copies_of(&model.name));
     html! {
         <>
-            if let Some(model) = &props.model {
-                <p class="soft">{ about(model) }</p>
-            }
             if let Some(failure) = &props.failure {
                 { out_of_date(failure) }
             }

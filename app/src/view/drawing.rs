@@ -127,23 +127,12 @@ fn seat(seat: &Seat, is_wanted: bool, are_named: bool) -> Html {
         None => Some(say!("map-room")),
         Some(sitter) => Some(sitter.node.name()),
     };
-    let drawing = html! {
-        <>
+    html! {
+        <g class={classes!("seat", class)}>
             { chair(seat) }
             if let Some((first, second)) = lines.as_deref().map(two_lines) {
                 <text class="seat-name" x={unit(seat.at.x)} y={unit(seat.at.y + SEAT_RADIUS + 13.0)}>{ first }</text>
                 <text class="seat-name" x={unit(seat.at.x)} y={unit(seat.at.y + SEAT_RADIUS + 26.0)}>{ second }</text>
-            }
-        </>
-    };
-    html! {
-        <g class={classes!("seat", class)}>
-            if seat.sitter.is_none() {
-                // For the mouse only, and only to the card: the keyboard reaches its button anyway,
-                // and lending takes a click there.
-                <a href="#lend" tabindex="-1">{ drawing }</a>
-            } else {
-                { drawing }
             }
         </g>
     }

@@ -2,7 +2,7 @@
 //! before the page's program is there.
 
 use potluck_protocol::page::Link;
-use yew::{Callback, Event, Html, Properties, function_component, html};
+use yew::{Callback, Event, Html, MouseEvent, Properties, function_component, html};
 
 use super::choices::value;
 use super::connection::Connection;
@@ -26,9 +26,14 @@ pub(super) struct HeaderProps {
 
 #[function_component]
 pub(super) fn Header(props: &HeaderProps) -> Html {
+    // By hand: the address must go on naming the room that the page is in.
+    let skip = Callback::from(|event: MouseEvent| {
+        event.prevent_default();
+        browser::focus("main");
+    });
     html! {
         <header class="top">
-            <a class="skip" href="#main">{ say!("skip") }</a>
+            <a class="skip" href="#main" onclick={skip}>{ say!("skip") }</a>
             <div class="brand">
                 <Logo step={props.steps} />
                 <h1>{ "Potluck" }</h1>

@@ -71,7 +71,7 @@ fn a_visitor_finds_a_chair_at_a_full_table_and_a_volunteer_does_not() {
 #[test]
 fn everything_stays_inside_and_nothing_overlaps() {
     for layers in [1_u32, 6, 13, 32, 80] {
-        for count in 0..=MAX_SEATS as u32 {
+        for count in 0..=u32::try_from(MAX_SEATS).expect("a small number") {
             let ranges: Vec<_> = (0..count)
                 .map(|node| {
                     let first = node * 7 % layers;

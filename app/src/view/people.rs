@@ -22,7 +22,6 @@ pub(super) struct PeopleProps {
     pub(super) known: bool,
     /// Why it did not answer just now.
     pub(super) failure: Option<String>,
-    pub(super) model: Option<ModelView>,
     /// This tab.
     pub(super) you: Option<NodeId>,
 }
@@ -32,9 +31,6 @@ pub(super) fn People(props: &PeopleProps) -> Html {
     let rows = props.swarm.nodes.iter().map(|node| row(node, props.you));
     html! {
         <>
-            if let Some(model) = &props.model {
-                <p class="soft">{ about(model) }</p>
-            }
             if let Some(failure) = &props.failure {
                 { out_of_date(failure) }
             }

@@ -23,10 +23,10 @@ pub struct Unreadable {
 }
 
 /// What a message is told about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
     /// Words, set in as they are.
-    Text(String),
+    Text(&'a str),
     /// A count, by which a message may choose its words.
     Count(u64),
 }
@@ -89,7 +89,7 @@ impl Messages {
 
     /// A message in words; its id, if there is no such message.
     #[must_use]
-    pub fn say(&self, language: Language, id: &str, values: &[(&str, Value)]) -> String {
+    pub fn say(&self, language: Language, id: &str, values: &[(&str, Value<'_>)]) -> String {
         let mut words = String::new();
         match self.pattern(id) {
             Some(pattern) => write(pattern, language, values, &mut words),
@@ -117,7 +117,7 @@ fn gather<'a>(pattern: &'a Pattern, names: &mut Vec<&'a str>) {
     }
 }
 
-fn write(pattern: &Pattern, language: Language, values: &[(&str, Value)], words: &mut String) {
+fn write(pattern: &Pattern, language: Language, values: &[(&str, Value<'_>)], words: &mut String) {
     let value = |name: &String| values.iter().find(|(one, _)| one == name).map(|(_, value)| value);
     for part in pattern {
         match part {
@@ -140,7 +140,7 @@ fn write(pattern: &Pattern, language: Language, values: &[(&str, Value)], words:
 }
 
 impl Variant {
-    fn is_for(&self, language: Language, value: Option<&Value>) -> bool {
+    fn is_for(&self, language: Language, value: Option<&Value<'_>>) -> bool {
         match value {
             Some(Value::Text(text)) => self.key == *text,
             Some(Value::Count(count)) => {
@@ -258,13 +258,13 @@ impl Reader<'_> {
 mod tests {
     use super::*;
 
-    fn say(text: &str, values: &[(&str, Value)]) -> String {
+    fn say(text: &str, values: &[(&str, Value<'_>)]) -> String {
         Messages::read(text).unwrap().say(Language::English, "a", values)
     }
 
     #[test]
     fn a_message_is_its_text_with_the_values_in_it() {
-        let text = Value::Text("tiny".to_owned());
+        let text = Value::Text("tiny");
         assert_eq!(
             say("# why\na = { $n } of {$n}, or {\"{\"} \n", &[("n", text)]),
             "tiny of tiny, or {"
@@ -282,7 +282,7 @@ mod tests {
         assert_eq!([with(0), with(1), with(2)], ["none so", "1 seat so", "2 seats so"]);
         assert_eq!(say(text, &[]), "n seats so");
         let text = "a = { $kind ->\n    [native] □\n   *[browser] ○\n }\n";
-        assert_eq!(say(text, &[("kind", Value::Text("native".to_owned()))]), "□");
+        assert_eq!(say(text, &[("kind", Value::Text("native"))]), "□");
     }
 
     #[test]

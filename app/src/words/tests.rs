@@ -105,8 +105,8 @@ fn a_call_is_read_with_the_names_of_its_values() {
 
 #[test]
 fn fluents_own_crates_say_the_same() {
-    let texts = ["x", "length", "cancelled", "none"].map(Value::from);
-    let counts = [0_u64, 1, 2, 5, 1_234_567].map(Value::from);
+    let texts = ["x", "length", "cancelled", "none"].map(Value::Text);
+    let counts = [0_u64, 1, 2, 5, 1_234_567].map(Value::Count);
     let grouped: fn(&FluentValue<'_>, &_) -> Option<String> = |value, _| match value {
         #[expect(
             clippy::cast_sign_loss,
@@ -127,12 +127,11 @@ fn fluents_own_crates_say_the_same() {
         for id in ours.ids() {
             for value in texts.iter().chain(&counts) {
                 let names = ours.variables(id).unwrap();
-                let values: Vec<(&str, Value)> =
-                    names.iter().map(|name| (*name, value.clone())).collect();
+                let values: Vec<(&str, Value)> = names.iter().map(|name| (*name, *value)).collect();
                 let mut theirs = FluentArgs::new();
                 for name in names {
                     match value {
-                        Value::Text(text) => theirs.set(name, text.clone()),
+                        Value::Text(text) => theirs.set(name, *text),
                         Value::Count(count) => theirs.set(name, *count),
                     }
                 }

@@ -23,11 +23,12 @@ const ALWAYS: [(HeaderName, &str); 4] = [
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (
         HeaderName::from_static("permissions-policy"),
-        // All that Chromium, Firefox and Safari know and a page could be made to ask for.
+        // All that Chromium, Firefox and Safari know and a page could be made to ask for, but for the
+        // screen that stays on where a volunteer wants it to.
         "accelerometer=(), autoplay=(), camera=(), display-capture=(), encrypted-media=(), \
          fullscreen=(), geolocation=(), gyroscope=(), hid=(), magnetometer=(), microphone=(), \
          midi=(), payment=(), picture-in-picture=(), publickey-credentials-get=(), \
-         screen-wake-lock=(), serial=(), usb=(), xr-spatial-tracking=()",
+         screen-wake-lock=(self), serial=(), usb=(), xr-spatial-tracking=()",
     ),
 ];
 /// For whatever is no document of ours.

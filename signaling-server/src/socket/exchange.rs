@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::ws::WebSocket;
 use futures::FutureExt as _;
@@ -207,8 +206,7 @@ impl Side<'_> {
 
     /// Whether a grant is the node's own, was given to this server, and holds now.
     fn check(&self, grant: &SignedGrant) -> Result<(), GrantFault> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        grant.check(&self.origin, self.member.node(), now.as_secs())
+        grant.check(&self.origin, self.member.node(), unix_now_s())
     }
 
     /// The node is given nothing to compute; it may go on asking.

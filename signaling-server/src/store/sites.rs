@@ -12,6 +12,9 @@ use crate::sites::{Bound, Site, SiteOrigin};
 /// Days of counts that an owner is told: a year and a quarter, to compare with the year before.
 const MAX_DAYS: u32 = 460;
 
+/// Key, owner, name, whether it is on, and when it was registered.
+type Row = (Vec<u8>, Vec<u8>, String, bool, i64);
+
 impl Store {
     /// All sites.
     ///
@@ -30,11 +33,11 @@ impl Store {
             let proved_s = proved_s.map(i64::unsigned_abs);
             origins.entry(site).or_default().push(Bound { origin, proved_s });
         }
-        let rows: Vec<(Vec<u8>, Vec<u8>, String, bool, i64)> =
+        let rows: Vec<Row> =
             sqlx::query_as("SELECT key, owner, name, is_on, registered_s FROM sites")
                 .fetch_all(&self.readers)
                 .await?;
-        let mut site = |(key, owner, name, is_on, registered_s): (Vec<u8>, Vec<u8>, _, _, i64)| {
+        let mut site = |(key, owner, name, is_on, registered_s): Row| {
             Ok(Site {
                 origins: origins.remove(&key).unwrap_or_default(),
                 key: site_key(key)?,

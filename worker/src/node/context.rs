@@ -24,7 +24,7 @@ use super::peers::Peers;
 #[derive(Debug)]
 pub(super) struct Context {
     /// Whoever this node is outside of rooms.
-    own: Identity,
+    pub(super) own: Identity,
     /// Who it is where it is now.
     pub(super) identity: Identity,
     pub(super) me: NodeId,

@@ -14,8 +14,7 @@ fn phases() -> Vec<LendingPhase> {
         LendingPhase::Starting => Some(LendingPhase::Waiting),
         LendingPhase::Waiting => Some(LendingPhase::Fetching),
         LendingPhase::Fetching => Some(LendingPhase::Serving),
-        LendingPhase::Serving => Some(LendingPhase::Paused { why: PauseReason::Hidden }),
-        LendingPhase::Paused { .. } => {
+        LendingPhase::Serving => {
             Some(LendingPhase::Retrying { reason: REASON.to_owned(), retry_ms: 5_000 })
         }
         LendingPhase::Retrying { .. } => Some(LendingPhase::Paused { why: PauseReason::Battery }),

@@ -10,7 +10,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{
     File, FileSystemDirectoryHandle, FileSystemFileHandle, FileSystemGetDirectoryOptions,
     FileSystemGetFileOptions, FileSystemReadWriteOptions, FileSystemSyncAccessHandle,
-    FileSystemWritableFileStream, StorageManager,
+    StorageManager,
 };
 
 use super::describe;
@@ -65,24 +65,6 @@ pub(super) async fn open_folder(path: &[&str]) -> Result<FileSystemDirectoryHand
             .dyn_into()?;
     }
     Ok(folder)
-}
-
-/// Writes a whole file from a page, where there are no synchronous handles: it is there whole or as it
-/// was.
-pub(super) async fn write_whole(
-    folder: &FileSystemDirectoryHandle,
-    name: &str,
-    bytes: &[u8],
-) -> Result<(), JsValue> {
-    let options = FileSystemGetFileOptions::new();
-    options.set_create(true);
-    let handle: FileSystemFileHandle =
-        JsFuture::from(folder.get_file_handle_with_options(name, &options)).await?.dyn_into()?;
-    let stream: FileSystemWritableFileStream =
-        JsFuture::from(handle.create_writable()).await?.dyn_into()?;
-    let bytes = Uint8Array::from(bytes);
-    JsFuture::from(stream.write_with_buffer_source(&bytes)?).await?;
-    JsFuture::from(stream.close()).await.map(drop)
 }
 
 /// The bytes of a file, if they are at most `max_bytes`.

@@ -5,16 +5,13 @@
 
 use core::time::Duration;
 
-use wasm_bindgen_futures::JsFuture;
 use web_sys::FileSystemDirectoryHandle;
 
 use super::opfs::{
-    FOLDER, WriteError, error_name, open_folder, open_to_write, read_file, write_all, write_whole,
+    FOLDER, WriteError, error_name, open_folder, open_to_write, read_file, write_all,
 };
-use super::{claim, describe, sleep};
+use super::{describe, sleep};
 
-/// What a worker claims for as long as it uses the node's secret.
-pub const NODE_KEY: &str = "potluck-node-key";
 /// Bytes that are read of a file that should hold 32, so that a longer one is told apart.
 const MAX_BYTES: u64 = 64;
 /// How often to look again while another tab writes the secret, and how long in between.
@@ -62,39 +59,6 @@ pub async fn load_or_create_secret(
         }
     }
     Err(say(name, "another tab keeps it open; close this site's other tabs and reload"))
-}
-
-/// The secret `name`, if one is kept here.
-///
-/// # Errors
-/// As [`load_or_create_secret`], and where nothing can be kept.
-pub async fn kept_secret(name: &str) -> Result<Option<[u8; 32]>, String> {
-    read(&folder(name).await?, name).await
-}
-
-/// Keeps `secret` as `name` in place of what is kept, or forgets that. For a page whose worker does
-/// not run: who holds the secret would go on as who it was.
-///
-/// # Errors
-/// If another tab uses the secret, or nothing can be kept here; then nothing has changed.
-pub async fn replace_secret(name: &str, secret: Option<&[u8; 32]>) -> Result<(), String> {
-    let claim = claim(NODE_KEY).await;
-    if !claim.is_granted() {
-        return Err(say(name, "another tab uses it; close this site's other tabs first"));
-    }
-    let folder = folder(name).await?;
-    let replaced = match secret {
-        Some(secret) => write_whole(&folder, name, secret).await,
-        None => match JsFuture::from(folder.remove_entry(name)).await {
-            Err(thrown) if error_name(&thrown) != "NotFoundError" => Err(thrown),
-            _ => Ok(()),
-        },
-    };
-    replaced.map_err(|thrown| say(name, &describe(&thrown)))
-}
-
-async fn folder(name: &str) -> Result<FileSystemDirectoryHandle, String> {
-    open_folder(&[FOLDER]).await.map_err(|thrown| say(name, &describe(&thrown)))
 }
 
 /// `None` if there is no such file, or an empty one: it was made and its secret was not written, so

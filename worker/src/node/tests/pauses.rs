@@ -178,6 +178,16 @@ fn a_stop_in_a_pause_is_a_stop() {
 }
 
 #[test]
+fn what_was_seen_before_a_stop_is_not_held_against_the_next_yes() {
+    let mut driven = Driven::connected();
+    go_to(&mut driven, "serving");
+    driven.see(|seen| seen.dropping_frames = true);
+    driven.handle(Input::Command(Command::StopLending));
+    driven.lend();
+    assert_eq!(driven.shown, LendingPhase::Starting);
+}
+
+#[test]
 fn a_pause_hands_what_is_computed_over_in_order() {
     let mut driven = Driven::connected();
     go_to(&mut driven, "computing a step");

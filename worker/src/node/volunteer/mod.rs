@@ -55,7 +55,7 @@ pub(super) struct Volunteer {
     rests: Option<PauseReason>,
     /// Whether it should; there while it is lent.
     pauses: Option<Pauses>,
-    /// What is seen of the machine, lent or not.
+    /// What is seen of the machine since shortly before it was lent.
     conditions: Conditions,
     /// What may compute.
     backend: BackendPreference,
@@ -132,7 +132,7 @@ impl Volunteer {
         !matches!(self.phase, LendingPhase::Idle | LendingPhase::Failed { .. })
     }
 
-    /// Lends nothing, and knows what is true of the machine whether it is lent or not.
+    /// Lends nothing, and knows what was seen of the machine, and what it has fetched today.
     fn anew(&mut self) -> Self {
         let budget = std::mem::take(&mut self.budget);
         Self { conditions: self.conditions, budget, ..Self::new(self.kind) }
@@ -172,7 +172,9 @@ impl Volunteer {
         }
         let phase = failure.map_or(LendingPhase::Idle, |reason| LendingPhase::Failed { reason });
         self.keep_budget(context);
-        *self = Self { phase, ..self.anew() };
+        // Nobody looks any more; whoever lends again says first what is seen then.
+        let conditions = Conditions::default();
+        *self = Self { phase, conditions, ..self.anew() };
         self.notices.ask_now();
         awaited
     }

@@ -30,7 +30,7 @@ pub(in crate::node) struct Rest {
 const KEEP_EVERY_BYTES: u64 = 16 << 20;
 
 impl Volunteer {
-    /// What is seen of the machine now, lent or not.
+    /// What is seen of the machine now.
     pub(in crate::node) fn handle_conditions(&mut self, seen: Conditions, context: &Context) {
         self.conditions = seen;
         if let Some(pauses) = &mut self.pauses {
