@@ -57,7 +57,7 @@ async fn demo(options: &Options) -> anyhow::Result<()> {
     }
     eprintln!("From a terminal:");
     let program = native("potluck-node")?;
-    eprintln!("  {} join {}", program.display(), swarm.url());
+    eprintln!("  {} join {} --accept", program.display(), swarm.url());
     eprintln!("  {} ask {} \"What is Potluck?\"", program.display(), swarm.url());
     eprintln!("Ctrl-C ends everything that was started here.");
     eprintln!("Open {} in your own browser to join this swarm, or to ask it.", swarm.url());
