@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use potluck_protocol::page::Command;
 use wasm_bindgen_futures::spawn_local;
-use yew::Callback;
+use yew::{Callback, hook, use_force_update, use_memo};
 
 use crate::sensors::{Sensors, WakeLock};
 use crate::state::{Action, Effect, State};
@@ -90,6 +90,20 @@ pub struct Store {
     sensors: RefCell<Option<Sensors>>,
     is_sensing: Cell<bool>,
     wake_lock: RefCell<Option<WakeLock>>,
+}
+
+/// The state of a component that has a store of its own, and the way to its actions. The component is
+/// drawn anew after each.
+#[hook]
+pub fn use_store(platform: &PlatformHandle) -> (Rc<State>, Callback<Action>) {
+    let update = use_force_update();
+    let store = use_memo((), |()| {
+        let changed = Callback::from(move |()| update.force_update());
+        let store = Store::new(platform.clone(), changed);
+        let dispatch = store.dispatcher();
+        (store, dispatch)
+    });
+    (store.0.state(), store.1.clone())
 }
 
 impl core::fmt::Debug for Store {

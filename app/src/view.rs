@@ -27,10 +27,7 @@ use std::rc::Rc;
 
 use potluck_protocol::api::ModelView;
 use potluck_protocol::page::{LendingPhase, StageView};
-use yew::{
-    Callback, Html, Properties, function_component, html, use_effect_with, use_force_update,
-    use_memo,
-};
+use yew::{Callback, Html, Properties, function_component, html, use_effect_with};
 
 use crate::api::Listening;
 use crate::browser;
@@ -38,7 +35,7 @@ use crate::say;
 use crate::state::asking::Phase;
 use crate::state::swarm::Swarm;
 use crate::state::{Action, State};
-use crate::store::{PlatformHandle, Store};
+use crate::store::{PlatformHandle, use_store};
 
 pub(crate) use lending::agreed;
 
@@ -65,14 +62,7 @@ pub struct AppProps {
 /// The page.
 #[function_component]
 pub fn App(props: &AppProps) -> Html {
-    let update = use_force_update();
-    let store = use_memo((), |()| {
-        let changed = Callback::from(move |()| update.force_update());
-        let store = Store::new(props.platform.clone(), changed);
-        let dispatch = store.dispatcher();
-        (store, dispatch)
-    });
-    let (state, dispatch) = (store.0.state(), store.1.clone());
+    let (state, dispatch) = use_store(&props.platform);
     {
         let dispatch = dispatch.clone();
         use_effect_with((), move |()| {

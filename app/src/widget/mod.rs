@@ -10,26 +10,17 @@
 
 mod lending;
 
-use yew::{
-    Callback, Html, function_component, use_effect_with, use_force_update, use_memo, use_state,
-};
+use yew::{Html, function_component, use_effect_with, use_state};
 
 use crate::state::Action;
 use crate::state::lending::Intent;
-use crate::store::Store;
+use crate::store::use_store;
 use crate::view::AppProps;
 
 /// The widget, from the click on.
 #[function_component]
 pub fn Widget(props: &AppProps) -> Html {
-    let update = use_force_update();
-    let store = use_memo((), |()| {
-        let changed = Callback::from(move |()| update.force_update());
-        let store = Store::new(props.platform.clone(), changed);
-        let dispatch = store.dispatcher();
-        (store, dispatch)
-    });
-    let (state, dispatch) = (store.0.state(), &store.1);
+    let (state, dispatch) = use_store(&props.platform);
     let has_begun = use_state(|| false);
     {
         let (has_begun, dispatch) = (has_begun.clone(), dispatch.clone());
@@ -41,10 +32,10 @@ pub fn Widget(props: &AppProps) -> Html {
     let volunteer = &state.volunteer;
     let problem = state.problem.as_ref().map(|problem| &*problem.text);
     if let Some(text) = problem.or_else(|| volunteer.failure()) {
-        lending::failed(text, dispatch)
+        lending::failed(text, &dispatch)
     } else if *has_begun && volunteer.intent == Intent::No {
-        lending::stopped(dispatch)
+        lending::stopped(&dispatch)
     } else {
-        lending::lent(volunteer, state.link.as_ref(), dispatch)
+        lending::lent(volunteer, state.link.as_ref(), &dispatch)
     }
 }
