@@ -8,7 +8,7 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use data_encoding::BASE64;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -18,11 +18,6 @@ use sha1::Sha1;
 
 /// How long made credentials open new relays. A relay that is open stays.
 pub(crate) const CREDENTIAL_LIFETIME: Duration = Duration::from_secs(3600);
-/// What the clock on the wall shows, which relays go by, seconds since 1970.
-pub(crate) fn unix_now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
 /// What an entry may begin with.
 const SCHEMES: [&str; 4] = ["stun", "stuns", "turn", "turns"];
 

@@ -21,6 +21,7 @@ pub mod sites;
 
 mod app;
 mod board;
+mod calendar;
 mod client_address;
 mod connection_limiter;
 mod ending;

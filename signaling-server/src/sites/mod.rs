@@ -27,6 +27,7 @@ use potluck_protocol::site::SiteView;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
+use crate::calendar::unix_now_s;
 use crate::store::{Store, StoreError};
 
 pub use options::WidgetOptions;
@@ -152,7 +153,7 @@ impl Sites {
     /// Something happened at a site that runs; at others nothing is counted.
     pub(crate) fn count(&self, site: SiteKey, what: Counted) {
         if self.standing(site).1.is_ok() {
-            self.counts().count(site, tasks::unix_time_s(), what);
+            self.counts().count(site, unix_now_s(), what);
         }
     }
 
@@ -257,7 +258,7 @@ impl Drop for Visit {
         let seconds = self.since.elapsed().as_secs();
         // Also of a site that was switched off meanwhile: the time was lent.
         let mut counts = self.sites.counts();
-        counts.count(self.site, tasks::unix_time_s(), Counted::Seconds(seconds));
+        counts.count(self.site, unix_now_s(), Counted::Seconds(seconds));
     }
 }
 

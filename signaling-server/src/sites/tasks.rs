@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::PoisonError;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use potluck_protocol::id::{NodeId, SiteKey};
 use potluck_protocol::site::{
@@ -14,6 +13,7 @@ use super::origin::{NoSiteOrigin, SiteOrigin};
 use super::proof::prove;
 use super::registry::{Bound, MAX_SITES, MAX_SITES_OF_OWNER, NoRoom, Site};
 use super::{Sites, WhyNot};
+use crate::calendar::unix_now_s;
 use crate::store::StoreError;
 
 /// A task as it came in.
@@ -128,18 +128,13 @@ impl Seen {
     }
 }
 
-/// Seconds since 1970.
-pub(super) fn unix_time_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
 impl Sites {
     /// Does what an owner wants, and tells of all their sites.
     ///
     /// # Errors
     /// Why it was not done.
     pub(crate) async fn perform(&self, asked: Asked<'_>) -> Result<TaskAnswer, TaskError> {
-        let now_s = unix_time_s();
+        let now_s = unix_now_s();
         let task = self.admit(&asked, now_s)?;
         let owner = asked.task.owner;
         let mut faults = Vec::new();

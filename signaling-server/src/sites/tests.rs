@@ -36,12 +36,7 @@ impl Desk {
     fn text(&self, task: Task) -> TaskText {
         let mut nonce = self.nonces.lock().unwrap();
         *nonce += 1;
-        TaskText {
-            to: SERVER.to_owned(),
-            at_s: tasks::unix_time_s(),
-            nonce: nonce.to_string(),
-            task,
-        }
+        TaskText { to: SERVER.to_owned(), at_s: unix_now_s(), nonce: nonce.to_string(), task }
     }
 
     async fn send(&self, task: &SignedTask) -> Result<TaskAnswer, TaskError> {
@@ -91,7 +86,7 @@ async fn a_task_is_done_once_for_its_owner_at_this_server_now() {
     assert!(matches!(desk.send(&forged).await, Err(TaskError::Unsigned)));
     let text = TaskText { to: "https://evil.example".to_owned(), ..desk.text(switch()) };
     assert!(matches!(desk.send(&signed(&me, &text)).await, Err(TaskError::OtherServer(_))));
-    for at_s in [0, tasks::unix_time_s() - 301, tasks::unix_time_s() + 600, u64::MAX] {
+    for at_s in [0, unix_now_s() - 301, unix_now_s() + 600, u64::MAX] {
         let text = TaskText { at_s, ..desk.text(switch()) };
         assert!(matches!(desk.send(&signed(&me, &text)).await, Err(TaskError::Stale)), "{at_s}");
     }

@@ -17,9 +17,9 @@ use super::rate::{Bucket, Offers, Rate};
 use super::receipts::{Giver, Receipts};
 use super::silence::Silence;
 use crate::app::App;
+use crate::calendar::unix_now_s;
 use crate::ending::Ending;
 use crate::hub::Member;
-use crate::ice::unix_now_s;
 use crate::rooms::Room;
 use crate::sites::{Visit, WhyNot};
 

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 
 use super::frames::{receive, send};
 use crate::app::App;
+use crate::calendar::unix_now_s;
 use crate::ending::Ending;
-use crate::ice::unix_now_s;
 use crate::rooms::Room;
 
 /// Who is at the other end, proved.

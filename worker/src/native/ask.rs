@@ -27,13 +27,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) async fn ask(options: AskOptions) -> anyhow::Result<ExitCode> {
     let (identity, store) = home::open(options.home.clone()).await?;
     let node = Node::new(identity, NodeKind::Native);
-    let transport = NativeTransport::new(NetConfig::for_server(&options.server.server));
+    let (server, room) = options.server.clone().with(options.room);
+    let transport = NativeTransport::new(NetConfig::for_server(&server));
     let (mut commands, receiver) = mpsc::channel(8);
     let (notices, mut received) = mpsc::unbounded();
-    commands.try_send(Command::Connect {
-        server: options.server.server.clone(),
-        room: options.room.or(options.server.room),
-    })?;
+    commands.try_send(Command::Connect { server: server.clone(), room })?;
     commands.try_send(Command::Ask(Ask {
         sampled: Vec::new(),
         request: RequestId(0),
@@ -52,7 +50,7 @@ pub(super) async fn ask(options: AskOptions) -> anyhow::Result<ExitCode> {
     let (mut connected, mut has_been_lost) = (false, false);
     // Why the last attempt to connect failed.
     let mut failure = "it does not answer".to_owned();
-    say(&format!("connecting to {}", options.server.server));
+    say(&format!("connecting to {server}"));
     loop {
         let patience = if !connected {
             CONNECT_TIMEOUT.saturating_sub(started.elapsed())
@@ -69,8 +67,7 @@ pub(super) async fn ask(options: AskOptions) -> anyhow::Result<ExitCode> {
                     bail!("no whole answer after {} s; the text so far is above", options.timeout);
                 }
                 bail!(
-                    "gave up on {} after {} s: {failure}; is potluck-server running there?",
-                    options.server.server,
+                    "gave up on {server} after {} s: {failure}; is potluck-server running there?",
                     CONNECT_TIMEOUT.as_secs()
                 );
             }
