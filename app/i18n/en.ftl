@@ -310,3 +310,7 @@ server-silent = the server does not answer
 server-status = the server answered { $status }
 server-broke-off = the server's answer broke off
 server-unreadable = the server's answer could not be read: { $reason }
+
+part-coming = One moment: the rest of this page is on its way.
+part-missing = The rest of this page could not be fetched.
+part-again-button = Try again

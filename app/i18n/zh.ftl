@@ -282,3 +282,7 @@ server-silent = 服务器没有应答
 server-status = 服务器回答 { $status }
 server-broke-off = 服务器的回答中断了
 server-unreadable = 无法读懂服务器的回答：{ $reason }
+
+part-coming = 请稍候：此页面的其余部分正在加载。
+part-missing = 此页面的其余部分未能加载。
+part-again-button = 重试

@@ -29,8 +29,29 @@ const START_MS: u32 = 180_000;
 
 /// A worker behind a message port.
 struct PortWorker {
-    link: WorkerLink,
+    joined: Rc<RefCell<Joined>>,
     start: Rc<Start>,
+}
+
+/// A worker, once the part of the program is here that starts it and keeps its connections.
+enum Joined {
+    /// What it is told meanwhile.
+    Awaited(Vec<Command>),
+    Here(WorkerLink),
+    Ended,
+}
+
+/// Starts a worker.
+type Spawn = fn(&Rc<Start>) -> Result<WorkerLink, String>;
+
+fn spawn(start: &Rc<Start>) -> Result<WorkerLink, String> {
+    let (heard, failed) = (Rc::clone(start), Rc::clone(start));
+    let link = WorkerLink::spawn(
+        &start.loader,
+        move |notice| heard.notice(notice),
+        move |reason| failed.fail(reason),
+    );
+    link.map_err(|error| error.to_string())
 }
 
 /// A worker's start, which can fail in silence.
@@ -43,12 +64,18 @@ struct Start {
 
 impl Worker for PortWorker {
     fn command(&self, command: Command) {
-        self.link.command(command);
+        match &mut *self.joined.borrow_mut() {
+            Joined::Awaited(commands) => commands.push(command),
+            Joined::Here(link) => link.command(command),
+            Joined::Ended => {}
+        }
     }
 
     fn terminate(self: Box<Self>) {
         drop(self.start.limit.take());
-        self.link.terminate();
+        if let Joined::Here(link) = self.joined.replace(Joined::Ended) {
+            link.terminate();
+        }
     }
 }
 
@@ -106,14 +133,21 @@ struct Lending {
 impl Platform for Browser {
     fn start_worker(&self, dispatch: Callback<Action>) -> Result<Box<dyn Worker>, String> {
         let start = Start::new(dispatch);
-        let (heard, failed) = (Rc::clone(&start), Rc::clone(&start));
-        let link = WorkerLink::spawn(
-            &start.loader,
-            move |notice| heard.notice(notice),
-            move |reason| failed.fail(reason),
-        )
-        .map_err(|error| error.to_string())?;
-        Ok(Box::new(PortWorker { link, start }))
+        let joined = Rc::new(RefCell::new(Joined::Awaited(Vec::new())));
+        let worker = PortWorker { joined: Rc::clone(&joined), start: Rc::clone(&start) };
+        spawn_local(async move {
+            let spawn = later().await;
+            // Stopped meanwhile.
+            let Joined::Awaited(commands) = joined.replace(Joined::Ended) else { return };
+            match spawn.and_then(|spawn| spawn(&start)) {
+                Ok(link) => {
+                    commands.into_iter().for_each(|command| link.command(command));
+                    *joined.borrow_mut() = Joined::Here(link);
+                }
+                Err(reason) => start.fail(reason),
+            }
+        });
+        Ok(Box::new(worker))
     }
 
     fn claim_lending(&self, answer: Callback<bool>) {
@@ -138,4 +172,26 @@ impl Platform for Browser {
             *self.lending.released.borrow_mut() = Some(Box::pin(lock.release()));
         }
     }
+}
+
+#[cfg(feature = "split")]
+mod split {
+    #![allow(unsafe_code, reason = "a split function comes from another wasm file")]
+
+    use wasm_split_helpers::{SplitLoaderError, wasm_split};
+
+    /// What is reached only by it is in the program's later part.
+    #[wasm_split(later, fallible)]
+    pub(super) fn later() -> Result<super::Spawn, SplitLoaderError> {
+        Ok(super::spawn)
+    }
+}
+
+/// What starts a worker: with the connections, a good part of the program, and not needed to look at
+/// the page.
+async fn later() -> Result<Spawn, String> {
+    #[cfg(feature = "split")]
+    return split::later().await.map_err(|_| potluck_app::say!("part-missing"));
+    #[cfg(not(feature = "split"))]
+    Ok(spawn)
 }

@@ -143,6 +143,8 @@ pub enum Action {
     WorkerMissing,
     /// The server said which page it has.
     Build(String),
+    /// What was fetched to be drawn is here.
+    PartArrived,
     /// **Reload** was pressed.
     Reload,
     /// The server stopped telling; it may come back.
@@ -244,6 +246,8 @@ impl State {
             Action::Notice(notice) => return self.notice(notice),
             Action::WorkerFailed { reason } => return self.worker_failed(&reason),
             Action::WorkerMissing => return self.worker_missing(),
+            // Drawn, as after anything that happens.
+            Action::PartArrived => {}
             Action::Build(server) => {
                 self.is_old = self.opened.build.as_ref().is_some_and(|ours| *ours != server);
             }

@@ -31,6 +31,7 @@ use yew::{Callback, Html, Properties, function_component, html, use_effect_with}
 
 use crate::api::Listening;
 use crate::browser;
+use crate::later::later;
 use crate::say;
 use crate::state::asking::Phase;
 use crate::state::swarm::Swarm;
@@ -41,7 +42,6 @@ pub(crate) use lending::agreed;
 
 use answer::Answer;
 use ask::AskForm;
-use contribution::Contribution;
 use crowd::Crowd;
 use drawing::Drawing;
 use header::Header;
@@ -49,8 +49,28 @@ use lend::LendCard;
 use now::Now;
 use people::People;
 use problem::ProblemCard;
-use room::{InRoom, MakeRoom};
+use room::MakeRoom;
 use tally::Tally;
+
+/// What is drawn by functions that are fetched when they are first needed: [`later`](crate::later).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Later {
+    lending: fn(&lending::LendingStatusProps) -> Html,
+    choices: fn(&choices::ChoicesProps) -> Html,
+    in_room: fn(&room::InRoomProps) -> Html,
+    contribution: fn(&contribution::ContributionProps) -> Html,
+    /// What the widget shows once its visitor has said yes.
+    pub(crate) widget: fn(&State, bool, &Callback<Action>) -> Html,
+}
+
+/// All of them.
+pub(crate) static LATER: Later = Later {
+    lending: lending::lending_status,
+    choices: choices::choices,
+    in_room: room::in_room,
+    contribution: contribution::contribution,
+    widget: crate::widget::face,
+};
 
 /// Properties of [`App`].
 #[derive(Clone, Debug, PartialEq, Properties)]
@@ -95,7 +115,11 @@ fn Page(props: &PageProps) -> Html {
             <main id="main" tabindex="-1">
                 <ProblemCard problem={state.problem.clone()} is_old={state.is_old} dispatch={dispatch.clone()} />
                 if let Some(secret) = state.opened.room {
-                    <InRoom link={secret.link(&state.opened.server)} is_secure={state.opened.is_secure} dispatch={dispatch.clone()} />
+                    { later(dispatch, |it| (it.in_room)(&room::InRoomProps {
+                        link: secret.link(&state.opened.server),
+                        is_secure: state.opened.is_secure,
+                        dispatch: dispatch.clone(),
+                    })) }
                 }
                 <Now swarm={swarm.clone()} known={state.swarm.value.is_some()} model={model.clone()} />
                 <div class="columns">
@@ -118,7 +142,7 @@ fn Page(props: &PageProps) -> Html {
                 </div>
                 <div class="further">
                     if let (Some(view), Some(node)) = (&state.contribution, state.node) {
-                        <Contribution view={view.clone()} {node} />
+                        { later(dispatch, |it| (it.contribution)(&contribution::ContributionProps { view: view.clone(), node })) }
                     }
                     if state.opened.room.is_none() {
                         <MakeRoom dispatch={dispatch.clone()} />

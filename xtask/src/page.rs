@@ -9,12 +9,15 @@ use std::collections::hash_map::DefaultHasher;
 use std::fs;
 use std::hash::Hasher as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::command::{Failure, Outcome, cargo, clean, root, run};
 use crate::embed;
 use crate::setup::Builders;
 use crate::shrink::{self, WasmOpt};
 use crate::wasm_target::WASM_TARGET;
+
+mod split;
 
 /// What `index.html` starts its links to what is to be built with.
 const LINK: &str = "<link data-trunk ";
@@ -47,6 +50,12 @@ pub(crate) fn stage(builders: &Builders) -> Outcome {
 struct Tools<'a> {
     builders: &'a Builders,
     wasm_opt: Option<WasmOpt>,
+}
+
+impl Tools<'_> {
+    fn shrink(&self, wasm: &Path) -> Outcome {
+        self.wasm_opt.as_ref().map_or(Ok(()), |wasm_opt| shrink::file(wasm_opt, wasm))
+    }
 }
 
 /// With the name of this build, which is another one if any file is: the document names them all.
@@ -87,15 +96,14 @@ fn put(tools: &Tools<'_>, link: &Link<'_>, staged: &Path) -> Outcome<(String, St
         }
         (Some("rust"), None) => {
             let name = link.attribute("data-bin").ok_or_else(|| misunderstood(link.0))?;
-            let bound = program(tools, href, name, "web")?;
-            let js = put_hashed(&bound.with_extension("js"), staged, "")?;
-            let wasm = put_hashed(&wasm_beside(&bound, name), staged, "_bg")?;
-            Ok((start_script(&js, &wasm), preloads(&js, &wasm)))
+            let split = split::program(tools, href, name)?;
+            let [js, wasm, later] = split.put(staged)?;
+            Ok((start_script(&js, &wasm), preloads(&[&js, &later], &wasm)))
         }
         // Nothing of it is fetched before a click; the page's program looks the name up then.
         (Some("rust"), Some("worker")) => {
             let name = link.attribute("data-bin").ok_or_else(|| misunderstood(link.0))?;
-            let bound = program(tools, href, name, "no-modules")?;
+            let bound = whole(tools, href, name)?;
             let js = put_hashed(&bound.with_extension("js"), staged, "")?;
             let wasm = put_hashed(&wasm_beside(&bound, name), staged, "_bg")?;
             let loader = bound.with_file_name(format!("{name}_loader.js"));
@@ -108,26 +116,40 @@ fn put(tools: &Tools<'_>, link: &Link<'_>, staged: &Path) -> Outcome<(String, St
     }
 }
 
-/// Compiles a wasm program as trunk would, binds it to JavaScript and shrinks it; the path of what
-/// was made, without extension.
-fn program(tools: &Tools<'_>, manifest: &str, name: &str, target: &str) -> Outcome<PathBuf> {
-    let builders = tools.builders;
-    let mut build = cargo(&["build", "--quiet", "--locked", "--release", "--target", WASM_TARGET]);
-    build.args(["--manifest-path", manifest, "--bin", name]);
-    builders.apply(&mut build);
+/// Compiles a worker's wasm program as trunk would, binds it to JavaScript and shrinks it; the path of
+/// what was made, without extension.
+fn whole(tools: &Tools<'_>, manifest: &str, name: &str) -> Outcome<PathBuf> {
+    let mut build = compile("build", manifest, name);
+    tools.builders.apply(&mut build);
     run(&mut build, &format!("building {name} failed"), "read the first error above")?;
     let folder = root().join("target/page/bound");
-    let mut bind = clean("wasm-bindgen");
-    builders.apply(&mut bind);
-    bind.args(["--target", target, "--no-typescript", "--out-name", name, "--out-dir"])
-        .arg(&folder);
-    bind.arg(root().join("target").join(WASM_TARGET).join("release").join(format!("{name}.wasm")));
+    let program = compiled(name);
+    let mut bind = bind(&program, "no-modules", name, &folder);
+    tools.builders.apply(&mut bind);
     run(&mut bind, &format!("wasm-bindgen failed on {name}"), "read the line above")?;
     let bound = folder.join(name);
-    if let Some(wasm_opt) = &tools.wasm_opt {
-        shrink::file(wasm_opt, &wasm_beside(&bound, name))?;
-    }
+    tools.shrink(&wasm_beside(&bound, name))?;
     Ok(bound)
+}
+
+/// A command that compiles a wasm program: `build`, or `rustc` for arguments of its own.
+fn compile(how: &str, manifest: &str, name: &str) -> Command {
+    let mut command = cargo(&[how, "--quiet", "--locked", "--release", "--target", WASM_TARGET]);
+    command.args(["--manifest-path", manifest, "--bin", name]);
+    command
+}
+
+/// Where a compiled program is.
+fn compiled(name: &str) -> PathBuf {
+    root().join("target").join(WASM_TARGET).join("release").join(format!("{name}.wasm"))
+}
+
+/// A command that binds a compiled program to JavaScript, into `folder`.
+fn bind(program: &Path, target: &str, name: &str, folder: &Path) -> Command {
+    let mut bind = clean("wasm-bindgen");
+    bind.args(["--target", target, "--no-typescript", "--out-name", name, "--out-dir"]);
+    bind.arg(folder).arg(program);
+    bind
 }
 
 fn wasm_beside(bound: &Path, name: &str) -> PathBuf {
@@ -183,10 +205,15 @@ fn start_script(js: &str, wasm: &str) -> String {
     )
 }
 
-fn preloads(js: &str, wasm: &str) -> String {
+fn preloads(scripts: &[&str], wasm: &str) -> String {
+    let scripts: String = scripts
+        .iter()
+        .map(|js| {
+            format!("<link rel=\"modulepreload\" href=\"./{js}\" crossorigin=\"anonymous\" />")
+        })
+        .collect();
     format!(
-        "<link rel=\"modulepreload\" href=\"./{js}\" crossorigin=\"anonymous\" />\
-         <link rel=\"preload\" href=\"./{wasm}\" crossorigin=\"anonymous\" as=\"fetch\" \
+        "{scripts}<link rel=\"preload\" href=\"./{wasm}\" crossorigin=\"anonymous\" as=\"fetch\" \
          type=\"application/wasm\" />"
     )
 }

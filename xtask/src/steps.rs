@@ -163,6 +163,8 @@ fn clippy_wasm(prepared: &mut Prepared) -> Outcome<Report> {
     ] {
         command.args(["-p", package]);
     }
+    // As the page is shipped; without it trunk builds it.
+    command.args(["--features", "potluck-app/split"]);
     command.args(["--", "-D", "warnings"]).env("CLIPPY_CONF_DIR", root().join(WASM_LINTS));
     builders.apply(&mut command);
     simple(&mut command, "clippy found something in the wasm build", "mend what it names above")

@@ -40,8 +40,8 @@ pub(crate) fn prefer(command: &mut Command, folder: &Path) {
     }
 }
 
-/// Makes sure that `wasm-bindgen` and `wasm-bindgen-test-runner` are there, in the version that the
-/// page's crates need; returns their folder.
+/// Makes sure that `wasm-bindgen`, `wasm-bindgen-test-runner` and `wasm-split` are there, in the
+/// version that the page's crates need; returns their folder.
 pub(crate) fn wasm_bindgen() -> Outcome<PathBuf> {
     let version = locked_version("wasm-bindgen")?;
     // A package of this repository, because the published one's lock file names versions that have
@@ -50,7 +50,8 @@ pub(crate) fn wasm_bindgen() -> Outcome<PathBuf> {
     let install = Install {
         package: "wasm-bindgen-cli",
         version: &version,
-        binary: "wasm-bindgen",
+        // The one that an older set-up did not install.
+        binary: "wasm-split",
         source: &["--path".as_ref(), package.as_os_str()],
         opt_level: 1,
         minutes: 2,

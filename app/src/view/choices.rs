@@ -5,7 +5,7 @@ use potluck_protocol::grant::{Limits, Power};
 use potluck_protocol::page::BackendPreference;
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlInputElement, HtmlSelectElement};
-use yew::{Callback, Event, Html, Properties, function_component, html};
+use yew::{Callback, Event, Html, html};
 
 use crate::say;
 use crate::state::Action;
@@ -27,8 +27,8 @@ const BACKENDS: [(BackendPreference, &str); 3] = [
 /// Shares of the time that a processor may compute go in steps of so many percent.
 const PERCENT_STEP: u8 = 5;
 
-/// Properties of [`Choices`].
-#[derive(Clone, Debug, PartialEq, Properties)]
+/// What [`choices`] draws.
+#[derive(Clone, Debug)]
 pub(super) struct ChoicesProps {
     pub(super) backend: BackendPreference,
     pub(super) limits: Limits,
@@ -38,12 +38,9 @@ pub(super) struct ChoicesProps {
     pub(super) dispatch: Callback<Action>,
 }
 
-#[function_component]
-pub(super) fn Choices(props: &ChoicesProps) -> Html {
+pub(super) fn choices(props: &ChoicesProps) -> Html {
     let limits = &props.limits;
     html! {
-        <details>
-            <summary>{ say!("choices") }</summary>
             <div class="fields choices">
                 if !props.is_lending {
                     { backend(props) }
@@ -74,7 +71,6 @@ pub(super) fn Choices(props: &ChoicesProps) -> Html {
                     { check(props, "phone-choice", say!("choose-phone"), limits.on_phone, |limits, on| limits.on_phone = on) }
                 </fieldset>
             </div>
-        </details>
     }
 }
 

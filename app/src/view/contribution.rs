@@ -2,22 +2,21 @@
 
 use potluck_protocol::api::{CONTRIBUTION_DAYS, ContributionView, DayView};
 use potluck_protocol::id::NodeId;
-use yew::{Html, Properties, function_component, html};
+use yew::{Html, html};
 
 use super::plot::{self, Bar, HEIGHT, WIDTH};
 use crate::say;
 use crate::state::numbers;
 
-/// Properties of [`Contribution`].
-#[derive(Clone, Debug, PartialEq, Properties)]
+/// What [`contribution`] draws.
+#[derive(Clone, Debug)]
 pub(super) struct ContributionProps {
     pub(super) view: ContributionView,
     /// This tab.
     pub(super) node: NodeId,
 }
 
-#[function_component]
-pub(super) fn Contribution(props: &ContributionProps) -> Html {
+pub(super) fn contribution(props: &ContributionProps) -> Html {
     let view = &props.view;
     let macs = view.days.iter().fold(0_u64, |sum, day| sum.saturating_add(day.credit_macs));
     let receipts = view.days.iter().fold(0_u64, |sum, day| sum.saturating_add(day.receipts));

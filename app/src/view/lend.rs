@@ -4,10 +4,13 @@
 use potluck_protocol::api::ModelView;
 use potluck_protocol::id::NodeId;
 use potluck_protocol::page::{LendingPhase, Link};
-use yew::{Callback, Html, Properties, function_component, html};
+use wasm_bindgen::JsCast;
+use web_sys::Element;
+use yew::{Callback, Event, Html, Properties, UseStateHandle, function_component, html, use_state};
 
-use super::choices::Choices;
-use super::lending::LendingStatus;
+use super::choices::ChoicesProps;
+use super::lending::LendingStatusProps;
+use crate::later::later;
 use crate::say;
 use crate::state::Action;
 use crate::state::lending::Volunteer;
@@ -32,18 +35,48 @@ pub(super) struct LendCardProps {
 pub(super) fn LendCard(props: &LendCardProps) -> Html {
     let volunteer = &props.volunteer;
     let lending = volunteer.is_lending();
+    let is_open = use_state(|| false);
     html! {
         <section class="card" id="lend" aria-labelledby="lend-title">
             <h2 id="lend-title">{ if lending { say!("lending-title") } else { say!("lend-title") } }</h2>
             if lending {
-                <LendingStatus volunteer={volunteer.clone()} link={props.link.clone()} node={props.node}
-                    dispatch={props.dispatch.clone()} />
+                { later(&props.dispatch, |it| (it.lending)(&LendingStatusProps {
+                    volunteer: volunteer.clone(),
+                    link: props.link.clone(),
+                    node: props.node,
+                    dispatch: props.dispatch.clone(),
+                })) }
             } else {
                 { offer(props) }
             }
-            <Choices backend={volunteer.backend} limits={volunteer.limits.clone()} days={volunteer.days} is_lending={lending}
-                dispatch={props.dispatch.clone()} />
+            { choices(props, &is_open) }
         </section>
+    }
+}
+
+/// What one may choose, drawn once it is opened.
+fn choices(props: &LendCardProps, is_open: &UseStateHandle<bool>) -> Html {
+    let volunteer = &props.volunteer;
+    let toggle = {
+        let is_open = is_open.clone();
+        Callback::from(move |event: Event| {
+            let details = event.target().and_then(|it| it.dyn_into::<Element>().ok());
+            is_open.set(details.is_some_and(|details| details.has_attribute("open")));
+        })
+    };
+    html! {
+        <details ontoggle={toggle}>
+            <summary>{ say!("choices") }</summary>
+            if **is_open {
+                { later(&props.dispatch, |it| (it.choices)(&ChoicesProps {
+                    backend: volunteer.backend,
+                    limits: volunteer.limits.clone(),
+                    days: volunteer.days,
+                    is_lending: volunteer.is_lending(),
+                    dispatch: props.dispatch.clone(),
+                })) }
+            }
+        </details>
     }
 }
 

@@ -3,7 +3,7 @@
 use potluck_protocol::consent::{Line, words};
 use potluck_protocol::id::NodeId;
 use potluck_protocol::page::{Granted, Lending, LendingPhase, Link, PauseReason};
-use yew::{Callback, Html, Properties, function_component, html};
+use yew::{Callback, Html, html};
 
 use super::awake::Awake;
 use crate::say;
@@ -12,8 +12,8 @@ use crate::state::lending::{Intent, Volunteer};
 use crate::state::numbers;
 use crate::words;
 
-/// Properties of [`LendingStatus`].
-#[derive(Clone, Debug, PartialEq, Properties)]
+/// What [`lending_status`] draws.
+#[derive(Clone, Debug)]
 pub(super) struct LendingStatusProps {
     pub(super) volunteer: Volunteer,
     /// The worker's link to the server.
@@ -23,8 +23,7 @@ pub(super) struct LendingStatusProps {
     pub(super) dispatch: Callback<Action>,
 }
 
-#[function_component]
-pub(super) fn LendingStatus(props: &LendingStatusProps) -> Html {
+pub(super) fn lending_status(props: &LendingStatusProps) -> Html {
     let volunteer = &props.volunteer;
     let lending = &volunteer.lending;
     let stop = props.dispatch.reform(|_| Action::Stop);

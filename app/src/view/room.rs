@@ -7,8 +7,8 @@ use crate::browser;
 use crate::say;
 use crate::state::Action;
 
-/// Properties of [`InRoom`].
-#[derive(Clone, Debug, PartialEq, Properties)]
+/// What [`in_room`] draws.
+#[derive(Clone, Debug)]
 pub(super) struct InRoomProps {
     /// What invites others.
     pub(super) link: String,
@@ -17,8 +17,7 @@ pub(super) struct InRoomProps {
     pub(super) dispatch: Callback<Action>,
 }
 
-#[function_component]
-pub(super) fn InRoom(props: &InRoomProps) -> Html {
+pub(super) fn in_room(props: &InRoomProps) -> Html {
     let leave = props.dispatch.reform(|_| Action::LeaveRoom);
     let link = props.link.clone();
     let copy = Callback::from(move |_| browser::copy(&link));

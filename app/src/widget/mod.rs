@@ -10,10 +10,11 @@
 
 mod lending;
 
-use yew::{Html, function_component, use_effect_with, use_state};
+use yew::{Callback, Html, function_component, use_effect_with, use_state};
 
-use crate::state::Action;
+use crate::later::later;
 use crate::state::lending::Intent;
+use crate::state::{Action, State};
 use crate::store::use_store;
 use crate::view::AppProps;
 
@@ -29,13 +30,18 @@ pub fn Widget(props: &AppProps) -> Html {
             dispatch.emit(Action::Lend);
         });
     }
+    later(&dispatch, |it| (it.widget)(&state, *has_begun, &dispatch))
+}
+
+/// What it shows.
+pub(crate) fn face(state: &State, has_begun: bool, dispatch: &Callback<Action>) -> Html {
     let volunteer = &state.volunteer;
     let problem = state.problem.as_ref().map(|problem| &*problem.text);
     if let Some(text) = problem.or_else(|| volunteer.failure()) {
-        lending::failed(text, &dispatch)
-    } else if *has_begun && volunteer.intent == Intent::No {
-        lending::stopped(&dispatch)
+        lending::failed(text, dispatch)
+    } else if has_begun && volunteer.intent == Intent::No {
+        lending::stopped(dispatch)
     } else {
-        lending::lent(volunteer, state.link.as_ref(), &dispatch)
+        lending::lent(volunteer, state.link.as_ref(), dispatch)
     }
 }

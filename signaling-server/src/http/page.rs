@@ -96,7 +96,8 @@ pub(super) fn takes_brotli(asked: &HeaderMap) -> bool {
 fn is_hashed(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     let stem = name.split('.').next().unwrap_or_default();
-    let stem = ["_bg", "_loader"].iter().find_map(|end| stem.strip_suffix(end)).unwrap_or(stem);
+    let stem =
+        ["_bg", "_loader", "_later"].iter().find_map(|end| stem.strip_suffix(end)).unwrap_or(stem);
     stem.rsplit_once('-').is_some_and(|(_, hash)| {
         hash.len() == HASH_DIGITS && hash.bytes().all(|digit| digit.is_ascii_hexdigit())
     })
@@ -112,6 +113,7 @@ mod tests {
             assert!(is_hashed(hashed), "{hashed}");
         }
         assert!(is_hashed("/potluck-node-0123456789abcdef_loader.js"));
+        assert!(is_hashed("/potluck-app-0123456789abcdef_later.wasm"));
         for plain in ["/index.html", "/potluck-node.js", "/style-0123.css", "/potluck-node_bg.wasm"]
         {
             assert!(!is_hashed(plain), "{plain}");
