@@ -19,8 +19,10 @@ customElements.define('potluck-widget', class extends HTMLElement {
     const site = encodeURIComponent(this.getAttribute('site'));
     const look = new URLSearchParams();
     for (const name of ['label', 'accent', 'theme', 'place']) look.set(name, this.getAttribute(name) || '');
-    frame.src = `${home}embed.html?site=${site}#${look}`;
-    frame.title = 'Potluck: lend a hand';
+    // The owner's choice; otherwise the language that the visitor's browser asks for.
+    const lang = this.getAttribute('lang');
+    frame.src = `${home}embed.html?site=${site}${lang ? '&lang=' + encodeURIComponent(lang) : ''}#${look}`;
+    frame.title = 'Potluck';
     frame.loading = 'lazy';
     frame.sandbox = 'allow-scripts allow-same-origin allow-downloads allow-popups allow-popups-to-escape-sandbox';
     frame.allow = 'compute-pressure';

@@ -154,6 +154,15 @@ seed-hint = The same question with the same seed gets the same answer. Empty: dr
 seed-wrong = The seed must be a whole number below { $limit }. Nothing was asked.
 temperature-wrong = The temperature must be 0, or from 0.05 to 5 with at most three decimals. Nothing was asked.
 
+who = Who computes
+who-label = Who computes the answer
+who-swarm = The swarm
+who-ends = The swarm, but the first and last layers here
+who-all = All of it here
+who-swarm-hint = Whoever computes the first layers gets your words, and whoever computes the last ones draws the answer's.
+who-ends-hint = Nobody else is given your words or draws the answer's. Words can still be worked out from what others compute on, so this is no place for secrets. Asking downloads up to { $size } of weights, once.
+who-all-hint = Nothing of your question or its answer leaves this computer. Asking downloads up to { $size } of weights, once.
+
 ## The answer
 
 question-heading = Question
@@ -166,6 +175,7 @@ tokens = { $tokens ->
 answer-looking = Looking for computers that hold every layer.
 answer-lost-link = The connection is lost. The question waits until it is back.
 answer-connecting = Connecting.
+answer-fetching = This computer gets ready for its part: { $loaded } of { $size } of weights.
 answer-waiting = ▲ Waiting: nobody lends { $layers } of { $model } yet. The answer starts by itself as soon as somebody does.
 answer-kept = ▲ The page was reloaded in the middle of this answer. Its { $tokens } are kept in this tab; nothing runs until you say so.
 answer-resuming = ▲ { $reason }. Nothing is lost: others go on from here.
@@ -181,6 +191,7 @@ answer-done-rate = { $end ->
    *[stop] Done
  }: { $tokens }; the first after { $ms } ms, then { $rate } tokens a second.
 answer-caution = Computed by an AI model; it can be wrong.
+answer-all-here = Nothing of it left this computer.
 answer-by = Who computed it, in order
 answer-seed = Seed
 answer-again = , temperature { $temperature }. Whoever asks this model the same with them gets the same answer, on any computers.
@@ -251,6 +262,11 @@ map-summary = { $nodes ->
 map-browser = ○ browser
 map-native = □ native
 map-working = { " " }computed just now
+map-relayed = ╌ reached through a relay
+map-relayed-links = { " " }{ $count ->
+    [one] One pair of them reaches
+   *[other] { $count } pairs of them reach
+ } each other through a relay.
 map-counts = how many computers hold each layer
 map-layers = Layers
 map-answer = Answer
@@ -276,15 +292,131 @@ column-day = Day (UTC)
 
 room-title = A room of your own
 room-what = A room is a swarm for those who have its link: they compute for each other and for nobody else, and no stranger sees what is asked.
+room-model = Model that the room computes
 room-make-button = Make a room
 room-make-hint = It opens in this tab, in place of the public swarm. What runs here ends.
-room-in-title = You are in a room
+room-in-title = You are in a room: { $name }
+room-members = Connected to it now: { $connected }.
+room-in-list = Besides this link, members need a pass, which only whoever made the room gives. They can read what they compute on.
 room-in-what = Only those who have this link are in it. They can read what they compute on, so give it only to people you trust.
 room-link = Link to the room
 room-copy-button = Copy
 room-qr = The link as a picture for a phone's camera
 room-leave-button = Leave the room
+door-let-in-title = Let somebody in
+door-let-in-what = This shows a code to read out to one person. It works once, for ten minutes; you are asked before they are in.
+door-open-button = Show a code
+door-close-button = Close
+door-code = Read this out to one person, and stay here:
+door-knocked = { $name } ({ $key }) knows the code and wants to come in. Is that what they see?
+door-yes-button = Yes, let them in
+door-no-button = No
+door-key = Key of somebody for the list; it stays there for 30 days
+door-admit-button = Put on the list
+door-admitted = Send them this link, which works for that key only
+door-come-in-title = I have a code, or want a room with a list
+door-typed = Code that a member of the room reads out to you
+door-knock-button = Knock
+door-knocking = Knocking as { $name } ({ $key }). The member is asked whether that is you.
+door-asked = One moment …
+door-list-what = In a room with a list the link alone lets nobody in: you let each one in by a code, or put their key on the list. This browser keeps the list.
+door-list-button = Make a room with a list
+door-mistyped-code = That is not a code. It is four digits and four letters or digits, like 4821-KQ7M.
+door-mistyped-key = That is not a key, which is 64 digits and letters from a to f.
+door-let-in = They are in.
+door-sent-away = The answer was no: nobody was let in.
+door-wrong-code = The code was not the right one, so nobody was let in. For another try, a new code is needed.
+door-taken = This code was tried before. Ask for a new one.
+door-no-door = Nobody waits with this code now. Ask for a new one.
+door-expired = Nobody came in ten minutes. Make a new code.
+door-left = The other one is gone, and nobody was let in. Make a new code.
+door-too-many = Too many codes come from your connection, or to this server. Try again later.
+door-not-keeper = Only whoever made this room can let others in.
 room-unreadable = The invitation in this page's address is not whole, so this is the public swarm. Nothing has been started. Ask for the link again, and open all of it.
+
+## What is the visitor's own
+
+mine-title = You among the others
+mine-what = Choose a name, join a team, see your receipts and your place, and keep your key. Opening this starts the part of the page that has your key; nothing is lent by it.
+mine-open = Open
+mine-close = Close
+mine-no-node = Looking at which key this browser has.
+mine-said = Done: the others see it now.
+mine-refused = the server refused this: { $reason }
+mine-busy = Nothing was changed: an answer is being written. Cancel it or wait for it, then try again.
+mine-no-file = This is no backup of a Potluck key, or it cannot be read. Nothing was changed. Choose the file that was saved as one.
+mine-backed-up = The browser saves your key as { $name }. Whoever has that file is you: keep it where only you can read it.
+mine-changed = This browser has the key of { $name } ({ $short }) now. Lending has stopped; lend again to go on under this key.
+
+name-title = Your name
+name-what = Without one you are called { $name } ({ $short }). Names are not unique: the letters and digits behind them are.
+name-label = The name that others see
+name-hint = At most { $letters } letters, one line. You can take it back.
+name-use = Use this name
+name-back = Take it back
+name-is = You are called
+
+team-title = Your team
+team-what = A team counts together what its members compute while they are in it. Whoever has its link can join.
+team-label = Name of a new team
+team-make = Make the team
+team-members = { $members ->
+    [one] : you alone; { $credit } GMAC
+   *[other] : { $members } members; { $credit } GMAC
+ }
+team-link = The link that lets others join
+team-leave = Leave the team
+team-leave-hint = What you computed for it stays with it.
+team-invited = You are invited to the team
+team-invited-members = { $members ->
+    [one] { " " }(1 member).
+   *[other] { " " }({ $members } members).
+ }
+team-join = Join
+
+receipts-title = Your receipts
+receipts-what = Each says what this key computed, and is signed by it and by who asked. The file holds both signatures, so that anybody can check them.
+receipts-empty = No receipt was credited to this key yet.
+receipts-more = Show more
+receipts-save = Save all as JSON
+column-when = When (UTC)
+column-model = Model
+column-positions = Positions
+column-signed = Signed by
+
+key-title = Your key
+key-what = A key is all that you are here: what was credited belongs to it. It is kept in this browser only, and goes when you clear this site's data.
+key-backup = Save a backup
+key-backup-first = Save a backup first
+key-backup-hint = Whoever has the file is you.
+key-file = Use the key of a backup
+key-found = The file holds the key of { $name } ({ $short }).
+key-found-server = It was saved at
+key-is-present = This browser has this key already.
+key-restore = Use this key
+key-restore-costs = It takes the place of the present key. What was credited to that one stays with it, and without a backup you do not get it back.
+key-reset = Begin with a new key
+key-reset-costs = A new key has no credit, no name and no team. Those of the present one stay with it, and without a backup you do not get them back.
+key-reset-yes = Begin anew
+key-give-up = Leave it as it is
+
+board-title = Who computed most
+board-what = Among those with like hardware, as each computer says it is.
+board-class = Hardware
+board-period = Time
+board-of = Of whom
+board-days = Monday { $first } to Sunday { $last }, UTC.
+board-empty = Nobody was credited in this time.
+column-place = Place
+class-phone = Phones
+class-browser = Browsers, on the processor
+class-graphics = Browsers, on the graphics processor
+class-native = Programs, on computers and servers
+period-week = This week
+period-before = Last week
+period-all = Ever
+of-people = People
+of-teams = Teams
 
 ## What everybody has done
 
@@ -314,3 +446,24 @@ server-unreadable = the server's answer could not be read: { $reason }
 part-coming = One moment: the rest of this page is on its way.
 part-missing = The rest of this page could not be fetched.
 part-again-button = Try again
+
+## The widget, after a yes
+
+widget-lending = You are lending a hand
+widget-resting = Your computer rests
+widget-lost = { " " }The connection is lost, and is tried again.
+widget-stopped-title = Stopped
+widget-stopped = Nothing is computed here any more, and your yes is taken back. What you were credited with stays yours.
+widget-again = Lend again
+widget-failed = Not possible here
+widget-try-again = Try again
+widget-what = What
+widget-what-value = { $layers } of { $model }
+widget-for = For
+widget-for-value = people who ask at { $host }
+widget-done = Done
+widget-done-value = { $tokens }; { $credit } GMAC credited to you
+widget-energy = Energy
+widget-energy-value = { $hours }, estimated
+widget-data = Data
+widget-data-value = { $received } in, { $sent } out

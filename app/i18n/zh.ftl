@@ -139,6 +139,15 @@ seed-hint = 同样的问题加同样的种子，得到同样的回答。留空�
 seed-wrong = 种子必须是小于 { $limit } 的整数。没有提出任何问题。
 temperature-wrong = 温度必须是 0，或 0.05 到 5 之间、最多三位小数的数。没有提出任何问题。
 
+who = 由谁计算
+who-label = 回答由谁计算
+who-swarm = 大家的电脑
+who-ends = 大家的电脑，但首尾几层由这里计算
+who-all = 全部由这里计算
+who-swarm-hint = 计算最前几层的人会得到您的文字，计算最后几层的人会抽取回答的文字。
+who-ends-hint = 没有别人得到您的文字，也没有别人抽取回答的文字。但从别人计算的内容仍可推算出文字，所以请不要在这里写秘密。提问最多会下载一次 { $size } 的权重。
+who-all-hint = 您的问题和回答都不会离开这台电脑。提问最多会下载一次 { $size } 的权重。
+
 ## The answer
 
 question-heading = 问题
@@ -148,6 +157,7 @@ tokens = { $tokens } 个词元
 answer-looking = 正在寻找持有每一层的电脑。
 answer-lost-link = 连接中断。问题会等到连接恢复。
 answer-connecting = 正在连接。
+answer-fetching = 这台电脑正在为自己的部分做准备：权重已就绪 { $loaded }，共 { $size }。
 answer-waiting = ▲ 等待中：{ $model } 的{ $layers }还没有人出借。一有人出借，回答就会自动开始。
 answer-kept = ▲ 这个回答写到一半时页面被重新载入。已有的 { $tokens }保存在本标签页中；在您同意之前什么都不会运行。
 answer-resuming = ▲ { $reason }。没有丢失任何东西：由别的电脑从这里继续。
@@ -163,6 +173,7 @@ answer-done-rate = { $end ->
    *[stop] 完成
  }：{ $tokens }；第一个用了 { $ms } ms，之后每秒 { $rate } 个。
 answer-caution = 由 AI 模型计算，可能有错。
+answer-all-here = 它没有任何内容离开这台电脑。
 answer-by = 依次由谁计算
 answer-seed = 种子
 answer-again = ，温度 { $temperature }。任何人用它们向这个模型提同样的问题，不论用哪些电脑，都会得到同样的回答。
@@ -229,6 +240,8 @@ map-summary = { $nodes ->
 map-browser = ○ 浏览器
 map-native = □ 本机程序
 map-working = { " " }刚刚计算过
+map-relayed = ╌ 经中继相连
+map-relayed-links = { " " }其中 { $count } 对经由中继相连。
 map-counts = 每一层有几台电脑持有
 map-layers = 层
 map-answer = 回答
@@ -248,15 +261,131 @@ column-day = 日期（UTC）
 
 room-title = 自己的房间
 room-what = 房间是一个只属于持有链接者的群：成员只为彼此计算，陌生人看不到所问的内容。
+room-model = 房间所计算的模型
 room-make-button = 建一个房间
 room-make-hint = 它会在这个标签页中打开，代替公共的群。这里正在进行的一切会结束。
-room-in-title = 您在一个房间里
+room-in-title = 您在一个房间里：{ $name }
+room-members = 现在连接到这里的有：{ $connected }。
+room-in-list = 除了此链接，成员还需要一张通行证，只有建房间的人能给。他们能读到自己所计算的内容。
 room-in-what = 只有持有此链接的人在里面。他们能读到自己所计算的内容，所以只把它交给您信任的人。
 room-link = 房间的链接
 room-copy-button = 复制
 room-qr = 供手机摄像头扫描的链接图案
 room-leave-button = 离开房间
+door-let-in-title = 让别人进来
+door-let-in-what = 这里会显示一个口令，请念给一个人听。它只能用一次，十分钟内有效；放人进来之前会先问您。
+door-open-button = 显示口令
+door-close-button = 关闭
+door-code = 请念给一个人听，并留在此页：
+door-knocked = { $name }（{ $key }）知道口令，想进来。对方看到的也是这个吗？
+door-yes-button = 是，让其进来
+door-no-button = 否
+door-key = 要列入名单的人的公钥；在名单上保留 30 天
+door-admit-button = 列入名单
+door-admitted = 把此链接发给对方，它只对该公钥有效
+door-come-in-title = 我有口令，或想建一个有名单的房间
+door-typed = 房间成员念给您的口令
+door-knock-button = 敲门
+door-knocking = 正以 { $name }（{ $key }）敲门。正在问那位成员这是不是您。
+door-asked = 请稍候……
+door-list-what = 在有名单的房间里，只凭链接谁也进不来：您用口令逐个放人进来，或把公钥列入名单。名单由此浏览器保管。
+door-list-button = 建一个有名单的房间
+door-mistyped-code = 这不是口令。口令是四位数字加四位字母或数字，例如 4821-KQ7M。
+door-mistyped-key = 这不是公钥。公钥是 64 位数字和 a 到 f 的字母。
+door-let-in = 对方进来了。
+door-sent-away = 回答是否：没有人进来。
+door-wrong-code = 口令不对，所以没有人进来。要再试，需要新的口令。
+door-taken = 这个口令已有人试过。请要一个新的。
+door-no-door = 现在没有人用此口令等候。请要一个新的。
+door-expired = 十分钟内没有人来。请生成新的口令。
+door-left = 对方已离开，没有人进来。请生成新的口令。
+door-too-many = 来自您的连接或发往此服务器的口令太多。请稍后再试。
+door-not-keeper = 只有建此房间的人才能让别人进来。
 room-unreadable = 此页面地址中的邀请不完整，因此这里是公共的群。什么都没有开始。请重新索要链接，并完整打开。
+
+## What is the visitor's own
+
+mine-title = 您在众人之中
+mine-what = 取一个名字、加入团队、查看您的收据和名次，并保管您的密钥。打开这里会启动页面中持有密钥的部分；这不会出借任何东西。
+mine-open = 打开
+mine-close = 收起
+mine-no-node = 正在查看这个浏览器持有哪个密钥。
+mine-said = 完成：其他人现在能看到了。
+mine-refused = 服务器拒绝了：{ $reason }
+mine-busy = 什么都没有改变：有一个回答还在写。请取消它或等它写完，然后再试。
+mine-no-file = 这不是 Potluck 密钥的备份，或者无法读取。什么都没有改变。请选择当时保存的备份文件。
+mine-backed-up = 浏览器把您的密钥保存为 { $name }。谁持有这个文件，谁就是您：请放在只有您能读到的地方。
+mine-changed = 这个浏览器现在持有 { $name }（{ $short }）的密钥。出借已停止；再次出借即可用这个密钥继续。
+
+name-title = 您的名字
+name-what = 不取名字时，您叫 { $name }（{ $short }）。名字可以重复；后面的字母和数字不会。
+name-label = 别人看到的名字
+name-hint = 最多 { $letters } 个字，一行。可以收回。
+name-use = 使用这个名字
+name-back = 收回
+name-is = 您现在叫
+
+team-title = 您的团队
+team-what = 团队把成员在队期间算的合在一起计。持有链接的人都能加入。
+team-label = 新团队的名字
+team-make = 建立团队
+team-members = { $members ->
+    [one] ：只有您一人；{ $credit } GMAC
+   *[other] ：{ $members } 名成员；{ $credit } GMAC
+ }
+team-link = 供别人加入的链接
+team-leave = 离开团队
+team-leave-hint = 您为它算的仍归它所有。
+team-invited = 您受邀加入团队
+team-invited-members = { $members ->
+    [one] （1 名成员）。
+   *[other] （{ $members } 名成员）。
+ }
+team-join = 加入
+
+receipts-title = 您的收据
+receipts-what = 每张收据说明这个密钥算了什么，由它和提问的一方签名。文件中有两方的签名，任何人都能核对。
+receipts-empty = 这个密钥还没有收据。
+receipts-more = 显示更多
+receipts-save = 全部保存为 JSON
+column-when = 时间（UTC）
+column-model = 模型
+column-positions = 位置
+column-signed = 签名者
+
+key-title = 您的密钥
+key-what = 在这里，密钥就是您的全部：已记的贡献属于它。它只保存在这个浏览器里，清除本站数据时会一起消失。
+key-backup = 保存备份
+key-backup-first = 先保存备份
+key-backup-hint = 谁持有这个文件，谁就是您。
+key-file = 使用备份中的密钥
+key-found = 文件中是 { $name }（{ $short }）的密钥。
+key-found-server = 保存于
+key-is-present = 这个浏览器已经在用这个密钥。
+key-restore = 使用这个密钥
+key-restore-costs = 它会取代现在的密钥。已记在现在密钥上的贡献仍归那个密钥；没有备份就拿不回来。
+key-reset = 换一个新密钥
+key-reset-costs = 新密钥没有贡献、名字和团队。现在密钥的这些仍归它；没有备份就拿不回来。
+key-reset-yes = 重新开始
+key-give-up = 保持不变
+
+board-title = 谁算得最多
+board-what = 在同类设备之间比较，类别由各台电脑自己说明。
+board-class = 设备
+board-period = 时间
+board-of = 范围
+board-days = 周一 { $first } 至周日 { $last }，UTC。
+board-empty = 这段时间没有人获得贡献。
+column-place = 名次
+class-phone = 手机
+class-browser = 浏览器，用处理器计算
+class-graphics = 浏览器，用显卡计算
+class-native = 程序，在电脑和服务器上
+period-week = 本周
+period-before = 上周
+period-all = 全部时间
+of-people = 个人
+of-teams = 团队
 
 ## What everybody has done
 
@@ -286,3 +415,24 @@ server-unreadable = 无法读懂服务器的回答：{ $reason }
 part-coming = 请稍候：此页面的其余部分正在加载。
 part-missing = 此页面的其余部分未能加载。
 part-again-button = 重试
+
+## The widget, after a yes
+
+widget-lending = 您正在出一份力
+widget-resting = 您的电脑在休息
+widget-lost = { " " }连接中断，正在重试。
+widget-stopped-title = 已停止
+widget-stopped = 这里不再计算任何东西，您的同意也已收回。记给您的贡献仍归您所有。
+widget-again = 再次出借
+widget-failed = 此处无法进行
+widget-try-again = 再试一次
+widget-what = 内容
+widget-what-value = { $model } 的{ $layers }
+widget-for = 为谁
+widget-for-value = 在 { $host } 提问的人
+widget-done = 已完成
+widget-done-value = { $tokens }；记给您 { $credit } GMAC
+widget-energy = 能量
+widget-energy-value = { $hours }，估算值
+widget-data = 流量
+widget-data-value = 接收 { $received }，发送 { $sent }

@@ -12,10 +12,11 @@ use gloo::timers::callback::Timeout;
 use gloo::utils::{document, window};
 use js_sys::JSON;
 use potluck_protocol::api::{
-    BUILD_EVENT, ContributionView, ModelView, NodesPage, ROOM_HEADER, SWARM_EVENT, SwarmView,
-    TALLY_EVENT, TallyRow,
+    BUILD_EVENT, BoardView, ContributionView, ErrorBody, ModelView, NodesPage, ROOM_HEADER,
+    ReceiptsPage, SWARM_EVENT, SwarmView, TALLY_EVENT, TallyRow,
 };
-use potluck_protocol::id::NodeId;
+use potluck_protocol::id::{NodeId, TeamId};
+use potluck_protocol::people::{PersonView, TEAM_HEADER, TeamView};
 use serde::de::DeserializeOwned;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
@@ -28,6 +29,7 @@ use crate::browser;
 use crate::say;
 use crate::state::Action;
 use crate::state::feed::{Feed, FeedAction, FeedEvent};
+use crate::state::mine::Which;
 
 const NOT_FOUND: u16 = 404;
 
@@ -227,12 +229,96 @@ pub async fn contribution(node: NodeId) -> Result<ContributionView, String> {
     fetch(&format!("contribution/{node}")).await
 }
 
+/// Receipts of a node, the newest first, or those behind one.
+///
+/// # Errors
+/// A sentence, if the server does not answer or says that it cannot.
+pub async fn receipts(node: NodeId, before: Option<u32>) -> Result<ReceiptsPage, String> {
+    fetch_of_room(&receipts_of(node, before, 20)).await
+}
+
+/// A page of them as the server wrote it, and what comes behind it.
+///
+/// # Errors
+/// The same.
+pub async fn receipts_text(
+    node: NodeId,
+    before: Option<u32>,
+) -> Result<(String, Option<u32>), String> {
+    let text = text(get(&address(&receipts_of(node, before, 100))).await?).await?;
+    let page: ReceiptsPage = read(JSON::parse(&text).map_err(|_| unreadable("JSON"))?)?;
+    Ok((text, page.next))
+}
+
+fn receipts_of(node: NodeId, before: Option<u32>, limit: u32) -> String {
+    let before = before.map(|before| format!("&before={before}")).unwrap_or_default();
+    format!("receipts/{node}?limit={limit}{before}")
+}
+
+/// A board, with the place of `own`.
+///
+/// # Errors
+/// A sentence, if the server does not answer or says that it cannot.
+pub async fn board(which: Which, own: Option<String>) -> Result<BoardView, String> {
+    let Which { of, class, period } = which;
+    let own = own.map(|own| format!("&own={own}")).unwrap_or_default();
+    let (of, class, period) = (of.word(), class.word(), period.word());
+    fetch_of_room(&format!("boards?of={of}&class={class}&period={period}{own}")).await
+}
+
+/// The team of an invitation.
+///
+/// # Errors
+/// A sentence, if the server does not answer or there is none.
+pub async fn team(id: TeamId) -> Result<TeamView, String> {
+    let options = RequestInit::new();
+    let headers = Headers::new().ok();
+    let headers = headers.filter(|headers| headers.set(TEAM_HEADER, &id.to_string()).is_ok());
+    if let Some(headers) = headers {
+        options.set_headers(&headers);
+    }
+    answer(send(&address("team"), &options).await?).await
+}
+
+/// Sends a signed statement; what the server knows of who signed it.
+///
+/// # Errors
+/// The server's sentence, if it does not count.
+pub async fn say(body: &str) -> Result<PersonView, String> {
+    let options = with_pass();
+    options.set_method("POST");
+    options.set_body(&body.into());
+    answer(send(&address("people"), &options).await?).await
+}
+
+/// What an answer holds, or the sentence why there is none.
+async fn answer<T: DeserializeOwned>(response: Response) -> Result<T, String> {
+    if response.ok() {
+        return read_json(response).await;
+    }
+    let status = response.status().to_string();
+    let body: Result<ErrorBody, String> = match response.json() {
+        Ok(json) => match JsFuture::from(json).await {
+            Ok(json) => read(json),
+            Err(_) => Err(String::new()),
+        },
+        Err(_) => Err(String::new()),
+    };
+    Err(match body {
+        Ok(body) => say!("mine-refused", reason = body.error),
+        Err(_) => say!("server-status", status = status),
+    })
+}
+
 /// The words of a language, as its file has them.
 ///
 /// # Errors
 /// A sentence, if they cannot be had.
 pub async fn words(file: &str) -> Result<String, String> {
-    let response = get(file).await?;
+    text(get(file).await?).await
+}
+
+async fn text(response: Response) -> Result<String, String> {
     let text = async { JsFuture::from(response.text()?).await };
     let text = text.await.ok().and_then(|text| text.as_string());
     text.ok_or_else(|| say!("server-broke-off"))
@@ -244,6 +330,11 @@ async fn get(address: &str) -> Result<Response, String> {
 
 /// Asks, and in a room shows its pass.
 async fn request(address: &str) -> Result<Response, String> {
+    send(address, &with_pass()).await
+}
+
+/// A request that shows the pass of the room that the page is in.
+fn with_pass() -> RequestInit {
     let options = RequestInit::new();
     let headers = match browser::room() {
         Some(room) => {
@@ -256,7 +347,11 @@ async fn request(address: &str) -> Result<Response, String> {
     if let Some(headers) = headers {
         options.set_headers(&headers);
     }
-    let asked = JsFuture::from(window().fetch_with_str_and_init(address, &options)).await;
+    options
+}
+
+async fn send(address: &str, options: &RequestInit) -> Result<Response, String> {
+    let asked = JsFuture::from(window().fetch_with_str_and_init(address, options)).await;
     Ok(asked.map_err(|_| say!("server-silent"))?.unchecked_into())
 }
 

@@ -6,8 +6,9 @@ use gloo::utils::{document, window};
 use js_sys::{JSON, Math};
 
 use potluck_protocol::grant::Limits;
-use potluck_protocol::id::SiteKey;
-use potluck_protocol::room::{ParseRoomError, ROOM_FRAGMENT, RoomSecret};
+use potluck_protocol::id::{SiteKey, TeamId};
+use potluck_protocol::invitation::{Invitation, ROOM_FRAGMENT};
+use potluck_protocol::room::{ModelTag, ParseRoomError, RoomSecret};
 use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{HtmlElement, ServiceWorkerContainer, SvgElement, Url};
@@ -29,29 +30,64 @@ pub fn opened() -> Opened {
         chose_phone: document().query_selector("[data-phone]").is_ok_and(|one| one.is_some()),
         is_room_unreadable: matches!(room, Some(Err(_))),
         room: room.and_then(Result::ok),
+        team: team(),
     }
 }
 
 /// What the address invites to, in its fragment, which browsers send to no server.
-fn invitation() -> Option<Result<RoomSecret, ParseRoomError>> {
+fn invitation() -> Option<Result<Invitation, ParseRoomError>> {
     let fragment = window().location().hash().ok()?;
-    fragment.contains(ROOM_FRAGMENT).then(|| fragment.parse())
+    let invitation = || fragment.parse().map(with_kept_pass);
+    fragment.contains(ROOM_FRAGMENT).then(invitation)
+}
+
+/// Where this browser keeps its passes to rooms with a list, one each.
+const PASS: &str = "potluck-room-";
+
+/// The same with the pass that was kept here, where the address has none.
+fn with_kept_pass(room: Invitation) -> Invitation {
+    if room.keeper.is_none() || room.ticket.is_some() {
+        return room;
+    }
+    let kept =
+        || window().local_storage().ok()??.get_item(&format!("{PASS}{}", room.room())).ok()?;
+    let kept = kept().and_then(|kept| kept.parse::<Invitation>().ok());
+    kept.filter(|kept| kept.with(None) == room).unwrap_or(room)
+}
+
+/// Loads the page anew in this room, and keeps the pass, if there is one, so that the room's link alone
+/// brings this browser back. The address has it as well, for a browser that keeps nothing.
+pub fn enter_room(room: &Invitation) {
+    if let (Ok(Some(storage)), Some(_)) = (window().local_storage(), room.ticket) {
+        let _unkept = storage.set_item(&format!("{PASS}{}", room.room()), &room.to_string());
+    }
+    open_at(&format!("#{ROOM_FRAGMENT}{room}"));
+}
+
+/// The team that the address invites to.
+fn team() -> Option<TeamId> {
+    TeamId::invited(&window().location().hash().ok()?)
 }
 
 /// The room that this page is in.
 #[must_use]
-pub fn room() -> Option<RoomSecret> {
+pub fn room() -> Option<Invitation> {
     invitation().and_then(Result::ok)
 }
 
 /// Loads the page anew in a room of its own. A browser without randomness has none.
-pub fn make_room() {
-    let mut secret = [0; 16];
-    let crypto = window().crypto().ok();
-    let drawn = crypto.is_some_and(|one| one.get_random_values_with_u8_array(&mut secret).is_ok());
-    if drawn {
-        open_at(&format!("#{ROOM_FRAGMENT}{}", RoomSecret(secret)));
+pub fn make_room(model: Option<ModelTag>) {
+    if let Some(secret) = random() {
+        enter_room(&Invitation::from(RoomSecret(secret)).computing(model));
     }
+}
+
+/// Random bytes that guard something; none in a browser without randomness.
+#[must_use]
+pub fn random<const BYTES: usize>() -> Option<[u8; BYTES]> {
+    let mut bytes = [0; BYTES];
+    let crypto = window().crypto().ok()?;
+    crypto.get_random_values_with_u8_array(&mut bytes).ok().map(|_| bytes)
 }
 
 /// Loads the page anew in the public swarm.
@@ -68,12 +104,12 @@ fn open_at(fragment: &str) {
     }
 }
 
-/// Loads the page anew when its address invites to another room than the one that it is in: a link
+/// Loads the page anew when its address invites to another room or team than the one that it is in: a link
 /// that is pasted into the tab only changes the fragment.
 pub fn follow_invitations() -> EventListener {
-    let present = room();
+    let present = (room(), team());
     EventListener::new(&window(), "hashchange", move |_| {
-        if room() != present {
+        if (room(), team()) != present {
             reload();
         }
     })
@@ -87,6 +123,23 @@ pub fn copy(text: &str) {
         // Who may not copy still has the text before their eyes.
         let _refused = copying.await;
     });
+}
+
+/// A text in Unicode's normal form C.
+#[must_use]
+pub fn normal(text: &str) -> String {
+    String::from(js_sys::JsString::from(text).normalize("NFC"))
+}
+
+/// Has the browser save a text as a file.
+pub fn save(name: &str, text: &str) {
+    let link = document().create_element("a").ok();
+    let Some(link) = link.and_then(|link| link.dyn_into::<HtmlElement>().ok()) else { return };
+    let encoded = String::from(js_sys::encode_uri_component(text));
+    // Setting attributes of an element made here cannot fail.
+    let _set = link.set_attribute("download", name);
+    let _set = link.set_attribute("href", &format!("data:application/json,{encoded}"));
+    link.click();
 }
 
 /// The site in whose page this document is the widget's, as its address says.
@@ -209,6 +262,14 @@ pub fn language() -> Language {
         let tags = window().navigator().languages();
         Language::preferred(tags.iter().filter_map(|tag| tag.as_string()))
     })
+}
+
+/// The language that this document is in already.
+#[must_use]
+pub fn document_language() -> Language {
+    let root = document().document_element();
+    let tag = root.and_then(|root| root.get_attribute("lang")).unwrap_or_default();
+    Language::of(&tag).unwrap_or_default()
 }
 
 /// Keeps the choice. Where the browser keeps nothing, it holds until the page is closed.

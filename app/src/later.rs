@@ -36,14 +36,17 @@ mod split {
     }
 }
 
-/// Fetches it, if it is not here yet. False if it cannot be had now.
-async fn fetch() -> bool {
+/// The later part, fetched if it is not here yet; none if it cannot be had now.
+pub(crate) async fn fetched() -> Option<&'static Later> {
+    if let here @ Some(_) = HERE.get() {
+        return here;
+    }
     #[cfg(all(feature = "split", target_arch = "wasm32"))]
     let here = split::later().await.ok();
     #[cfg(not(all(feature = "split", target_arch = "wasm32")))]
     let here = Some(&crate::view::LATER);
     HERE.set(here);
-    here.is_some()
+    here
 }
 
 /// What `draw` makes of the later part; until it is here, a word that it comes.
@@ -68,7 +71,7 @@ fn Awaited(props: &AwaitedProps) -> Html {
         let (failed, dispatch) = (failed.clone(), props.dispatch.clone());
         use_effect_with(*attempt, move |_| {
             wasm_bindgen_futures::spawn_local(async move {
-                if fetch().await {
+                if fetched().await.is_some() {
                     dispatch.emit(Action::PartArrived);
                 } else {
                     failed.set(true);

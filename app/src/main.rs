@@ -10,9 +10,14 @@ fn main() {
     let props = potluck_app::view::AppProps {
         platform: potluck_app::store::PlatformHandle::new(link::Browser::default()),
     };
-    // In a frame of another site's page it is only a widget, in English.
+    // In a frame of another site's page it is only a widget, in the language of that document.
     if let Some(element) = gloo::utils::document().get_element_by_id("widget") {
-        yew::Renderer::<potluck_app::widget::Widget>::with_root_and_props(element, props).render();
+        wasm_bindgen_futures::spawn_local(async move {
+            let language = potluck_app::browser::document_language();
+            let _english = potluck_app::store::speak(language).await;
+            yew::Renderer::<potluck_app::widget::Widget>::with_root_and_props(element, props)
+                .render();
+        });
         return;
     }
     wasm_bindgen_futures::spawn_local(async {

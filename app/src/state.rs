@@ -5,8 +5,10 @@
 //! what must happen outside leaves as an [`Effect`].
 
 pub mod asking;
+pub mod door;
 pub mod feed;
 pub mod lending;
+pub mod mine;
 pub mod names;
 pub mod numbers;
 pub mod options;
@@ -16,12 +18,15 @@ pub mod swarm;
 
 use potluck_protocol::api::{ContributionView, ModelView, NodesPage, SwarmView, TallyRow};
 use potluck_protocol::grant::{Limits, MAX_GRANT_DAYS};
-use potluck_protocol::id::{NodeId, SiteKey};
-use potluck_protocol::page::{BackendPreference, Command, Link, Notice};
-use potluck_protocol::room::RoomSecret;
+use potluck_protocol::id::{NodeId, SiteKey, TeamId};
+use potluck_protocol::invitation::Invitation;
+use potluck_protocol::page::{BackendPreference, Command, Link, Notice, OwnPart};
+use potluck_protocol::room::ModelTag;
 
 use asking::{Asking, Kept};
+use door::{Door, DoorAction};
 use lending::Volunteer;
+use mine::{Mine, MineAction, MineEffect};
 use names::Names;
 use options::Options;
 use problem::Problem;
@@ -60,8 +65,12 @@ pub struct State {
     pub tally: Heard<Vec<TallyRow>>,
     /// What this computer was credited with, day by day.
     pub contribution: Option<ContributionView>,
+    /// What this visitor has of their own, if they look at it.
+    pub mine: Mine,
     /// The models of this swarm.
     pub models: Vec<ModelView>,
+    /// Letting somebody into a room, or being let in.
+    pub door: Door,
     /// Something went wrong.
     pub problem: Option<Problem>,
     /// The language that the page speaks.
@@ -84,9 +93,11 @@ pub struct Opened {
     /// The widget is on a phone, and its visitor wanted to be asked all the same.
     pub chose_phone: bool,
     /// The room that the page's address invites to.
-    pub room: Option<RoomSecret>,
+    pub room: Option<Invitation>,
     /// It invites to one that cannot be read.
     pub is_room_unreadable: bool,
+    /// The team that the page's address invites to.
+    pub team: Option<TeamId>,
 }
 
 /// What can happen to the page.
@@ -123,6 +134,8 @@ pub enum Action {
     TypeSeed(String),
     /// The temperature as typed so far.
     TypeTemperature(String),
+    /// What of the next answers this computer is to compute itself.
+    ChoosePart(Option<OwnPart>),
     /// **Ask** was pressed.
     Ask {
         /// The seed to use if none was typed; below 2^53.
@@ -161,10 +174,14 @@ pub enum Action {
     Contribution(ContributionView),
     /// The server sent its models.
     Models(Vec<ModelView>),
+    /// Something about what is the visitor's own.
+    Mine(MineAction),
     /// **Make a room** was pressed.
     MakeRoom,
     /// **Leave the room** was pressed.
     LeaveRoom,
+    /// Somebody is to be let into a room.
+    Door(DoorAction),
     /// The message about a problem was read.
     DismissProblem,
     /// A language was chosen.
@@ -197,10 +214,14 @@ pub enum Effect {
     },
     /// Ask the server what this node was credited with; answered by [`Action::Contribution`].
     FetchContribution(NodeId),
+    /// Something for what is the visitor's own.
+    Mine(MineEffect),
     /// Load the page anew.
     Reload,
-    /// Load the page anew in a room that nobody else is in yet.
-    MakeRoom,
+    /// Load the page anew in a room that nobody else is in yet, for this model.
+    MakeRoom(Option<ModelTag>),
+    /// Load the page anew in this room, and keep the pass to it for the next visit.
+    EnterRoom(Invitation),
     /// Load the page anew outside of the room.
     LeaveRoom,
     /// Speak this language from now on, and keep the choice; answered by [`Action::Spoken`].
@@ -240,6 +261,7 @@ impl State {
             Action::TypePrompt(prompt) => self.asking.prompt = prompt,
             Action::TypeSeed(seed) => self.asking.seed = seed,
             Action::TypeTemperature(temperature) => self.asking.temperature = temperature,
+            Action::ChoosePart(part) => self.asking.part = part,
             Action::Ask { random_seed } => return self.ask(random_seed),
             Action::GoOn => return self.go_on(),
             Action::Cancel => return self.asking.cancel(),
@@ -264,9 +286,15 @@ impl State {
             Action::Names(answer) => self.names.handle(answer),
             Action::Tally(answer) => self.tally.handle(answer),
             Action::Contribution(view) => self.contribution = Some(view),
-            Action::Models(models) => self.models = models,
-            Action::MakeRoom => return vec![Effect::MakeRoom],
+            Action::Models(models) => {
+                let of_room = self.opened.room.and_then(|room| room.model);
+                let is_here = |name: &str| of_room.is_none_or(|tag| ModelTag::of(name) == tag);
+                self.models = models.into_iter().filter(|model| is_here(&model.name)).collect();
+            }
+            Action::Mine(action) => return self.mine(action),
+            Action::MakeRoom => return vec![Effect::MakeRoom(self.door.model)],
             Action::LeaveRoom => return vec![Effect::LeaveRoom],
+            Action::Door(action) => return self.at_door(action),
             Action::DismissProblem => self.problem = None,
             Action::ChooseLanguage(language) => return vec![Effect::Speak(language)],
             Action::Spoken(Ok(language)) => self.language = language,
@@ -294,12 +322,21 @@ impl State {
         vec![Effect::StartWorker, Effect::Send(Command::Connect { server, room })]
     }
 
+    fn at_door(&mut self, action: DoorAction) -> Vec<Effect> {
+        let Some(command) = self.door.act(action) else { return Vec::new() };
+        let mut effects = self.connected();
+        effects.push(Effect::Send(Command::Door(command)));
+        effects
+    }
+
     /// Ends the worker; what it was doing is over.
     fn end_worker(&mut self) -> Vec<Effect> {
         self.worker_runs = false;
         self.link = None;
         self.node = None;
+        self.mine.close();
         self.volunteer.reset();
+        self.door.worker_ended();
         vec![Effect::EndWorker, Effect::ReleaseLock]
     }
 
@@ -312,7 +349,9 @@ impl State {
             Notice::Ready => Vec::new(),
             Notice::Identity { node } => {
                 self.node = Some(node);
-                vec![Effect::FetchContribution(node)]
+                let mut effects: Vec<Effect> = self.contribution_of(node).into_iter().collect();
+                effects.extend(self.look_at_me());
+                effects
             }
             Notice::Link(Link::Refused { reason }) => self.refused(&reason),
             Notice::Link(link) => {
@@ -324,7 +363,7 @@ impl State {
                     > self.volunteer.lending.receipts / RECEIPTS_A_LOOK;
                 let node = self.node.filter(|_| is_more);
                 let mut effects = self.lending(lending);
-                effects.extend(node.map(Effect::FetchContribution));
+                effects.extend(node.and_then(|node| self.contribution_of(node)));
                 effects
             }
             Notice::Grant(grant) => {
@@ -332,12 +371,21 @@ impl State {
                 let limits = self.volunteer.grant.as_ref().map(|it| it.signed.grant.limits.clone());
                 limits.map(Effect::KeepLimits).into_iter().collect()
             }
+            Notice::Door(notice) => {
+                self.door.handle(notice).map(Effect::EnterRoom).into_iter().collect()
+            }
             Notice::Answer { request, event } => {
                 let mut effects = self.asking.answer(request, event);
                 effects.extend(self.leave_if_nothing_is_left());
                 effects
             }
+            Notice::Key(notice) => self.key(notice),
         }
+    }
+
+    /// What is asked about a node's days; by a widget nothing, as it does not show them.
+    fn contribution_of(&self, node: NodeId) -> Option<Effect> {
+        self.opened.site.is_none().then_some(Effect::FetchContribution(node))
     }
 
     /// The server does not want this node: the worker is of no use any more.

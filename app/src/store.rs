@@ -4,6 +4,8 @@
 //! It decides nothing. The worker and the lock between tabs are behind [`Platform`], because only
 //! the browser half of `net` has them.
 
+pub(crate) mod mine;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -12,9 +14,10 @@ use wasm_bindgen_futures::spawn_local;
 use yew::{Callback, hook, use_force_update, use_memo};
 
 use crate::sensors::{Sensors, WakeLock};
+use crate::state::mine::MineAction;
 use crate::state::{Action, Effect, State};
 use crate::words::{self, Language};
-use crate::{api, browser, say};
+use crate::{api, browser, later, say};
 
 /// Has the page speak a language from now on, and its document say so.
 ///
@@ -186,7 +189,10 @@ impl Store {
             Effect::StartWorker => match self.platform.0.start_worker(self.dispatcher()) {
                 Ok(worker) => {
                     *self.worker.borrow_mut() = Some(worker);
-                    browser::keep_offline_page();
+                    // The page alone is opened again where there is no connection, not a widget.
+                    if self.state().opened.site.is_none() {
+                        browser::keep_offline_page();
+                    }
                 }
                 Err(reason) => self.dispatch(Action::WorkerFailed { reason }),
             },
@@ -213,8 +219,20 @@ impl Store {
                     }
                 });
             }
+            Effect::Mine(effect) => {
+                let dispatch = self.dispatcher();
+                spawn_local(async move {
+                    match later::fetched().await {
+                        Some(later) => (later.run_mine)(effect, dispatch),
+                        None => {
+                            dispatch.emit(Action::Mine(MineAction::Failed(say!("part-missing"))))
+                        }
+                    }
+                });
+            }
             Effect::Reload => browser::reload(),
-            Effect::MakeRoom => browser::make_room(),
+            Effect::MakeRoom(model) => browser::make_room(model),
+            Effect::EnterRoom(room) => browser::enter_room(&room),
             Effect::LeaveRoom => browser::leave_room(),
             Effect::Speak(language) => {
                 let dispatch = self.dispatcher();

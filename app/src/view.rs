@@ -16,12 +16,14 @@ mod lending;
 mod light;
 mod logo;
 pub mod map;
+mod mine;
 mod now;
 mod people;
 pub mod plot;
 mod problem;
 mod room;
 mod tally;
+mod who;
 
 use std::rc::Rc;
 
@@ -34,11 +36,12 @@ use crate::browser;
 use crate::later::later;
 use crate::say;
 use crate::state::asking::Phase;
+use crate::state::mine::MineEffect;
 use crate::state::swarm::Swarm;
 use crate::state::{Action, State};
 use crate::store::{PlatformHandle, use_store};
 
-pub(crate) use lending::agreed;
+pub(crate) use lending::{agreed, explanation};
 
 use answer::Answer;
 use ask::AskForm;
@@ -46,6 +49,7 @@ use crowd::Crowd;
 use drawing::Drawing;
 use header::Header;
 use lend::LendCard;
+use mine::Mine;
 use now::Now;
 use people::People;
 use problem::ProblemCard;
@@ -59,6 +63,9 @@ pub(crate) struct Later {
     choices: fn(&choices::ChoicesProps) -> Html,
     in_room: fn(&room::InRoomProps) -> Html,
     contribution: fn(&contribution::ContributionProps) -> Html,
+    mine: fn(&mine::MineProps) -> Html,
+    /// Does what the visitor's own things want done.
+    pub(crate) run_mine: fn(MineEffect, Callback<Action>),
     /// What the widget shows once its visitor has said yes.
     pub(crate) widget: fn(&State, bool, &Callback<Action>) -> Html,
 }
@@ -69,6 +76,8 @@ pub(crate) static LATER: Later = Later {
     choices: choices::choices,
     in_room: room::in_room,
     contribution: contribution::contribution,
+    mine: mine::opened,
+    run_mine: crate::store::mine::run,
     widget: crate::widget::face,
 };
 
@@ -114,10 +123,13 @@ fn Page(props: &PageProps) -> Html {
             <Header link={state.link.clone()} steps={work_steps(state)} language={state.language} dispatch={dispatch.clone()} />
             <main id="main" tabindex="-1">
                 <ProblemCard problem={state.problem.clone()} is_old={state.is_old} dispatch={dispatch.clone()} />
-                if let Some(secret) = state.opened.room {
+                if let Some(room) = state.opened.room {
                     { later(dispatch, |it| (it.in_room)(&room::InRoomProps {
-                        link: secret.link(&state.opened.server),
+                        room,
+                        server: state.opened.server.clone(),
                         is_secure: state.opened.is_secure,
+                        door: state.door.clone(),
+                        connected: state.swarm.value.as_ref().map(|swarm| swarm.connected),
                         dispatch: dispatch.clone(),
                     })) }
                 }
@@ -128,7 +140,7 @@ fn Page(props: &PageProps) -> Html {
                             model={model.clone()} is_secure={state.opened.is_secure} dispatch={dispatch.clone()} />
                         <section class="card" aria-labelledby="ask-title">
                             <h2 id="ask-title">{ say!("ask-title") }</h2>
-                            <AskForm asking={state.asking.clone()} is_main_action={state.volunteer.is_lending()}
+                            <AskForm asking={state.asking.clone()} model={model.clone()} is_main_action={state.volunteer.is_lending()}
                                 dispatch={dispatch.clone()} />
                             <Answer asking={state.asking.clone()} link={state.link.clone()} you={state.node} dispatch={dispatch.clone()} />
                         </section>
@@ -145,9 +157,11 @@ fn Page(props: &PageProps) -> Html {
                         { later(dispatch, |it| (it.contribution)(&contribution::ContributionProps { view: view.clone(), node })) }
                     }
                     if state.opened.room.is_none() {
-                        <MakeRoom dispatch={dispatch.clone()} />
+                        <MakeRoom door={state.door.clone()} models={state.models.clone()} dispatch={dispatch.clone()} />
                     }
                 </div>
+                <Mine mine={state.mine.clone()} node={state.node} server={state.opened.server.clone()}
+                    is_in_room={state.opened.room.is_some()} invited={state.opened.team} dispatch={dispatch.clone()} />
                 <Tally tally={state.tally.clone()} you={state.node} />
             </main>
         </>

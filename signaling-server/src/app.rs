@@ -13,9 +13,10 @@ use crate::http::KeptEmbeds;
 use crate::ice::IceEntry;
 use crate::models::Models;
 use crate::page_index::PageIndex;
+use crate::people::People;
 use crate::rooms::Rooms;
 use crate::sites::Sites;
-use crate::socket::Sockets;
+use crate::socket::{Doors, Sockets};
 use crate::store::Store;
 
 /// The configuration, and handles to the parts.
@@ -28,10 +29,14 @@ pub(crate) struct App {
     pub(crate) rooms: Rooms,
     pub(crate) limiter: Arc<ConnectionLimiter>,
     pub(crate) sockets: Sockets,
+    /// Where newcomers are let into rooms.
+    pub(crate) doors: Arc<Doors>,
     /// Those who are pushed what changes; each holds an HTTP connection.
     pub(crate) subscribers: Arc<ConnectionLimiter>,
     /// Sites that show the widget.
     pub(crate) sites: Arc<Sites>,
+    /// What volunteers say of themselves.
+    pub(crate) people: People,
     /// Documents of widgets.
     pub(crate) embeds: KeptEmbeds,
     /// The page, if one is served.

@@ -29,6 +29,7 @@ mod http;
 mod hub;
 mod listener;
 mod page_index;
+mod people;
 mod rendered;
 mod rooms;
 mod socket;

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use potluck_ledger::work::WorkModel;
 use potluck_model::package::{BlobRole, Manifest};
 use potluck_protocol::id::ModelId;
+use potluck_protocol::room::ModelTag;
 use potluck_protocol::server::ModelSummary;
 
 pub use manage::{add, check, list, remove};
@@ -77,6 +78,15 @@ impl Models {
         self.by_id.get(&id)
     }
 
+    /// Only the one that a room is about, if there is it.
+    #[must_use]
+    pub fn only(&self, tag: ModelTag) -> Option<Self> {
+        let model = self.iter().find(|model| ModelTag::of(&model.name) == tag)?;
+        let mut models = Self::default();
+        models.add(ModelInfo::clone(model));
+        Some(models)
+    }
+
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<ModelInfo>> {
         self.order.iter().filter_map(|id| self.by_id.get(id))
@@ -92,6 +102,16 @@ impl Models {
 }
 
 impl ModelInfo {
+    /// Bytes of everything before the second layer and behind the last but one.
+    #[must_use]
+    pub fn ends_bytes(&self) -> u64 {
+        let layers = match &self.layer_bytes[..] {
+            [first, .., last] => first + last,
+            only => only.iter().sum(),
+        };
+        self.tables_bytes + self.embedding_bytes + layers + self.head_bytes
+    }
+
     fn new(id: ModelId, manifest: &Manifest) -> Self {
         let config = &manifest.config;
         let total: u64 =

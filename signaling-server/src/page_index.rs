@@ -13,6 +13,7 @@ use axum::body::Bytes;
 use data_encoding::BASE64;
 use sha2::{Digest as _, Sha256};
 
+use crate::http::WidgetLanguage;
 use crate::rendered::Rendered;
 
 /// Brotli's best, for a document that is compressed once a build.
@@ -27,7 +28,7 @@ const MAX_BUILD_LETTERS: usize = 64;
 pub(crate) struct PageIndex {
     folder: PathBuf,
     index: ReadOnce,
-    embed: ReadOnce,
+    embed: [ReadOnce; 2],
     sites: ReadOnce,
 }
 
@@ -54,7 +55,7 @@ impl PageIndex {
         Self {
             folder: folder.to_owned(),
             index: Mutex::default(),
-            embed: Mutex::default(),
+            embed: Default::default(),
             sites: Mutex::default(),
         }
     }
@@ -65,20 +66,26 @@ impl PageIndex {
 
     /// The document; `None` if the page is not built.
     pub(crate) async fn document(&self) -> Option<Arc<Document>> {
-        self.read("index.html", &self.index).await
+        self.read("index.html", &self.index, |html| html).await
     }
 
     /// What the document of the widget's frame is made of, for every site another.
-    pub(crate) async fn embed(&self) -> Option<Arc<Document>> {
-        self.read("embed.html", &self.embed).await
+    pub(crate) async fn embed(&self, language: WidgetLanguage) -> Option<Arc<Document>> {
+        let read_last = &self.embed[language as usize];
+        self.read("embed.html", read_last, |html| language.translate(html)).await
     }
 
     /// The document for owners of sites.
     pub(crate) async fn sites(&self) -> Option<Arc<Document>> {
-        self.read("sites.html", &self.sites).await
+        self.read("sites.html", &self.sites, |html| html).await
     }
 
-    async fn read(&self, name: &str, read_last: &ReadOnce) -> Option<Arc<Document>> {
+    async fn read(
+        &self,
+        name: &str,
+        read_last: &ReadOnce,
+        words: impl FnOnce(String) -> String,
+    ) -> Option<Arc<Document>> {
         let path = self.folder.join(name);
         let metadata = tokio::fs::metadata(&path).await.ok()?;
         let version = (metadata.modified().ok(), metadata.len());
@@ -88,7 +95,7 @@ impl PageIndex {
             return Some(Arc::clone(document));
         }
         let html = tokio::fs::read_to_string(&path).await.ok()?;
-        let document = Arc::new(Document::new(html));
+        let document = Arc::new(Document::new(words(html)));
         *lock(read_last) = Some((version, Arc::clone(&document)));
         Some(document)
     }

@@ -24,6 +24,8 @@ use crate::store::Store;
 pub(crate) struct Room {
     /// `None` is the public one.
     pub(crate) id: Option<RoomId>,
+    /// Those that are computed in it; the first is.
+    pub(crate) models: Arc<Models>,
     pub(crate) hub: Hub,
     pub(crate) board: Arc<Board>,
 }
@@ -55,6 +57,9 @@ pub(crate) enum RoomError {
     /// There are as many as there may be.
     #[error("this server has {MAX_ROOMS} rooms, and no place for another; try again later")]
     TooMany,
+    /// It is about a model that is not there.
+    #[error("this room computes a model that this server does not have")]
+    NoSuchModel,
     /// The names of its sessions could be guessed.
     #[error("the server has no randomness")]
     NoRandomness,
@@ -64,11 +69,16 @@ pub(crate) enum RoomError {
 const MAX_ROOMS: usize = 1_000;
 
 impl Maker {
-    fn make(&self, id: Option<RoomId>) -> Result<Arc<Room>, RoomError> {
+    fn make(&self, pass: Option<RoomPass>) -> Result<Arc<Room>, RoomError> {
+        let id = pass.map(|pass| pass.room());
+        let models = match pass.and_then(|pass| pass.model) {
+            Some(model) => Arc::new(self.models.only(model).ok_or(RoomError::NoSuchModel)?),
+            None => Arc::clone(&self.models),
+        };
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|_| RoomError::NoRandomness)?;
         let scheduler = Scheduler::new(Settings {
-            models: Arc::clone(&self.models),
+            models: Arc::clone(&models),
             authority: Arc::clone(&self.authority),
             plan_delay: self.plan_delay,
             same_address_earns: self.same_address_earns,
@@ -79,10 +89,10 @@ impl Maker {
             room: id,
             hub: hub.clone(),
             store: self.store.clone(),
-            models: Arc::clone(&self.models),
+            models: Arc::clone(&models),
             page: self.page.clone(),
         }));
-        Ok(Arc::new(Room { id, hub, board }))
+        Ok(Arc::new(Room { id, models, hub, board }))
     }
 }
 
@@ -104,7 +114,7 @@ impl Rooms {
     /// Where a member who shows this pass belongs. The room stays as long as what is returned.
     ///
     /// # Errors
-    /// If it would be one room too many.
+    /// If it would be one room too many, or there is no such model.
     pub(crate) fn enter(&self, pass: Option<RoomPass>) -> Result<Arc<Room>, RoomError> {
         let Some(pass) = pass else { return Ok(Arc::clone(&self.public)) };
         let mut private = self.private.lock().unwrap_or_else(PoisonError::into_inner);
@@ -119,7 +129,7 @@ impl Rooms {
                 return Err(RoomError::TooMany);
             }
         }
-        let room = self.maker.make(Some(id))?;
+        let room = self.maker.make(Some(pass))?;
         private.insert(id, Arc::downgrade(&room));
         Ok(room)
     }
@@ -147,16 +157,22 @@ impl Rooms {
 
 #[cfg(test)]
 mod tests {
-    use potluck_protocol::room::RoomSecret;
+    use potluck_protocol::room::{ModelTag, RoomSecret};
     use tempfile::TempDir;
 
     use super::*;
     use crate::authority::tests::authority;
+    use crate::models::ModelInfo;
+    use crate::models::tests::model;
 
     async fn rooms(folder: &TempDir) -> Rooms {
+        rooms_of(Models::open(folder.path()).expect("no models yet"), folder).await
+    }
+
+    async fn rooms_of(models: Models, folder: &TempDir) -> Rooms {
         let store = Store::open(folder.path()).await.expect("a database");
         Rooms::new(Maker {
-            models: Arc::new(Models::open(folder.path()).expect("no models yet")),
+            models: Arc::new(models),
             store,
             authority: authority(),
             page: None,
@@ -187,6 +203,28 @@ mod tests {
         assert!(Arc::ptr_eq(rooms.public(), &rooms.enter(None).expect("always there")));
         drop((first, second));
         assert!(rooms.find(pass(1)).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_room_computes_the_model_that_it_is_about() {
+        let folder = TempDir::new().expect("a folder");
+        let mut models = Models::default();
+        for (layers, name) in [(2, "first"), (3, "second")] {
+            models.add(ModelInfo { name: name.to_owned(), ..model(layers) });
+        }
+        let rooms = rooms_of(models, &folder).await;
+        let enter = |name: Option<&str>| {
+            rooms.enter(Some(RoomPass { model: name.map(ModelTag::of), ..pass(1) }))
+        };
+        let names = |room: &Room| {
+            room.models.summaries().into_iter().map(|model| model.name).collect::<Vec<_>>()
+        };
+        let second = enter(Some("second")).expect("there is it");
+        assert_eq!(names(&second), ["second"]);
+        let usual = enter(None).expect("there is room");
+        assert_eq!(names(&usual), ["first", "second"]);
+        assert_ne!(second.id, usual.id);
+        assert_eq!(enter(Some("third")).err(), Some(RoomError::NoSuchModel));
     }
 
     #[tokio::test]

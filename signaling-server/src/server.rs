@@ -20,9 +20,10 @@ use crate::http;
 use crate::listener;
 use crate::models::Models;
 use crate::page_index::PageIndex;
+use crate::people::People;
 use crate::rooms::{Maker, Rooms};
 use crate::sites::Sites;
-use crate::socket::Sockets;
+use crate::socket::{Doors, Sockets};
 use crate::store::Store;
 
 /// A bound server, not serving yet.
@@ -88,6 +89,8 @@ impl Server {
         let sites = Sites::open(store.clone(), config.widgets.clone())
             .await
             .context("could not read the sites")?;
+        let people =
+            People::open(store.clone()).await.context("could not read what volunteers said")?;
         let (stop, stopping) = watch::channel(false);
         listener::provide_for(config.max_connections.saturating_add(config.max_http_connections));
         let app = App {
@@ -98,8 +101,10 @@ impl Server {
             rooms,
             limiter,
             sockets: Sockets::default(),
+            doors: Arc::new(Doors::default()),
             subscribers,
             sites,
+            people,
             embeds: http::KeptEmbeds::default(),
             page,
             stopping,

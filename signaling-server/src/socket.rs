@@ -9,11 +9,13 @@
 //! |---|---|
 //! | `handshake` | versions, challenge, proof, welcome |
 //! | `exchange` | messages of a proved node |
+//! | `doors` | a newcomer and the member who lets it into a room |
 //! | `silence`, `rate` | when a node counts as gone, and how often it may say what |
 //! | `receipts` | from a receipt to its verdict |
 //! | `frames` | messages as frames, and the last one |
 //! | `open` | how many are open |
 
+mod doors;
 mod exchange;
 mod frames;
 mod handshake;
@@ -40,10 +42,11 @@ use crate::http::error::HttpError;
 use crate::hub::{Link, OUTBOX};
 use crate::origin::Arrival;
 use crate::scheduler::Standing;
-use exchange::{FromHub, exchange};
+use exchange::{Arrived, FromHub, exchange};
 use handshake::{Proved, handshake};
 use open::Open;
 
+pub(crate) use doors::Doors;
 pub(crate) use open::Sockets;
 
 /// Bytes that are read and written at a time. A WebSocket keeps a buffer of that size for ever, and
@@ -129,13 +132,14 @@ async fn serve(
     proved: Proved,
     standing: Standing,
 ) -> Ending {
-    let Proved { node, origin, room } = proved;
+    let Proved { node, origin, room, until_s } = proved;
+    let arrived = Arrived { origin, address: standing.address, until_s };
     let (outbox, inbox) = mpsc::channel(OUTBOX);
     let answers = outbox.downgrade();
     let (end, ended) = oneshot::channel();
     let member = room.hub.join(node, standing, Link { outbox, end }).await;
     let from_hub = FromHub { inbox, answers, end: ended };
-    let ending = exchange(socket, app, (&room, &member), origin, from_hub).await;
+    let ending = exchange(socket, app, (&room, &member), arrived, from_hub).await;
     member.leave().await;
     ending
 }

@@ -10,11 +10,15 @@
 //! nobody else: readers never wait for the writer, nor it for them.
 //!
 //! Receipts and accounts are kept for ever, as they are the books; sites and their counts until their
-//! owners remove them; and what each node earned on each day for a year. Nothing else is kept: what a
+//! owners remove them; and what each node earned on each day for a year;
+//! and what volunteers say of themselves as long as they have earned something. Nothing else is kept: what a
 //! receipt is held against is its ticket, which its stage has.
 
 mod credit;
 mod days;
+mod owners;
+mod people;
+mod places;
 mod schema;
 mod sites;
 mod writer;
@@ -22,6 +26,7 @@ mod writer;
 use std::path::Path;
 use std::time::Duration;
 
+use potluck_protocol::api::HardwareClass;
 use potluck_protocol::id::NodeId;
 use potluck_protocol::receipt::SignedReceipt;
 use potluck_protocol::room::RoomId;
@@ -35,6 +40,9 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use writer::{Write, Writer};
+
+pub(crate) use people::{MAX_MEMBERS, MAX_TEAMS_OF_MAKER, Noted, Said};
+pub(crate) use places::{Filed, Placed};
 
 /// The database.
 #[derive(Clone, Debug)]
@@ -68,6 +76,8 @@ pub(crate) struct Work {
     pub(crate) macs: u64,
     /// What kind of node its stage is, if it said so.
     pub(crate) kind: Option<NodeKind>,
+    /// What computes there, if it said so.
+    pub(crate) class: Option<HardwareClass>,
     /// The room that it was done in.
     pub(crate) room: Option<RoomId>,
 }
@@ -93,6 +103,8 @@ pub(crate) enum Credit {
 pub(crate) struct Contributor {
     /// The node's public key.
     pub(crate) node: NodeId,
+    /// The name that its volunteer chose.
+    pub(crate) called: Option<String>,
     /// A page or a program, as the node said when it last registered.
     pub(crate) kind: Option<NodeKind>,
     /// Multiply-accumulates credited.
@@ -127,6 +139,7 @@ impl Store {
             options.clone().pragma("cache_size", WRITER_CACHE_KIB).connect().await?;
         schema::migrate(&mut connection).await?;
         days::forget_old(&mut connection).await?;
+        people::forget_strangers(&mut connection).await?;
         let site_writes =
             SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
         let readers = SqlitePoolOptions::new()
@@ -186,17 +199,19 @@ impl Store {
         room: Option<RoomId>,
         limit: u32,
     ) -> Result<Vec<Contributor>, StoreError> {
-        let rows: Vec<(Vec<u8>, Option<String>, i64, i64)> = sqlx::query_as(
-            "SELECT node, kind, earned_macs, receipts FROM accounts
-             WHERE room = ? AND earned_macs > 0 ORDER BY earned_macs DESC, node LIMIT ?",
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT a.node, p.name, a.kind, a.earned_macs, a.receipts
+             FROM accounts a LEFT JOIN people p ON p.node = a.node
+             WHERE a.room = ? AND a.earned_macs > 0 ORDER BY a.earned_macs DESC, a.node LIMIT ?",
         )
         .bind(room_name(room))
         .bind(limit)
         .fetch_all(&self.readers)
         .await?;
-        let contributor = |(node, kind, macs, receipts): (Vec<u8>, Option<String>, i64, i64)| {
+        let contributor = |(node, called, kind, macs, receipts): Row| {
             Ok(Contributor {
                 node: NodeId(node.try_into().map_err(|_| StoreError::Unreadable("node"))?),
+                called,
                 kind: kind.as_deref().and_then(kind_of),
                 macs: macs.unsigned_abs(),
                 receipts: receipts.unsigned_abs(),
@@ -205,6 +220,9 @@ impl Store {
         rows.into_iter().map(contributor).collect()
     }
 }
+
+/// A contributor as it is read: node, chosen name, kind, multiply-accumulates and receipts.
+type Row = (Vec<u8>, Option<String>, Option<String>, i64, i64);
 
 /// As it stands in the accounts.
 fn room_name(room: Option<RoomId>) -> Vec<u8> {

@@ -76,7 +76,8 @@ impl Carrier {
 async fn perform(server: &Running, owner: &Identity, task: Task) -> anyhow::Result<TaskAnswer> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let (to, nonce) = (server.origin(), now.as_nanos().to_string());
-    let text = serde_json::to_string(&TaskText { to, at_s: now.as_secs(), nonce, task })?;
+    let text =
+        serde_json::to_string(&TaskText { to, at_s: now.as_secs(), nonce, task, account: None })?;
     let body = serde_json::to_string(&SignedTask::new(owner, text))?;
     let reply = post(server.address, "/api/v1/sites/tasks", &[], &body).await?;
     anyhow::ensure!(reply.status == 200, "{}: {}", reply.status, reply.text());

@@ -259,6 +259,19 @@ impl Browser {
         .await
     }
 
+    /// Chooses a file of this machine in the field with this hook.
+    ///
+    /// # Errors
+    /// If the field does not appear or takes no file.
+    pub async fn choose(&self, hook: &str, file: &Path) -> anyhow::Result<()> {
+        let path = file.to_string_lossy();
+        until(&format!("{hook} to take a file"), async || {
+            let Ok(element) = self.find(hook).await else { return Ok(Err("not there".to_owned())) };
+            Ok(element.send_keys(&path).await.map_err(|error| error.to_string()))
+        })
+        .await
+    }
+
     /// The text of the element with this hook as it stands in the document, or `None` if there is
     /// no such element.
     ///
@@ -390,7 +403,11 @@ impl Browser {
         Ok(self.client.find(Locator::Css(&format!("[data-testid=\"{hook}\"]"))).await?)
     }
 
-    async fn send_command(&self, method: &'static str, parameters: Value) -> anyhow::Result<()> {
+    pub(crate) async fn send_command(
+        &self,
+        method: &'static str,
+        parameters: Value,
+    ) -> anyhow::Result<()> {
         self.client.issue_cmd(DevTools { method, parameters }).await?;
         Ok(())
     }

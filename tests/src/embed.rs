@@ -8,8 +8,9 @@ use potluck_protocol::identity::Identity;
 use potluck_protocol::site::{OwnedSite, SignedTask, SiteView, Task, TaskAnswer, TaskText};
 use serde_json::Value;
 
-use crate::browser::Browser;
+use crate::browser::{Browser, Graphics, Kind};
 use crate::host::Host;
+use crate::swarm::Swarm;
 use crate::wait::until;
 
 /// What a server needs to be told for sites on this machine.
@@ -36,7 +37,8 @@ impl Owner {
     pub async fn perform(&self, task: Task) -> anyhow::Result<TaskAnswer> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
         let nonce = format!("{}", now.as_nanos());
-        let text = TaskText { to: self.server.clone(), at_s: now.as_secs(), nonce, task };
+        let text =
+            TaskText { to: self.server.clone(), at_s: now.as_secs(), nonce, task, account: None };
         let task = SignedTask::new(&self.identity, serde_json::to_string(&text)?);
         let url = format!("{}/api/v1/sites/tasks", self.server);
         let answer = reqwest::Client::new().post(&url).json(&task).send().await?;
@@ -50,7 +52,20 @@ impl Owner {
     /// # Errors
     /// If the server does not take it.
     pub async fn register(&self, host: &Host, name: &str) -> anyhow::Result<SiteKey> {
-        let origins = vec![host.origin()];
+        self.register_at(host, host.origin(), name).await
+    }
+
+    /// The same at this one of the site's origins.
+    ///
+    /// # Errors
+    /// If the server does not take it.
+    pub async fn register_at(
+        &self,
+        host: &Host,
+        origin: String,
+        name: &str,
+    ) -> anyhow::Result<SiteKey> {
+        let origins = vec![origin];
         let answer = self.perform(Task::Register { name: name.to_owned(), origins }).await?;
         let site = answer.sites.last().context("a site that was registered is listed")?.key;
         host.prove(&site.to_string());
@@ -67,6 +82,59 @@ impl Owner {
         let answer = self.perform(Task::List).await?;
         answer.sites.into_iter().find(|site| site.key == key).context("no such site")
     }
+}
+
+/// A swarm, and a site in whose page the widget is.
+#[derive(Debug)]
+pub struct Scene {
+    /// The swarm, with no browser yet.
+    pub swarm: Swarm,
+    /// The site.
+    pub host: Host,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Its key.
+    pub site: SiteKey,
+}
+
+impl Scene {
+    /// Starts a server and a site of its own origin, which shows a widget with these further
+    /// attributes. `name` is the folder of the logs.
+    ///
+    /// # Errors
+    /// As [`Swarm::start_with_page_and`], or if the server does not take the site.
+    pub async fn start(name: &str, attributes: &str) -> anyhow::Result<Self> {
+        let swarm = Swarm::start_with_page_and(name, &[PRIVATE_SITES]).await?;
+        let server = swarm.url();
+        let host = Host::start(&server).await?;
+        let owner = Owner::new(&server, 1);
+        let site = owner.register(&host, "Rosa's recipes").await?;
+        host.show(&snippet(&server, site, attributes));
+        Ok(Self { swarm, host, owner, site })
+    }
+
+    /// Somebody comes to the site, and the widget asks them; the browser is in its frame.
+    ///
+    /// # Errors
+    /// If there is no browser, or the widget does not ask.
+    pub async fn visitor(&mut self, kind: Kind) -> anyhow::Result<&Browser> {
+        let browser = self.swarm.add_browser_as(Graphics::Machine, kind).await?;
+        browser.show_size(720, 640, false).await?;
+        come(browser, &self.host.origin()).await?;
+        wait_until_free(browser, true).await?;
+        Ok(browser)
+    }
+}
+
+/// Opens a page with a widget, which asks, and goes into its frame.
+///
+/// # Errors
+/// If it does not ask.
+pub async fn come(browser: &Browser, page: &str) -> anyhow::Result<()> {
+    browser.leave_frames().await?;
+    browser.open(page).await?;
+    enter(browser, 0).await?;
+    wait_for(browser, "asking").await
 }
 
 /// What everybody is told of sites.

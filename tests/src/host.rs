@@ -54,6 +54,12 @@ impl Host {
         format!("http://localhost:{}", self.port)
     }
 
+    /// The same pages on another site, as browsers tell sites apart: by a name without its port.
+    #[must_use]
+    pub fn numeric_origin(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     /// The same pages under an origin that nobody registered.
     #[must_use]
     pub fn other_origin(&self) -> String {

@@ -14,9 +14,11 @@
 //! Processes end with the value that started them, on panic and on Ctrl-C too.
 
 pub mod api;
+mod authenticator;
 pub mod browser;
 pub mod compress;
 mod devtools;
+pub mod door;
 pub mod embed;
 pub mod host;
 pub mod measured;

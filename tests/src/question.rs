@@ -31,6 +31,8 @@ pub struct Question {
     pub max_tokens: Option<u32>,
     /// As a decimal, such as `0.7`; `None` is the model's own.
     pub temperature: Option<String>,
+    /// Further options for asking a swarm, such as `--local`.
+    pub further: Vec<String>,
 }
 
 /// A whole answer, as `--json` prints it.
@@ -75,7 +77,15 @@ impl Question {
     /// A question with a seed and the model's own settings for the rest.
     #[must_use]
     pub fn new(prompt: &str, seed: u64) -> Self {
-        Self { prompt: prompt.to_owned(), seed, max_tokens: None, temperature: None }
+        let (prompt, further) = (prompt.to_owned(), Vec::new());
+        Self { prompt, seed, max_tokens: None, temperature: None, further }
+    }
+
+    /// The same, asked with further options.
+    #[must_use]
+    pub fn with(&self, further: &[&str]) -> Self {
+        let further = further.iter().map(|option| (*option).to_owned()).collect();
+        Self { further, ..self.clone() }
     }
 
     /// The same, with at most so many tokens.
@@ -100,6 +110,7 @@ impl Question {
     pub fn start(&self, server: &str, home: &Path) -> anyhow::Result<Asking> {
         let mut arguments: Vec<OsString> = vec!["ask".into(), server.into(), (&self.prompt).into()];
         arguments.extend(["--json".into(), "--home".into(), home.into()]);
+        arguments.extend(self.further.iter().map(OsString::from));
         Asking::start(arguments, self)
     }
 

@@ -1,10 +1,8 @@
 //! A page that lays something over the widget, clips it, or makes it unseen gets no consent: while it
 //! does, both buttons are off. Fifty widgets on a page are one question.
 
-use e2e::browser::{Browser, Graphics, is_available};
-use e2e::embed::{Owner, PRIVATE_SITES, enter, snippet, state, text, wait_for, wait_until_free};
-use e2e::host::Host;
-use e2e::swarm::Swarm;
+use e2e::browser::{Browser, Kind, is_available};
+use e2e::embed::{Scene, come, enter, snippet, state, text, wait_for, wait_until_free};
 use e2e::wait::until;
 use serde_json::json;
 
@@ -16,18 +14,11 @@ async fn embed_covered() -> anyhow::Result<()> {
         eprintln!("SKIPPED: no Chromium with chromedriver");
         return Ok(());
     }
-    let mut swarm = Swarm::start_with_page_and("embed_covered", &[PRIVATE_SITES]).await?;
-    let (server, artifacts) = (swarm.url(), swarm.artifacts().to_owned());
-    let host = Host::start(&server).await?;
-    let site = Owner::new(&server, 1).register(&host, "Rosa's recipes").await?;
-    host.show(&snippet(&server, site, ""));
-    swarm.add_browser(Graphics::Machine).await?;
+    let mut scene = Scene::start("embed_covered", "").await?;
+    let (server, artifacts) = (scene.swarm.url(), scene.swarm.artifacts().to_owned());
+    scene.visitor(Kind::Usual).await?;
+    let Scene { swarm, host, site, .. } = &scene;
     let browser = &swarm.browsers[0];
-    browser.show_size(720, 640, false).await?;
-    browser.open(&host.origin()).await?;
-    enter(browser, 0).await?;
-    wait_for(browser, "asking").await?;
-    wait_until_free(browser, true).await?;
 
     // What a page can do to a frame, and then undo.
     let cover = "const c = document.createElement('div'); c.id = 'cover'; c.textContent = 'Win a prize'; \
@@ -72,11 +63,8 @@ async fn embed_covered() -> anyhow::Result<()> {
 
     // Fifty of them: the first asks, the others are nothing.
     let one = format!("<potluck-widget site=\"{site}\"></potluck-widget>");
-    host.show(&(snippet(&server, site, "") + &one.repeat(MANY - 1)));
-    browser.leave_frames().await?;
-    browser.open(&host.origin()).await?;
-    enter(browser, 0).await?;
-    wait_for(browser, "asking").await?;
+    host.show(&(snippet(&server, *site, "") + &one.repeat(MANY - 1)));
+    come(browser, &host.origin()).await?;
     browser.leave_frames().await?;
     let count = "return [document.querySelectorAll('potluck-widget').length, \
                  document.querySelectorAll('iframe').length, \

@@ -3,9 +3,7 @@
 //! somebody sandboxed without its origin, nothing is possible, and the widget says so.
 
 use e2e::browser::{Graphics, Kind, is_available};
-use e2e::embed::{Owner, PRIVATE_SITES, enter, snippet, text, wait_for, wait_until_free};
-use e2e::host::Host;
-use e2e::swarm::Swarm;
+use e2e::embed::{Scene, come, enter, snippet, text, wait_for, wait_until_free};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn embed_keeps_nothing() -> anyhow::Result<()> {
@@ -13,27 +11,16 @@ async fn embed_keeps_nothing() -> anyhow::Result<()> {
         eprintln!("SKIPPED: no Chromium with chromedriver");
         return Ok(());
     }
-    let mut swarm = Swarm::start_with_page_and("embed_keeps_nothing", &[PRIVATE_SITES]).await?;
-    let (server, artifacts) = (swarm.url(), swarm.artifacts().to_owned());
-    let host = Host::start(&server).await?;
-    let site = Owner::new(&server, 1).register(&host, "Rosa's recipes").await?;
-    host.show(&snippet(&server, site, ""));
-
-    swarm.add_browser_as(Graphics::Machine, Kind::KeepsNothing).await?;
+    let mut scene = Scene::start("embed_keeps_nothing", "").await?;
+    let (server, artifacts) = (scene.swarm.url(), scene.swarm.artifacts().to_owned());
+    scene.visitor(Kind::KeepsNothing).await?;
+    let Scene { swarm, host, site, .. } = &mut scene;
     let browser = &swarm.browsers[0];
-    browser.show_size(720, 640, false).await?;
-    browser.open(&host.origin()).await?;
-    enter(browser, 0).await?;
-    wait_for(browser, "asking").await?;
     let keeps = "try { localStorage.length; return true } catch { return false }";
     assert_eq!(browser.read(keeps, &[]).await?, false, "the browser is as the test needs it");
-    wait_until_free(browser, true).await?;
     browser.click_css("#no").await?;
     wait_for(browser, "refused").await?;
-    browser.leave_frames().await?;
-    browser.open(&host.origin()).await?;
-    enter(browser, 0).await?;
-    wait_for(browser, "asking").await?;
+    come(browser, &host.origin()).await?;
     wait_until_free(browser, true).await?;
     browser.click_css("#yes").await?;
     browser.wait_for_text("phase", |text| text == "Serving").await?;
@@ -53,7 +40,7 @@ async fn embed_keeps_nothing() -> anyhow::Result<()> {
     wait_for(browser, "unavailable").await?;
     assert!(text(browser).await?.contains("sandbox"));
 
-    host.show(&snippet(&server, site, ""));
+    host.show(&snippet(&server, *site, ""));
     swarm.add_browser_as(Graphics::Machine, Kind::Phone).await?;
     let phone = &swarm.browsers[1];
     phone.show_size(390, 844, true).await?;

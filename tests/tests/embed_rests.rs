@@ -2,10 +2,8 @@
 //! visitor agreed to is theirs to keep: within the limits that were asked for, over in 90 days at most.
 
 use e2e::api;
-use e2e::browser::{Graphics, is_available};
-use e2e::embed::{Owner, PRIVATE_SITES, enter, snippet, state, wait_for, wait_until_free};
-use e2e::host::Host;
-use e2e::swarm::Swarm;
+use e2e::browser::{Kind, is_available};
+use e2e::embed::{Scene, enter, state, wait_for};
 use e2e::wait::until;
 use potluck_protocol::api::NodeState;
 use potluck_protocol::grant::MAX_GRANT_S;
@@ -16,21 +14,14 @@ async fn embed_rests() -> anyhow::Result<()> {
         eprintln!("SKIPPED: no Chromium with chromedriver");
         return Ok(());
     }
-    let mut swarm = Swarm::start_with_page_and("embed_rests", &[PRIVATE_SITES]).await?;
-    let (server, artifacts) = (swarm.url(), swarm.artifacts().to_owned());
-    let host = Host::start(&server).await?;
-    let site = Owner::new(&server, 1).register(&host, "Rosa's recipes").await?;
-    host.show(&snippet(&server, site, "data-theme=dark"));
-    swarm.add_browser(Graphics::Machine).await?;
+    let mut scene = Scene::start("embed_rests", "data-theme=dark").await?;
+    let (server, artifacts) = (scene.swarm.url(), scene.swarm.artifacts().to_owned());
+    scene.visitor(Kind::Usual).await?;
+    let Scene { swarm, site, .. } = &scene;
     let browser = &swarm.browsers[0];
-    browser.open(&host.origin()).await?;
-    enter(browser, 0).await?;
-    wait_for(browser, "asking").await?;
-    wait_until_free(browser, true).await?;
     browser.click_css("#yes").await?;
     browser.wait_for_text("phase", |text| text == "Serving").await?;
     swarm.serving(1).await?;
-    let browser = &swarm.browsers[0];
 
     browser.hide(true).await?;
     wait_for(browser, "paused").await?;

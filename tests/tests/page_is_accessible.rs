@@ -88,6 +88,8 @@ async fn page_is_accessible() -> anyhow::Result<()> {
     browser.write("prompt", "Tell me a story about a fox.").await?;
     browser.click("ask").await?;
     browser.wait_for_text("answer-status", |text| text.starts_with("Done")).await?;
+    browser.click("mine-open").await?;
+    browser.wait_for_text("receipts", |text| !text.is_empty()).await?;
     looker.look("lending").await?;
     browser.read(CHOOSE_CHINESE, &[]).await?;
     browser.wait_for_text("stop", |text| text == "停止").await?;
@@ -214,6 +216,7 @@ fn twenty() -> SwarmView {
         NodeView {
             id,
             name: id.name(),
+            called: (byte == 7).then(|| "مريم".to_owned()),
             kind: if byte.is_multiple_of(4) { NodeKind::Native } else { NodeKind::Browser },
             backend: "webgpu".to_owned(),
             model: Some("potluck-tiny".to_owned()),
@@ -224,6 +227,7 @@ fn twenty() -> SwarmView {
             memory_bytes: 1 << 30,
             sessions: 1,
             connected_at_s: 1_700_000_000,
+            relayed: Vec::new(),
         }
     };
     let nodes: Vec<NodeView> = (1..=20).map(node).collect();

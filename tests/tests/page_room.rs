@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use e2e::api;
 use e2e::browser::{Graphics, is_available};
+use e2e::door::LettingIn;
 use e2e::process::Folder;
 use e2e::question::Question;
 use e2e::swarm::Swarm;
@@ -47,9 +48,35 @@ async fn page_room() -> anyhow::Result<()> {
         "computed in the browser, for an invited node"
     );
 
+    // A member at the page lets somebody in by a code.
+    let browser = &swarm.browsers[0];
+    browser.click("let-in").await?;
+    browser.click("door-open").await?;
+    let code = browser.wait_for_text("door-code", |text| text.contains('-')).await?;
+    swarm.add_native(&["--backend", "cpu", "--code", &code])?;
+    let browser = &swarm.browsers[0];
+    browser.wait_for_text("door-knocked", |text| text.contains("wants to come in")).await?;
+    browser.screenshot(&artifacts.join("knocked.png")).await?;
+    browser.click("door-yes").await?;
+    browser.wait_for_text("door-ended", |text| text.contains("They are in")).await?;
+    browser.wait_for_text("room-members", |text| text.contains(": 2")).await?;
+
+    // A page knocks with a code, after one that is none, and is let in.
+    let name = browser.text("in-room").await?;
+    browser.open("about:blank").await?;
+    browser.open(&format!("{url}/?backend=cpu")).await?;
+    let letting_in = LettingIn::start(&link, &folder.path().join("member")).await?;
+    browser.click("come-in").await?;
+    browser.write("door-typed", "4821").await?;
+    browser.click("door-knock").await?;
+    browser.wait_for_text("door-status", |text| text.contains("like 4821-KQ7M")).await?;
+    browser.write("door-typed", &letting_in.code.to_lowercase()).await?;
+    browser.click("door-knock").await?;
+    letting_in.yes().await?;
+    browser.wait_for_text("in-room", |text| Some(text) == name.as_deref()).await?;
+
     // Half an invitation is no way into the public swarm without a word.
     let half = &link[..link.len() - 3];
-    let browser = &swarm.browsers[0];
     browser.open("about:blank").await?;
     browser.open(half).await?;
     browser.wait_for_text("notice", |text| text.contains("not whole")).await?;

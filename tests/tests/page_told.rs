@@ -120,6 +120,7 @@ fn node(byte: u8) -> NodeView {
     NodeView {
         id,
         name: id.name(),
+        called: None,
         kind: NodeKind::Browser,
         backend: "webgpu".to_owned(),
         model: Some("potluck-tiny".to_owned()),
@@ -130,5 +131,6 @@ fn node(byte: u8) -> NodeView {
         memory_bytes: 1 << 30,
         sessions: 1,
         connected_at_s: 1_700_000_000,
+        relayed: Vec::new(),
     }
 }

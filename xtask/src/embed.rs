@@ -12,14 +12,16 @@ use crate::page::failed;
 
 /// Files of `static/` that are served under these names, whatever is in them: other sites' pages name
 /// them.
-const FILES: [&str; 4] = ["embed.js", "embed.html", "sites.html", "sites.js"];
+const FILES: [&str; 6] =
+    ["embed.js", "embed.html", "sites.html", "sites.js", "sites.account.js", "sites.words.js"];
 /// What these write where the page's document names a file, and what stands around that
 /// name there.
-const NAMES: [(&str, &str, &str); 4] = [
+const NAMES: [(&str, &str, &str); 5] = [
     ("{{style}}", "<link rel=\"stylesheet\" href=\"", "\""),
     ("{{app}}", "import init from '", "'"),
     ("{{wasm}}", "module_or_path: '", "'"),
     ("{{worker}}", "<meta name=\"worker\" content=\"", "\""),
+    ("{{words}}", "<meta name=\"words-zh\" content=\"", "\""),
 ];
 
 /// Writes them into `staged`. `index` is the page's document as it is served.
@@ -65,6 +67,8 @@ fn with_names(text: &str, index: &str) -> Outcome<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -83,5 +87,25 @@ mod tests {
         assert_eq!(named, "./a-2.js ./a-3.wasm ./w-1.js {{site}}");
         assert!(with_names("{{app}}", "<p>").unwrap_err().to_string().contains("import init"));
         assert_eq!(with_names("plain", "<p>").unwrap(), "plain");
+    }
+    /// Every sentence that the page of site owners says is in its table of words, and no other is.
+    #[test]
+    fn the_page_of_site_owners_has_its_words_in_every_language() {
+        let read = |name: &str| fs::read_to_string(root().join("static").join(name)).unwrap();
+        let words = read("sites.words.js");
+        let rows = words.lines().filter_map(|line| line.trim().strip_prefix("['"));
+        let known: BTreeSet<&str> =
+            rows.filter_map(|row| Some(row.split_once("', '")?.0)).collect();
+        let mut said = BTreeSet::new();
+        for name in ["sites.js", "sites.account.js", "sites.words.js"] {
+            let script = read(name);
+            let calls = script.split("say('").skip(1);
+            said.extend(calls.filter_map(|rest| Some(rest.split_once('\'')?.0.to_owned())));
+        }
+        let html = read("sites.html");
+        let marked = html.split(" data-say>").skip(1).filter_map(|rest| rest.split_once("</"));
+        said.extend(marked.map(|(text, _)| text.split_whitespace().collect::<Vec<_>>().join(" ")));
+        assert!(said.len() > 50, "{said:?}");
+        assert_eq!(said.iter().map(String::as_str).collect::<BTreeSet<_>>(), known);
     }
 }

@@ -1,7 +1,9 @@
 //! Asking the swarm: one question at a time, each on its own; the model does not see earlier ones.
 
 use potluck_protocol::id::{LayerRange, RequestId};
-use potluck_protocol::page::{AnswerEnd, AnswerEvent, Ask, Command, SamplingChoice, StageView};
+use potluck_protocol::page::{
+    AnswerEnd, AnswerEvent, Ask, Command, Own, OwnPart, SamplingChoice, StageView,
+};
 use potluck_protocol::sampling::{MAX_TEMPERATURE_MILLI, MIN_TEMPERATURE_MILLI, Sampling};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +24,8 @@ pub struct Asking {
     pub seed: String,
     /// The temperature as typed; empty for the model's own.
     pub temperature: String,
+    /// What of an answer this computer computes itself.
+    pub part: Option<OwnPart>,
     /// Why the question cannot be asked as typed.
     pub input_problem: Option<String>,
     /// Questions asked, oldest first, at most [`MAX_EXCHANGES`].
@@ -46,6 +50,8 @@ pub struct Exchange {
     pub sampled: Vec<u32>,
     /// The temperature as chosen, thousandths.
     pub temperature_milli: Option<u32>,
+    /// What of it this computer computes itself, as chosen.
+    pub part: Option<OwnPart>,
     /// Who computes it, in order; empty before a route is found.
     pub stages: Vec<StageView>,
     /// The sampling in force, once the route is known.
@@ -68,6 +74,9 @@ pub struct Kept {
     pub text: String,
     /// The ids of the tokens of this text.
     pub sampled: Vec<u32>,
+    /// What of it this computer computes itself: a reload gives nothing away.
+    #[serde(default)]
+    pub part: Option<OwnPart>,
 }
 
 /// Where a question stands.
@@ -77,6 +86,13 @@ pub enum Phase {
     Kept,
     /// Sent; nothing heard yet.
     Sent,
+    /// This computer gets ready for its part of it.
+    Fetching {
+        /// Size of the weights for that, bytes.
+        bytes: u64,
+        /// Of these, what is ready.
+        loaded_bytes: u64,
+    },
     /// No route yet.
     Waiting {
         /// The model's name.
@@ -115,7 +131,7 @@ impl Exchange {
     }
 
     fn new(request: RequestId, kept: Kept, phase: Phase) -> Self {
-        let Kept { prompt, seed, temperature_milli, text, sampled } = kept;
+        let Kept { prompt, seed, temperature_milli, text, sampled, part } = kept;
         let tokens = u32::try_from(sampled.len()).unwrap_or(u32::MAX);
         Self {
             request,
@@ -125,6 +141,7 @@ impl Exchange {
             text,
             tokens,
             sampled,
+            part,
             stages: Vec::new(),
             sampling: None,
             phase,
@@ -139,6 +156,7 @@ impl Exchange {
             temperature_milli: self.temperature_milli,
             text: self.text.clone(),
             sampled: self.sampled.clone(),
+            part: self.part,
         })
     }
 }
@@ -205,6 +223,9 @@ impl Asking {
                 exchange.phase = Phase::Done { end, first_token_ms, decode_ms };
             }
             AnswerEvent::Failed { reason } => exchange.phase = Phase::Failed { reason },
+            AnswerEvent::Own { bytes, loaded_bytes, .. } => {
+                exchange.phase = Phase::Fetching { bytes, loaded_bytes };
+            }
         }
         // One that failed stays: after a reload it can be tried again.
         if is_token || is_whole { vec![Effect::Keep(exchange.to_keep())] } else { Vec::new() }
@@ -233,8 +254,8 @@ impl State {
         if asking.exchanges.len() == MAX_EXCHANGES {
             asking.exchanges.remove(0);
         }
-        let begun =
-            Kept { prompt, seed, temperature_milli, text: String::new(), sampled: Vec::new() };
+        let (part, text, sampled) = (asking.part, String::new(), Vec::new());
+        let begun = Kept { prompt, seed, temperature_milli, text, sampled, part };
         asking.exchanges.push(Exchange::new(RequestId(ask), begun.clone(), Phase::Sent));
         self.send(RequestId(ask), begun)
     }
@@ -247,21 +268,24 @@ impl State {
             return Vec::new();
         };
         // The node reports the tokens it is given again, with their text.
-        let (prompt, seed, temperature_milli) =
-            (exchange.prompt.clone(), exchange.seed, exchange.temperature_milli);
+        let (prompt, seed, temperature_milli, part) =
+            (exchange.prompt.clone(), exchange.seed, exchange.temperature_milli, exchange.part);
         let sampled = std::mem::take(&mut exchange.sampled);
         (exchange.phase, exchange.tokens) = (Phase::Sent, 0);
         let text = std::mem::take(&mut exchange.text);
         let request = exchange.request;
-        self.send(request, Kept { prompt, seed, temperature_milli, text, sampled })
+        self.send(request, Kept { prompt, seed, temperature_milli, text, sampled, part })
     }
 
     fn send(&mut self, request: RequestId, begun: Kept) -> Vec<Effect> {
         self.problem = None;
-        let Kept { prompt, seed, temperature_milli, sampled, .. } = begun;
+        let Kept { prompt, seed, temperature_milli, sampled, part, .. } = begun;
+        // What may compute here, and in how much memory, is chosen once, for lending as well.
+        let (backend, memory_bytes) = (self.volunteer.backend, self.volunteer.limits.memory_bytes);
+        let own = part.map(|part| Own { part, backend, memory_bytes });
         let sampling = SamplingChoice { temperature_milli, seed, ..SamplingChoice::default() };
         let mut effects = self.connected();
-        let ask = Ask { request, model: None, prompt, sampling, max_tokens: None, sampled };
+        let ask = Ask { request, model: None, prompt, sampling, max_tokens: None, sampled, own };
         effects.push(Effect::Send(Command::Ask(ask)));
         effects
     }

@@ -42,6 +42,8 @@ pub struct Swarm {
     pub copies: Vec<ModelCopies>,
     /// Of all nodes, listed or not.
     pub totals: SwarmTotals,
+    /// Those with a connection, whether they lend or not.
+    pub connected: u32,
     /// Answers being computed.
     pub sessions: u32,
     /// Questions that wait for a route.
@@ -57,8 +59,8 @@ impl Swarm {
         let has_worked =
             |node: &&NodeView| earlier(node.id).is_some_and(|tokens| node.tokens > tokens);
         let working = view.nodes.iter().filter(has_worked).map(|node| node.id).collect();
-        let SwarmView { nodes, models, sessions, waiting, totals, .. } = view;
-        Self { nodes, working, copies: models, totals, sessions, waiting }
+        let SwarmView { nodes, models, connected, sessions, waiting, totals } = view;
+        Self { nodes, working, copies: models, totals, connected, sessions, waiting }
     }
 
     /// True if there are too many to list: only sums are known.
@@ -109,6 +111,7 @@ pub(crate) fn swarm_of(layers: &[Option<[u32; 2]>]) -> Swarm {
         NodeView {
             id,
             name: id.name(),
+            called: None,
             kind: NodeKind::Browser,
             backend: String::new(),
             model: None,
@@ -119,6 +122,7 @@ pub(crate) fn swarm_of(layers: &[Option<[u32; 2]>]) -> Swarm {
             memory_bytes: 0,
             sessions: 0,
             connected_at_s: 0,
+            relayed: Vec::new(),
         }
     };
     let nodes: Vec<NodeView> = layers.iter().zip(1..).map(node).collect();

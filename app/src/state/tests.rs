@@ -1,11 +1,13 @@
 //! What a visitor does, step by step, and what the page must do about it.
 
+use potluck_protocol::door::{DoorCommand, DoorNotice};
 use potluck_protocol::grant::{Limits, SignedGrant, Terms};
 use potluck_protocol::id::{LayerRange, NodeId, RequestId};
 use potluck_protocol::identity::Identity;
+use potluck_protocol::invitation::Invitation;
 use potluck_protocol::page::{
     AnswerEnd, AnswerEvent, BackendPreference, Command, Granted, Lending, LendingPhase, Link,
-    Notice, StageView,
+    Notice, Own, OwnPart, StageView,
 };
 use potluck_protocol::room::RoomSecret;
 use potluck_protocol::sampling::Sampling;
@@ -16,6 +18,7 @@ use super::options::Options;
 use super::*;
 
 mod consent;
+mod mine;
 mod old_page;
 mod widget;
 
@@ -257,6 +260,31 @@ fn asking_starts_a_worker_once_and_lends_nothing() {
 }
 
 #[test]
+fn what_is_computed_here_is_asked_for_within_what_is_lent_and_stays_chosen_over_a_reload() {
+    let mut state = page();
+    state.reduce(Action::ChoosePart(Some(OwnPart::Ends { layers: 1 })));
+    let effects = type_and_ask(&mut state, "why?");
+    let own = |effects: &[Effect]| match effects.last() {
+        Some(Effect::Send(Command::Ask(ask))) => ask.own,
+        _ => panic!("{effects:?}"),
+    };
+    let (backend, memory_bytes) = (state.volunteer.backend, state.volunteer.limits.memory_bytes);
+    let expected = Some(Own { part: OwnPart::Ends { layers: 1 }, backend, memory_bytes });
+    assert_eq!(own(&effects), expected);
+    let layers = vec![LayerRange { first: 0, end: 1 }];
+    let event = AnswerEvent::Own { layers, bytes: 9, loaded_bytes: 4 };
+    state.reduce(answer(RequestId(0), event));
+    let phase = &state.asking.latest().unwrap().phase;
+    assert_eq!(*phase, Phase::Fetching { bytes: 9, loaded_bytes: 4 });
+    assert!(state.asking.is_open() && !state.volunteer.is_lending());
+    let token = AnswerEvent::Token { token: 5, text: "one".to_owned() };
+    let effects = state.reduce(answer(RequestId(0), token));
+    let [Effect::Keep(Some(kept))] = &effects[..] else { panic!("{effects:?}") };
+    let mut state = State::new(opened(), &Options::default(), Some(kept.clone()));
+    assert_eq!(own(&state.reduce(Action::GoOn)), expected, "words that were kept here stay here");
+}
+
+#[test]
 fn an_answer_is_put_together_from_its_events() {
     let mut state = page();
     type_and_ask(&mut state, "why?");
@@ -409,7 +437,7 @@ fn names_come_when_they_are_asked_for_one_page_after_another() {
 
 #[test]
 fn a_page_in_a_room_asks_and_lends_there() {
-    let secret = RoomSecret([7; 16]);
+    let secret = Invitation::from(RoomSecret([7; 16]));
     let opened = Opened { server: SERVER.to_owned(), room: Some(secret), ..Opened::default() };
     let mut state = State::new(opened, &Options::default(), None);
     state.reduce(Action::TypePrompt("Why?".to_owned()));
@@ -417,6 +445,18 @@ fn a_page_in_a_room_asks_and_lends_there() {
     let connect = Command::Connect { server: SERVER.to_owned(), room: Some(secret) };
     assert!(effects.contains(&Effect::Send(connect)), "{effects:?}");
     assert_eq!(state.reduce(Action::LeaveRoom), [Effect::LeaveRoom]);
+}
+
+#[test]
+fn a_code_starts_the_worker_and_leads_into_the_room() {
+    let mut state = page();
+    state.reduce(Action::Door(DoorAction::TypeCode("4821-KQ7M".to_owned())));
+    let effects = state.reduce(Action::Door(DoorAction::Knock { seed: [1; 32] }));
+    assert!(effects.contains(&Effect::StartWorker), "{effects:?}");
+    assert!(matches!(effects.last(), Some(Effect::Send(Command::Door(DoorCommand::Knock { .. })))));
+    let room = Invitation::from(RoomSecret([7; 16]));
+    let invited = Action::Notice(Notice::Door(DoorNotice::Invited { room }));
+    assert_eq!(state.reduce(invited), [Effect::EnterRoom(room)]);
 }
 
 #[test]

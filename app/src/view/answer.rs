@@ -1,7 +1,7 @@
 //! The answer as it is written, who computes it, and what is needed to compute it again.
 
 use potluck_protocol::id::NodeId;
-use potluck_protocol::page::{AnswerEnd, Link, StageView};
+use potluck_protocol::page::{AnswerEnd, Link, OwnPart, StageView};
 use yew::{Callback, Html, Properties, function_component, html};
 
 use crate::say;
@@ -68,6 +68,11 @@ fn status(exchange: &Exchange, link: Option<&Link>) -> String {
             Some(Link::Lost { .. }) => say!("answer-lost-link"),
             _ => say!("answer-connecting"),
         },
+        Phase::Fetching { bytes, loaded_bytes } => say!(
+            "answer-fetching",
+            loaded = numbers::bytes(*loaded_bytes),
+            size = numbers::bytes(*bytes),
+        ),
         Phase::Waiting { model, missing } => {
             let ranges: Vec<String> = missing.iter().map(|range| words::layers(*range)).collect();
             say!("answer-waiting", layers = words::list(&ranges), model = model)
@@ -105,6 +110,9 @@ fn origin(exchange: &Exchange, you: Option<NodeId>) -> Html {
     html! {
         <>
             <p class="caution">{ say!("answer-caution") }</p>
+            if exchange.part == Some(OwnPart::All) {
+                <p class="soft">{ say!("answer-all-here") }</p>
+            }
             <h4>{ say!("answer-by") }</h4>
             <ol class="stages" data-testid="answer-nodes">{ for exchange.stages.iter().map(stage) }</ol>
             <p class="soft">

@@ -1,5 +1,6 @@
 //! The form in which a question is put.
 
+use potluck_protocol::api::ModelView;
 use potluck_protocol::sampling::{MAX_TEMPERATURE_MILLI, MIN_TEMPERATURE_MILLI};
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlInputElement, HtmlTextAreaElement};
@@ -13,11 +14,14 @@ use crate::say;
 use crate::state::Action;
 use crate::state::asking::Asking;
 use crate::state::numbers;
+use crate::view::who::Who;
 
 /// Properties of [`AskForm`].
 #[derive(Clone, Debug, PartialEq, Properties)]
 pub(super) struct AskFormProps {
     pub(super) asking: Asking,
+    /// The model that is asked.
+    pub(super) model: Option<ModelView>,
     /// True if asking is the one thing to do: the visitor lends already.
     pub(super) is_main_action: bool,
     pub(super) dispatch: Callback<Action>,
@@ -67,6 +71,7 @@ pub(super) fn AskForm(props: &AskFormProps) -> Html {
                     <p class="bad"><span aria-hidden="true">{ "✕ " }</span>{ problem.clone() }</p>
                 }
             </div>
+            <Who part={asking.part} model={props.model.clone()} dispatch={dispatch.clone()} />
             { sampling(props) }
         </form>
     }
@@ -106,7 +111,7 @@ fn sampling(props: &AskFormProps) -> Html {
 }
 
 /// What the field holds now.
-fn typed(event: &Event) -> String {
+pub(super) fn typed(event: &Event) -> String {
     let Some(target) = event.target() else { return String::new() };
     match target.dyn_into::<HtmlTextAreaElement>() {
         Ok(area) => area.value(),

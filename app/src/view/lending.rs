@@ -101,7 +101,8 @@ fn break_button(props: &LendingStatusProps) -> Html {
     html! { <button type="button" {class} data-testid={hook} onclick={press}>{ words }</button> }
 }
 
-fn explanation(volunteer: &Volunteer) -> String {
+/// Why it stands where it does, in a sentence.
+pub(crate) fn explanation(volunteer: &Volunteer) -> String {
     let lending = &volunteer.lending;
     if volunteer.intent == Intent::Stopping {
         return say!("why-stopping");

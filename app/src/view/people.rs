@@ -82,18 +82,28 @@ pub(super) fn row(node: &NodeView, you: Option<NodeId>) -> Html {
     if !node.backend.is_empty() {
         details.push(node.backend.clone());
     }
-    details.extend([words::state(node.state), node.id.short()]);
+    details.push(words::state(node.state));
+    details.extend(node.called.as_ref().map(|_| node.id.name()));
+    details.push(node.id.short());
     html! {
         <tr key={node.id.to_string()}>
             <th scope="row">
                 <span class="shape" aria-hidden="true">{ shape(node.kind) }</span>
-                { format!("{}{you}", node.id.name()) }
+                { name(node.id, node.called.as_ref()) }{ you }
                 <span class="soft block">{ details.join(&say!("list-comma")) }</span>
             </th>
             <td class="range">{ node.range().map_or_else(|| say!("no-layers"), short_range) }</td>
             <td class="number">{ numbers::count(node.tokens) }</td>
             <td class="number">{ node.ms_per_token_p50.map_or_else(|| "–".to_owned(), |ms| format!("{ms:.1}")) }</td>
         </tr>
+    }
+}
+
+/// The name that somebody chose, whichever way it is written, or the one that their key gives them.
+pub(super) fn name(node: NodeId, called: Option<&String>) -> Html {
+    match called {
+        Some(called) => html! { <bdi>{ called.clone() }</bdi> },
+        None => html! { <>{ node.name() }</> },
     }
 }
 

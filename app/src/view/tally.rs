@@ -4,7 +4,7 @@ use potluck_protocol::api::TallyRow;
 use potluck_protocol::id::NodeId;
 use yew::{Html, Properties, function_component, html};
 
-use super::people::shape;
+use super::people::{name, shape};
 use crate::say;
 use crate::state::numbers;
 use crate::state::swarm::Heard;
@@ -60,6 +60,7 @@ pub(super) fn Tally(props: &TallyProps) -> Html {
 fn row(row: &TallyRow, you: Option<NodeId>) -> Html {
     let you = if Some(row.node) == you { say!("you") } else { String::new() };
     let mut details: Vec<String> = row.kind.map(words::kind).into_iter().collect();
+    details.extend(row.called.as_ref().map(|_| row.node.name()));
     details.push(row.node.short());
     html! {
         <tr key={row.node.to_string()}>
@@ -67,7 +68,7 @@ fn row(row: &TallyRow, you: Option<NodeId>) -> Html {
                 if let Some(kind) = row.kind {
                     <span class="shape" aria-hidden="true">{ shape(kind) }</span>
                 }
-                { format!("{}{you}", row.node.name()) }
+                { name(row.node, row.called.as_ref()) }{ you }
                 <span class="soft block">
                     { details.join(&say!("list-comma")) }
                 </span>

@@ -1,13 +1,15 @@
 //! The widget's three faces after a yes: lent (which may be paused), stopped, and not possible.
 
-use potluck_protocol::page::{Lending, LendingPhase, Link, PauseReason};
+use potluck_protocol::page::{Lending, LendingPhase, Link};
 use yew::{Callback, Html, html};
 
 use crate::browser;
+use crate::say;
 use crate::state::Action;
-use crate::state::lending::Volunteer;
+use crate::state::lending::{Intent, Volunteer};
 use crate::state::numbers;
-use crate::view::agreed;
+use crate::view::{agreed, explanation};
+use crate::words;
 
 /// Lending goes on, or rests.
 pub(super) fn lent(
@@ -17,23 +19,24 @@ pub(super) fn lent(
 ) -> Html {
     let lending = &volunteer.lending;
     let (state, class, title) = match lending.phase {
-        LendingPhase::Paused { .. } => ("paused", "warn", "Your computer rests"),
-        LendingPhase::Serving => ("lending", "ok", "You are lending a hand"),
-        _ => ("lending", "", "You are lending a hand"),
+        LendingPhase::Paused { .. } => ("paused", "warn", say!("widget-resting")),
+        LendingPhase::Serving => ("lending", "ok", say!("widget-lending")),
+        _ => ("lending", "", say!("widget-lending")),
     };
     let is_lost = matches!(link, Some(Link::Lost { .. }));
-    let lost = if is_lost { " The connection is lost, and is tried again." } else { "" };
+    let lost = if is_lost { say!("widget-lost") } else { String::new() };
     let said = html! {
         <p role="status">
-            <b data-testid="phase" {class}>{ phase(lending) }</b>
-            { ". " }<span data-testid="phase-explained">{ explanation(lending) + lost }</span>
+            <b data-testid="phase" {class}>{ phase(volunteer) }</b>
+            { " · " }<span data-testid="phase-explained">{ explained(volunteer) + &lost }</span>
         </p>
     };
-    let is_over = matches!(lending.phase, LendingPhase::Paused { why: PauseReason::TimeIsUp });
     let buttons = html! {
         <>
-            if is_over { { button("extend", "Go on", Action::Extend, dispatch) } }
-            { button("stop", "Stop", Action::Stop, dispatch) }
+            if volunteer.is_out_of_time() {
+                { button("extend", say!("extend-button"), Action::Extend, dispatch) }
+            }
+            { button("stop", say!("stop-button"), Action::Stop, dispatch) }
         </>
     };
     let agreed = volunteer.grant.as_deref().map(agreed);
@@ -43,22 +46,19 @@ pub(super) fn lent(
 
 /// The visitor has stopped.
 pub(super) fn stopped(dispatch: &Callback<Action>) -> Html {
-    let said = html! {
-        <p role="status" data-testid="phase">
-            { "Nothing is computed here any more, and your yes is taken back. What you were credited with stays yours." }
-        </p>
-    };
-    face("stopped", "Stopped", 0, said, button("again", "Lend again", Action::Lend, dispatch))
+    let said = html! { <p role="status" data-testid="phase">{ say!("widget-stopped") }</p> };
+    let again = button("again", say!("widget-again"), Action::Lend, dispatch);
+    face("stopped", say!("widget-stopped-title"), 0, said, again)
 }
 
 /// It cannot go on, for this reason.
 pub(super) fn failed(text: &str, dispatch: &Callback<Action>) -> Html {
     let said = html! { <p role="alert" data-testid="phase">{ text }</p> };
-    let again = button("again", "Try again", Action::Lend, dispatch);
-    face("unavailable", "Not possible here", 0, said, again)
+    let again = button("again", say!("widget-try-again"), Action::Lend, dispatch);
+    face("unavailable", say!("widget-failed"), 0, said, again)
 }
 
-fn face(state: &'static str, title: &'static str, steps: u64, said: Html, buttons: Html) -> Html {
+fn face(state: &'static str, title: String, steps: u64, said: Html, buttons: Html) -> Html {
     html! {
         <div data-state={state}>
             <h1>{ logo(steps) }<span>{ title }</span></h1>
@@ -68,81 +68,59 @@ fn face(state: &'static str, title: &'static str, steps: u64, said: Html, button
     }
 }
 
-fn button(
-    hook: &'static str,
-    text: &'static str,
-    action: Action,
-    dispatch: &Callback<Action>,
-) -> Html {
+fn button(hook: &'static str, text: String, action: Action, dispatch: &Callback<Action>) -> Html {
     let onclick = dispatch.reform(move |_| action.clone());
     html! { <button type="button" data-testid={hook} {onclick}>{ text }</button> }
 }
 
-/// Where lending stands, in a word or two.
-fn phase(lending: &Lending) -> &'static str {
-    match lending.phase {
-        LendingPhase::Idle | LendingPhase::Starting => "Starting",
-        LendingPhase::Waiting => "Waiting",
-        LendingPhase::Fetching => "Fetching",
-        LendingPhase::Serving => "Serving",
-        LendingPhase::Retrying { .. } => "Trying again",
-        LendingPhase::Paused { .. } => "Paused",
-        LendingPhase::Failed { .. } => "Failed",
+/// Where lending stands, in a word or two. It begins as soon as it is drawn.
+fn phase(volunteer: &Volunteer) -> String {
+    match volunteer.intent {
+        Intent::No => say!("phase-starting"),
+        _ => volunteer.phase_text(),
     }
 }
 
-fn explanation(lending: &Lending) -> String {
-    match &lending.phase {
-        LendingPhase::Idle | LendingPhase::Starting => {
-            "Looking at what this computer can compute with.".to_owned()
-        }
-        LendingPhase::Waiting => "The server is about to say what is needed.".to_owned(),
-        LendingPhase::Fetching => format!(
-            "{} of {} are here.",
-            numbers::bytes(lending.loaded_bytes.min(lending.total_bytes)),
-            numbers::bytes(lending.total_bytes)
+fn explained(volunteer: &Volunteer) -> String {
+    let lending = &volunteer.lending;
+    match lending.phase {
+        LendingPhase::Fetching => say!(
+            "fetched-of",
+            here = numbers::bytes(lending.loaded_bytes.min(lending.total_bytes)),
+            all = numbers::bytes(lending.total_bytes)
         ),
-        LendingPhase::Serving => match lending.sessions {
-            0 => "Nobody asks just now.".to_owned(),
-            1 => "Computing for one question.".to_owned(),
-            sessions => format!("Computing for {sessions} questions."),
-        },
-        LendingPhase::Paused { why } => format!("Nothing is computed while {}.", why.words()),
-        LendingPhase::Retrying { reason, retry_ms } => {
-            format!("{reason}; the next try is in {}.", numbers::seconds(*retry_ms))
-        }
-        LendingPhase::Failed { reason } => reason.clone(),
+        _ => explanation(volunteer),
     }
 }
 
 /// What, for whom, how much, and at what cost.
 fn facts(lending: &Lending) -> Html {
-    let what = lending.layers.map(|layers| {
-        let model = lending.model.as_deref().unwrap_or("the model");
-        format!("{layers} of {model}")
+    let what = lending.layers.map(|layers| match &lending.model {
+        Some(model) => {
+            say!("widget-what-value", layers = words::layers(layers), model = model)
+        }
+        None => words::layers(layers),
     });
-    let done = format!(
-        "{} tokens; {} GMAC credited to you",
-        numbers::count(lending.tokens),
-        numbers::gmac(lending.credit_macs)
+    let done = say!(
+        "widget-done-value",
+        tokens = say!("tokens", tokens = lending.tokens),
+        credit = numbers::gmac(lending.credit_macs)
     );
-    let data = format!(
-        "{} in, {} out",
-        numbers::bytes(lending.received_bytes),
-        numbers::bytes(lending.sent_bytes)
+    let energy = say!("widget-energy-value", hours = numbers::watt_hours(lending.milliwatt_hours));
+    let data = say!(
+        "widget-data-value",
+        received = numbers::bytes(lending.received_bytes),
+        sent = numbers::bytes(lending.sent_bytes)
     );
+    let whom = say!("widget-for-value", host = browser::host());
     let rows = [
-        ("layers", "What", what),
-        ("for", "For", Some(format!("people who ask at {}", browser::host()))),
-        ("done", "Done", Some(done)),
-        (
-            "energy",
-            "Energy",
-            Some(format!("{} Wh, estimated", numbers::milli(lending.milliwatt_hours))),
-        ),
-        ("data", "Data", Some(data)),
+        ("layers", say!("widget-what"), what),
+        ("for", say!("widget-for"), Some(whom)),
+        ("done", say!("widget-done"), Some(done)),
+        ("energy", say!("widget-energy"), Some(energy)),
+        ("data", say!("widget-data"), Some(data)),
     ];
-    let row = |(hook, name, text): (&'static str, &'static str, String)| {
+    let row = |(hook, name, text): (&'static str, String, String)| {
         html! { <><dt>{ name }</dt><dd data-testid={hook}>{ text }</dd></> }
     };
     let rows = rows.into_iter().filter_map(|(hook, name, text)| Some((hook, name, text?)));

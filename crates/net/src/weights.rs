@@ -119,7 +119,7 @@ pub enum FetchError {
 pub struct WeightStore {
     cache: BlobCache,
     patience: Patience,
-    /// Bytes that came over the network.
+    /// Bytes that came over the network since somebody last asked.
     fetched_bytes: AtomicU64,
 }
 
@@ -161,10 +161,11 @@ impl WeightStore {
         self.copy_sized(hash, Size::Exactly(size_bytes)).await
     }
 
-    /// Bytes that were downloaded so far, whatever became of them.
+    /// Bytes that were downloaded since this was last asked, whatever became of them and whoever
+    /// wanted them: each is told once.
     #[must_use]
-    pub fn fetched_bytes(&self) -> u64 {
-        self.fetched_bytes.load(Ordering::Relaxed)
+    pub fn take_fetched_bytes(&self) -> u64 {
+        self.fetched_bytes.swap(0, Ordering::Relaxed)
     }
 
     /// The same for a blob whose size is not known, such as a manifest: at most `max_bytes`.

@@ -6,6 +6,9 @@
 //! | `GET /api/v1/swarm/nodes?after=KEY&limit=N` | [`NodesPage`], at most [`MAX_LISTED_NODES`] nodes |
 //! | `GET /api/v1/tally?limit=N` | a list of [`TallyRow`], most credit first |
 //! | `GET /api/v1/contribution/KEY` | [`ContributionView`], at most [`CONTRIBUTION_DAYS`] days |
+//! | `GET /api/v1/receipts/KEY?before=NEXT&limit=N` | [`ReceiptsPage`], newest first |
+//! | `GET /api/v1/boards?of=OF&class=CLASS&period=PERIOD&own=KEY` | [`BoardView`], at most [`BOARD_ROWS`] rows |
+//! | `POST /api/v1/people`, `GET /api/v1/team` | as [`people`](crate::people) has it |
 //! | `GET /api/v1/models` | a list of [`ModelView`], in the server's order |
 //! | `GET /api/v1/events` | server-sent events, below |
 //! | any error | [`ErrorBody`] |
@@ -21,12 +24,19 @@
 //! The server writes these types; the page and the tests read them. They are the only ones of this
 //! crate that hold fractions, which are for people: nothing is computed from them.
 
+mod boards;
+
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{LayerRange, ModelId, NodeId};
 use crate::server::NodeKind;
+
+pub use boards::{
+    BOARD_PLACES, BOARD_ROWS, BoardOf, BoardView, HardwareClass, MAX_LISTED_RECEIPTS, Period,
+    PlaceView, ReceiptView, ReceiptsPage,
+};
 
 /// Request header with a [`RoomPass`](crate::room::RoomPass): what is asked is then about that room
 /// instead of the public swarm. In a header and not in the address, as addresses are logged.
@@ -100,6 +110,9 @@ pub struct NodeView {
     pub id: NodeId,
     /// [`NodeId::name`], for those who have only the JSON.
     pub name: String,
+    /// The name that its volunteer chose, if they chose one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub called: Option<String>,
     /// `"browser"` or `"native"`.
     pub kind: NodeKind,
     /// What computes there, as the node says: `avx2`, `simd128`, `webgpu`, …
@@ -121,6 +134,9 @@ pub struct NodeView {
     /// When it connected, Unix time, seconds: a moment, not a duration, so that nothing changes
     /// where nothing happens.
     pub connected_at_s: u64,
+    /// Nodes that it reaches through a relay only, as it says itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relayed: Vec<NodeId>,
 }
 
 /// How far a volunteer's node is with its layers.
@@ -171,6 +187,9 @@ pub struct TallyRow {
     pub node: NodeId,
     /// [`NodeId::name`], for those who have only the JSON.
     pub name: String,
+    /// The name that its volunteer chose, if they chose one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub called: Option<String>,
     /// What it registered as last; `None` if it never registered since the server keeps it.
     pub kind: Option<NodeKind>,
     /// Credit in thousand million multiply-accumulates, rounded.
@@ -217,6 +236,9 @@ pub struct ModelView {
     pub layers: u32,
     /// Size of all its blobs, bytes.
     pub bytes: u64,
+    /// Of these, what an asker takes that computes one layer at each end itself, with the embedding and
+    /// the head.
+    pub ends_bytes: u64,
     /// Positions that a session may have.
     pub max_positions: u32,
     /// Its licence, in SPDX words.
@@ -282,18 +304,18 @@ impl From<InclusiveLayers> for [u32; 2] {
 }
 
 /// Whole numbers as decimal digits in a string.
-mod digits {
+pub(crate) mod digits {
     use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
 
     #[allow(
         clippy::trivially_copy_pass_by_ref,
         reason = "serde passes fields by reference; not `expect`, as 64 bits are not small in wasm"
     )]
-    pub(super) fn serialize<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(number)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }

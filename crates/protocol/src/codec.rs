@@ -6,13 +6,14 @@
 
 use serde::de::DeserializeOwned;
 
+use crate::door::{DOOR_NUMBERS, FromDoor, ToDoor};
 pub use crate::encoding::encode;
 use crate::grant::{GrantedModels, SignedGrant};
 use crate::id::{LayerRange, SessionId};
 use crate::lease::SignedLease;
 pub use crate::limits::*;
 use crate::peer::PeerFrame;
-use crate::receipt::{RECEIPT_POSITIONS, Receipt};
+use crate::receipt::{RECEIPT_POSITIONS, Receipt, SignedReceipt};
 use crate::server::{FromServer, Session, Signal, ToServer, Verdict};
 use crate::ticket::SignedTicket;
 
@@ -63,16 +64,27 @@ pub fn decode_to_server(bytes: &[u8]) -> Result<ToServer, DecodeError> {
         }
         ToServer::LayersReady { layers, .. } => check_layers(*layers)?,
         ToServer::Ask { exclude, .. } => at_most("nodes to exclude", exclude.len(), MAX_EXCLUDED)?,
+        ToServer::AskMiddle { exclude, layers, .. } => {
+            at_most("nodes to exclude", exclude.len(), MAX_EXCLUDED)?;
+            check_layers(*layers)?;
+        }
         ToServer::EndSession { reason, .. } => at_most("reason", reason.len(), MAX_REASON_BYTES)?,
         ToServer::Signal { signal, .. } => check_signal(&signal.signal)?,
         ToServer::Receipt { receipt, ticket } => {
             check_receipt(&receipt.receipt)?;
             check_ticket(ticket)?;
         }
+        ToServer::Relayed { peers } => at_most("relayed peers", peers.len(), MAX_RELAYED)?,
         ToServer::Pace { percent } => at_most("pace", usize::from(*percent), 100)?,
+        ToServer::Door(
+            ToDoor::Open { hello: bytes }
+            | ToDoor::Knock { knock: bytes, .. }
+            | ToDoor::Answer { sealed: bytes, .. },
+        ) => at_most("what is said at a door", bytes.len(), MAX_DOOR_BYTES)?,
         ToServer::Hello { .. }
         | ToServer::Deregister
         | ToServer::Cancel { .. }
+        | ToServer::Door(ToDoor::Try { .. } | ToDoor::Close { .. })
         | ToServer::Report(_)
         | ToServer::Heartbeat => {}
     }
@@ -123,10 +135,32 @@ pub fn decode_from_server(bytes: &[u8]) -> Result<FromServer, DecodeError> {
             at_most("reason", reason.len(), MAX_REASON_BYTES)?;
         }
         FromServer::Signal { signal, .. } => check_signal(&signal.signal)?,
-        FromServer::Challenge { .. } | FromServer::ReceiptResult { .. } | FromServer::Heartbeat => {
+        FromServer::Door(
+            FromDoor::Hello { hello: bytes, .. }
+            | FromDoor::Knocked { knock: bytes, .. }
+            | FromDoor::Answered { sealed: bytes, .. },
+        ) => at_most("what is said at a door", bytes.len(), MAX_DOOR_BYTES)?,
+        FromServer::Door(FromDoor::Opened { door }) => {
+            if !DOOR_NUMBERS.contains(door) {
+                return Err(DecodeError::Inconsistent { what: "number of a door" });
+            }
         }
+        FromServer::Door(FromDoor::Passed { .. } | FromDoor::Closed { .. })
+        | FromServer::Challenge { .. }
+        | FromServer::ReceiptResult { .. }
+        | FromServer::Heartbeat => {}
     }
     Ok(message)
+}
+
+/// Reads a receipt as the ledger keeps it.
+///
+/// # Errors
+/// If it is too long, malformed, or a field is out of range.
+pub fn decode_receipt(bytes: &[u8]) -> Result<SignedReceipt, DecodeError> {
+    let signed: SignedReceipt = decode(bytes, MAX_SERVER_MESSAGE_BYTES)?;
+    check_receipt(&signed.receipt)?;
+    Ok(signed)
 }
 
 /// Reads a frame from a peer.
@@ -262,16 +296,17 @@ fn check_session(session: &Session) -> Result<(), DecodeError> {
     if session.epochs.len() != session.stages.len() + 1 {
         return Err(DecodeError::Inconsistent { what: "epochs of a route" });
     }
-    let mut next = 0;
+    // Not always from the first layer: a requester may compute the ends itself.
+    let Some(first) = session.stages.first() else {
+        return Err(DecodeError::Inconsistent { what: "route without stages" });
+    };
+    let mut next = first.layers.first;
     for stage in &session.stages {
         check_layers(stage.layers)?;
         if stage.layers.first != next {
             return Err(DecodeError::Inconsistent { what: "stages of a route" });
         }
         next = stage.layers.end;
-    }
-    if next == 0 {
-        return Err(DecodeError::Inconsistent { what: "route without stages" });
     }
     Ok(())
 }

@@ -26,6 +26,10 @@ pub struct GrantId(pub [u8; 16]);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SiteKey(pub [u8; 16]);
 
+/// A team of volunteers; 128 bits drawn by the server. Whoever has it may join.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TeamId(pub [u8; 16]);
+
 /// A requester's own number for one question, unique within its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RequestId(pub u32);
@@ -105,6 +109,7 @@ hex_id!(SessionId, 16);
 hex_id!(ModelId, 32);
 hex_id!(GrantId, 16);
 hex_id!(SiteKey, 16);
+hex_id!(TeamId, 16);
 
 impl NodeId {
     /// Two plain words that people can say, derived from the key, so that no peer chooses its own

@@ -5,7 +5,7 @@ use ed25519_dalek::{Signature as Ed25519Signature, Signer, SigningKey, Verifying
 use serde::{Deserialize, Serialize};
 
 use crate::id::NodeId;
-use crate::room::RoomId;
+use crate::room::{RoomId, RoomSecret};
 
 /// An Ed25519 signature, 64 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,10 @@ pub enum Purpose {
     Grant,
     /// What the owner of a site has the server do.
     SiteTask,
+    /// That a key may be in a room, by its keeper.
+    RoomTicket,
+    /// What a volunteer says of themselves.
+    Statement,
 }
 
 impl Purpose {
@@ -58,6 +62,8 @@ impl Purpose {
             Self::Ticket => b"potluck ticket v1\0",
             Self::Grant => b"potluck grant v1\0",
             Self::SiteTask => b"potluck site v1\0",
+            Self::RoomTicket => b"potluck room ticket v1\0",
+            Self::Statement => b"potluck statement v1\0",
         }
     }
 }
@@ -75,6 +81,20 @@ impl Identity {
     pub fn in_room(&self, room: RoomId) -> Self {
         let secret = [&self.0.to_bytes()[..], &room.0].concat();
         Self::from_seed(&blake3::derive_key("potluck identity in a room v1", &secret))
+    }
+
+    /// Whoever keeps the list of the room of `secret`, if this made it: derived, so that nothing but
+    /// this key and the invitation need be kept.
+    #[must_use]
+    pub fn keeper_of(&self, secret: &RoomSecret) -> Self {
+        let both = [&self.0.to_bytes()[..], &secret.0].concat();
+        Self::from_seed(&blake3::derive_key("potluck keeper of a room v1", &both))
+    }
+
+    /// A second one of the same machine, for what it does while the first one is connected.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self::from_seed(&blake3::derive_key("potluck identity beside v1", &self.0.to_bytes()))
     }
 
     /// The public half.
@@ -101,6 +121,21 @@ pub fn verify(node: NodeId, purpose: Purpose, message: &[u8], signature: &Signat
         )
         .is_ok()
     })
+}
+
+/// As 128 hexadecimal digits.
+impl core::fmt::Display for Signature {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+/// True if `node` signed `text` for `purpose`; the signature is 128 hexadecimal digits.
+#[must_use]
+pub fn is_signed(node: NodeId, purpose: Purpose, text: &str, signature: &str) -> bool {
+    let bytes = data_encoding::HEXLOWER.decode(signature.as_bytes()).ok();
+    let signature = bytes.and_then(|bytes| <[u8; 64]>::try_from(bytes).ok()).map(Signature);
+    signature.is_some_and(|signature| verify(node, purpose, text.as_bytes(), &signature))
 }
 
 /// serde has no arrays of 64: two halves of 32 have one each.

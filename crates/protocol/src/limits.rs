@@ -10,6 +10,9 @@ pub const MAX_SERVER_MESSAGE_BYTES: usize = 64 * 1024;
 pub const MAX_ROWS: usize = 128;
 /// Nodes that a requester excludes from a route: those that its answer broke off at lately.
 pub const MAX_EXCLUDED: usize = 8;
+/// Peers that a node names as reached through a relay: its neighbours in as many sessions as it has at a
+/// time. More are not named.
+pub const MAX_RELAYED: usize = 16;
 /// Sessions that one requester may have at once, at the server and at each stage: more than a person
 /// has answers in progress, and few enough that one key cannot keep a swarm to itself.
 pub const MAX_SESSIONS_PER_REQUESTER: usize = 8;
@@ -38,6 +41,9 @@ pub const MAX_REASON_BYTES: usize = 512;
 pub const MAX_SDP_BYTES: usize = 16 * 1024;
 /// Bytes of an ICE candidate line.
 pub const MAX_CANDIDATE_BYTES: usize = 512;
+/// Bytes of what member and newcomer tell each other at a door: an invitation with all it can have is
+/// 210 letters, and a key exchange 33 bytes.
+pub const MAX_DOOR_BYTES: usize = 512;
 /// Bytes of a backend's name.
 pub const MAX_BACKEND_BYTES: usize = 32;
 /// Models a server announces.

@@ -1,12 +1,17 @@
 //! Messages between the page and the node in its worker. The native command line uses the same
 //! ones.
 
+mod key;
+
 use serde::{Deserialize, Serialize};
 
+use crate::door::{DoorCommand, DoorNotice};
 use crate::grant::{Limits, SignedGrant, Terms};
 use crate::id::{LayerRange, NodeId, RequestId};
-use crate::room::RoomSecret;
+use crate::invitation::Invitation;
 use crate::sampling::Sampling;
+
+pub use key::{KeyNotice, KeyTask, SecretText};
 
 /// What a person has the node do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +21,7 @@ pub enum Command {
         /// `http://` or `https://` address of the server, without a path.
         server: String,
         /// The room to be in; none is the public swarm.
-        room: Option<RoomSecret>,
+        room: Option<Invitation>,
     },
     /// The person said yes: offer this machine. The node makes and signs the grant, as it alone has
     /// the key.
@@ -53,6 +58,10 @@ pub enum Command {
     Extend,
     /// What is seen of the machine now.
     Conditions(Conditions),
+    /// Let somebody into a room, or be let in.
+    Door(DoorCommand),
+    /// Something about the key, which is where the node is and nowhere else.
+    Key(KeyTask),
 }
 
 /// What the page, or the program, sees of the machine that is lent.
@@ -104,6 +113,32 @@ pub struct Ask {
     /// Tokens of the same answer that were sampled before, by a page that was reloaded since: it goes
     /// on behind them.
     pub sampled: Vec<u32>,
+    /// What the asker's own machine computes of the answer; `None` leaves all of it to the swarm.
+    pub own: Option<Own>,
+}
+
+/// What of its answer the asker's own machine computes, as its person chose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Own {
+    /// Which layers.
+    pub part: OwnPart,
+    /// What may compute them.
+    pub backend: BackendPreference,
+    /// Memory that their weights may take, bytes.
+    pub memory_bytes: u64,
+}
+
+/// Layers that an asker computes on its own machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OwnPart {
+    /// The embedding and so many layers at the beginning, so many at the end and the head: nobody
+    /// else gets words or draws tokens.
+    Ends {
+        /// Layers at each end, at least 1.
+        layers: u32,
+    },
+    /// All of them: nothing of the question leaves the machine.
+    All,
 }
 
 /// Sampling as a person chooses it: what is left out comes from the model's defaults.
@@ -155,6 +190,10 @@ pub enum Notice {
     },
     /// What this machine is lent under now; `None`: it is not lent.
     Grant(Option<Box<Granted>>),
+    /// Something happened at a door.
+    Door(DoorNotice),
+    /// Something came of a [`Command::Key`].
+    Key(KeyNotice),
 }
 
 /// What a machine is lent under.
@@ -373,6 +412,17 @@ pub enum AnswerEvent {
     Failed {
         /// What happened, whether anything was lost, what to do.
         reason: String,
+    },
+    /// The asker's own machine gets ready for its part. Comes before anything is fetched for it, and
+    /// again as that arrives.
+    Own {
+        /// The layers that it computes.
+        layers: Vec<LayerRange>,
+        /// Size of their weights, bytes: so much is downloaded at most, as copies that are here
+        /// already are not.
+        bytes: u64,
+        /// Of these, what is in the engine.
+        loaded_bytes: u64,
     },
 }
 

@@ -14,16 +14,19 @@
 //!  | Receipt with ticket -> ReceiptResult  |
 //!  | Heartbeat -> Heartbeat                |   when the node has had nothing else to say
 //!  | EndSession -> SessionEnded to all     |
+//!  | Door <-> Door                         |   a newcomer is let into a room: see `door`
 //! ```
 
 use serde::{Deserialize, Serialize};
 
+use crate::door::{FromDoor, ToDoor};
 use crate::grant::SignedGrant;
 use crate::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, SessionId};
 use crate::identity::{Identity, Purpose, Signature, verify};
+use crate::invitation::{RoomEntry, RoomTicket};
 use crate::lease::SignedLease;
 use crate::receipt::{ReceiptId, SignedReceipt};
-use crate::room::{RoomPass, RoomSeal};
+use crate::room::RoomSeal;
 use crate::ticket::SignedTicket;
 
 /// What a node sends to the server.
@@ -47,7 +50,7 @@ pub enum ToServer {
         /// Over [`challenge_bytes`].
         signature: Signature,
         /// The room that the node wants to be in; none is the public swarm.
-        room: Option<RoomPass>,
+        room: Option<Box<RoomEntry>>,
     },
     /// The volunteer agreed: this node may be given layers.
     Register {
@@ -119,6 +122,26 @@ pub enum ToServer {
     Pace {
         /// Share of the speed that it registered with, 0 to 100; 0 while it is paused.
         percent: u8,
+    },
+    /// Somebody is to be let into a room.
+    Door(ToDoor),
+    /// Which peers the node reaches through a relay only, as far as it knows: a drawing shows it, and
+    /// nothing else depends on it.
+    Relayed {
+        /// At most [`MAX_RELAYED`](crate::limits::MAX_RELAYED), in order.
+        peers: Vec<NodeId>,
+    },
+    /// Asks for a route through the middle of a model: the requester computes as many layers before
+    /// it as behind it on its own machine.
+    AskMiddle {
+        /// As in [`ToServer::Ask`].
+        request: RequestId,
+        /// As in [`ToServer::Ask`].
+        model: ModelId,
+        /// As in [`ToServer::Ask`].
+        exclude: Vec<NodeId>,
+        /// The layers that others compute.
+        layers: LayerRange,
     },
 }
 
@@ -218,6 +241,8 @@ pub enum FromServer {
         /// Why, and what to do; for people.
         reason: String,
     },
+    /// Somebody is to be let into a room.
+    Door(FromDoor),
 }
 
 /// What a volunteer's node can do.
@@ -357,6 +382,8 @@ pub struct SignedSignal {
     pub signal: Signal,
     /// The sender's, over sender, receiver and signal, and in a room over its seal's tag of these.
     pub signature: Signature,
+    /// That the sender may be in the room, where that has a list; by another's signature.
+    pub ticket: Option<Box<RoomTicket>>,
 }
 
 impl SignedSignal {
@@ -364,7 +391,13 @@ impl SignedSignal {
     #[must_use]
     pub fn new(identity: &Identity, to: NodeId, signal: Signal, seal: Option<&RoomSeal>) -> Self {
         let bytes = Self::signed_bytes(identity.node(), to, &signal, seal);
-        Self { signal, signature: identity.sign(Purpose::Signal, &bytes) }
+        Self { signal, signature: identity.sign(Purpose::Signal, &bytes), ticket: None }
+    }
+
+    /// The same with the sender's pass to a room.
+    #[must_use]
+    pub fn showing(self, ticket: Option<RoomTicket>) -> Self {
+        Self { ticket: ticket.map(Box::new), ..self }
     }
 
     /// True if `from` signed it for `to`, as members of the room of `seal` if there is one.

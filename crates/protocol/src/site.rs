@@ -1,19 +1,20 @@
 //! Sites that show the widget: what their owners ask of the server, and what it tells of them.
 //!
-//! An owner is an Ed25519 key that their browser made, as a node is, and has no other account. Every
-//! task is a text that the key signed, so that nothing stays logged in and nothing is kept that could
-//! be stolen from the server:
+//! An owner is an Ed25519 key that their browser made, as a node is, or a passkey, or both; there is no
+//! password. Every task is a text that a key signed, so that nothing is kept that could be stolen from
+//! the server: the key of a recovery file, or one that a passkey vouches for ([`crate::passkey`]).
 //!
 //! ```text
 //! POST /api/v1/sites/tasks   SignedTask{owner, text: TaskText as JSON, signature}  ->  TaskAnswer
 //! GET  /api/v1/sites         -> a list of SiteView: those whose widget runs, for everybody
 //! ```
 
-use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{NodeId, SiteKey};
-use crate::identity::{Identity, Purpose, Signature, verify};
+use crate::identity::{Identity, Purpose, is_signed};
+use crate::name;
+use crate::passkey::NewPasskey;
 
 /// Letters of a site's name at most: one line at 200 px is about half of it.
 pub const MAX_NAME_LETTERS: usize = 40;
@@ -27,7 +28,7 @@ pub const PROOF_PATH: &str = "/.well-known/potluck-site.txt";
 /// A task with its owner's signature.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedTask {
-    /// The owner's public key.
+    /// The key that signed: the owner's own, or one that stands for it.
     pub owner: NodeId,
     /// A [`TaskText`] as JSON, byte for byte as it was signed.
     pub text: String,
@@ -46,6 +47,10 @@ pub struct TaskText {
     pub nonce: String,
     /// What is to be done.
     pub task: Task,
+    /// Whose account it is for, if that is to be sure: another's is not taken for it when a passkey's
+    /// time is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<NodeId>,
 }
 
 /// What an owner can have the server do.
@@ -78,6 +83,26 @@ pub enum Task {
         /// The site.
         site: SiteKey,
     },
+    /// Let a passkey into this account as well; made for the key that signs this.
+    AddPasskey {
+        /// The passkey.
+        passkey: NewPasskey,
+    },
+    /// Let a passkey in no more.
+    RemovePasskey {
+        /// Its name, as in [`PasskeyView`].
+        credential: String,
+    },
+    /// Let the key of a recovery file into this account as well.
+    AddFile {
+        /// Its [`Task::Join`], so that nobody takes up a key that is not theirs.
+        file: Box<SignedTask>,
+    },
+    /// Belong to this account from now on: done only within [`Task::AddFile`].
+    Join {
+        /// The account.
+        account: NodeId,
+    },
 }
 
 /// The answer to every task: the owner's sites as they are then.
@@ -87,6 +112,30 @@ pub struct TaskAnswer {
     pub sites: Vec<OwnedSite>,
     /// What a check did not find, a sentence each.
     pub faults: Vec<String>,
+    /// The ways into the account.
+    #[serde(default)]
+    pub account: Option<AccountView>,
+}
+
+/// The ways into an owner's account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountView {
+    /// The account.
+    pub owner: NodeId,
+    /// Passkeys, oldest first.
+    pub passkeys: Vec<PasskeyView>,
+    /// How many recovery files open it, as far as the server knows: that of an account which never had a
+    /// passkey is known by its signature alone.
+    pub files: u32,
+}
+
+/// A passkey as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PasskeyView {
+    /// Its name, base64url.
+    pub credential: String,
+    /// When it was let in, seconds since 1970.
+    pub made_s: u64,
 }
 
 /// A site as its owner sees it.
@@ -151,18 +200,14 @@ impl SignedTask {
     /// Signs `text`, a [`TaskText`] as JSON, as `owner`.
     #[must_use]
     pub fn new(owner: &Identity, text: String) -> Self {
-        let signature = owner.sign(Purpose::SiteTask, text.as_bytes());
-        Self { owner: owner.node(), text, signature: HEXLOWER.encode(&signature.0) }
+        let signature = owner.sign(Purpose::SiteTask, text.as_bytes()).to_string();
+        Self { owner: owner.node(), text, signature }
     }
 
     /// True if its owner signed it.
     #[must_use]
     pub fn is_signed(&self) -> bool {
-        let bytes = HEXLOWER.decode(self.signature.as_bytes()).ok();
-        let signature = bytes.and_then(|bytes| <[u8; 64]>::try_from(bytes).ok()).map(Signature);
-        signature.is_some_and(|signature| {
-            verify(self.owner, Purpose::SiteTask, self.text.as_bytes(), &signature)
-        })
+        is_signed(self.owner, Purpose::SiteTask, &self.text, &self.signature)
     }
 }
 
@@ -170,23 +215,7 @@ impl SignedTask {
 /// a text or are not seen, in one line, at most [`MAX_NAME_LETTERS`]. `None` if nothing is left.
 #[must_use]
 pub fn clean_name(text: &str) -> Option<String> {
-    let is_unseen = |letter: char| {
-        matches!(
-            letter,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
-        )
-    };
-    let words: String = text
-        .chars()
-        .map(|letter| if letter.is_whitespace() { ' ' } else { letter })
-        .filter(|letter| !(letter.is_control() || is_unseen(*letter)))
-        .collect();
-    let name: String =
-        words.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    let clipped: String = name.chars().take(MAX_NAME_LETTERS).collect();
-    let clipped = clipped.trim().to_owned();
-    (!clipped.is_empty()).then_some(clipped)
+    name::clean(text, MAX_NAME_LETTERS, usize::MAX)
 }
 
 #[cfg(test)]
@@ -197,7 +226,13 @@ mod tests {
     fn a_task_is_its_owners_and_as_it_was_signed() {
         let owner = Identity::from_seed(&[1; 32]);
         let task = Task::Switch { site: SiteKey([2; 16]), on: false };
-        let text = TaskText { to: "https://a".to_owned(), at_s: 1, nonce: "n".to_owned(), task };
+        let text = TaskText {
+            to: "https://a".to_owned(),
+            at_s: 1,
+            nonce: "n".to_owned(),
+            task,
+            account: None,
+        };
         let signed = SignedTask::new(&owner, serde_json::to_string(&text).unwrap());
         assert!(signed.is_signed());
         assert_eq!(serde_json::from_str::<TaskText>(&signed.text).unwrap(), text);

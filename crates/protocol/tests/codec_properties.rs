@@ -9,12 +9,13 @@ mod support;
 use potluck_protocol::codec::{
     HiddenHeader, decode_from_server, decode_peer_frame, decode_to_server, encode, hidden_header,
 };
+use potluck_protocol::door::{DOOR_NUMBERS, FromDoor, ToDoor};
 use potluck_protocol::grant::GrantedModels;
 use potluck_protocol::id::LayerRange;
 use potluck_protocol::limits::{
-    MAX_BACKEND_BYTES, MAX_CANDIDATE_BYTES, MAX_D_MODEL, MAX_EXCLUDED, MAX_ICE_SERVERS, MAX_LAYERS,
-    MAX_MODELS, MAX_ORIGIN_BYTES, MAX_POSITIONS, MAX_REASON_BYTES, MAX_ROWS, MAX_SDP_BYTES,
-    MAX_STAGES,
+    MAX_BACKEND_BYTES, MAX_CANDIDATE_BYTES, MAX_D_MODEL, MAX_DOOR_BYTES, MAX_EXCLUDED,
+    MAX_ICE_SERVERS, MAX_LAYERS, MAX_MODELS, MAX_ORIGIN_BYTES, MAX_POSITIONS, MAX_REASON_BYTES,
+    MAX_RELAYED, MAX_ROWS, MAX_SDP_BYTES, MAX_STAGES,
 };
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::receipt::{RECEIPT_POSITIONS, Receipt};
@@ -152,16 +153,27 @@ fn assert_to_server_is_within_limits(message: &ToServer) {
         }
         ToServer::LayersReady { layers, .. } => assert_are_layers(*layers),
         ToServer::Ask { exclude, .. } => assert!(exclude.len() <= MAX_EXCLUDED),
+        ToServer::AskMiddle { exclude, layers, .. } => {
+            assert!(exclude.len() <= MAX_EXCLUDED);
+            assert_are_layers(*layers);
+        }
         ToServer::EndSession { reason, .. } => assert!(reason.len() <= MAX_REASON_BYTES),
         ToServer::Signal { signal, .. } => assert_signal_is_within_limits(&signal.signal),
         ToServer::Receipt { receipt, ticket } => {
             assert_receipt_is_within_limits(&receipt.receipt);
             assert_are_layers(ticket.ticket.layers);
         }
+        ToServer::Relayed { peers } => assert!(peers.len() <= MAX_RELAYED),
         ToServer::Pace { percent } => assert!(*percent <= 100),
+        ToServer::Door(
+            ToDoor::Open { hello: bytes }
+            | ToDoor::Knock { knock: bytes, .. }
+            | ToDoor::Answer { sealed: bytes, .. },
+        ) => assert!(bytes.len() <= MAX_DOOR_BYTES),
         ToServer::Hello { .. }
         | ToServer::Deregister
         | ToServer::Cancel { .. }
+        | ToServer::Door(ToDoor::Try { .. } | ToDoor::Close { .. })
         | ToServer::Report(_)
         | ToServer::Heartbeat => {}
     }
@@ -198,8 +210,16 @@ fn assert_from_server_is_within_limits(message: &FromServer) {
             assert!(reason.len() <= MAX_REASON_BYTES);
         }
         FromServer::Signal { signal, .. } => assert_signal_is_within_limits(&signal.signal),
-        FromServer::Challenge { .. } | FromServer::ReceiptResult { .. } | FromServer::Heartbeat => {
-        }
+        FromServer::Door(
+            FromDoor::Hello { hello: bytes, .. }
+            | FromDoor::Knocked { knock: bytes, .. }
+            | FromDoor::Answered { sealed: bytes, .. },
+        ) => assert!(bytes.len() <= MAX_DOOR_BYTES),
+        FromServer::Door(FromDoor::Opened { door }) => assert!(DOOR_NUMBERS.contains(door)),
+        FromServer::Door(FromDoor::Passed { .. } | FromDoor::Closed { .. })
+        | FromServer::Challenge { .. }
+        | FromServer::ReceiptResult { .. }
+        | FromServer::Heartbeat => {}
     }
 }
 
@@ -239,7 +259,6 @@ fn assert_are_rows(position: u32, rows: usize) {
 fn assert_is_a_route(session: &Session) {
     assert!((1..=MAX_STAGES).contains(&session.stages.len()));
     assert_eq!(session.epochs.len(), session.stages.len() + 1);
-    assert_eq!(session.stages[0].layers.first, 0);
     session.stages.iter().for_each(|stage| assert_are_layers(stage.layers));
     for pair in session.stages.windows(2) {
         assert_eq!(pair[0].layers.end, pair[1].layers.first);

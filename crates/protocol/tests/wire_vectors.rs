@@ -16,15 +16,17 @@ use std::path::Path;
 use data_encoding::HEXLOWER;
 use potluck_protocol::PROTOCOL_VERSION;
 use potluck_protocol::codec::{decode_from_server, decode_peer_frame, decode_to_server, encode};
+use potluck_protocol::door::{DoorEnd, FromDoor, ToDoor};
 use potluck_protocol::grant::{Grant, GrantedModels, Limits, Place, SignedGrant};
 use potluck_protocol::id::{
     Epoch, GrantId, LayerRange, ModelId, NodeId, RequestId, SessionId, SiteKey,
 };
 use potluck_protocol::identity::{Identity, Purpose};
+use potluck_protocol::invitation::{Invitation, RoomTicket};
 use potluck_protocol::lease::{Lease, SignedLease};
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::receipt::{Receipt, SignedReceipt};
-use potluck_protocol::room::RoomSecret;
+use potluck_protocol::room::{ModelTag, RoomSecret};
 use potluck_protocol::sampling::Sampling;
 use potluck_protocol::server::{
     Capabilities, FromServer, IceServer, ModelSummary, NodeKind, Report, Session, Signal,
@@ -93,7 +95,12 @@ fn to_server() -> Vec<Vector> {
             origin: ORIGIN.to_owned(),
             signature: stage()
                 .sign(Purpose::Challenge, &challenge_bytes(&[0x0c; 32], stage().node(), ORIGIN)),
-            room: Some(RoomSecret([0x5a; 16]).pass()),
+            room: Some(Box::new(
+                room()
+                    .with(Some(room_ticket()))
+                    .computing(Some(ModelTag::of("potluck-tiny")))
+                    .entry(),
+            )),
         },
         Register: ToServer::Register {
             capabilities: Capabilities {
@@ -126,6 +133,14 @@ fn to_server() -> Vec<Vector> {
         Report: ToServer::Report(Report { tokens: 1 << 40, us_per_token_p50: 1500 }),
         Heartbeat: ToServer::Heartbeat,
         Pace: ToServer::Pace { percent: 30 },
+        Door: ToServer::Door(ToDoor::Try { door: 4821 }),
+        Relayed: ToServer::Relayed { peers: vec![NodeId([0xee; 32])] },
+        AskMiddle: ToServer::AskMiddle {
+            request: RequestId(302),
+            model: model(),
+            exclude: vec![NodeId([0xee; 32])],
+            layers: layers(2, 200),
+        },
     })
 }
 
@@ -162,6 +177,7 @@ fn from_server() -> Vec<Vector> {
         Heartbeat: FromServer::Heartbeat,
         IceServers: FromServer::IceServers { ice_servers: vec![ice_server()] },
         LendingRefused: FromServer::LendingRefused { reason: "it has ended".to_owned() },
+        Door: FromServer::Door(FromDoor::Passed { door: 4821 }),
     })
 }
 
@@ -230,6 +246,33 @@ fn small_enums() -> Vec<Vector> {
     vectors.extend(vectors!(NodeKind, postcard::from_bytes, {
         Browser: NodeKind::Browser,
         Native: NodeKind::Native,
+    }));
+    vectors.extend(vectors!(ToDoor, postcard::from_bytes, {
+        Open: ToDoor::Open { hello: vec![1, 2, 3] },
+        Try: ToDoor::Try { door: 4821 },
+        Knock: ToDoor::Knock { door: 4821, knock: vec![4, 5] },
+        Answer: ToDoor::Answer { door: 4821, sealed: vec![6] },
+        Close: ToDoor::Close { door: 4821, why: DoorEnd::WrongCode },
+    }));
+    vectors.extend(vectors!(FromDoor, postcard::from_bytes, {
+        Opened: FromDoor::Opened { door: 4821 },
+        Hello: FromDoor::Hello { door: 4821, hello: vec![1, 2, 3] },
+        Knocked: FromDoor::Knocked { door: 4821, knock: vec![4, 5] },
+        Answered: FromDoor::Answered { door: 4821, sealed: vec![6] },
+        Passed: FromDoor::Passed { door: 4821 },
+        Closed: FromDoor::Closed { door: 4821, why: DoorEnd::NoDoor },
+    }));
+    vectors.extend(vectors!(DoorEnd, postcard::from_bytes, {
+        LetIn: DoorEnd::LetIn,
+        SentAway: DoorEnd::SentAway,
+        WrongCode: DoorEnd::WrongCode,
+        Taken: DoorEnd::Taken,
+        NoDoor: DoorEnd::NoDoor,
+        Expired: DoorEnd::Expired,
+        Left: DoorEnd::Left,
+        TooMany: DoorEnd::TooMany,
+        NotInRoom: DoorEnd::NotInRoom,
+        NotKeeper: DoorEnd::NotKeeper,
     }));
     vectors
 }
@@ -335,5 +378,16 @@ fn signed_ticket() -> SignedTicket {
 }
 
 fn signed_signal() -> SignedSignal {
-    SignedSignal::new(&stage(), requester().node(), Signal::Offer { sdp: "v=0".to_owned() }, None)
+    let offer = Signal::Offer { sdp: "v=0".to_owned() };
+    SignedSignal::new(&stage(), requester().node(), offer, None).showing(Some(room_ticket()))
+}
+
+/// A room with a list.
+fn room() -> Invitation {
+    Invitation::kept_by(&requester(), RoomSecret([0x5a; 16]))
+}
+
+fn room_ticket() -> RoomTicket {
+    let keeper = room().keeper_of(&requester()).expect("it keeps the list");
+    RoomTicket::new(&keeper, room().room(), stage().node(), 1_800_000_000)
 }

@@ -4,9 +4,11 @@
 //! Whoever asks gets what was made last. If that is a little old, a newer one is begun, and nobody
 //! waits for it; only after a silence somebody has to.
 
+mod leaders;
 mod rate;
 mod swarm;
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,6 +28,7 @@ use crate::models::Models;
 use crate::page_index::PageIndex;
 use crate::rendered::Rendered;
 use crate::store::{Contributor, Store};
+use leaders::{Boards, Leaders};
 use rate::RowRate;
 
 /// Made anew at most so often.
@@ -58,6 +61,7 @@ pub(crate) struct Board {
     /// Held while a new one is made.
     making: tokio::sync::Mutex<()>,
     rate: Mutex<RowRate>,
+    leaders: Leaders,
     start: Instant,
 }
 
@@ -104,6 +108,7 @@ impl Board {
             published: watch::Sender::new(None),
             making: tokio::sync::Mutex::default(),
             rate: Mutex::default(),
+            leaders: Leaders::default(),
             start: Instant::now(),
         }
     }
@@ -159,6 +164,7 @@ impl Board {
             .await
             .map_err(|_| BoardError::StoreTimeout)?
             .map_err(|error| BoardError::Store(error.into()))?;
+        let names = names(store, view.nodes.iter().map(|node| node.node).collect()).await?;
         let build = match page {
             Some(page) => page.build().await,
             None => None,
@@ -168,7 +174,7 @@ impl Board {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .at(self.start.elapsed(), view.totals.rows);
-        let swarm = Rendered::json(&swarm::swarm(models, &view, rows_per_s))?;
+        let swarm = Rendered::json(&swarm::swarm(models, &view, &names, rows_per_s))?;
         let rows = contributors.into_iter().map(|it| serde_json::to_string(&row(it)));
         let rows = rows.collect::<Result<Vec<String>, _>>()?;
         let tally = list(&rows, ROWS);
@@ -177,6 +183,12 @@ impl Board {
         let snapshot = Arc::new(Snapshot { at: Instant::now(), swarm, tally, rows, events });
         self.published.send_replace(Some(Arc::clone(&snapshot)));
         Ok(snapshot)
+    }
+
+    /// Who earned most, as it was a moment ago.
+    pub(crate) async fn boards(&self) -> Result<Arc<Boards>, BoardError> {
+        let Sources { room, store, .. } = &self.sources;
+        self.leaders.latest(store, *room).await
     }
 
     /// The volunteers' nodes behind `after`, at most `limit`.
@@ -191,7 +203,9 @@ impl Board {
         let mut nodes = asked.ok().flatten().ok_or(BoardError::Hub)?;
         let more = nodes.len() > limit;
         nodes.truncate(limit);
-        let describe = |node| swarm::describe(&self.sources.models, node);
+        let names =
+            names(&self.sources.store, nodes.iter().map(|node| node.node).collect()).await?;
+        let describe = |node| swarm::describe(&self.sources.models, node, &names);
         Ok(NodesPage {
             nodes: nodes.iter().map(describe).collect(),
             next: nodes.last().filter(|_| more).map(|node| node.node),
@@ -207,6 +221,14 @@ impl Snapshot {
             Some(limit) => list(&self.rows, limit.min(MAX_ROWS)),
         }
     }
+}
+
+/// The names that these nodes chose.
+async fn names(store: &Store, nodes: Vec<NodeId>) -> Result<HashMap<NodeId, String>, BoardError> {
+    timeout(PATIENCE, store.names(&nodes))
+        .await
+        .map_err(|_| BoardError::StoreTimeout)?
+        .map_err(|error| BoardError::Store(error.into()))
 }
 
 /// The first of `rows` as a list in JSON.
@@ -225,6 +247,7 @@ fn row(contributor: Contributor) -> TallyRow {
     TallyRow {
         node: contributor.node,
         name: contributor.node.name(),
+        called: contributor.called,
         kind: contributor.kind,
         credit_gmac: format_gmac(contributor.macs).parse().unwrap_or(0.0),
         credit_macs: contributor.macs,

@@ -1,14 +1,22 @@
 //! The swarm as the scheduler sees it, in the words that people are told it.
 
+use std::collections::HashMap;
+
 use potluck_protocol::api::{
     InclusiveLayers, ModelCopies, NodeState, NodeView, SwarmTotals, SwarmView,
 };
+use potluck_protocol::id::NodeId;
 
 use crate::models::{ModelInfo, Models};
 use crate::scheduler;
 
 /// What is told of `view`.
-pub(super) fn swarm(models: &Models, view: &scheduler::SwarmView, rows_per_s: f64) -> SwarmView {
+pub(super) fn swarm(
+    models: &Models,
+    view: &scheduler::SwarmView,
+    names: &HashMap<NodeId, String>,
+    rows_per_s: f64,
+) -> SwarmView {
     let copies = |(index, model): (usize, &std::sync::Arc<ModelInfo>)| {
         // Only the first is served.
         let held = if index == 0 { &view.copies[..] } else { &[] };
@@ -20,7 +28,7 @@ pub(super) fn swarm(models: &Models, view: &scheduler::SwarmView, rows_per_s: f6
         }
     };
     SwarmView {
-        nodes: view.nodes.iter().map(|node| describe(models, node)).collect(),
+        nodes: view.nodes.iter().map(|node| describe(models, node, names)).collect(),
         models: models.iter().enumerate().map(copies).collect(),
         connected: count(view.connected),
         sessions: count(view.sessions),
@@ -30,12 +38,17 @@ pub(super) fn swarm(models: &Models, view: &scheduler::SwarmView, rows_per_s: f6
 }
 
 /// One node.
-pub(super) fn describe(models: &Models, node: &scheduler::NodeView) -> NodeView {
+pub(super) fn describe(
+    models: &Models,
+    node: &scheduler::NodeView,
+    names: &HashMap<NodeId, String>,
+) -> NodeView {
     let ms = f64::from(node.report.us_per_token_p50) / 1000.0;
     let model = node.model.and_then(|model| models.get(model));
     NodeView {
         id: node.node,
         name: node.node.name(),
+        called: names.get(&node.node).cloned(),
         kind: node.capabilities.kind,
         backend: node.capabilities.backend.clone(),
         model: model.map(|model| model.name.clone()),
@@ -51,6 +64,7 @@ pub(super) fn describe(models: &Models, node: &scheduler::NodeView) -> NodeView 
         memory_bytes: node.capabilities.memory_bytes,
         sessions: count(node.sessions),
         connected_at_s: node.joined_s,
+        relayed: node.relayed.clone(),
     }
 }
 
@@ -92,7 +106,7 @@ mod tests {
             sessions: 2,
             waiting: 3,
         };
-        let told = swarm(&models, &view, 2.5);
+        let told = swarm(&models, &view, &HashMap::new(), 2.5);
         let copies: Vec<_> = told.models.into_iter().map(|model| model.copies).collect();
         assert_eq!(copies, [vec![101, 50], vec![0, 0, 0]]);
         assert_eq!((told.totals.nodes, told.totals.browsers, told.totals.rows), (101, 51, 7));

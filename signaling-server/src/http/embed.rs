@@ -18,6 +18,7 @@ use potluck_protocol::id::SiteKey;
 use serde::Deserialize;
 use tower_http::services::ServeDir;
 
+use super::embed_words::WidgetLanguage;
 use super::error::{HttpError, found};
 use super::guard::frame_policy;
 use super::page::takes_brotli;
@@ -33,19 +34,19 @@ const QUALITY: u32 = 11;
 const WINDOW_BITS: u32 = 16;
 /// Documents that are kept compressed; each has three kilobytes.
 const MAX_KEPT: usize = 1024;
-/// What stands in the place of a site that is not known.
-const NO_SITE: &str = "this page";
 const HTML: &str = "text/html; charset=utf-8";
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Asked {
     /// Whatever stands there: what is no key is no site.
     site: Option<String>,
+    /// The language that the site's owner wants it in, if they want one.
+    lang: Option<String>,
 }
 
 /// Documents as they were compressed last, by site.
 #[derive(Debug, Default)]
-pub(crate) struct Kept(Mutex<HashMap<SiteKey, (String, Rendered)>>);
+pub(crate) struct Kept(Mutex<HashMap<(SiteKey, WidgetLanguage), (String, Rendered)>>);
 
 /// `GET /embed.js`, for every page.
 pub(super) async fn script(
@@ -74,18 +75,20 @@ pub(super) async fn document(
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
     let page = app.page.as_ref().ok_or(NO_PAGE)?;
-    let template = page.embed().await.ok_or(HttpError::NotFound(NOT_BUILT))?;
+    let language = WidgetLanguage::wanted(asked.lang.as_deref(), &headers);
+    let template = page.embed(language).await.ok_or(HttpError::NotFound(NOT_BUILT))?;
     let key: Option<SiteKey> = asked.site.and_then(|text| text.parse().ok());
     let (site, standing) = key.map_or((None, Err(WhyNot::Unknown)), |key| app.sites.standing(key));
     let site = site.as_deref();
     if let (Some(key), Ok(())) = (key, &standing) {
         app.sites.count(key, Counted::Shown);
     }
-    let html = filled(&app, &template, &arrival, site, standing.err());
+    let why_not = standing.err().map(|why| language.why_not(&why));
+    let html = filled(&app, (&template, language), &arrival, site, why_not);
     // A key that nobody has is no reason to compress or keep anything.
     let compressed_for = site.filter(|_| takes_brotli(&headers)).map(|site| site.key);
     let rendered = match compressed_for {
-        Some(key) => app.embeds.compressed(key, html),
+        Some(key) => app.embeds.compressed((key, language), html),
         None => Rendered::new(html.into(), HTML),
     };
     let is_compressed = compressed_for.is_some();
@@ -94,7 +97,7 @@ pub(super) async fn document(
     if is_compressed {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("br"));
     }
-    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding, accept-language"));
     // Asked for anew each time: whether it may ask can have changed.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let policy = frame_policy(&app.config, &arrival, &template, &ancestors(site));
@@ -117,22 +120,23 @@ fn ancestors(site: Option<&Site>) -> String {
 /// The document for one site.
 fn filled(
     app: &App,
-    template: &Document,
+    (template, language): (&Document, WidgetLanguage),
     arrival: &Arrival,
     site: Option<&Site>,
-    why_not: Option<WhyNot>,
+    why_not: Option<String>,
 ) -> String {
     let model = app.models.iter().next();
+    let (no_model, no_site) = language.nothing();
     let off = match (why_not, model) {
-        (Some(why), _) => why.to_string(),
-        (None, None) => "this server has no model to compute yet".to_owned(),
+        (Some(why), _) => why,
+        (None, None) => no_model.to_owned(),
         (None, Some(_)) => String::new(),
     };
     let fetched = model.map_or(0, |model| model.total_bytes.min(DEFAULT_MEMORY_BYTES));
     let texts = [
         ("{{off}}", escaped(&off)),
         ("{{server}}", escaped(arrival.host.as_deref().unwrap_or("this server"))),
-        ("{{site}}", escaped(site.map_or(NO_SITE, |site| &site.name))),
+        ("{{site}}", escaped(site.map_or(no_site, |site| &site.name))),
         ("{{model}}", escaped(model.map_or("", |model| &model.name))),
         ("{{megabytes}}", fetched.div_ceil(1_000_000).to_string()),
     ];
@@ -175,7 +179,7 @@ fn escaped(text: &str) -> String {
 }
 
 impl Kept {
-    fn compressed(&self, site: SiteKey, html: String) -> Rendered {
+    fn compressed(&self, site: (SiteKey, WidgetLanguage), html: String) -> Rendered {
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((same, rendered)) = lock().get(&site)
             && *same == html
@@ -210,11 +214,38 @@ mod tests {
     #[test]
     fn a_document_is_compressed_once_until_it_changes() {
         let kept = Kept::default();
-        let of = |site: SiteKey, html: &str| kept.compressed(site, html.to_owned()).body;
+        let of = |site: SiteKey, html: &str| {
+            kept.compressed((site, WidgetLanguage::English), html.to_owned()).body
+        };
         let (one, two) = (SiteKey([1; 16]), SiteKey([2; 16]));
         let first = of(one, "<p>one</p>");
         assert_eq!(first.as_ptr(), of(one, "<p>one</p>").as_ptr(), "the same bytes");
         assert_ne!(first, of(one, "<p>other</p>"));
         assert_ne!(of(two, "<p>two</p>"), of(one, "<p>other</p>"));
+    }
+
+    #[test]
+    fn the_question_is_small_in_every_language() {
+        const LIMIT_BYTES: usize = 4096;
+        let script = include_str!("../../../static/embed.js");
+        let document = include_str!("../../../static/embed.html");
+        // As the build leaves them.
+        let squeezed = |text: &str| {
+            let lines = text.lines().map(str::trim);
+            let kept = lines.filter(|line| !line.is_empty() && !line.starts_with("// "));
+            kept.collect::<Vec<_>>().join("\n")
+        };
+        let bytes = |html: String| {
+            let kept = Kept::default();
+            kept.compressed((SiteKey([1; 16]), WidgetLanguage::English), html).body.len()
+        };
+        let script = bytes(squeezed(script));
+        for language in [WidgetLanguage::English, WidgetLanguage::Chinese] {
+            let document = bytes(squeezed(&language.translate(document.to_owned())));
+            // What is filled in: names of files, of the server, the site and the model.
+            let filled = 120;
+            eprintln!("{language:?}: {script} + {document} bytes");
+            assert!(script + document + filled <= LIMIT_BYTES, "{language:?}: {document}");
+        }
     }
 }

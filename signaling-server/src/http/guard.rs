@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Extension, Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
@@ -17,20 +17,25 @@ use crate::page_index::Document;
 /// Is asked by programs that know the server by any name.
 pub(super) const HEALTH: &str = "/healthz";
 /// On every answer.
-const ALWAYS: [(HeaderName, &str); 4] = [
+const ALWAYS: [(HeaderName, &str); 3] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-    (
-        HeaderName::from_static("permissions-policy"),
-        // All that Chromium, Firefox and Safari know and a page could be made to ask for, but for the
-        // screen that stays on where a volunteer wants it to.
-        "accelerometer=(), autoplay=(), camera=(), display-capture=(), encrypted-media=(), \
-         fullscreen=(), geolocation=(), gyroscope=(), hid=(), magnetometer=(), microphone=(), \
-         midi=(), payment=(), picture-in-picture=(), publickey-credentials-get=(), \
-         screen-wake-lock=(self), serial=(), usb=(), xr-spatial-tracking=()",
-    ),
 ];
+const PERMISSIONS: HeaderName = HeaderName::from_static("permissions-policy");
+/// All that Chromium, Firefox and Safari know and a page could be made to ask for, but for the screen
+/// that stays on where a volunteer wants it to. The page of site owners has passkeys as well.
+macro_rules! permissions {
+    ($passkeys:literal) => {
+        HeaderValue::from_static(concat!(
+            "accelerometer=(), autoplay=(), camera=(), display-capture=(), encrypted-media=(), ",
+            "fullscreen=(), geolocation=(), gyroscope=(), hid=(), magnetometer=(), microphone=(), ",
+            "midi=(), payment=(), picture-in-picture=(), publickey-credentials-get=(",
+            $passkeys,
+            "), screen-wake-lock=(self), serial=(), usb=(), xr-spatial-tracking=()",
+        ))
+    };
+}
 /// For whatever is no document of ours.
 const NOTHING: HeaderValue =
     HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; base-uri 'none'");
@@ -57,6 +62,7 @@ fn with_headers(mut response: Response, secure: bool) -> Response {
     for (name, value) in ALWAYS {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    headers.entry(PERMISSIONS).or_insert(permissions!(""));
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(NOTHING);
     if secure {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, TLS_ONLY);
@@ -98,14 +104,17 @@ pub(super) fn frame_policy(
     HeaderValue::from_str(&policy).unwrap_or(NOTHING)
 }
 
-/// What the page of site owners may do: its own files, and a widget to look at.
-pub(super) fn owners_policy() -> HeaderValue {
-    HeaderValue::from_static(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+/// What the page of site owners may do: its own files, a widget to look at, passkeys.
+pub(super) fn guard_owners(headers: &mut HeaderMap) {
+    headers.insert(PERMISSIONS, permissions!("self"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, OWNERS);
+}
+
+const OWNERS: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
          connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; \
          frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
-    )
-}
+);
 
 /// The server's own socket, after a blank: 'self' is not a WebSocket's origin in every browser.
 fn socket_source(config: &Config, arrival: &Arrival) -> String {

@@ -20,6 +20,7 @@ pub(super) async fn models(
         name: model.name.clone(),
         layers: model.layers,
         bytes: model.total_bytes,
+        ends_bytes: model.ends_bytes(),
         max_positions: model.max_positions,
         license: model.license.clone(),
     });

@@ -13,7 +13,7 @@ use tower_http::services::ServeDir;
 
 use super::blobs::FOR_EVER;
 use super::error::{HttpError, found};
-use super::guard::{document_policy, owners_policy};
+use super::guard::{document_policy, guard_owners};
 use crate::app::App;
 use crate::origin::Arrival;
 use crate::page_index::PageIndex;
@@ -46,8 +46,7 @@ pub(super) async fn page(
     if matches!(path, "/sites" | "/sites.html") {
         let document = page.sites().await.ok_or(HttpError::NotFound(NOT_BUILT))?;
         let mut response = document.html.answer(request.headers());
-        let policy = owners_policy();
-        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+        guard_owners(response.headers_mut());
         return Ok(response);
     }
     let immutable = is_hashed(path);

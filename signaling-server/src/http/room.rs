@@ -26,7 +26,9 @@ where
             return Ok(Self(Arc::clone(app.rooms.public())));
         };
         let pass = shown.to_str().ok().and_then(|text| text.parse::<RoomPass>().ok());
-        let pass = pass.ok_or(HttpError::BadRequest("the pass is not 64 hexadecimal digits"))?;
+        let pass = pass.ok_or(HttpError::BadRequest(
+            "the pass is not 64 hexadecimal digits, with 64 more behind a dot or 16 behind a tilde",
+        ))?;
         app.rooms.find(pass).map(Self).ok_or(HttpError::NotFound("nobody is in this room now"))
     }
 }

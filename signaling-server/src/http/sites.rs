@@ -1,5 +1,6 @@
 //! Sites that show the widget: `GET /api/v1/sites` tells everybody which, `POST /api/v1/sites/tasks`
-//! does what their owners signed, and `POST /api/v1/sites/KEY/yes` and `…/no` count an answer.
+//! does what their owners signed, `…/challenge` and `…/enter` let in whoever has a passkey, and
+//! `POST /api/v1/sites/KEY/yes` and `…/no` count an answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use potluck_protocol::api::ErrorBody;
 use potluck_protocol::id::SiteKey;
+use potluck_protocol::passkey::{Entered, Entry, PasskeyChallenge};
 use potluck_protocol::site::{SignedTask, TaskAnswer};
 
 use super::error::HttpError;
@@ -20,7 +22,8 @@ use crate::origin::Arrival;
 use crate::rendered::Rendered;
 use crate::sites::{Asked, Counted, TaskError};
 
-/// Bytes of a task: eight of the longest origins and the longest name, each letter escaped.
+/// Bytes of a task: eight of the longest origins and the longest name, each letter escaped; a passkey's
+/// answer has less.
 const MAX_TASK_BYTES: usize = 16 * 1024;
 /// For them to come in.
 const TASK_PATIENCE: Duration = Duration::from_secs(10);
@@ -40,13 +43,40 @@ pub(super) async fn tasks(
     Extension(arrival): Extension<Arrival>,
     body: Body,
 ) -> Result<Json<TaskAnswer>, Response> {
-    let unreadable = || HttpError::BadRequest("a signed task is expected").into_response();
-    let bytes = tokio::time::timeout(TASK_PATIENCE, to_bytes(body, MAX_TASK_BYTES)).await;
-    let bytes = bytes.ok().and_then(Result::ok).ok_or_else(unreadable)?;
-    let task: SignedTask = serde_json::from_slice(&bytes).map_err(|_| unreadable())?;
+    let task: SignedTask = read(body, "a signed task is expected").await?;
     let is_own = |origin: &str| app.config.origins.is_own_origin(origin, &arrival);
     let asked = Asked { task: &task, is_own: &is_own, from: address.key() };
     app.sites.perform(asked).await.map(Json).map_err(refused)
+}
+
+/// `POST …/challenge`: something for a passkey to sign.
+pub(super) async fn challenge(
+    State(app): State<Arc<App>>,
+    Extension(address): Extension<ClientAddress>,
+) -> Result<Json<PasskeyChallenge>, Response> {
+    app.sites.challenge(address.key()).map(Json).map_err(refused)
+}
+
+/// `POST …/enter`: a passkey vouches for a key.
+pub(super) async fn enter(
+    State(app): State<Arc<App>>,
+    Extension(address): Extension<ClientAddress>,
+    Extension(arrival): Extension<Arrival>,
+    body: Body,
+) -> Result<Json<Entered>, Response> {
+    let entry: Entry = read(body, "a passkey's answer is expected").await?;
+    let is_own = |origin: &str| app.config.origins.is_own_origin(origin, &arrival);
+    app.sites.enter(&entry, &is_own, address.key()).await.map(Json).map_err(refused)
+}
+
+async fn read<T: serde::de::DeserializeOwned>(
+    body: Body,
+    expected: &'static str,
+) -> Result<T, Response> {
+    let unreadable = || HttpError::BadRequest(expected).into_response();
+    let bytes = tokio::time::timeout(TASK_PATIENCE, to_bytes(body, MAX_TASK_BYTES)).await;
+    let bytes = bytes.ok().and_then(Result::ok).ok_or_else(unreadable)?;
+    serde_json::from_slice(&bytes).map_err(|_| unreadable())
 }
 
 /// The answer to a task that was not done.
@@ -55,7 +85,11 @@ fn refused(error: TaskError) -> Response {
         TaskError::Store(_) | TaskError::NoRandomness => {
             return HttpError::Internal(error.into()).into_response();
         }
-        TaskError::Unsigned | TaskError::OtherServer(_) | TaskError::Stale => StatusCode::FORBIDDEN,
+        TaskError::Unsigned
+        | TaskError::OtherServer(_)
+        | TaskError::Stale
+        | TaskError::Passkey(_) => StatusCode::FORBIDDEN,
+        TaskError::SignedOut => StatusCode::UNAUTHORIZED,
         TaskError::Again => StatusCode::CONFLICT,
         TaskError::TooMany => StatusCode::TOO_MANY_REQUESTS,
         TaskError::Busy => StatusCode::SERVICE_UNAVAILABLE,

@@ -248,7 +248,10 @@ impl Scheduler {
             ToServer::Deregister => self.deregister(node, "stopped lending", now, actions),
             ToServer::LayersReady { model, layers } => self.layers_ready(node, model, layers)?,
             ToServer::Ask { request, model, exclude } => {
-                self.ask(node, request, model, exclude, actions);
+                self.ask(node, request, model, exclude, None, actions);
+            }
+            ToServer::AskMiddle { request, model, exclude, layers } => {
+                self.ask(node, request, model, exclude, Some(layers), actions);
             }
             ToServer::Cancel { request } => self.requests.remove(node, request),
             ToServer::EndSession { session, reason, failed_node } => {
@@ -258,12 +261,16 @@ impl Scheduler {
             ToServer::Report(report) => {
                 self.change_registration(node, |registration| registration.report = report);
             }
+            ToServer::Relayed { peers } => {
+                self.change_registration(node, |registration| registration.relayed = peers);
+            }
             ToServer::Pace { percent } => self.change_pace(node, percent, now, actions),
             ToServer::Hello { .. }
             | ToServer::Prove { .. }
             | ToServer::Signal { .. }
             | ToServer::Receipt { .. }
-            | ToServer::Heartbeat => {}
+            | ToServer::Heartbeat
+            | ToServer::Door(_) => {}
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use potluck_protocol::codec::clip_reason;
-use potluck_protocol::id::{Epoch, ModelId, NodeId, RequestId, SessionId};
+use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, SessionId};
 use potluck_protocol::limits::MAX_SESSIONS_PER_REQUESTER;
 use potluck_protocol::server::{FromServer, Session, Stage};
 use rand_chacha::rand_core::RngCore as _;
@@ -19,20 +19,28 @@ const MAX_SESSIONS: usize = 20_000;
 /// Waiting requests that are routed at a time, a few milliseconds: each stage's ticket is signed.
 const AT_A_TIME: usize = 16;
 
-/// The waiting requests. Either layers are missing and everybody waits for them, or none are and
-/// the requests are routed one after the other.
+/// The waiting requests, by the layers that they are for: all, or the middle where the requester
+/// computes the ends. Of each, either layers are missing and everybody waits for them, or none are
+/// and the requests are routed one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
+    /// As many queues as a model has middles at most: half its layers.
+    queues: BTreeMap<LayerRange, Queue>,
+    by_name: BTreeMap<(NodeId, RequestId), (LayerRange, u64)>,
+    next: u64,
+    /// When the next ones are routed, if that is all they wait for.
+    routed_on: Option<Duration>,
+}
+
+/// Requests for the same layers; none without one.
+#[derive(Debug, Default)]
+struct Queue {
     /// Oldest first, by their number.
     waiting: BTreeMap<u64, Request>,
-    by_name: BTreeMap<(NodeId, RequestId), u64>,
-    next: u64,
     /// The requesters of those before this number know which layers are missing …
     told: u64,
     /// … in this version.
     told_version: u64,
-    /// When the next ones are routed, if that is all they wait for.
-    routed_on: Option<Duration>,
 }
 
 /// One request that waits for a route.
@@ -42,28 +50,37 @@ struct Request {
     id: RequestId,
     model: ModelId,
     exclude: Vec<NodeId>,
+    layers: LayerRange,
 }
 
 impl Requests {
     pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+        self.by_name.len()
     }
 
     fn push(&mut self, request: Request) {
-        self.by_name.insert((request.requester, request.id), self.next);
-        self.waiting.insert(self.next, request);
+        let (layers, number) = (request.layers, self.next);
+        self.by_name.insert((request.requester, request.id), (layers, number));
+        self.queues.entry(layers).or_default().waiting.insert(number, request);
         self.next += 1;
     }
 
-    fn pop(&mut self) -> Option<Request> {
-        let (_, request) = self.waiting.pop_first()?;
+    fn pop(&mut self, layers: LayerRange) -> Option<Request> {
+        let queue = self.queues.get_mut(&layers)?;
+        let (_, request) = queue.waiting.pop_first()?;
+        if queue.waiting.is_empty() {
+            self.queues.remove(&layers);
+        }
         self.by_name.remove(&(request.requester, request.id));
         Some(request)
     }
 
     pub(super) fn remove(&mut self, requester: NodeId, id: RequestId) {
-        if let Some(number) = self.by_name.remove(&(requester, id)) {
-            self.waiting.remove(&number);
+        let Some((layers, number)) = self.by_name.remove(&(requester, id)) else { return };
+        let Some(queue) = self.queues.get_mut(&layers) else { return };
+        queue.waiting.remove(&number);
+        if queue.waiting.is_empty() {
+            self.queues.remove(&layers);
         }
     }
 
@@ -91,23 +108,50 @@ impl Requests {
 }
 
 impl Scheduler {
-    /// Takes a request in, or refuses it with a sentence.
+    /// Takes a request in, or refuses it with a sentence. `middle`: only these layers are wanted.
     pub(super) fn ask(
         &mut self,
         requester: NodeId,
         id: RequestId,
         model: ModelId,
         exclude: Vec<NodeId>,
+        middle: Option<LayerRange>,
         actions: &mut Vec<Action>,
     ) {
         self.requests.remove(requester, id);
-        if let Some(reason) = self.reason_to_refuse(requester, model) {
-            let reason = clip_reason(&reason);
-            let message = FromServer::RequestRefused { request: id, reason };
-            actions.push(Action::Send(requester, message));
-            return;
+        let refused = self.reason_to_refuse(requester, model);
+        match refused.map_or_else(|| self.wanted_layers(model, middle), Err) {
+            Ok(layers) => self.requests.push(Request { requester, id, model, exclude, layers }),
+            Err(reason) => {
+                let reason = clip_reason(&reason);
+                let message = FromServer::RequestRefused { request: id, reason };
+                actions.push(Action::Send(requester, message));
+            }
         }
-        self.requests.push(Request { requester, id, model, exclude });
+    }
+
+    /// The layers that a request for all, or for a middle, is for. A middle leaves as many layers at
+    /// one end as at the other, so that there are few queues.
+    fn wanted_layers(
+        &self,
+        model: ModelId,
+        middle: Option<LayerRange>,
+    ) -> Result<LayerRange, String> {
+        let layers = self.models.get(model).map_or(0, |model| model.layers);
+        match middle {
+            None => Ok(LayerRange { first: 0, end: layers }),
+            Some(middle)
+                if middle.first > 0
+                    && !middle.is_empty()
+                    && middle.first + middle.end == layers =>
+            {
+                Ok(middle)
+            }
+            Some(middle) => Err(format!(
+                "{middle} are not the middle of a model of {layers} layers: leave as many at its \
+                 beginning as at its end, at least one"
+            )),
+        }
     }
 
     fn reason_to_refuse(&self, requester: NodeId, model: ModelId) -> Option<String> {
@@ -136,33 +180,53 @@ impl Scheduler {
         None
     }
 
-    /// Opens sessions for the next requests if every layer is ready somewhere; otherwise tells those
-    /// who wait which are missing, if they do not know.
+    /// Opens sessions for the next requests whose layers are all ready somewhere; tells the others
+    /// which are missing, if they do not know.
     pub(super) fn serve_waiting(&mut self, now: Duration, actions: &mut Vec<Action>) {
         self.requests.routed_on = None;
-        if !self.index.missing().is_empty() {
-            return self.tell_missing(actions);
-        }
-        for _ in 0..AT_A_TIME {
-            let Some(request) = self.requests.pop() else { return };
-            match self.index.holders().route(&request.exclude) {
-                Some(stages) => self.open_session(&request, stages, now, actions),
-                // A layer is missing after all.
-                None => return self.requests.push(request),
+        let mut left = AT_A_TIME;
+        let queues: Vec<LayerRange> = self.requests.queues.keys().copied().collect();
+        for layers in queues {
+            let missing = within(self.index.missing(), layers);
+            if !missing.is_empty() {
+                self.tell_missing(layers, &missing, actions);
+                continue;
+            }
+            while left > 0
+                && let Some(request) = self.requests.pop(layers)
+            {
+                left -= 1;
+                match self.index.holders().route(layers, &request.exclude) {
+                    Some(stages) => self.open_session(&request, stages, now, actions),
+                    // A layer is missing after all.
+                    None => {
+                        self.requests.push(request);
+                        break;
+                    }
+                }
+            }
+            if left == 0 && self.requests.len() > 0 {
+                self.requests.routed_on = Some(now);
+                return;
             }
         }
-        self.requests.routed_on = (self.requests.len() > 0).then_some(now);
     }
 
-    fn tell_missing(&mut self, actions: &mut Vec<Action>) {
-        let version = self.index.missing_version();
-        let known = if self.requests.told_version == version { self.requests.told } else { 0 };
-        for request in self.requests.waiting.range(known..).map(|(_, request)| request) {
-            let missing = self.index.missing().to_vec();
+    fn tell_missing(
+        &mut self,
+        layers: LayerRange,
+        missing: &[LayerRange],
+        actions: &mut Vec<Action>,
+    ) {
+        let (version, next) = (self.index.missing_version(), self.requests.next);
+        let Some(queue) = self.requests.queues.get_mut(&layers) else { return };
+        let known = if queue.told_version == version { queue.told } else { 0 };
+        for request in queue.waiting.range(known..).map(|(_, request)| request) {
+            let missing = missing.to_vec();
             let message = FromServer::Waiting { request: request.id, missing };
             actions.push(Action::Send(request.requester, message));
         }
-        (self.requests.told, self.requests.told_version) = (self.requests.next, version);
+        (queue.told, queue.told_version) = (next, version);
     }
 
     fn open_session(
@@ -203,4 +267,12 @@ impl Scheduler {
         actions.push(Action::Send(request.requester, route));
         self.sessions.insert(session, has_receipts, now);
     }
+}
+
+/// The parts of these ranges that are within `layers`.
+fn within(ranges: &[LayerRange], layers: LayerRange) -> Vec<LayerRange> {
+    let part = |range: &LayerRange| {
+        LayerRange::new(range.first.max(layers.first), range.end.min(layers.end))
+    };
+    ranges.iter().filter_map(part).collect()
 }

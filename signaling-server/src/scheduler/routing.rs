@@ -1,9 +1,10 @@
-//! A route: a chain of stages that together compute every layer once, each on a node that has its
-//! layers ready.
+//! A route: a chain of stages that together compute every layer asked for once, each on a node that
+//! has its layers ready.
 //!
 //! From each layer the node goes on that reaches farthest, which makes the fewest hops; among
 //! equals the one with the least to do, then the fastest. Nodes that are excluded or in quarantine
-//! are left out, but where that leaves a layer to nobody.
+//! are left out, but where that leaves a layer to nobody. A node that has more layers than are asked
+//! for computes those that are, and reaches no farther by the others.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,42 +110,50 @@ impl Holders {
         missing
     }
 
-    /// The stages, or `None` if no node has one of the layers ready. Without excluded nodes and
-    /// those in quarantine; where that leaves a layer to nobody, with the latter; and at last with
-    /// all.
-    pub(super) fn route(&self, exclude: &[NodeId]) -> Option<Vec<Stage>> {
-        self.chain(exclude, false)
-            .or_else(|| self.chain(exclude, true))
-            .or_else(|| self.chain(&[], true))
+    /// The stages for `layers`, or `None` if no node has one of them ready. Without excluded nodes
+    /// and those in quarantine; where that leaves a layer to nobody, with the latter; and at last
+    /// with all.
+    pub(super) fn route(&self, layers: LayerRange, exclude: &[NodeId]) -> Option<Vec<Stage>> {
+        self.chain(layers, exclude, false)
+            .or_else(|| self.chain(layers, exclude, true))
+            .or_else(|| self.chain(layers, &[], true))
     }
 
-    fn chain(&self, exclude: &[NodeId], with_suspects: bool) -> Option<Vec<Stage>> {
+    fn chain(
+        &self,
+        layers: LayerRange,
+        exclude: &[NodeId],
+        with_suspects: bool,
+    ) -> Option<Vec<Stage>> {
         let mut stages = Vec::new();
-        let mut first = 0;
-        while let Some(groups) = self.by_layer.get(first as usize) {
-            let (end, node) = self.best(groups, exclude, with_suspects)?;
+        let mut first = layers.first;
+        while first < layers.end {
+            let groups = self.by_layer.get(first as usize)?;
+            let (end, node) = self.best(groups, layers.end, exclude, with_suspects)?;
             stages.push(Stage { node, layers: LayerRange { first, end } });
             first = end;
         }
         Some(stages)
     }
 
-    /// The best node of these groups, and how far it reaches.
+    /// The best node of these groups, and how far it reaches, up to `limit`.
     fn best(
         &self,
         groups: &BTreeSet<Group>,
+        limit: u32,
         exclude: &[NodeId],
         with_suspects: bool,
     ) -> Option<(u32, NodeId)> {
         let mut best: Option<(Reverse<u32>, Rank)> = None;
         for group in groups.iter().filter(|group| with_suspects || !group.is_suspect) {
-            if best.is_some_and(|(end, _)| end != group.end) {
+            let reach = Reverse(group.end.0.min(limit));
+            if best.is_some_and(|(end, _)| end != reach) {
                 break;
             }
             let ranks = self.groups.get(group).into_iter().flatten();
             // At most as many are passed over as a requester may exclude.
             let first = ranks.copied().find(|rank| !exclude.contains(&rank.node.0));
-            let candidate = first.map(|rank| (group.end, rank));
+            let candidate = first.map(|rank| (reach, rank));
             best = [best, candidate].into_iter().flatten().min();
         }
         best.map(|(end, rank)| (end.0, rank.node.0))

@@ -3,6 +3,7 @@ mod claims;
 mod fairness;
 mod granted;
 mod indexes;
+mod middles;
 mod newcomers;
 mod paces;
 mod properties;

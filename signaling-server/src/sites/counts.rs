@@ -42,6 +42,18 @@ impl Counts {
         *count = count.saturating_add(by);
     }
 
+    /// A visitor lent for so long until now: each day has its part.
+    pub(super) fn count_seconds(&mut self, site: SiteKey, now_s: u64, mut seconds: u64) {
+        let mut until_s = now_s;
+        while seconds > 0 {
+            // Of the day that the second before `until_s` is in.
+            let of_day = seconds.min((until_s.max(1) - 1) % DAY_S + 1);
+            self.count(site, until_s.saturating_sub(of_day), Counted::Seconds(of_day));
+            until_s = until_s.saturating_sub(of_day);
+            seconds -= of_day;
+        }
+    }
+
     pub(super) fn take(&mut self) -> Vec<(SiteKey, DayCounts)> {
         std::mem::take(&mut self.0).into_iter().map(|((site, _), counts)| (site, counts)).collect()
     }
@@ -63,6 +75,24 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_night_is_of_two_days() {
+        let site = SiteKey([1; 16]);
+        let of = |now_s: u64, seconds: u64| {
+            let mut counts = Counts::default();
+            counts.count_seconds(site, now_s, seconds);
+            let mut days: Vec<_> =
+                counts.take().into_iter().map(|(_, day)| (day.day, day.seconds)).collect();
+            days.sort_unstable();
+            days
+        };
+        assert_eq!(of(5 * DAY_S + 20, 60), [(4, 40), (5, 20)]);
+        assert_eq!(of(5 * DAY_S, 60), [(4, 60)]);
+        assert_eq!(of(5 * DAY_S + 60, 60), [(5, 60)]);
+        assert_eq!(of(5 * DAY_S + 1, 2 * DAY_S), [(3, DAY_S - 1), (4, DAY_S), (5, 1)]);
+        assert_eq!(of(7, 0), []);
+    }
 
     #[test]
     fn counts_are_by_site_and_day_and_none_is_lost() {

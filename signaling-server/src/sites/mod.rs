@@ -3,19 +3,24 @@
 //!
 //! ```text
 //! owner ─ signed task ─▶ tasks ─▶ registry ─▶ store          proof ─▶ the site, asked for its key
+//!       ─ passkey ─▶ accounts: vouches for a key that signs tasks
 //! visitor ─ embed.html ─▶ standing ─▶ a question, or why not
 //! node ─ grant at a site ─▶ visit ─▶ ended the moment the site may not any more
 //! ```
 //! Everything is answered from memory; the disk is written when an owner changes something, and with
-//! counts every few seconds. Counts of the last seconds before a crash are lost, and nothing else.
+//! counts every few seconds. Counts of the last seconds before a crash are lost, of those who lend just
+//! then their last minute, and nothing else.
 
+mod accounts;
 mod address;
 mod counts;
 mod options;
 mod origin;
+mod passkey;
 mod proof;
 mod registry;
 mod tasks;
+mod visits;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -34,12 +39,15 @@ pub use options::WidgetOptions;
 
 pub(crate) use counts::Counted;
 pub(crate) use origin::SiteOrigin;
+pub(crate) use passkey::{Passkey, PasskeyKey};
 pub(crate) use registry::{Bound, Site};
 pub(crate) use tasks::{Asked, TaskError};
 
+use accounts::Accounts;
 use counts::Counts;
 use registry::Registry;
 use tasks::Seen;
+use visits::{Number, Visits};
 
 /// All sites of this server.
 #[derive(Debug)]
@@ -49,6 +57,8 @@ pub(crate) struct Sites {
     registry: Mutex<Registry>,
     counts: Mutex<Counts>,
     seen: Mutex<Seen>,
+    accounts: Mutex<Accounts>,
+    visits: Mutex<Visits>,
     /// Room for checks of origins.
     checks: Semaphore,
     /// Rises when a site may not run any more.
@@ -64,7 +74,7 @@ type Totals = BTreeMap<SiteKey, (u64, u64)>;
 pub(crate) struct Visit {
     sites: Arc<Sites>,
     site: SiteKey,
-    since: Instant,
+    number: Number,
     changed: watch::Receiver<u64>,
 }
 
@@ -88,6 +98,8 @@ pub(crate) enum WhyNot {
     Unproved(String),
 }
 
+/// Visits that go on are counted so often: what a crash can lose of their time.
+const COUNT_EVERY: Duration = Duration::from_secs(60);
 /// Counts are written so often.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
 /// Origins that are asked for their proof at a time.
@@ -109,6 +121,8 @@ impl Sites {
             registry: Mutex::new(registry),
             counts: Mutex::default(),
             seen: Mutex::default(),
+            accounts: Mutex::default(),
+            visits: Mutex::default(),
             checks: Semaphore::new(CHECKS),
             changed: watch::Sender::new(0),
             totals: tokio::sync::Mutex::default(),
@@ -147,7 +161,8 @@ impl Sites {
         // Before the look, so that no change is missed.
         let changed = self.changed.subscribe();
         self.standing(site).1?;
-        Ok(Visit { sites: Arc::clone(self), site, since: Instant::now(), changed })
+        let number = self.visits().begin(site, Instant::now());
+        Ok(Visit { sites: Arc::clone(self), site, number, changed })
     }
 
     /// Something happened at a site that runs; at others nothing is counted.
@@ -195,11 +210,25 @@ impl Sites {
 
     /// Writes counts down, again and again.
     pub(crate) async fn keep_up(&self) -> Infallible {
+        let mut counted = Instant::now();
         loop {
             tokio::time::sleep(FLUSH_EVERY).await;
+            if counted.elapsed() >= COUNT_EVERY {
+                counted = Instant::now();
+                self.count_running();
+            }
             if let Err(error) = self.flush().await {
                 tracing::warn!(%error, "could not write down the counts of sites; they are kept");
             }
+        }
+    }
+
+    /// Counts the time of the visits that go on, as far as it was not yet.
+    fn count_running(&self) {
+        let running = self.visits().count(Instant::now());
+        let (now_s, mut counts) = (unix_now_s(), self.counts());
+        for (site, seconds) in running {
+            counts.count_seconds(site, now_s, seconds);
         }
     }
 
@@ -231,6 +260,10 @@ impl Sites {
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn visits(&self) -> MutexGuard<'_, Visits> {
+        self.visits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Visit {
@@ -255,10 +288,10 @@ impl Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        let seconds = self.since.elapsed().as_secs();
         // Also of a site that was switched off meanwhile: the time was lent.
-        let mut counts = self.sites.counts();
-        counts.count(self.site, unix_now_s(), Counted::Seconds(seconds));
+        if let Some(seconds) = self.sites.visits().end(self.number, Instant::now()) {
+            self.sites.counts().count_seconds(self.site, unix_now_s(), seconds);
+        }
     }
 }
 

@@ -9,7 +9,10 @@ use potluck_protocol::site::{
     MAX_ORIGINS, OwnedOrigin, OwnedSite, SignedTask, Task, TaskAnswer, TaskText, clean_name,
 };
 
+use super::accounts::Adding;
+
 use super::origin::{NoSiteOrigin, SiteOrigin};
+use super::passkey::PasskeyFault;
 use super::proof::prove;
 use super::registry::{Bound, MAX_SITES, MAX_SITES_OF_OWNER, NoRoom, Site};
 use super::{Sites, WhyNot};
@@ -69,6 +72,12 @@ pub(crate) enum TaskError {
     /// There is no such site, or it is another's.
     #[error("you have no such site")]
     NotYours,
+    /// The key that signed does not stand for that account, or no more.
+    #[error("you are not signed in any more: use your passkey or your recovery file again")]
+    SignedOut,
+    /// A passkey or recovery file that does not count.
+    #[error("{0}")]
+    Passkey(#[from] PasskeyFault),
     /// The system has no randomness.
     #[error("the server has no randomness")]
     NoRandomness,
@@ -105,6 +114,20 @@ impl Seen {
         from: IpAddr,
         now_s: u64,
     ) -> Result<(), TaskError> {
+        self.knock(is_check, from, now_s)?;
+        match self.tasks.insert(task.signature.clone(), now_s + 2 * FRESH_S) {
+            Some(_) => Err(TaskError::Again),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts something that is asked from an address; whether it is not too much.
+    pub(super) fn knock(
+        &mut self,
+        is_check: bool,
+        from: IpAddr,
+        now_s: u64,
+    ) -> Result<(), TaskError> {
         if self.tasks.len() >= MAX_SEEN || self.addresses.len() >= MAX_SEEN {
             self.tasks.retain(|_, until_s| *until_s > now_s);
             self.addresses.retain(|_, (since_s, ..)| *since_s + HOUR_S > now_s);
@@ -121,10 +144,7 @@ impl Seen {
         }
         *tasks += 1;
         *checks += u32::from(is_check);
-        match self.tasks.insert(task.signature.clone(), now_s + 2 * FRESH_S) {
-            Some(_) => Err(TaskError::Again),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -135,8 +155,13 @@ impl Sites {
     /// Why it was not done.
     pub(crate) async fn perform(&self, asked: Asked<'_>) -> Result<TaskAnswer, TaskError> {
         let now_s = unix_now_s();
-        let task = self.admit(&asked, now_s)?;
-        let owner = asked.task.owner;
+        let TaskText { task, account, .. } = self.admit(&asked, now_s)?;
+        let signer = asked.task.owner;
+        let owner = self.account(signer, now_s).await?;
+        if account.is_some_and(|account| account != owner) {
+            return Err(TaskError::SignedOut);
+        }
+        let adding = Adding { signer, owner, is_own: asked.is_own, now_s };
         let mut faults = Vec::new();
         match task {
             Task::List => {}
@@ -157,12 +182,26 @@ impl Sites {
                 self.registry().remove(site.key);
                 self.tell();
             }
+            Task::AddPasskey { passkey } => self.add_passkey(&passkey, &adding).await?,
+            Task::RemovePasskey { credential } => {
+                self.remove_passkey(&credential, &adding).await?;
+            }
+            Task::AddFile { file } => {
+                let inner = Asked { task: &file, ..asked };
+                let Task::Join { account } = self.admit(&inner, now_s)?.task else {
+                    return Err(TaskError::Unsigned);
+                };
+                self.add_file(file.owner, account, &adding).await?;
+            }
+            // By itself it would take an account's word for nothing.
+            Task::Join { .. } => return Err(TaskError::Unsigned),
         }
-        Ok(TaskAnswer { sites: self.of_owner(owner).await?, faults })
+        let sites = self.of_owner(owner).await?;
+        Ok(TaskAnswer { sites, faults, account: Some(self.account_view(owner).await?) })
     }
 
     /// What is to be done, if its owner signed it for this server just now.
-    fn admit(&self, asked: &Asked<'_>, now_s: u64) -> Result<Task, TaskError> {
+    fn admit(&self, asked: &Asked<'_>, now_s: u64) -> Result<TaskText, TaskError> {
         let signed = asked.task;
         let text: TaskText = match serde_json::from_str(&signed.text) {
             Ok(text) if signed.is_signed() => text,
@@ -181,7 +220,7 @@ impl Sites {
         }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.take(signed, is_more, asked.from, now_s)?;
-        Ok(text.task)
+        Ok(text)
     }
 
     async fn register(
@@ -259,6 +298,7 @@ impl Sites {
     }
 
     async fn of_owner(&self, owner: NodeId) -> Result<Vec<OwnedSite>, TaskError> {
+        self.count_running();
         self.flush().await?;
         let sites = self.registry().all();
         let mut owned = Vec::new();

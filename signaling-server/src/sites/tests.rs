@@ -6,17 +6,17 @@ use tempfile::TempDir;
 
 use super::*;
 
-const SERVER: &str = "https://potluck.example";
-const ORIGIN: &str = "https://recipes.example";
+pub(super) const SERVER: &str = "https://potluck.example";
+pub(super) const ORIGIN: &str = "https://recipes.example";
 
-struct Desk {
-    sites: Arc<Sites>,
+pub(super) struct Desk {
+    pub(super) sites: Arc<Sites>,
     folder: TempDir,
     nonces: Mutex<u32>,
 }
 
 impl Desk {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         Self::with(WidgetOptions::default(), TempDir::new().unwrap()).await
     }
 
@@ -27,25 +27,35 @@ impl Desk {
     }
 
     /// The same data under other options.
-    async fn reopened(self, options: WidgetOptions) -> Self {
+    pub(super) async fn reopened(self, options: WidgetOptions) -> Self {
         self.sites.flush().await.unwrap();
         self.sites.store.close().await;
         Self::with(options, self.folder).await
     }
 
-    fn text(&self, task: Task) -> TaskText {
+    pub(super) fn text(&self, task: Task) -> TaskText {
         let mut nonce = self.nonces.lock().unwrap();
         *nonce += 1;
-        TaskText { to: SERVER.to_owned(), at_s: unix_now_s(), nonce: nonce.to_string(), task }
+        TaskText {
+            to: SERVER.to_owned(),
+            at_s: unix_now_s(),
+            nonce: nonce.to_string(),
+            task,
+            account: None,
+        }
     }
 
-    async fn send(&self, task: &SignedTask) -> Result<TaskAnswer, TaskError> {
+    pub(super) async fn send(&self, task: &SignedTask) -> Result<TaskAnswer, TaskError> {
         let is_own = |origin: &str| origin == SERVER;
         let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
         self.sites.perform(Asked { task, is_own: &is_own, from }).await
     }
 
-    async fn perform(&self, owner: &Identity, task: Task) -> Result<TaskAnswer, TaskError> {
+    pub(super) async fn perform(
+        &self,
+        owner: &Identity,
+        task: Task,
+    ) -> Result<TaskAnswer, TaskError> {
         self.send(&signed(owner, &self.text(task))).await
     }
 
@@ -64,11 +74,11 @@ impl Desk {
     }
 }
 
-fn signed(owner: &Identity, text: &TaskText) -> SignedTask {
+pub(super) fn signed(owner: &Identity, text: &TaskText) -> SignedTask {
     SignedTask::new(owner, serde_json::to_string(text).unwrap())
 }
 
-fn owner(number: u8) -> Identity {
+pub(super) fn owner(number: u8) -> Identity {
     Identity::from_seed(&[number; 32])
 }
 

@@ -1,17 +1,22 @@
 //! Messages in both directions between a node that proved its key and the hub.
 
 use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::extract::ws::WebSocket;
 use futures::FutureExt as _;
+use potluck_protocol::api::HardwareClass;
 use potluck_protocol::codec::clip_reason;
+use potluck_protocol::door::ToDoor;
 use potluck_protocol::grant::{GrantFault, Place, SignedGrant};
 use potluck_protocol::id::SiteKey;
+use potluck_protocol::invitation::TicketFault;
 use potluck_protocol::server::{FromServer, NodeKind, Signal, ToServer};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
+use super::doors::Visitor;
 use super::frames::{Received, decode, receive_frame, send};
 use super::rate::{Bucket, Offers, Rate};
 use super::receipts::{Giver, Receipts};
@@ -35,6 +40,17 @@ pub(super) struct FromHub {
     pub(super) end: oneshot::Receiver<Ending>,
 }
 
+/// A node that has proved its key.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    /// This server, as the node dialled it.
+    pub(super) origin: String,
+    /// What is counted as one visitor's place.
+    pub(super) address: Option<IpAddr>,
+    /// When its pass to the room ends, seconds since 1970.
+    pub(super) until_s: Option<u64>,
+}
+
 /// How many times the messages of a second may come at once, as the configuration says.
 const BURST: u32 = 4;
 
@@ -43,7 +59,7 @@ pub(super) async fn exchange(
     socket: &mut WebSocket,
     app: &Arc<App>,
     (room, member): (&Arc<Room>, &Member),
-    origin: String,
+    arrived: Arrived,
     from_hub: FromHub,
 ) -> Ending {
     let FromHub { inbox, answers, mut end } = from_hub;
@@ -52,15 +68,17 @@ pub(super) async fn exchange(
         app,
         room,
         member,
-        origin,
+        arrived,
         answers,
         rate: rate(app.config.max_messages_per_second),
         bucket: Bucket::full(now),
         offers: Offers::new(now),
         receipts: Receipts::default(),
         kind: None,
+        class: None,
         credentials_since_s: unix_now_s(),
         visit: None,
+        door: None,
     };
     tokio::select! {
         // First: whom the hub lets go is not served any more, however much it has to say.
@@ -78,8 +96,7 @@ struct Side<'a> {
     app: &'a Arc<App>,
     room: &'a Arc<Room>,
     member: &'a Member,
-    /// This server, as the node dialled it.
-    origin: String,
+    arrived: Arrived,
     answers: mpsc::WeakSender<Box<FromServer>>,
     rate: Rate,
     bucket: Bucket,
@@ -87,11 +104,15 @@ struct Side<'a> {
     receipts: Receipts,
     /// What the node said that it is.
     kind: Option<NodeKind>,
+    /// What computes there, by that.
+    class: Option<HardwareClass>,
     /// When it was told its credentials for relays, seconds since 1970: those of the welcome have
     /// just been made.
     credentials_since_s: u64,
     /// The site that its volunteer said yes at, if it was in a widget.
     visit: Option<Visit>,
+    /// Its place at doors, once it had to do with one.
+    door: Option<Visitor>,
 }
 
 impl Side<'_> {
@@ -128,6 +149,11 @@ impl Side<'_> {
                         };
                         self.take(socket, received?).await?;
                         silence.heard();
+                    }
+                    if self.arrived.until_s.is_some_and(|until_s| until_s <= unix_now_s()) {
+                        return Err(Ending::for_good(format!(
+                            "{}; whoever made the room can give you another", TicketFault::Ended
+                        )));
                     }
                     self.renew_credentials(socket).await?;
                 }
@@ -172,6 +198,7 @@ impl Side<'_> {
                 let limit = self.app.config.timeouts.send;
                 send(socket, &FromServer::Heartbeat, || None, limit).await?;
             }
+            ToServer::Door(message) => self.at_door(message)?,
             ToServer::Signal { to, signal } => {
                 let is_offer = matches!(signal.signal, Signal::Offer { .. });
                 if !is_offer || self.offers.take(to, Instant::now()) {
@@ -180,7 +207,8 @@ impl Side<'_> {
             }
             ToServer::Receipt { receipt, ticket } => {
                 let site = self.visit.as_ref().map(Visit::site);
-                let from = Giver { node: self.member.node(), kind: self.kind, site };
+                let from =
+                    Giver { node: self.member.node(), kind: self.kind, class: self.class, site };
                 self.receipts.hand_in((self.app, self.room), from, receipt, ticket, &self.answers);
             }
             message => {
@@ -190,6 +218,10 @@ impl Side<'_> {
                             return self.refuse_lending(socket, fault).await;
                         }
                         self.kind = Some(capabilities.kind);
+                        let on_phone = grant.grant.limits.on_phone;
+                        let class =
+                            HardwareClass::of(capabilities.kind, &capabilities.backend, on_phone);
+                        self.class = Some(class);
                         self.visit = match grant.grant.place {
                             Place::Widget { site } => Some(self.visit(site)?),
                             Place::Page | Place::Native => None,
@@ -204,9 +236,21 @@ impl Side<'_> {
         Ok(())
     }
 
+    /// The node says something at a door.
+    fn at_door(&mut self, message: ToDoor) -> Result<(), Ending> {
+        let mut random = [0; 4];
+        getrandom::fill(&mut random).map_err(|_| Ending::busy("the server has no randomness"))?;
+        let address = self.arrived.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let visitor = self
+            .door
+            .get_or_insert_with(|| Visitor::new(&self.app.doors, address, self.answers.clone()));
+        visitor.say(message, u32::from_le_bytes(random), Instant::now());
+        Ok(())
+    }
+
     /// Whether a grant is the node's own, was given to this server, and holds now.
     fn check(&self, grant: &SignedGrant) -> Result<(), GrantFault> {
-        grant.check(&self.origin, self.member.node(), unix_now_s())
+        grant.check(&self.arrived.origin, self.member.node(), unix_now_s())
     }
 
     /// The node is given nothing to compute; it may go on asking.

@@ -13,7 +13,7 @@ use super::frames::{receive, send};
 use crate::app::App;
 use crate::calendar::unix_now_s;
 use crate::ending::Ending;
-use crate::rooms::Room;
+use crate::rooms::{Room, RoomError};
 
 /// Who is at the other end, proved.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) struct Proved {
     pub(super) origin: String,
     /// Where it wants to be.
     pub(super) room: Arc<Room>,
+    /// When it has to leave, seconds since 1970, where its room has a list.
+    pub(super) until_s: Option<u64>,
 }
 
 /// Lets a node prove its key, within the handshake's time limit. `is_own` says whether an origin is
@@ -68,12 +70,23 @@ async fn prove(
     if !verify(node, Purpose::Challenge, &challenge_bytes(&nonce, node, &origin), &signature) {
         return Err(Ending::later("the signature does not prove the key"));
     }
-    let room = app.rooms.enter(room).map_err(|error| Ending::busy(error.to_string()))?;
+    if let Some(Err(fault)) = room.as_ref().map(|entry| entry.check(node, unix_now_s())) {
+        return Err(Ending::for_good(format!(
+            "{fault}; have whoever made the room let you in by a code, or put your key there on the \
+             list: {node}"
+        )));
+    }
+    let until_s = room.as_ref().and_then(|entry| entry.until_s());
+    let pass = room.map(|entry| entry.pass);
+    let room = app.rooms.enter(pass).map_err(|error| match error {
+        RoomError::NoSuchModel => Ending::for_good(error.to_string()),
+        RoomError::TooMany | RoomError::NoRandomness => Ending::busy(error.to_string()),
+    })?;
     let welcome = FromServer::Welcome {
         ice_servers: app.ice_servers(node, unix_now_s()),
-        models: app.models.summaries(),
+        models: room.models.summaries(),
         heartbeat_ms: u32::try_from(timeouts.heartbeat.as_millis()).unwrap_or(u32::MAX),
     };
     send(socket, &welcome, || None, timeouts.send).await?;
-    Ok(Proved { node, origin, room })
+    Ok(Proved { node, origin, room, until_s })
 }

@@ -51,7 +51,7 @@ impl Bucket {
         there_is_one
     }
 
-    fn is_full(self, now: Instant) -> bool {
+    pub(super) fn is_full(self, now: Instant) -> bool {
         self.full_at <= now
     }
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use potluck_ledger::check::{Terms, check, earliest_ms};
+use potluck_protocol::api::HardwareClass;
 use potluck_protocol::codec::clip_reason;
 use potluck_protocol::id::{NodeId, SiteKey};
 use potluck_protocol::receipt::{ReceiptId, SignedReceipt};
@@ -31,6 +32,8 @@ pub(super) struct Giver {
     pub(super) node: NodeId,
     /// What it said that it is.
     pub(super) kind: Option<NodeKind>,
+    /// What computes there, by that.
+    pub(super) class: Option<HardwareClass>,
     /// The site that its volunteer said yes at, if it was in a widget.
     pub(super) site: Option<SiteKey>,
 }
@@ -96,7 +99,8 @@ async fn judge(
     };
     let (stage, session) = (signed.receipt.stage, signed.receipt.session);
     let macs = model.work.macs(&signed.receipt);
-    match app.store.credit(Work { signed: *signed, macs, kind: from.kind, room: room.id }).await {
+    let Giver { kind, class, .. } = from;
+    match app.store.credit(Work { signed: *signed, macs, kind, class, room: room.id }).await {
         Credit::Credited { balance_macs, newly } => {
             if newly {
                 room.hub.worked(stage, session, macs).await;

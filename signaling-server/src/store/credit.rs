@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 
 use potluck_ledger::check::{Place, Progress, place};
 use potluck_ledger::entry::{Account, Transfer};
+use potluck_protocol::api::HardwareClass;
 use potluck_protocol::codec;
 use potluck_protocol::id::{NodeId, SessionId};
 use potluck_protocol::receipt::Receipt;
@@ -13,7 +14,7 @@ use potluck_protocol::server::NodeKind;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection as _, Sqlite, Transaction};
 
-use super::{Credit, Work, days, kind_name, room_name};
+use super::{Credit, Work, days, kind_name, people, room_name};
 
 /// Credits `works` in their order, all or none. The verdicts, in the same order, are true once this
 /// returns.
@@ -53,6 +54,8 @@ struct Batch<'c> {
 struct Balances {
     /// What its node says it is; `None` leaves what is written.
     kind: Option<NodeKind>,
+    /// The same of what computes there.
+    class: Option<HardwareClass>,
     /// Where it was opened, if it is new.
     room: Option<RoomId>,
     earned_macs: i64,
@@ -90,9 +93,9 @@ impl Batch<'_> {
         for node in [receipt.stage, receipt.requester] {
             self.account(node).await?.room = work.room;
         }
-        if let Some(kind) = work.kind {
-            self.account(receipt.stage).await?.kind = Some(kind);
-        }
+        let stage = self.account(receipt.stage).await?;
+        stage.kind = work.kind.or(stage.kind);
+        stage.class = work.class.or(stage.class);
         Ok(Credit::Credited { balance_macs, newly: true })
     }
 
@@ -133,8 +136,8 @@ impl Batch<'_> {
         let receipt = &work.signed.receipt;
         sqlx::query(
             "INSERT INTO receipts
-             (id, session, stage, requester, sequence, to_position, macs, body)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+             (id, session, stage, requester, sequence, to_position, macs, body, credited_s)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, unixepoch())",
         )
         .bind(&receipt.id().0[..])
         .bind(&receipt.session.0[..])
@@ -183,20 +186,22 @@ impl Batch<'_> {
                 .fetch_optional(&mut *self.transaction)
                 .await?;
         let (earned_macs, used_macs, receipts) = row.unwrap_or_default();
-        Ok(place.insert(Balances { kind: None, room: None, earned_macs, used_macs, receipts }))
+        Ok(place.insert(Balances { earned_macs, used_macs, receipts, ..Balances::default() }))
     }
 
     async fn commit(mut self) -> Result<(), sqlx::Error> {
         for (node, balances) in &self.accounts {
             sqlx::query(
-                "INSERT INTO accounts (node, kind, earned_macs, used_macs, receipts, room)
-                 VALUES (?, ?, ?, ?, ?, ?)
+                "INSERT INTO accounts (node, kind, class, earned_macs, used_macs, receipts, room)
+                 VALUES (?, ?, ?, ?, ?, ?, ?)
                  ON CONFLICT (node) DO UPDATE SET kind = COALESCE(excluded.kind, kind),
+                     class = COALESCE(excluded.class, class),
                      earned_macs = excluded.earned_macs, used_macs = excluded.used_macs,
                      receipts = excluded.receipts",
             )
             .bind(&node.0[..])
             .bind(balances.kind.map(kind_name))
+            .bind(balances.class.map(HardwareClass::word))
             .bind(balances.earned_macs)
             .bind(balances.used_macs)
             .bind(balances.receipts)
@@ -204,8 +209,14 @@ impl Batch<'_> {
             .execute(&mut *self.transaction)
             .await?;
         }
+        let has_teams = people::has_members(&mut self.transaction).await?;
         for (node, (macs, receipts)) in &self.earned {
             days::add(&mut self.transaction, *node, *macs, *receipts).await?;
+            // In a room friends sign for friends: teams are compared with strangers'.
+            let is_public = |account: &Balances| account.room.is_none();
+            if has_teams && self.accounts.get(node).is_none_or(is_public) {
+                people::credit_team(&mut self.transaction, *node, *macs).await?;
+            }
         }
         self.transaction.commit().await
     }

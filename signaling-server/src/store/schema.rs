@@ -40,6 +40,8 @@ pub(super) async fn migrate_to(
         4 "sites" "0004_sites.sql",
         5 "rooms" "0005_rooms.sql",
         6 "days" "0006_days.sql",
+        7 "people" "0007_people.sql",
+        9 "owners" "0009_owners.sql",
     ];
     let wanted: Vec<Migration> =
         migrations.into_iter().filter(|migration| migration.version <= last).collect();

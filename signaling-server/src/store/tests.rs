@@ -7,6 +7,8 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::*;
 
+mod people;
+
 const STAGE: u8 = 1;
 const REQUESTER: u8 = 2;
 
@@ -36,7 +38,7 @@ fn work(session: u8, sequence: u32, from_position: u32, to_position: u32) -> Wor
         requester_signature: receipt.sign(&requester),
         receipt,
     };
-    Work { signed, macs, kind: None, room: None }
+    Work { signed, macs, kind: None, class: None, room: None }
 }
 
 fn newly(balance_macs: u64) -> Credit {
@@ -166,7 +168,8 @@ async fn the_tally_is_by_credit_and_knows_what_nodes_said_they_are() {
         assert!(matches!(store.credit(work).await, Credit::Credited { .. }));
     }
     let tally = store.contributors(None, 10).await.unwrap();
-    let contributor = |node, kind, macs, receipts| Contributor { node, kind, macs, receipts };
+    let contributor =
+        |node, kind, macs, receipts| Contributor { node, called: None, kind, macs, receipts };
     let expected = [
         contributor(node(STAGE), Some(NodeKind::Browser), 65_000, 2),
         contributor(node(3), Some(NodeKind::Native), 10_000, 1),

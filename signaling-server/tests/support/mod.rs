@@ -13,8 +13,8 @@ use potluck_protocol::codec::{decode_from_server, encode};
 use potluck_protocol::grant::{Limits, Place, SignedGrant, Terms};
 use potluck_protocol::id::{LayerRange, ModelId, NodeId, RequestId};
 use potluck_protocol::identity::{Identity, Purpose};
+use potluck_protocol::invitation::{Invitation, RoomEntry};
 use potluck_protocol::receipt::SignedReceipt;
-use potluck_protocol::room::{RoomPass, RoomSecret};
 use potluck_protocol::server::{
     Capabilities, FromServer, ModelSummary, NodeKind, Session, ToServer, challenge_bytes,
 };
@@ -136,10 +136,10 @@ impl Member {
     pub(crate) async fn join_room(
         server: &Running,
         seed: u8,
-        room: RoomSecret,
+        room: impl Into<Invitation>,
     ) -> anyhow::Result<Self> {
         let mut member = Self::connect(server, seed).await?;
-        member.prove_in(Some(room.pass()), &server.origin()).await?;
+        member.prove_in(Some(room.into().entry()), &server.origin()).await?;
         Ok(member)
     }
 
@@ -148,12 +148,17 @@ impl Member {
         self.prove_in(None, origin).await
     }
 
-    async fn prove_in(&mut self, room: Option<RoomPass>, origin: &str) -> anyhow::Result<()> {
+    async fn prove_in(&mut self, room: Option<RoomEntry>, origin: &str) -> anyhow::Result<()> {
         let nonce = self.challenge().await?;
         origin.clone_into(&mut self.origin);
         let bytes = challenge_bytes(&nonce, self.node(), origin);
         let signature = self.identity.sign(Purpose::Challenge, &bytes);
-        self.send(&ToServer::Prove { origin: origin.to_owned(), signature, room }).await;
+        self.send(&ToServer::Prove {
+            origin: origin.to_owned(),
+            signature,
+            room: room.map(Box::new),
+        })
+        .await;
         match self.receive().await {
             FromServer::Welcome { models, heartbeat_ms, .. } => {
                 self.models = models;

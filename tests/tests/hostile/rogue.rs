@@ -144,7 +144,10 @@ impl Rogue {
                         return Ok(Some(Rebuke::Ended(reason)));
                     }
                 }
-                Event::ServerOpen | Event::ServerMessage { .. } | Event::ServerClosed { .. } => {}
+                Event::ServerOpen
+                | Event::ServerMessage { .. }
+                | Event::ServerClosed { .. }
+                | Event::PeerRelayed { .. } => {}
             },
             message = self.member.receive() => match message? {
                 FromServer::Signal { from, signal } if signal.is_from(from, me, None) => {

@@ -25,8 +25,6 @@ pub(super) struct Downloads {
     handles: HashMap<Wanted, AbortHandle>,
     reporter: mpsc::Sender<(BlobRole, u64)>,
     reports: mpsc::Receiver<(BlobRole, u64)>,
-    /// Of the bytes that came over the network, how many were told of.
-    told_bytes: u64,
     has_told_budget: bool,
 }
 
@@ -75,15 +73,13 @@ impl Downloads {
             handles: HashMap::new(),
             reporter,
             reports,
-            told_bytes: 0,
             has_told_budget: false,
         }
     }
 
     /// Bytes that came over the network since this was last asked.
     pub(super) fn take_fetched(&mut self) -> u64 {
-        let fetched = self.store.fetched_bytes();
-        fetched - std::mem::replace(&mut self.told_bytes, fetched)
+        self.store.take_fetched_bytes()
     }
 
     /// Reads what an earlier node on this machine kept of the day's bytes, once.

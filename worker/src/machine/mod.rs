@@ -59,13 +59,9 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    #[allow(
-        clippy::arc_with_non_send_sync,
-        reason = "natively it goes to the engine's thread; in a page there is only one"
-    )]
-    pub(crate) fn new(store: WeightStore) -> Self {
+    pub(crate) fn new(store: impl Into<Arc<WeightStore>>) -> Self {
         Self {
-            downloads: Downloads::new(Arc::new(store)),
+            downloads: Downloads::new(store.into()),
             jobs: None,
             steps: Steps::default(),
             duty: Duty::default(),
@@ -145,7 +141,7 @@ impl Machine {
             }
             Action::Compute(step) if self.jobs.is_some() => self.steps.push(step),
             Action::Compute(step) => self.events.push_back(stopped(step)),
-            Action::Transport(_) | Action::Notice(_) => {} // the loop's own
+            Action::Transport(_) | Action::Notice(_) | Action::Own(_) => {} // the loop's own
         }
     }
 

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use clap::builder::RangedI64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use potluck_protocol::door::DoorCode;
 use potluck_protocol::grant::{GrantedModels, Limits, MAX_GRANT_DAYS, Place, Power, Terms};
-use potluck_protocol::page::{BackendPreference, SamplingChoice};
-use potluck_protocol::room::RoomSecret;
+use potluck_protocol::id::NodeId;
+use potluck_protocol::invitation::{Invitation, TICKET_DAYS};
+use potluck_protocol::page::{BackendPreference, Own, OwnPart, SamplingChoice};
 
-use super::checks::{SwarmAddress, question, server_address, swarm_address};
+use super::checks::{SwarmAddress, question, swarm_address};
 
 /// Lend this computer to a swarm that runs AI models together, or ask one.
 ///
@@ -36,7 +38,10 @@ pub(super) enum Task {
     Withdraw(WithdrawOptions),
     /// Ask the swarm; the answer is printed as it is computed.
     Ask(AskOptions),
-    /// Make a room: a swarm of its own for those who get its link.
+    /// Keep this node's key in a file, take it back from one, or begin with a new one.
+    Key(KeyOptions),
+    /// Make a room: a swarm of its own for those who get its link. Or, with the link to one: let
+    /// others in, and see your own key there.
     Room(RoomOptions),
     /// Compute an answer in this process alone: the same text as any swarm gives, bit for bit.
     Local(LocalOptions),
@@ -75,7 +80,11 @@ pub(super) struct JoinOptions {
     /// A room to be in instead of the public swarm: the link that invites to it, or what stands
     /// behind `#room=` there. In the environment other users of this machine do not see it.
     #[arg(long, env = "POTLUCK_ROOM", hide_env_values = true)]
-    pub(super) room: Option<RoomSecret>,
+    pub(super) room: Option<Invitation>,
+    /// The code that a member of a room reads out to you, like 4821-KQ7M: they are asked, and then this
+    /// machine is in that room.
+    #[arg(long, conflicts_with = "room", requires = "accept")]
+    pub(super) code: Option<DoorCode>,
     /// Folder for this node's key, its copies of weights, and what you agreed to.
     #[arg(long, env = "POTLUCK_HOME")]
     pub(super) home: Option<PathBuf>,
@@ -88,7 +97,7 @@ pub(super) struct WithdrawOptions {
     pub(super) server: SwarmAddress,
     /// The room, as in `join`.
     #[arg(long, env = "POTLUCK_ROOM", hide_env_values = true)]
-    pub(super) room: Option<RoomSecret>,
+    pub(super) room: Option<Invitation>,
     /// Folder with what you agreed to, as in `join`.
     #[arg(long, env = "POTLUCK_HOME")]
     pub(super) home: Option<PathBuf>,
@@ -108,6 +117,21 @@ pub(super) struct AskOptions {
     pub(super) model: Option<String>,
     #[command(flatten)]
     pub(super) sampling: SamplingOptions,
+    /// Compute the embedding, so many of the first layers, as many of the last and the head on this
+    /// machine: nobody else gets the words or draws the answer's tokens. Others still compute on what
+    /// follows from them, which can be turned back into words: see docs/privacy.md.
+    #[arg(long, value_name = "LAYERS", conflicts_with = "local", value_parser = value_parser!(u32).range(1..))]
+    pub(super) private_ends: Option<u32>,
+    /// Compute all of it on this machine: nothing of the question or the answer leaves it. Weights
+    /// come from the server.
+    #[arg(long)]
+    pub(super) local: bool,
+    /// Memory that the weights of what is computed on this machine may take, such as 512MiB or 2GiB.
+    #[arg(long, env = "POTLUCK_MEMORY", default_value = "2GiB", value_parser = memory)]
+    pub(super) memory: u64,
+    /// What computes on this machine, where a part of the answer is computed here.
+    #[arg(long, env = "POTLUCK_BACKEND", value_enum, default_value_t = Backend::Auto)]
+    pub(super) backend: Backend,
     /// Give up if the whole answer is not there after so many seconds; 0 waits for volunteers for
     /// ever.
     #[arg(long, default_value_t = 0)]
@@ -118,17 +142,71 @@ pub(super) struct AskOptions {
     /// A room to be in instead of the public swarm: the link that invites to it, or what stands
     /// behind `#room=` there. In the environment other users of this machine do not see it.
     #[arg(long, env = "POTLUCK_ROOM", hide_env_values = true)]
-    pub(super) room: Option<RoomSecret>,
+    pub(super) room: Option<Invitation>,
     /// Folder for this node's key and its copy of the tokenizer.
     #[arg(long, env = "POTLUCK_HOME")]
     pub(super) home: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
+pub(super) struct KeyOptions {
+    #[command(subcommand)]
+    pub(super) task: KeyTask,
+    /// Folder for this node's key, as in `join`.
+    #[arg(long, env = "POTLUCK_HOME", global = true)]
+    pub(super) home: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyTask {
+    /// Write the key into a new file, which only you can read. Whoever has the file is you.
+    Backup {
+        /// The file. One that is there already is not written over.
+        file: PathBuf,
+    },
+    /// Use the key of such a file instead of the present one. A page's backup will do as well.
+    Restore {
+        /// The file.
+        file: PathBuf,
+        /// Yes: this machine gives up the key that it has.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Use a new key instead of the present one.
+    Reset {
+        /// Yes: this machine gives up the key that it has.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Args)]
 pub(super) struct RoomOptions {
-    /// Address of the server's page, such as `https://potluck.example`.
-    #[arg(value_parser = server_address)]
-    pub(super) server: String,
+    /// Address of the server's page, such as `https://potluck.example`, to make a room; or the link to
+    /// a room.
+    #[arg(value_parser = swarm_address)]
+    pub(super) server: SwarmAddress,
+    /// Make a room with a list: besides the link, its members need a pass that only this node gives.
+    #[arg(long)]
+    pub(super) list: bool,
+    /// Make a room that computes this model of the server's, in place of its first.
+    #[arg(long)]
+    pub(super) model: Option<String>,
+    /// Let one person in: shows a code to read out, and asks when somebody knocks with it.
+    #[arg(long)]
+    pub(super) let_in: bool,
+    /// Put this key on the list, and print its link. May come several times.
+    #[arg(long, value_name = "KEY", conflicts_with = "let_in")]
+    pub(super) admit: Vec<NodeId>,
+    /// For how many days a key stays on the list.
+    #[arg(long, default_value_t = TICKET_DAYS, value_parser = days())]
+    pub(super) days: u16,
+    /// The room, as in `join`.
+    #[arg(long, env = "POTLUCK_ROOM", hide_env_values = true)]
+    pub(super) room: Option<Invitation>,
+    /// Folder with this node's key, which keeps the list.
+    #[arg(long, env = "POTLUCK_HOME")]
+    pub(super) home: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -192,6 +270,15 @@ impl From<Backend> for BackendPreference {
             Backend::Cpu => Self::Cpu,
             Backend::Gpu => Self::Gpu,
         }
+    }
+}
+
+impl AskOptions {
+    /// What this machine computes of the answer.
+    pub(super) fn own(&self) -> Option<Own> {
+        let ends = self.private_ends.map(|layers| OwnPart::Ends { layers });
+        let part = ends.or(self.local.then_some(OwnPart::All))?;
+        Some(Own { part, backend: self.backend.into(), memory_bytes: self.memory })
     }
 }
 
@@ -321,6 +408,27 @@ mod tests {
         let said = ["--processor", "50", "--gpu", "30", "--memory", "1GiB", "--data-a-day", "5GiB"];
         assert_eq!(terms(&said), Terms { limits, ..plain.clone() });
         assert_eq!(terms(&["--days", "30", "--accept"]), Terms { days: 30, ..plain });
+    }
+
+    #[test]
+    fn what_is_computed_here_is_chosen() {
+        let own = |line: &[&str]| {
+            let line = ["potluck-node", "ask", "http://h", "Why?"].iter().chain(line);
+            Arguments::try_parse_from(line).map(|arguments| match arguments.task {
+                Task::Ask(options) => options.own(),
+                other => panic!("{other:?}"),
+            })
+        };
+        let with =
+            |part, memory_bytes| Some(Own { part, backend: BackendPreference::Auto, memory_bytes });
+        assert_eq!(own(&[]).unwrap(), None);
+        let ends = with(OwnPart::Ends { layers: 2 }, 2 << 30);
+        assert_eq!(own(&["--private-ends", "2"]).unwrap(), ends);
+        let line = ["--local", "--memory", "1GiB"];
+        assert_eq!(own(&line).unwrap(), with(OwnPart::All, 1 << 30));
+        for wrong in [&["--private-ends", "0"][..], &["--private-ends", "1", "--local"]] {
+            assert!(own(wrong).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::terminal::{say, say_no_proxy};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) async fn ask(options: AskOptions) -> anyhow::Result<ExitCode> {
-    let (identity, store) = home::open(options.home.clone()).await?;
+    let (identity, store, _in_use) = home::open(options.home.clone()).await?;
     let node = Node::new(identity, NodeKind::Native);
     let (server, room) = options.server.clone().with(options.room);
     let transport = NativeTransport::new(NetConfig::for_server(&server));
@@ -39,6 +39,7 @@ pub(super) async fn ask(options: AskOptions) -> anyhow::Result<ExitCode> {
         prompt: options.prompt.clone(),
         sampling: options.sampling.choice()?,
         max_tokens: options.sampling.max_tokens,
+        own: options.own(),
     }))?;
     let running = run(node, transport, receiver, store, move |notice| {
         // Nobody listens any more once the answer is whole.
@@ -113,6 +114,8 @@ struct Answer<'a> {
     session: String,
     seed: u64,
     stages: Vec<serde_json::Value>,
+    /// What this machine computes was said.
+    has_said_own: bool,
     first_token_ms: u32,
     decode_ms: u32,
 }
@@ -126,6 +129,7 @@ impl<'a> Answer<'a> {
             session: String::new(),
             seed: 0,
             stages: Vec::new(),
+            has_said_own: false,
             first_token_ms: 0,
             decode_ms: 0,
         }
@@ -172,6 +176,17 @@ impl<'a> Answer<'a> {
                 self.first_token_ms = first_token_ms;
                 self.decode_ms = decode_ms;
                 return Ok(true);
+            }
+            AnswerEvent::Own { layers, bytes, .. } => {
+                if !std::mem::replace(&mut self.has_said_own, true) {
+                    let layers: Vec<String> = layers.iter().map(ToString::to_string).collect();
+                    let megabytes = bytes as f64 / 1e6;
+                    say(&format!(
+                        "this machine computes {}; it downloads {megabytes:.1} MB of weights for \
+                         that, or less if it has some already (Ctrl-C cancels)",
+                        layers.join(" and ")
+                    ));
+                }
             }
             AnswerEvent::Failed { reason } => {
                 if !self.text.is_empty() {

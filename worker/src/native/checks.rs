@@ -1,7 +1,8 @@
 //! What the command line takes for a server's address and for a question, checked before anything
 //! is started.
 
-use potluck_protocol::room::{ParseRoomError, ROOM_FRAGMENT, RoomSecret};
+use potluck_protocol::invitation::{Invitation, ROOM_FRAGMENT};
+use potluck_protocol::room::ParseRoomError;
 use url::Url;
 
 /// What a server's address begins with. The node takes no other, as it fetches weights from the
@@ -30,12 +31,12 @@ pub(super) fn server_address(text: &str) -> Result<String, String> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SwarmAddress {
     pub(super) server: String,
-    pub(super) room: Option<RoomSecret>,
+    pub(super) room: Option<Invitation>,
 }
 
 impl SwarmAddress {
     /// Server and room, where the room may have been named apart.
-    pub(super) fn with(self, room: Option<RoomSecret>) -> (String, Option<RoomSecret>) {
+    pub(super) fn with(self, room: Option<Invitation>) -> (String, Option<Invitation>) {
         (self.server, room.or(self.room))
     }
 }
@@ -68,6 +69,8 @@ pub(super) fn question(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use potluck_protocol::room::RoomSecret;
+
     use super::*;
 
     #[test]
@@ -110,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_link_that_invites_names_server_and_room() {
-        let secret = RoomSecret([7; 16]);
+        let secret = Invitation::from(RoomSecret([7; 16]));
         for server in ["http://127.0.0.1:8080", "https://potluck.example/party/"] {
             let address = swarm_address(&secret.link(server)).expect("an invitation");
             assert_eq!(address.room, Some(secret));

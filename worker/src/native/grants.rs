@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use potluck_protocol::consent::{Line, date, words};
 use potluck_protocol::grant::{Grant, SignedGrant, Terms};
 use potluck_protocol::id::NodeId;
-use potluck_protocol::room::RoomSecret;
+use potluck_protocol::invitation::Invitation;
 
 /// Where a grant to one server is kept.
 #[derive(Debug, Clone)]
@@ -20,7 +20,7 @@ const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 impl Kept {
     /// The one for the server of this origin, or for a room there, in the node's folder.
-    pub(super) fn of(folder: &Path, origin: &str, room: Option<RoomSecret>) -> Self {
+    pub(super) fn of(folder: &Path, origin: &str, room: Option<Invitation>) -> Self {
         // Readable names; the grant itself says which server it is for, and in a room the node is
         // another.
         let mut name: String =

@@ -1,8 +1,9 @@
 //! Where a native node keeps its key, its copies of weights, and the grants of its volunteer.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use potluck_net::platform;
 use potluck_net::weights::WeightStore;
 use potluck_protocol::identity::Identity;
@@ -25,14 +26,61 @@ pub(super) fn folder(home: Option<PathBuf>) -> anyhow::Result<PathBuf> {
 }
 
 /// Opens (or makes) the node's key and its weight store.
-pub(super) async fn open(home: Option<PathBuf>) -> anyhow::Result<(Identity, WeightStore)> {
+pub(super) async fn open(
+    home: Option<PathBuf>,
+) -> anyhow::Result<(Identity, WeightStore, KeyInUse)> {
     let folder = folder(home)?;
-    let identity = identity(&folder).await?;
+    let in_use = KeyInUse::by_a_node(&folder)?;
+    let identity = Identity::from_seed(&secret(&folder).await?);
     let store = WeightStore::new(platform::BlobCache::new(folder.join("blobs")));
-    Ok((identity, store))
+    Ok((identity, store, in_use))
 }
 
-async fn identity(folder: &Path) -> anyhow::Result<Identity> {
+/// While it lives, the key stays the one that it is: any number of nodes use it, or one command
+/// changes it.
+#[derive(Debug)]
+pub(super) struct KeyInUse {
+    _locked: File,
+}
+
+/// Is locked by whoever uses the key.
+const LOCK_FILE: &str = "node.lock";
+
+impl KeyInUse {
+    fn by_a_node(folder: &Path) -> anyhow::Result<Self> {
+        let file = Self::file(folder)?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => {
+                bail!("this node's key is being changed just now; try again")
+            }
+            // Where files cannot be locked, nobody knows, as before.
+            Err(TryLockError::Error(_)) | Ok(()) => Ok(Self { _locked: file }),
+        }
+    }
+
+    /// For who changes it.
+    ///
+    /// # Errors
+    /// If a node uses it.
+    pub(super) fn by_none(folder: &Path) -> anyhow::Result<Self> {
+        let file = Self::file(folder)?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => bail!(
+                "a node uses this key just now; nothing was changed. Stop it (Ctrl-C), then try again"
+            ),
+            Err(TryLockError::Error(_)) | Ok(()) => Ok(Self { _locked: file }),
+        }
+    }
+
+    fn file(folder: &Path) -> anyhow::Result<File> {
+        std::fs::create_dir_all(folder)
+            .and_then(|()| File::create(folder.join(LOCK_FILE)))
+            .with_context(|| format!("{} cannot be written", folder.join(LOCK_FILE).display()))
+    }
+}
+
+/// The node's secret, made if there is none.
+pub(super) async fn secret(folder: &Path) -> anyhow::Result<[u8; 32]> {
     let mut fresh = [0; 32];
     getrandom::fill(&mut fresh).context("this system has no randomness")?;
     // Only a key that is not there is made: the credit that this machine has is on the one it had.
@@ -44,7 +92,12 @@ async fn identity(folder: &Path) -> anyhow::Result<Identity> {
                 folder.join(KEY_FILE).display()
             )
         })?;
-    Ok(Identity::from_seed(&secret))
+    Ok(secret)
+}
+
+/// Keeps another secret in the place of the one before.
+pub(super) async fn replace_secret(folder: &Path, secret: &[u8; 32]) -> anyhow::Result<()> {
+    Ok(platform::replace_secret(folder, KEY_FILE, secret).await?)
 }
 
 #[cfg(test)]
@@ -70,8 +123,8 @@ mod tests {
         assert!(open(Some(home.path().to_owned())).await.is_err());
         assert!(key.is_dir());
         std::fs::remove_dir(&key).expect("removed");
-        let (first, _) = open(Some(home.path().to_owned())).await.expect("made");
-        let (second, _) = open(Some(home.path().to_owned())).await.expect("found");
+        let (first, ..) = open(Some(home.path().to_owned())).await.expect("made");
+        let (second, ..) = open(Some(home.path().to_owned())).await.expect("found");
         assert_eq!(first.node(), second.node());
     }
 }

@@ -22,6 +22,7 @@ use super::arguments::JoinOptions;
 use super::battery;
 use super::grants::{Decision, Kept, decide, lines};
 use super::home;
+use super::room;
 use super::terminal::{say, say_no_proxy};
 
 /// How long the last receipts and the farewell may take after Ctrl-C.
@@ -35,9 +36,17 @@ const LOOK: Duration = Duration::from_millis(500);
 
 pub(super) async fn join(options: JoinOptions) -> anyhow::Result<ExitCode> {
     let folder = home::folder(options.home.clone())?;
-    let (identity, store) = home::open(options.home.clone()).await?;
+    let (identity, store, _in_use) = home::open(options.home.clone()).await?;
     let terms = options.terms();
-    let (server, room) = options.server.with(options.room);
+    let (server, mut room) = options.server.with(options.room);
+    if let Some(code) = options.code {
+        let invitation = room::code::come_in(&server, code, options.home).await?;
+        say(
+            "you may come in. To come back later, with no code, use this link in place of the address:",
+        );
+        say(&invitation.link(&server));
+        room = Some(invitation);
+    }
     let to = server_origin(&server).context("no server has such an address")?;
     let kept = Kept::of(&folder, &to, room);
     let node = room.map_or(identity.node(), |room| identity.in_room(room.room()).node());
@@ -136,7 +145,9 @@ fn end(notice: Notice) -> Option<String> {
         | Notice::Ready
         | Notice::Identity { .. }
         | Notice::Answer { .. }
-        | Notice::Grant(_) => None,
+        | Notice::Grant(_)
+        | Notice::Door(_)
+        | Notice::Key(_) => None,
     }
 }
 
@@ -241,7 +252,12 @@ impl Log {
                 self.printed = Some(now);
             }
             Notice::Grant(Some(granted)) => self.granted(&granted.signed),
-            Notice::Ready | Notice::Link(_) | Notice::Answer { .. } | Notice::Grant(None) => {}
+            Notice::Ready
+            | Notice::Link(_)
+            | Notice::Answer { .. }
+            | Notice::Grant(None)
+            | Notice::Door(_)
+            | Notice::Key(_) => {}
         }
     }
 }

@@ -7,6 +7,7 @@ mod checks;
 mod grants;
 mod home;
 mod join;
+mod key;
 mod local;
 mod quiet;
 mod room;
@@ -38,7 +39,8 @@ pub(crate) fn main() -> ExitCode {
             Task::Join(options) => join::join(options).await,
             Task::Withdraw(options) => withdraw::withdraw(options),
             Task::Ask(options) => ask::ask(options).await,
-            Task::Room(options) => room::room(&options),
+            Task::Key(options) => key::key(options).await,
+            Task::Room(options) => room::room(options).await,
             Task::Local(options) => local::local(options).await,
         }
     });

@@ -8,11 +8,11 @@ use potluck_model::package::Manifest;
 use potluck_model::tokenizer::Tokenizer;
 use potluck_net as net;
 use potluck_protocol::codec;
-use potluck_protocol::grant::{GrantFault, SignedGrant};
+use potluck_protocol::grant::{GrantFault, MAX_GRANT_DAYS, SignedGrant};
 use potluck_protocol::id::{ModelId, NodeId};
 use potluck_protocol::identity::Identity;
+use potluck_protocol::invitation::{Invitation, RoomTicket, ticket_end_s};
 use potluck_protocol::peer::PeerFrame;
-use potluck_protocol::room::RoomSecret;
 use potluck_protocol::server::{ModelSummary, Session, Signal, SignedSignal, ToServer};
 
 use super::Action;
@@ -29,7 +29,10 @@ pub(super) struct Context {
     pub(super) identity: Identity,
     pub(super) me: NodeId,
     /// The room that it is in.
-    pub(super) room: Option<RoomSecret>,
+    pub(super) room: Option<Invitation>,
+    /// It is known as somebody beside whoever this machine is: a program that only stands at a door,
+    /// while another lends.
+    pub(super) is_beside: bool,
     /// Since the node started.
     pub(super) now: Duration,
     /// By the calendar, seconds since 1970.
@@ -74,6 +77,7 @@ impl Context {
             identity,
             me,
             room: None,
+            is_beside: false,
             now: Duration::ZERO,
             calendar_s: 0,
             grant: None,
@@ -95,13 +99,31 @@ impl Context {
     }
 
     /// From now on this node is in that room, or in the public swarm, where it is somebody else.
-    pub(super) fn enter(&mut self, room: Option<RoomSecret>) {
-        self.room = room;
-        self.identity = match room {
+    pub(super) fn enter(&mut self, invitation: Option<Invitation>) {
+        self.identity = match invitation {
             Some(room) => self.own.in_room(room.room()),
             None => self.own.clone(),
         };
+        if self.is_beside {
+            self.identity = self.identity.beside();
+        }
         self.me = self.identity.node();
+        self.room = invitation.map(|room| match room.keeper_of(&self.own) {
+            // Whoever keeps the list is on it.
+            Some(keeper) => {
+                let until_s = ticket_end_s(self.calendar_s, MAX_GRANT_DAYS);
+                room.with(Some(RoomTicket::new(&keeper, room.room(), self.me, until_s)))
+            }
+            None => room,
+        });
+    }
+
+    /// True if this node is where `invitation` leads already; the keeper's pass is its own.
+    pub(super) fn is_in(&self, invitation: Option<Invitation>) -> bool {
+        let bare = |room: Option<Invitation>| {
+            room.map(|room| room.keeper_of(&self.own).map_or(room, |_| room.with(None)))
+        };
+        bare(self.room) == bare(invitation)
     }
 
     /// Sends a message to the server. It is lost without a link: what matters is sent again when
@@ -113,22 +135,41 @@ impl Context {
         }
     }
 
+    /// Sends what a stage computed, or room for more of it: to its neighbours, or its requester.
+    pub(super) fn send_from_stage(&mut self, peer: NodeId, frame: PeerFrame) {
+        if peer == self.me {
+            // No stage is its own neighbour.
+            self.outbox.raise(Event::LoopbackToRequester(frame));
+            return;
+        }
+        let is_lent = matches!(frame, PeerFrame::Hidden { .. } | PeerFrame::Token { .. });
+        let bytes = self.send_over(peer, &frame);
+        // What a requester sends is its own business.
+        if is_lent {
+            self.traffic.sent_bytes += bytes;
+        }
+    }
+
     /// Sends a frame to a peer; the transport keeps it while the connection is still opening.
     pub(super) fn send_peer(&mut self, peer: NodeId, frame: PeerFrame) {
         if peer == self.me {
             self.outbox.raise(Event::Loopback(frame));
-        } else if self.peers.is_known(peer) {
-            // Only stages send these; what a requester sends is its own business.
-            let is_lent = matches!(frame, PeerFrame::Hidden { .. } | PeerFrame::Token { .. });
-            let (channel, frame) = (frame.channel(), codec::encode(&frame));
-            if is_lent {
-                self.traffic.sent_bytes += frame.len() as u64;
-            }
-            self.outbox.act(Action::Transport(net::Command::SendPeer { peer, channel, frame }));
         } else {
+            self.send_over(peer, &frame);
+        }
+    }
+
+    /// Its size.
+    fn send_over(&mut self, peer: NodeId, frame: &PeerFrame) -> u64 {
+        if !self.peers.is_known(peer) {
             // Its session fails by its own time-out or by the close that has been reported.
             tracing::debug!(peer = %peer.short(), "no connection for a frame");
+            return 0;
         }
+        let (channel, frame) = (frame.channel(), codec::encode(frame));
+        let bytes = frame.len() as u64;
+        self.outbox.act(Action::Transport(net::Command::SendPeer { peer, channel, frame }));
+        bytes
     }
 
     /// Makes sure there is, or will be, a connection to `peer` for `session`.
@@ -142,7 +183,8 @@ impl Context {
     /// Sends a signal of the transport to a peer: signed, through the server.
     pub(super) fn send_signal(&mut self, peer: NodeId, signal: Signal) {
         let seal = self.room.map(|room| room.seal());
-        let signal = SignedSignal::new(&self.identity, peer, signal, seal.as_ref());
+        let signal = SignedSignal::new(&self.identity, peer, signal, seal.as_ref())
+            .showing(self.room.and_then(|room| room.ticket));
         self.send_server(&ToServer::Signal { to: peer, signal });
     }
 }

@@ -15,8 +15,8 @@ use std::time::Duration;
 use potluck_net as net;
 use potluck_protocol::id::NodeId;
 use potluck_protocol::identity::{Identity, Purpose};
+use potluck_protocol::invitation::Invitation;
 use potluck_protocol::page::{self, Notice};
-use potluck_protocol::room::RoomSecret;
 use potluck_protocol::server::{IceServer, ToServer, challenge_bytes};
 use potluck_protocol::{NUMERICS_VERSION, PROTOCOL_VERSION};
 
@@ -127,13 +127,13 @@ impl Link {
         &self,
         nonce: &[u8; 32],
         identity: &Identity,
-        room: Option<RoomSecret>,
+        room: Option<Invitation>,
         outbox: &mut Outbox,
     ) {
         let origin = origin(&self.url);
         let bytes = challenge_bytes(nonce, identity.node(), &origin);
         let signature = identity.sign(Purpose::Challenge, &bytes);
-        let room = room.map(|room| room.pass());
+        let room = room.map(|room| Box::new(room.entry()));
         outbox.send_server(&ToServer::Prove { origin, signature, room });
     }
 

@@ -36,6 +36,8 @@ pub enum Input {
     Transport(net::Event),
     /// The machine finished an action.
     Machine(MachineEvent),
+    /// The machine for this node's own questions finished one ([`Action::Own`]).
+    Own(MachineEvent),
     /// Time passed. Comes at least every [`TICK`], but where this machine is asleep.
     Tick,
     /// This machine was asleep (a closed lid, a process that was stopped), for longer than any of
@@ -256,4 +258,7 @@ pub enum Action {
     },
     /// Compute a step.
     Compute(StepRequest),
+    /// One for the machine that computes this node's own questions: another engine than the one that
+    /// is lent. Never one for the transport or the person.
+    Own(Box<Self>),
 }

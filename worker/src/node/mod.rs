@@ -12,12 +12,14 @@
 //! | `requester` | a requester: prompt in, text out, receipts signed | server, peers |
 //! | `receipts` | a stage that wants its work credited | peers, server |
 //! | `peers` | the keeper of its connections | peers |
+//! | `door` | who lets a newcomer into a room, or is let in | server, and sealed the other one |
 //!
 //! Roles do not know each other. Each gets a `Context` with what they share, and puts what it
 //! wants into the context's outbox: actions for the loop, and events for other roles. The [`Node`]
 //! routes both ways and decides nothing.
 
 mod context;
+mod door;
 mod link;
 mod messages;
 mod outbox;
@@ -43,6 +45,7 @@ use potluck_protocol::server::{FromServer, NodeKind, Session};
 use potluck_protocol::ticket::SignedTicket;
 
 use context::Context;
+use door::Door;
 
 use link::Link;
 pub use link::server_origin;
@@ -64,6 +67,7 @@ pub struct Node {
     stages: Stages,
     requester: Requester,
     receipts: Receipts,
+    door: Door,
 }
 
 impl Node {
@@ -76,7 +80,16 @@ impl Node {
             stages: Stages::default(),
             requester: Requester::default(),
             receipts: Receipts::default(),
+            door: Door::default(),
         }
+    }
+
+    /// The same, but known as somebody beside whoever this machine is, so that both can be connected.
+    #[must_use]
+    pub fn beside(mut self) -> Self {
+        self.context.is_beside = true;
+        self.context.enter(None);
+        self
     }
 
     /// The node's key.
@@ -102,6 +115,7 @@ impl Node {
             Input::Command(command) => self.command(command),
             Input::Transport(event) => self.transport(event),
             Input::Machine(event) => self.machine(event),
+            Input::Own(event) => self.own_machine(event),
             Input::Tick => self.tick(),
             Input::Woke => self.context.link.handle_woke(now, &mut self.context.outbox),
         }
@@ -112,14 +126,14 @@ impl Node {
     }
 
     fn command(&mut self, command: Command) {
-        let Self { context, volunteer, requester, .. } = self;
+        let Self { context, volunteer, requester, door, .. } = self;
         match command {
             Command::Connect { server, room } => {
-                let is_elsewhere = context.room != room || context.link.is_elsewhere(&server);
+                let is_elsewhere = !context.is_in(room) || context.link.is_elsewhere(&server);
                 if context.grant.is_some() && is_elsewhere {
                     self.end_grant(GrantFault::OtherServer);
                 }
-                if self.context.room != room {
+                if !self.context.is_in(room) {
                     self.context.enter(room);
                     let node = self.context.me;
                     self.context.outbox.notice(Notice::Identity { node });
@@ -137,6 +151,9 @@ impl Node {
             Command::StopLending => self.end_lending("the volunteer stopped lending", None),
             Command::Ask(ask) => requester.ask(ask, context),
             Command::Cancel { request } => requester.cancel(request, context),
+            Command::Door(command) => door.command(command, context),
+            // Whoever keeps the key does this; the node has a copy and keeps nothing.
+            Command::Key(_) => {}
         }
     }
 
@@ -204,11 +221,19 @@ impl Node {
             net::Event::ServerClosed { reason } => link.handle_lost(reason, *me, *now, outbox),
             net::Event::Signal { peer, signal } => self.context.send_signal(peer, signal),
             net::Event::PeerOpen { peer } => peers.handle_open(peer, outbox),
+            net::Event::PeerRelayed { peer } => peers.handle_relayed(peer),
             net::Event::PeerFrame { peer, channel, frame } => {
                 // Hidden rows are most of what comes, so the stage looks at whose they are and how
                 // many before anything is made of their bytes.
                 let wrong_channel = || "it used the wrong channel".to_owned();
                 match codec::hidden_header(&frame) {
+                    Some(header)
+                        if channel == Channel::Activations
+                            && self.requester.awaits_rows(header.session, peer) =>
+                    {
+                        self.requester.handle_rows(peer, &header, &frame, &mut self.context);
+                        return;
+                    }
                     Some(header) if channel == Channel::Activations => {
                         self.context.traffic.received_bytes += frame.len() as u64;
                         self.stages.handle_hidden(peer, &header, frame, &mut self.context);
@@ -238,8 +263,8 @@ impl Node {
     }
 
     fn server_message(&mut self, message: FromServer) {
-        let Self { context, volunteer, requester, stages, receipts } = self;
-        let Context { link, peers, outbox, identity, me, room, now, .. } = context;
+        let Self { context, volunteer, requester, stages, receipts, door } = self;
+        let Context { link, peers, outbox, identity, me, room, now, calendar_s, .. } = context;
         match message {
             FromServer::Challenge { nonce } => {
                 link.handle_challenge(&nonce, identity, *room, outbox);
@@ -250,6 +275,7 @@ impl Node {
                 volunteer.handle_link_open(context);
                 requester.handle_link_open(context);
                 receipts.send_again(context);
+                door.handle_link_open(context);
             }
             FromServer::Refused { reason, retry_after_ms } => {
                 link.handle_refused(reason, retry_after_ms, *me, *now, outbox);
@@ -270,7 +296,7 @@ impl Node {
                 requester.resume(session, &reason, failed_node, context);
             }
             FromServer::Signal { from, signal } => {
-                peers.handle_signal(from, (*me, *room), signal, *now, outbox);
+                peers.handle_signal(from, (*me, *room, *calendar_s), signal, *now, outbox);
             }
             FromServer::ReceiptResult { receipt, verdict } => {
                 receipts.handle_verdict(receipt, verdict, context);
@@ -281,6 +307,7 @@ impl Node {
             }
             FromServer::Heartbeat => {} // that it came is all there is to know
             FromServer::IceServers { ice_servers } => link.set_ice_servers(ice_servers),
+            FromServer::Door(message) => door.handle(message, context),
         }
     }
 
@@ -337,12 +364,22 @@ impl Node {
         }
     }
 
+    /// The machine that computes this node's own questions has finished something.
+    fn own_machine(&mut self, event: MachineEvent) {
+        let Self { context, volunteer, requester, .. } = self;
+        match event {
+            // The day's bytes are this machine's, whatever they were fetched for.
+            MachineEvent::Fetched { bytes } => volunteer.handle_own_fetched(bytes, context),
+            MachineEvent::KeptBudget { line } => volunteer.handle_kept_budget(&line, context),
+            event => requester.handle_own(event, context),
+        }
+    }
+
     fn peer_frame(&mut self, from: NodeId, frame: PeerFrame) {
         let Self { context, requester, stages, receipts, .. } = self;
         match frame {
             PeerFrame::Step { .. } => stages.handle_tokens(from, frame, context),
-            // None comes here: the transport's go to the stage undecoded, and no stage is its own
-            // next one.
+            // None comes here: the transport's are looked at undecoded, and this node's own below.
             PeerFrame::Hidden { .. } => {}
             PeerFrame::Token { session, position, token } => {
                 requester.handle_token(from, session, position, token, context);
@@ -372,6 +409,42 @@ impl Node {
         }
     }
 
+    /// A frame of this node to itself, most of them from its requester to its stage.
+    fn loop_to_stage(&mut self, frame: PeerFrame) {
+        let me = self.context.me;
+        let Self { context, stages, .. } = self;
+        match frame {
+            PeerFrame::Window { session, rows } => {
+                stages.handle_window(me, session, rows, context);
+            }
+            PeerFrame::Hidden { .. } => {
+                let frame = codec::encode(&frame);
+                if let Some(header) = codec::hidden_header(&frame) {
+                    stages.handle_hidden(me, &header, frame, context);
+                }
+            }
+            frame => self.peer_frame(me, frame),
+        }
+    }
+
+    /// What a stage of this node computed for its own requester, or has room for.
+    fn loop_to_requester(&mut self, frame: PeerFrame) {
+        let me = self.context.me;
+        let Self { context, requester, .. } = self;
+        match frame {
+            PeerFrame::Window { session, rows } => {
+                requester.handle_window(me, session, rows, context);
+            }
+            PeerFrame::Hidden { .. } => {
+                let frame = codec::encode(&frame);
+                if let Some(header) = codec::hidden_header(&frame) {
+                    requester.handle_rows(me, &header, &frame, context);
+                }
+            }
+            frame => self.peer_frame(me, frame),
+        }
+    }
+
     /// Somebody in a session found that it cannot go on.
     fn session_failed(
         &mut self,
@@ -389,11 +462,12 @@ impl Node {
     }
 
     fn tick(&mut self) {
-        let Self { context, volunteer, requester, stages, receipts } = self;
+        let Self { context, volunteer, requester, stages, receipts, door } = self;
         context.link.tick(context.me, context.now, &mut context.outbox);
         stages.tick(context);
         requester.tick(context);
         receipts.tick(context);
+        door.tick(context);
         let is_used = |peer| stages.uses(peer) || requester.uses(peer);
         context.peers.tick(is_used, context.now, &mut context.outbox);
         volunteer.tick(context);
@@ -402,9 +476,10 @@ impl Node {
     /// Routes what one role lets the others know, until nothing follows.
     fn handle_events(&mut self) {
         while let Some(event) = self.context.outbox.events.pop_front() {
-            let Self { context, volunteer, requester, stages, receipts } = self;
+            let Self { context, volunteer, requester, stages, receipts, door } = self;
             match event {
-                Event::Loopback(frame) => self.peer_frame(self.context.me, frame),
+                Event::Loopback(frame) => self.loop_to_stage(frame),
+                Event::LoopbackToRequester(frame) => self.loop_to_requester(frame),
                 Event::PeerMisbehaved { peer, fault } => {
                     context.peers.drop_peer(peer, fault, &mut context.outbox);
                 }
@@ -413,9 +488,13 @@ impl Node {
                     stages.handle_peer_lost(peer, &reason, context);
                     requester.handle_peer_lost(peer, &reason, context);
                 }
-                Event::LinkLost => requester.handle_link_lost(),
+                Event::LinkLost => {
+                    requester.handle_link_lost();
+                    door.handle_link_lost(context);
+                }
                 Event::LinkRefused { reason } => {
                     requester.fail_all(&reason, context);
+                    door.handle_link_lost(context);
                     let lent = format!("{reason}. This machine is not lent any more");
                     self.end_lending(&reason, Some(lent));
                 }

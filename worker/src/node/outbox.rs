@@ -26,6 +26,8 @@ pub(super) struct Outbox {
 pub(super) enum Event {
     /// A frame of this node to itself: a page that both asks and serves.
     Loopback(PeerFrame),
+    /// The same from a stage of this node to its requester, where rows and room for rows go both ways.
+    LoopbackToRequester(PeerFrame),
     /// A peer broke the rules; its connection has to go.
     PeerMisbehaved { peer: NodeId, fault: String },
     /// The connection to a peer is gone.

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use potluck_net as net;
 use potluck_protocol::id::{Epoch, NodeId};
-use potluck_protocol::room::RoomSecret;
+use potluck_protocol::invitation::Invitation;
+use potluck_protocol::limits::MAX_RELAYED;
 use potluck_protocol::server::{IceServer, Session, Signal, SignedSignal};
 
 use super::Action;
@@ -29,6 +30,8 @@ struct Peer {
     /// Ours and the peer's when this was opened.
     epochs: (Option<Epoch>, Option<Epoch>),
     path: Path,
+    /// The path leads through a relay.
+    is_relayed: bool,
     /// When its latest offers came.
     offers: VecDeque<Duration>,
 }
@@ -95,7 +98,7 @@ impl Peers {
             None => {}
         }
         let path = Path::Opening { since: now, heard: None };
-        self.known.insert(peer, Peer { idle_since: None, epochs, path, offers });
+        self.known.insert(peer, Peer { idle_since: None, epochs, path, is_relayed: false, offers });
         outbox.act(Action::Transport(net::Command::OpenPeer {
             peer,
             role: net::Role::of(me, peer),
@@ -106,9 +109,28 @@ impl Peers {
     /// A connection is open. One that nobody wants any more is closed.
     pub(super) fn handle_open(&mut self, peer: NodeId, outbox: &mut Outbox) {
         match self.known.get_mut(&peer) {
-            Some(known) => known.path = Path::Open,
+            Some(known) => {
+                known.path = Path::Open;
+                known.is_relayed = false;
+            }
             None => close(peer, outbox),
         }
+    }
+
+    /// The path to an open peer leads through a relay.
+    pub(super) fn handle_relayed(&mut self, peer: NodeId) {
+        if let Some(known) = self.known.get_mut(&peer) {
+            known.is_relayed = true;
+        }
+    }
+
+    /// Those that are reached through a relay, in order, as many as may be named.
+    pub(super) fn relayed(&self) -> Vec<NodeId> {
+        let mut relayed: Vec<NodeId> =
+            self.known.iter().filter(|(_, peer)| peer.is_relayed).map(|(id, _)| *id).collect();
+        relayed.sort_unstable();
+        relayed.truncate(MAX_RELAYED);
+        relayed
     }
 
     /// A connection is gone.
@@ -142,7 +164,7 @@ impl Peers {
     pub(super) fn handle_signal(
         &mut self,
         from: NodeId,
-        (me, room): (NodeId, Option<RoomSecret>),
+        (me, room, calendar_s): (NodeId, Option<Invitation>, u64),
         signal: SignedSignal,
         now: Duration,
         outbox: &mut Outbox,
@@ -152,10 +174,14 @@ impl Peers {
             return;
         };
         let is_offer = matches!(signal.signal, Signal::Offer { .. });
+        let is_theirs = || match room {
+            Some(room) => room.is_signal(&signal, from, me, calendar_s),
+            None => signal.is_from(from, me, None),
+        };
         if is_offer && !known.may_offer(now) {
             tracing::debug!(peer = %from.short(), "too many offers; dropped");
-        } else if !signal.is_from(from, me, room.map(|room| room.seal()).as_ref()) {
-            tracing::warn!(peer = %from.short(), "signal with a wrong signature");
+        } else if !is_theirs() {
+            tracing::warn!(peer = %from.short(), "signal with a wrong signature, or of no member");
         } else {
             if is_offer {
                 known.offers.push_back(now);
@@ -221,7 +247,7 @@ mod tests {
             let signal = SignedSignal::new(peer, ME, signal, None);
             peers.handle_signal(
                 peer.node(),
-                (ME, None),
+                (ME, None, 0),
                 signal,
                 Duration::from_secs(second),
                 &mut outbox,

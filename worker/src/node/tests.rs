@@ -4,6 +4,7 @@ mod coming_back;
 mod consent;
 mod granted;
 mod pauses;
+mod relayed;
 mod running;
 
 use std::sync::Arc;
@@ -178,6 +179,7 @@ impl Driven {
             sampling: SamplingChoice::default(),
             max_tokens: None,
             sampled: Vec::new(),
+            own: None,
         })));
     }
 

@@ -12,6 +12,7 @@ mod stopping_tests;
 mod tests;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{Stream, StreamExt as _};
@@ -37,9 +38,15 @@ pub async fn run<T: Transport>(
     store: WeightStore,
     mut notice: impl FnMut(Notice),
 ) {
-    let machine = Machine::new(store);
+    #[allow(
+        clippy::arc_with_non_send_sync,
+        reason = "natively it goes to the engines' threads; in a page there is only one"
+    )]
+    let store = Arc::new(store);
+    let (machine, own) = (Machine::new(Arc::clone(&store)), Machine::new(store));
     notice(Notice::Identity { node: node.id() });
-    let mut driven = Driven { start: Start::now(), clock: Clock::default(), node, machine, notice };
+    let mut driven =
+        Driven { start: Start::now(), clock: Clock::default(), node, machine, own, notice };
     let mut next_tick = TICK;
     let mut stopping = false;
     while !stopping || driven.node.is_settling() {
@@ -51,13 +58,18 @@ pub async fn run<T: Transport>(
         let computes_at = driven.machine.computes_at(now);
         let computes_at = computes_at.filter(|_| driven.node.may_compute(calendar()));
         let can_compute = computes_at.is_some_and(|at| at <= now);
-        let wait = computes_at.unwrap_or(next_tick).min(next_tick).saturating_sub(now);
+        // The person's own questions need nobody's grant.
+        let own_computes_at = driven.own.computes_at(now);
+        let next =
+            [computes_at, own_computes_at].into_iter().flatten().fold(next_tick, Duration::min);
+        let wait = next.saturating_sub(now);
         // Biased: what the person wants comes before what the network wants.
         select_biased! {
             command = next_command(&mut commands, stopping).fuse() => match command {
                 Some(command) => {
                     if let Command::Connect { server, .. } = &command {
                         driven.machine.set_server(server);
+                        driven.own.set_server(server);
                     }
                     inputs.push_back(Input::Command(command));
                 }
@@ -67,6 +79,7 @@ pub async fn run<T: Transport>(
                 inputs.push_back(Input::Transport(event));
             }
             event = driven.machine.next_event().fuse() => inputs.push_back(Input::Machine(event)),
+            event = driven.own.next_event().fuse() => inputs.push_back(Input::Own(event)),
             () = rest(wait).fuse() => {}
         }
         let now = driven.now();
@@ -87,9 +100,17 @@ pub async fn run<T: Transport>(
             let Some(event) = driven.machine.next_event().now_or_never() else { break };
             driven.handle([Input::Machine(event)], &mut transport);
         }
+        for _ in 0..MAX_AT_ONCE {
+            let Some(event) = driven.own.next_event().now_or_never() else { break };
+            driven.handle([Input::Own(event)], &mut transport);
+        }
         if can_compute {
             let now = driven.now();
             driven.machine.compute(now);
+        }
+        if own_computes_at.is_some() {
+            let now = driven.now();
+            driven.own.compute(now);
         }
     }
     // The transport goes with this, and what it has not sent yet: a signature, a good-bye.
@@ -101,7 +122,10 @@ struct Driven<N> {
     start: Start,
     clock: Clock,
     node: Node,
+    /// The one that is lent.
     machine: Machine,
+    /// The one for the person's own questions.
+    own: Machine,
     notice: N,
 }
 
@@ -125,7 +149,8 @@ impl Start {
 
 impl<N: FnMut(Notice)> Driven<N> {
     fn now(&mut self) -> Duration {
-        self.clock.now(self.start.read(), self.machine.take_busy())
+        let busy = self.machine.take_busy() + self.own.take_busy();
+        self.clock.now(self.start.read(), busy)
     }
 
     /// Lets the node handle what happened, and carries out its actions.
@@ -136,6 +161,7 @@ impl<N: FnMut(Notice)> Driven<N> {
                 match action {
                     Action::Transport(command) => transport.send(command),
                     Action::Notice(notice) => (self.notice)(notice),
+                    Action::Own(action) => self.own.perform(*action),
                     action => self.machine.perform(action),
                 }
             }

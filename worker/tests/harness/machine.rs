@@ -96,7 +96,7 @@ impl Machine {
             Action::CancelManifest { .. } | Action::CancelBlob { .. } => return None,
             // Time here is virtual, and so are rests.
             Action::SetShare { .. } | Action::KeepBudget { .. } => return None,
-            Action::Transport(_) | Action::Notice(_) => return None,
+            Action::Transport(_) | Action::Notice(_) | Action::Own(_) => return None,
         };
         Some((now, event))
     }

@@ -9,10 +9,12 @@ use potluck_protocol::codec;
 use potluck_protocol::grant::{Limits, Place, Terms};
 use potluck_protocol::id::{LayerRange, NodeId, RequestId};
 use potluck_protocol::identity::Identity;
-use potluck_protocol::page::{Ask, BackendPreference, Command, Notice, SamplingChoice};
+use potluck_protocol::page::{
+    Ask, BackendPreference, Command, Notice, Own, OwnPart, SamplingChoice,
+};
 use potluck_protocol::peer::{Channel, PeerFrame};
 use potluck_protocol::server::{FromServer, NodeKind, Session};
-use potluck_worker::node::{Action, Input, MachineEvent, Node, Now, TICK};
+use potluck_worker::node::{Action, Input, Node, Now, TICK};
 
 use super::machine::Machine;
 use super::server::{Reply, START, Server};
@@ -28,6 +30,8 @@ pub enum Delivery {
 struct Member {
     node: Node,
     machine: Machine,
+    /// For its own questions.
+    own: Machine,
     is_frozen: bool,
     /// How far its calendar is ahead of the others'.
     ahead: Duration,
@@ -36,7 +40,7 @@ struct Member {
 /// What a node has coming without the network.
 enum Local {
     Tick(NodeId),
-    Computed(NodeId, MachineEvent),
+    Computed(NodeId, Input),
 }
 
 /// The swarm.
@@ -55,6 +59,8 @@ pub struct Swarm {
     pub notices: Vec<(NodeId, Notice)>,
     /// Peers that a node closed by itself.
     pub closed: Vec<(NodeId, NodeId)>,
+    /// What nodes wanted done for their own questions, by the action's name.
+    pub own: Vec<(NodeId, String)>,
     /// Steps that nodes began to compute, and on which second of their own calendar.
     pub computed: Vec<(NodeId, u64)>,
     pub now: Duration,
@@ -104,6 +110,7 @@ impl Swarm {
             open: HashSet::new(),
             notices: Vec::new(),
             closed: Vec::new(),
+            own: Vec::new(),
             computed: Vec::new(),
             now: Duration::ZERO,
         };
@@ -112,10 +119,9 @@ impl Swarm {
             let node = Node::new(Identity::from_seed(&[seed; 32]), NodeKind::Native);
             let id = node.id();
             ids.push(id);
-            let machine = Machine::default();
-            swarm
-                .members
-                .insert(id, Member { node, machine, is_frozen: false, ahead: Duration::ZERO });
+            let (machine, own) = (Machine::default(), Machine::default());
+            let member = Member { node, machine, own, is_frozen: false, ahead: Duration::ZERO };
+            swarm.members.insert(id, member);
             swarm.local.push(TICK * u32::from(seed) / u32::from(count), Local::Tick(id));
             swarm.command(id, Command::Connect { server: "http://test".to_owned(), room: None });
         }
@@ -136,6 +142,25 @@ impl Swarm {
         self.go_on(from, prompt, seed, max_tokens, Vec::new());
     }
 
+    /// Asks, and computes `part` at the asker's own node.
+    pub fn ask_with_own(
+        &mut self,
+        from: NodeId,
+        prompt: &str,
+        seed: u64,
+        max_tokens: u32,
+        part: OwnPart,
+    ) {
+        let own = Own { part, backend: BackendPreference::Cpu, memory_bytes: MEMORY_BYTES };
+        let ask = ask(prompt, seed, max_tokens, Vec::new(), Some(own));
+        self.command(from, Command::Ask(ask));
+    }
+
+    /// Gives the question up.
+    pub fn cancel(&mut self, from: NodeId) {
+        self.command(from, Command::Cancel { request: RequestId(7) });
+    }
+
     /// Asks for the rest of an answer.
     pub fn go_on(
         &mut self,
@@ -145,16 +170,7 @@ impl Swarm {
         max_tokens: u32,
         sampled: Vec<u32>,
     ) {
-        let sampling = SamplingChoice { seed, ..SamplingChoice::default() };
-        let ask = Ask {
-            request: RequestId(7),
-            model: None,
-            prompt: prompt.to_owned(),
-            sampling,
-            max_tokens: Some(max_tokens),
-            sampled,
-        };
-        self.command(from, Command::Ask(ask));
+        self.command(from, Command::Ask(ask(prompt, seed, max_tokens, sampled, None)));
     }
 
     /// Delivers until nothing is under way. Time goes on as far as that takes.
@@ -314,9 +330,9 @@ impl Swarm {
                 self.deliver(id, Delivery::Input(Input::Tick));
                 self.local.push(self.now + TICK, Local::Tick(id));
             }
-            Some((_, Local::Computed(id, event))) => {
+            Some((_, Local::Computed(id, input))) => {
                 self.computing -= 1;
-                self.queue.push_back((id, Delivery::Input(Input::Machine(event))));
+                self.queue.push_back((id, Delivery::Input(input)));
             }
             // A node that has left, or nothing at all.
             Some((_, Local::Tick(_))) | None => {}
@@ -392,14 +408,25 @@ impl Swarm {
                     self.computed.push((id, self.calendar(id).as_secs()));
                 }
                 let Some(member) = self.members.get_mut(&id) else { return };
-                match member.machine.perform(action, self.now) {
-                    Some((at, event)) if at > self.now => {
+                let done = match action {
+                    Action::Own(action) => {
+                        let name = format!("{action:?}");
+                        let end = name.find(|c: char| !c.is_alphabetic()).unwrap_or(name.len());
+                        self.own.push((id, name[..end].to_owned()));
+                        let done = member.own.perform(*action, self.now);
+                        done.map(|(at, event)| (at, Input::Own(event)))
+                    }
+                    action => {
+                        let done = member.machine.perform(action, self.now);
+                        done.map(|(at, event)| (at, Input::Machine(event)))
+                    }
+                };
+                match done {
+                    Some((at, input)) if at > self.now => {
                         self.computing += 1;
-                        self.local.push(at, Local::Computed(id, event));
+                        self.local.push(at, Local::Computed(id, input));
                     }
-                    Some((_, event)) => {
-                        self.queue.push_back((id, Delivery::Input(Input::Machine(event))));
-                    }
+                    Some((_, input)) => self.queue.push_back((id, Delivery::Input(input))),
                     None => {}
                 }
             }
@@ -413,5 +440,17 @@ impl Swarm {
                 None => self.network.close(connection, "the server hung up"),
             }
         }
+    }
+}
+
+fn ask(prompt: &str, seed: u64, max_tokens: u32, sampled: Vec<u32>, own: Option<Own>) -> Ask {
+    Ask {
+        request: RequestId(7),
+        model: None,
+        prompt: prompt.to_owned(),
+        sampling: SamplingChoice { seed, ..SamplingChoice::default() },
+        max_tokens: Some(max_tokens),
+        sampled,
+        own,
     }
 }

@@ -43,3 +43,20 @@ fn a_widget_that_was_stopped_lends_at_its_site_again() {
         assert!(state.reduce(Action::Stop).contains(&Effect::EndWorker));
     }
 }
+
+#[test]
+fn a_widget_does_not_ask_for_a_plot_that_it_does_not_show() {
+    let node = NodeId([3; 32]);
+    let asked = |opened: Opened| {
+        let mut state = State::new(opened, &Options::default(), None);
+        state.reduce(Action::Lend);
+        state.reduce(Action::LockAnswered { granted: true });
+        let mut effects = state.reduce(Action::Notice(Notice::Identity { node }));
+        let lending =
+            Lending { phase: LendingPhase::Serving, receipts: 1000, ..Lending::default() };
+        effects.extend(state.reduce(Action::Notice(Notice::Lending(lending))));
+        effects.into_iter().filter(|it| *it == Effect::FetchContribution(node)).count()
+    };
+    assert_eq!(asked(Opened { site: Some(SITE), ..opened() }), 0);
+    assert_eq!(asked(opened()), 2, "the page does");
+}

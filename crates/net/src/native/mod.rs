@@ -28,7 +28,7 @@ use futures::StreamExt as _;
 pub(crate) use http::get;
 use potluck_protocol::id::NodeId;
 use potluck_protocol::server::IceServer;
-pub use secret::load_or_create_secret;
+pub use secret::{load_or_create_secret, replace_secret};
 
 use self::connection::{Peer, frame_read, open_peer};
 use self::server::ServerLink;
@@ -156,7 +156,10 @@ impl NativeTransport {
                 }
             }
             Event::PeerClosed { peer, .. } => drop(self.peers.remove(peer)),
-            Event::ServerOpen | Event::Signal { .. } | Event::PeerOpen { .. } => {}
+            Event::ServerOpen
+            | Event::Signal { .. }
+            | Event::PeerOpen { .. }
+            | Event::PeerRelayed { .. } => {}
         }
         Some(reported.event)
     }

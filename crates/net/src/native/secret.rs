@@ -1,7 +1,7 @@
 //! A node's secret in a file of its own.
 //!
 //! A secret is an identity with all its credit, so it is never replaced silently: only where there
-//! is no file at all is a new one made.
+//! is no file at all is a new one made, and another takes its place only where its person says so.
 
 use std::io;
 use std::path::Path;
@@ -38,6 +38,21 @@ pub async fn load_or_create_secret(
             "a node keeps its key there; make the folder writable, or name another one",
         )),
     }
+}
+
+/// Keeps another secret in the place of the one before. Only its owner can read the file.
+///
+/// # Errors
+/// If it cannot be written; the one before stays then.
+pub async fn replace_secret(folder: &Path, name: &str, secret: &[u8; 32]) -> io::Result<()> {
+    let path = folder.join(name);
+    let replaced = async {
+        fs::create_dir_all(folder).await?;
+        let aside = write_aside(&path, secret, true).await?;
+        fs::rename(&aside, &path).await?;
+        sync_folder(folder).await
+    };
+    replaced.await.map_err(|error| say(&path, &error, "the key that was there is there still"))
 }
 
 /// `None` if there is no such file.
@@ -108,6 +123,23 @@ mod tests {
         {
             use std::os::unix::fs::PermissionsExt as _;
             let mode = std::fs::metadata(home.join("node.key")).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_is_replaced_is_whole_and_its_owners() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.key");
+        for secret in [[7; 32], [8; 32]] {
+            replace_secret(folder.path(), "node.key", &secret).await.unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), secret);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
     }

@@ -30,7 +30,7 @@ use futures::channel::oneshot;
 use gloo::timers::callback::Timeout;
 pub(crate) use http::get;
 pub use lock::{Claim, Lock, claim};
-pub use secret::load_or_create_secret;
+pub use secret::{load_or_create_secret, replace_secret};
 use wasm_bindgen::{JsCast as _, JsValue};
 
 /// Waits. Dropping the future cancels the timer.

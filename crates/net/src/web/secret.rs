@@ -1,7 +1,7 @@
 //! A node's secret in the origin's private file system.
 //!
 //! A secret is an identity with all its credit, so it is never replaced silently: only where there
-//! is none is a new one made.
+//! is none is a new one made, and another takes its place only where its person says so.
 
 use core::time::Duration;
 
@@ -59,6 +59,25 @@ pub async fn load_or_create_secret(
         }
     }
     Err(say(name, "another tab keeps it open; close this site's other tabs and reload"))
+}
+
+/// Keeps another secret in the place of the one before.
+///
+/// # Errors
+/// If this browser keeps nothing, or does not now; the one before stays then.
+pub async fn replace_secret(name: &str, secret: &[u8; 32]) -> Result<(), String> {
+    let fail = |reason: &str| {
+        format!("this browser could not keep the key ({reason}); nothing was changed")
+    };
+    let folder = open_folder(&[FOLDER]).await.map_err(|thrown| fail(&describe(&thrown)))?;
+    let access = open_to_write(&folder, name).await.map_err(|error| fail(&error.to_string()))?;
+    // Over the old one, without emptying the file first: there is no moment without a key.
+    let written = access.write_with_u8_array(secret).and_then(|_| {
+        access.truncate_with_f64(32.0)?;
+        access.flush()
+    });
+    access.close();
+    written.map_err(|thrown| fail(&describe(&thrown)))
 }
 
 /// `None` if there is no such file, or an empty one: it was made and its secret was not written, so

@@ -8,6 +8,7 @@ fn node() -> NodeView {
     NodeView {
         id: NodeId([7; 32]),
         name: NodeId([7; 32]).name(),
+        called: None,
         kind: NodeKind::Native,
         backend: "avx2".to_owned(),
         model: Some("tiny".to_owned()),
@@ -18,6 +19,7 @@ fn node() -> NodeView {
         memory_bytes: 1 << 30,
         sessions: 1,
         connected_at_s: 1_700_000_003,
+        relayed: Vec::new(),
     }
 }
 
@@ -40,6 +42,7 @@ fn the_swarm_is_this_json() {
     let idle = NodeView {
         id: NodeId([0xab; 32]),
         name: "Quick Fig".to_owned(),
+        called: None,
         kind: NodeKind::Browser,
         backend: "webgpu".to_owned(),
         model: None,
@@ -50,6 +53,7 @@ fn the_swarm_is_this_json() {
         memory_bytes: 0,
         sessions: 0,
         connected_at_s: 0,
+        relayed: vec![NodeId([0xee; 32])],
     };
     let copies = ModelCopies { name: "tiny".to_owned(), layers: 4, copies: vec![1, 1, 1, 0] };
     let view = SwarmView {
@@ -100,7 +104,8 @@ fn the_swarm_is_this_json() {
                     "ms_per_token_p50": null,
                     "memory_bytes": 0,
                     "sessions": 0,
-                    "connected_at_s": 0
+                    "connected_at_s": 0,
+                    "relayed": ["ee".repeat(32)]
                 }
             ],
             "models": [{ "name": "tiny", "layers": 4, "copies": [1, 1, 1, 0] }],
@@ -129,6 +134,7 @@ fn the_tally_is_this_json() {
     let row = TallyRow {
         node: NodeId([7; 32]),
         name: "Copper Carrot".to_owned(),
+        called: None,
         kind: None,
         credit_gmac: 0.042,
         credit_macs: u64::MAX,
@@ -154,6 +160,7 @@ fn models_and_errors_are_this_json() {
         name: "tiny".to_owned(),
         layers: 6,
         bytes: 1_234,
+        ends_bytes: 567,
         max_positions: 512,
         license: "MIT".to_owned(),
     };
@@ -164,6 +171,7 @@ fn models_and_errors_are_this_json() {
             "name": "tiny",
             "layers": 6,
             "bytes": 1_234,
+            "ends_bytes": 567,
             "max_positions": 512,
             "license": "MIT"
         }),
@@ -199,4 +207,47 @@ fn only_serving_nodes_cover_layers() {
     assert!(!view.covers(6));
     view.nodes[1].state = NodeState::Serving;
     assert!(view.covers(6));
+}
+
+#[test]
+fn a_chosen_name_stands_beside_the_other() {
+    let node = NodeView { called: Some("Rosa".to_owned()), ..node() };
+    let json = serde_json::to_value(&node).unwrap();
+    assert_eq!(json["called"], "Rosa");
+    assert_eq!(serde_json::from_value::<NodeView>(json).unwrap(), node);
+}
+
+#[test]
+fn classes_are_of_what_is_registered_and_agreed_to() {
+    use HardwareClass::{Browser, Graphics, Native, Phone};
+    for (kind, backend, on_phone, class) in [
+        (NodeKind::Browser, "simd128", false, Browser),
+        (NodeKind::Browser, "webgpu", false, Graphics),
+        (NodeKind::Browser, "webgpu", true, Phone),
+        (NodeKind::Browser, "simd128", true, Phone),
+        (NodeKind::Native, "avx2", false, Native),
+        (NodeKind::Native, "vulkan", true, Native),
+    ] {
+        assert_eq!(HardwareClass::of(kind, backend, on_phone), class, "{kind} {backend}");
+    }
+    for class in HardwareClass::ALL {
+        assert_eq!(serde_json::to_value(class).unwrap(), class.word());
+    }
+    for period in Period::ALL {
+        assert_eq!(serde_json::to_value(period).unwrap(), period.word());
+    }
+    for of in [BoardOf::People, BoardOf::Teams] {
+        assert_eq!(serde_json::to_value(of).unwrap(), of.word());
+    }
+}
+
+#[test]
+fn weeks_begin_on_monday() {
+    // 23 to 29 November 2026, a Monday and a Sunday.
+    for today in 20_780..=20_786 {
+        assert_eq!(Period::Week.days(today), Some([20_780, 20_786]), "{today}");
+        assert_eq!(Period::Before.days(today), Some([20_773, 20_779]), "{today}");
+        assert_eq!(Period::All.days(today), None);
+    }
+    assert_eq!(Period::Week.days(20_787), Some([20_787, 20_793]));
 }

@@ -1,20 +1,22 @@
 //! Any valid message, for the codec's property tests: every variant, every field over its whole
 //! range, lists up to their limits.
 
+use potluck_protocol::door::{DOOR_NUMBERS, DoorEnd, FromDoor, ToDoor};
 use potluck_protocol::grant::{Grant, GrantedModels, Limits, Place, Power, SignedGrant};
 use potluck_protocol::id::{
     Epoch, GrantId, LayerRange, ModelId, NodeId, RequestId, SessionId, SiteKey,
 };
 use potluck_protocol::identity::Signature;
+use potluck_protocol::invitation::{RoomEntry, RoomTicket};
 use potluck_protocol::lease::{Lease, SignedLease};
 use potluck_protocol::limits::{
-    MAX_BACKEND_BYTES, MAX_CANDIDATE_BYTES, MAX_D_MODEL, MAX_EXCLUDED, MAX_ICE_SERVERS, MAX_LAYERS,
-    MAX_MODELS, MAX_ORIGIN_BYTES, MAX_POSITIONS, MAX_REASON_BYTES, MAX_ROWS, MAX_SDP_BYTES,
-    MAX_STAGES,
+    MAX_BACKEND_BYTES, MAX_CANDIDATE_BYTES, MAX_D_MODEL, MAX_DOOR_BYTES, MAX_EXCLUDED,
+    MAX_ICE_SERVERS, MAX_LAYERS, MAX_MODELS, MAX_ORIGIN_BYTES, MAX_POSITIONS, MAX_REASON_BYTES,
+    MAX_RELAYED, MAX_ROWS, MAX_SDP_BYTES, MAX_STAGES,
 };
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::receipt::{RECEIPT_POSITIONS, Receipt, ReceiptId, SignedReceipt};
-use potluck_protocol::room::RoomPass;
+use potluck_protocol::room::{ModelTag, RoomPass};
 use potluck_protocol::sampling::{MAX_TEMPERATURE_MILLI, MIN_TEMPERATURE_MILLI, Sampling};
 use potluck_protocol::server::{
     Capabilities, FromServer, IceServer, ModelSummary, NodeKind, Report, Session, Signal,
@@ -32,7 +34,7 @@ pub(crate) fn to_server() -> impl Strategy<Value = ToServer> {
     prop_oneof![
         (any::<u16>(), any::<u16>(), node())
             .prop_map(|(protocol, numerics, node)| ToServer::Hello { protocol, numerics, node }),
-        (text(MAX_ORIGIN_BYTES), signature(), option::of(any::<[u8; 32]>().prop_map(RoomPass)))
+        (text(MAX_ORIGIN_BYTES), signature(), option::of(room_entry().prop_map(Box::new)))
             .prop_map(|(origin, signature, room)| ToServer::Prove { origin, signature, room }),
         (capabilities(), signed_grant(), option::of(model().prop_flat_map(signed_lease))).prop_map(
             |(capabilities, grant, lease)| {
@@ -59,6 +61,13 @@ pub(crate) fn to_server() -> impl Strategy<Value = ToServer> {
         }),
         Just(ToServer::Heartbeat),
         (0..=100_u8).prop_map(|percent| ToServer::Pace { percent }),
+        to_door().prop_map(ToServer::Door),
+        vec(node(), 0..=MAX_RELAYED).prop_map(|peers| ToServer::Relayed { peers }),
+        (request(), model(), vec(node(), 0..=MAX_EXCLUDED), layers()).prop_map(
+            |(request, model, exclude, layers)| {
+                ToServer::AskMiddle { request, model, exclude, layers }
+            }
+        ),
     ]
 }
 
@@ -103,6 +112,7 @@ pub(crate) fn from_server() -> impl Strategy<Value = FromServer> {
         vec(ice_server(), 0..=MAX_ICE_SERVERS)
             .prop_map(|ice_servers| FromServer::IceServers { ice_servers }),
         text(MAX_REASON_BYTES).prop_map(|reason| FromServer::LendingRefused { reason }),
+        from_door().prop_map(FromServer::Door),
     ]
 }
 
@@ -152,12 +162,14 @@ pub(crate) fn peer_frame() -> impl Strategy<Value = PeerFrame> {
 
 /// A route over contiguous layers from 0.
 pub(crate) fn session() -> impl Strategy<Value = Session> {
-    let ends = proptest::collection::btree_set(1..=MAX_LAYERS, 1..=MAX_STAGES.min(40));
-    (session_id(), model(), node(), ends)
-        .prop_flat_map(|(id, model, requester, ends)| {
-            let starts = std::iter::once(0).chain(ends.iter().copied());
+    // From the first layer on, or from a later one.
+    let cuts = proptest::collection::btree_set(0..=MAX_LAYERS, 2..=MAX_STAGES.min(41));
+    (session_id(), model(), node(), cuts)
+        .prop_flat_map(|(id, model, requester, cuts)| {
+            let starts = cuts.iter().copied();
+            let ends = cuts.iter().copied().skip(1);
             let ranges: Vec<LayerRange> =
-                starts.zip(&ends).map(|(first, end)| LayerRange { first, end: *end }).collect();
+                starts.zip(ends).map(|(first, end)| LayerRange { first, end }).collect();
             let count = ranges.len();
             let nodes = vec(node(), count);
             (Just((id, model, requester, ranges)), nodes, vec(any::<u64>(), count + 1))
@@ -270,8 +282,61 @@ fn receipt() -> impl Strategy<Value = Receipt> {
     )
 }
 
+fn room_ticket() -> impl Strategy<Value = RoomTicket> {
+    (any::<u64>(), signature()).prop_map(|(until_s, signature)| RoomTicket { until_s, signature })
+}
+
+fn room_entry() -> impl Strategy<Value = RoomEntry> {
+    let model = option::of(any::<[u8; 8]>().prop_map(ModelTag));
+    (any::<[u8; 32]>(), option::of(node()), model, option::of(room_ticket())).prop_map(
+        |(hash, keeper, model, ticket)| RoomEntry {
+            pass: RoomPass { hash, keeper, model },
+            ticket,
+        },
+    )
+}
+
+fn to_door() -> impl Strategy<Value = ToDoor> {
+    let said = || vec(any::<u8>(), 0..=MAX_DOOR_BYTES);
+    prop_oneof![
+        said().prop_map(|hello| ToDoor::Open { hello }),
+        any::<u32>().prop_map(|door| ToDoor::Try { door }),
+        (any::<u32>(), said()).prop_map(|(door, knock)| ToDoor::Knock { door, knock }),
+        (any::<u32>(), said()).prop_map(|(door, sealed)| ToDoor::Answer { door, sealed }),
+        (any::<u32>(), door_end()).prop_map(|(door, why)| ToDoor::Close { door, why }),
+    ]
+}
+
+fn from_door() -> impl Strategy<Value = FromDoor> {
+    let said = || vec(any::<u8>(), 0..=MAX_DOOR_BYTES);
+    prop_oneof![
+        DOOR_NUMBERS.prop_map(|door| FromDoor::Opened { door }),
+        (any::<u32>(), said()).prop_map(|(door, hello)| FromDoor::Hello { door, hello }),
+        (any::<u32>(), said()).prop_map(|(door, knock)| FromDoor::Knocked { door, knock }),
+        (any::<u32>(), said()).prop_map(|(door, sealed)| FromDoor::Answered { door, sealed }),
+        any::<u32>().prop_map(|door| FromDoor::Passed { door }),
+        (any::<u32>(), door_end()).prop_map(|(door, why)| FromDoor::Closed { door, why }),
+    ]
+}
+
+fn door_end() -> impl Strategy<Value = DoorEnd> {
+    prop_oneof![
+        Just(DoorEnd::LetIn),
+        Just(DoorEnd::SentAway),
+        Just(DoorEnd::WrongCode),
+        Just(DoorEnd::Taken),
+        Just(DoorEnd::NoDoor),
+        Just(DoorEnd::Expired),
+        Just(DoorEnd::Left),
+        Just(DoorEnd::TooMany),
+        Just(DoorEnd::NotInRoom),
+        Just(DoorEnd::NotKeeper),
+    ]
+}
+
 fn signed_signal() -> impl Strategy<Value = SignedSignal> {
-    (signal(), signature()).prop_map(|(signal, signature)| SignedSignal { signal, signature })
+    (signal(), signature(), option::of(room_ticket().prop_map(Box::new)))
+        .prop_map(|(signal, signature, ticket)| SignedSignal { signal, signature, ticket })
 }
 
 fn signal() -> impl Strategy<Value = Signal> {

@@ -72,11 +72,15 @@ fn happen(world: &mut World, step: Step) {
         Step::Ask(node, request, without) if joined(world, node) => {
             let (request, model) = (RequestId(request), world.model);
             let exclude = vec![id(without)];
-            world.send(node, ToServer::Ask { request, model, exclude });
+            world.send(node, ToServer::Ask { request, model, exclude: exclude.clone() });
+            let (request, layers) =
+                (RequestId(request.0 + 100), range(1, world.layers.saturating_sub(1)));
+            world.send(node, ToServer::AskMiddle { request, model, exclude, layers });
         }
         Step::Ask(..) => {}
         Step::Cancel(node, request) => {
             world.send(node, ToServer::Cancel { request: RequestId(request) });
+            world.send(node, ToServer::Cancel { request: RequestId(request + 100) });
         }
         Step::End(session, stage, by_requester) => {
             let sessions = open_sessions(world);

@@ -69,6 +69,9 @@ impl ClosedSessions {
     ) {
         let SessionEnd { reason, failed_node, is_whole } = *end;
         let id = session.id;
+        if session.stages.is_empty() {
+            return; // nobody else was in it, or knows of it
+        }
         for stage in &session.stages {
             context.send_peer(stage.node, PeerFrame::End { session: id });
         }

@@ -33,6 +33,29 @@ pub(super) enum QuestionFault {
     NoModels,
     #[error("this swarm has no model {wanted:?}; it has {known}")]
     NoSuchModel { wanted: String, known: String },
+    #[error(
+        "with no layer computed here, others would see the words; ask for at least 1 at each end"
+    )]
+    NoEnds,
+    #[error(
+        "{model} has {all} layers: with {layers} at each end computed here, none is left for others; \
+         compute at most {most} at each end, or all of it here"
+    )]
+    NoMiddle { model: String, all: u32, layers: u32, most: u32 },
+    #[error(
+        "this machine's part of {model} takes {} MB of memory, and {} MB may be used; allow more, \
+         compute fewer layers here, or let the swarm compute",
+        megabytes(*needed),
+        megabytes(*given)
+    )]
+    NoMemory { model: String, needed: u64, given: u64 },
+    #[error("a part of another model is being computed here; wait for that answer, or cancel it")]
+    OtherModel,
+    #[error(
+        "the server named computers for other layers than were asked for; nothing was sent to them. \
+         Ask again, or elsewhere"
+    )]
+    OtherLayers,
     #[error("the model is not ready")]
     NotReady,
     #[error(transparent)]
@@ -51,6 +74,11 @@ pub(super) const MAX_QUESTIONS: usize = 8;
 pub(super) const MAX_PROMPT_BYTES: usize = 64 * 1024;
 /// Seeds fit a JavaScript request.
 pub(super) const MAX_SEED: u64 = (1 << 53) - 1;
+
+/// Of 10^6 bytes, rounded up.
+fn megabytes(bytes: u64) -> u64 {
+    bytes.div_ceil(1_000_000)
+}
 
 fn thousandths(milli: u32) -> f64 {
     f64::from(milli) / 1000.0

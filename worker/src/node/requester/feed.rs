@@ -5,6 +5,7 @@ use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::server::Session;
 
 use super::answer::Answer;
+use super::own::OwnSession;
 use crate::node::context::Context;
 use crate::node::window::{SendWindow, TooMuchRoom};
 
@@ -40,17 +41,30 @@ impl Feed {
         self.window.give(rows)
     }
 
-    /// Feeds the first stage as much as it has room for.
-    pub(super) fn send(&mut self, session: &Session, answer: &Answer, context: &mut Context) {
+    /// Feeds the first stage as much as it has room for, by way of this machine's own layers where
+    /// those come first.
+    pub(super) fn send(
+        &mut self,
+        session: &Session,
+        answer: &Answer,
+        mut own: Option<&mut OwnSession>,
+        context: &mut Context,
+    ) {
         let first: Option<NodeId> = session.stages.first().map(|stage| stage.node);
-        let Some(first) = first else { return };
         while let Some(step) = answer.step(session.id, self.fed()) {
-            let PeerFrame::Step { tokens, .. } = &step else { return };
+            let PeerFrame::Step { session, position, tokens, sampling } = step else { return };
             let rows = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
             if !self.window.take(rows) {
                 return;
             }
-            context.send_peer(first, step);
+            match (&mut own, first) {
+                (Some(own), _) => own.feed(position, tokens, sampling, context),
+                (None, Some(first)) => {
+                    let step = PeerFrame::Step { session, position, tokens, sampling };
+                    context.send_peer(first, step);
+                }
+                (None, None) => return,
+            }
         }
     }
 }

@@ -5,12 +5,16 @@
 //!                                   ▲                          │
 //!                                   └── a stage is gone: again, with all tokens so far
 //! ```
+//! Where the person chose so, this machine computes the first and last layers itself, or all of them:
+//! then steps go to its own engine, and the server is asked for the layers between, or for nothing.
+//!
 //! | file | what |
 //! |---|---|
 //! | `prepare` | from a question to its route |
 //! | `running` | from the route to the last token |
 //! | `answer` | how far an answer has come; outlives its sessions |
 //! | `feed` | how far a session has |
+//! | `own` | what of an answer this very machine computes |
 //! | `liveness` | stages that fall silent |
 //! | `closing` | the end of a session, and what comes after it |
 //! | `signing` | receipts |
@@ -25,6 +29,7 @@ mod closing;
 mod fault;
 mod feed;
 mod liveness;
+mod own;
 mod prepare;
 mod running;
 mod signing;
@@ -41,6 +46,7 @@ use self::answer::Answer;
 use self::closing::{ClosedSessions, SessionEnd};
 use self::feed::Feed;
 use self::liveness::Liveness;
+use self::own::{OwnEngine, OwnSession};
 use self::signing::Known;
 use super::context::Context;
 
@@ -49,6 +55,7 @@ use super::context::Context;
 pub(super) struct Requester {
     questions: BTreeMap<RequestId, Question>,
     closed: ClosedSessions,
+    own: OwnEngine,
 }
 
 #[derive(Debug)]
@@ -90,6 +97,8 @@ struct Running {
     /// one another and end at what was fed, and have a bound.
     proposals: Vec<Receipt>,
     liveness: Liveness,
+    /// What of it this very machine computes.
+    own: Option<OwnSession>,
 }
 
 /// Routes in a row that bring no token: then the swarm, or the question, is at fault.
@@ -145,6 +154,7 @@ impl Requester {
 
     pub(super) fn tick(&mut self, context: &mut Context) {
         self.look_after_stages(context);
+        self.tidy_own(context);
         self.closed.tick(context.now);
     }
 
@@ -159,6 +169,9 @@ impl Requester {
     ) {
         let Some(request) = self.request_of(session) else { return };
         let Some(question) = self.questions.get_mut(&request) else { return };
+        if matches!(&question.phase, Phase::Running(running) if running.is_alone()) {
+            return; // nobody else has to do with it
+        }
         question.failed_attempts += 1;
         if question.failed_attempts > MAX_FAILED_ATTEMPTS {
             return self.fail_session(session, reason, context);
@@ -172,7 +185,8 @@ impl Requester {
         }
         let phase = std::mem::replace(&mut question.phase, Phase::Preparing(Start::Prompt));
         let Phase::Running(running) = phase else { return };
-        let Running { session, answer, feed, .. } = *running;
+        let Running { session, answer, feed, own, .. } = *running;
+        own.iter().for_each(|own| own.close(context));
         tracing::info!(session = %session.id, reason, "an answer goes on elsewhere");
         let prompt = answer.prompt();
         question.phase = Phase::Preparing(Start::Answer(answer));
@@ -197,6 +211,7 @@ impl Requester {
         let event = AnswerEvent::Failed { reason: reason.to_owned() };
         context.outbox.notice(Notice::Answer { request, event });
         self.close(question.phase, reason, false, context);
+        self.tidy_own(context);
     }
 
     fn finish(&mut self, request: RequestId, end: AnswerEnd, context: &mut Context) {
@@ -212,12 +227,14 @@ impl Requester {
         context.outbox.notice(Notice::Answer { request, event });
         let is_whole = end != AnswerEnd::Cancelled;
         self.close(question.phase, "the answer is whole", is_whole, context);
+        self.tidy_own(context);
     }
 
     /// Ends the session of a question that is over, if it has one.
     fn close(&mut self, phase: Phase, reason: &str, is_whole: bool, context: &mut Context) {
         let Phase::Running(running) = phase else { return };
-        let Running { session, answer, feed, .. } = *running;
+        let Running { session, answer, feed, own, .. } = *running;
+        own.iter().for_each(|own| own.close(context));
         let end = SessionEnd { reason, failed_node: None, is_whole };
         self.closed.close(session, answer.prompt(), &feed, &end, context);
     }
@@ -256,6 +273,11 @@ impl Requester {
 }
 
 impl Running {
+    /// True if all of it is computed on this machine.
+    fn is_alone(&self) -> bool {
+        self.session.stages.is_empty()
+    }
+
     fn includes(&self, node: NodeId) -> bool {
         self.session.stages.iter().any(|stage| stage.node == node)
     }

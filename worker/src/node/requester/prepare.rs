@@ -8,6 +8,7 @@ use potluck_protocol::server::{Session, ToServer};
 
 use super::answer::Answer;
 use super::fault::{MAX_PROMPT_BYTES, MAX_QUESTIONS, MAX_SEED, QuestionFault};
+use super::own::{Others, layers_of_others};
 use super::{Phase, Question, Requester, Start};
 use crate::node::Action;
 use crate::node::context::{Context, Library};
@@ -54,10 +55,11 @@ impl Requester {
         }
     }
 
-    /// Takes a question one step further: model, manifest, tokenizer, then to the server.
+    /// Takes a question one step further: model, manifest, tokenizer, this machine's own part if it
+    /// has one, then to the server.
     pub(super) fn prepare(&mut self, request: RequestId, context: &mut Context) {
         let Some(question) = self.questions.get_mut(&request) else { return };
-        let Phase::Preparing(start) = &mut question.phase else { return };
+        let Phase::Preparing(_) = &question.phase else { return };
         if !context.link.is_open() {
             return;
         }
@@ -77,9 +79,26 @@ impl Requester {
         if let Err(fault) = prompt_tokens(&question.ask, model, &context.library) {
             return self.fail(request, &fault.to_string(), context);
         }
-        question.phase = Phase::Waiting { model, start: std::mem::take(start) };
+        let others = match self.prepare_own(request, context) {
+            Ok(Some(others)) => others,
+            Ok(None) => return,
+            Err(fault) => return self.fail(request, &fault.to_string(), context),
+        };
+        let Some(question) = self.questions.get_mut(&request) else { return };
+        let Phase::Preparing(start) = &mut question.phase else { return };
+        let start = std::mem::take(start);
+        question.phase = Phase::Waiting { model, start };
         let exclude = question.exclude.clone();
-        context.send_server(&ToServer::Ask { request, model, exclude });
+        match others {
+            Others::All => context.send_server(&ToServer::Ask { request, model, exclude }),
+            Others::Middle(layers) => {
+                context.send_server(&ToServer::AskMiddle { request, model, exclude, layers });
+            }
+            Others::None => {
+                let session = self.session_alone(model, context);
+                self.handle_route(request, session, context);
+            }
+        }
     }
 
     /// A manifest or a tokenizer came, or could not be had: questions for that model go on, or
@@ -109,6 +128,11 @@ impl Requester {
 
     /// The server has welcomed this node.
     pub(in crate::node) fn handle_link_open(&mut self, context: &mut Context) {
+        self.prepare_all(context);
+    }
+
+    /// Takes every question one step further that can go one.
+    pub(super) fn prepare_all(&mut self, context: &mut Context) {
         let requests: Vec<RequestId> = self.questions.keys().copied().collect();
         for request in requests {
             self.prepare(request, context);
@@ -174,6 +198,13 @@ impl Requester {
             context.send_server(&refused("the question was withdrawn"));
             return;
         };
+        if route_layers(&session)
+            != layers_of_others(&question.ask, session.model, &context.library)
+        {
+            let fault = QuestionFault::OtherLayers.to_string();
+            context.send_server(&refused(&fault));
+            return self.fail(request, &fault, context);
+        }
         let Phase::Waiting { start, .. } = &mut question.phase else { return };
         let begun = match std::mem::take(start) {
             Start::Answer(answer) => Ok((answer, Vec::new())),
@@ -182,11 +213,19 @@ impl Requester {
         match begun {
             Ok((answer, repeated)) => self.run(request, session, answer, repeated, context),
             Err(fault) => {
-                context.send_server(&refused(&fault.to_string()));
+                if !session.stages.is_empty() {
+                    context.send_server(&refused(&fault.to_string()));
+                }
                 self.fail(request, &fault.to_string(), context);
             }
         }
     }
+}
+
+/// The layers that a route is through, which follow one another.
+fn route_layers(session: &Session) -> Option<LayerRange> {
+    let (first, last) = (session.stages.first()?, session.stages.last()?);
+    LayerRange::new(first.layers.first, last.layers.end)
 }
 
 /// The first route: from here on there is something to lose.
@@ -204,7 +243,7 @@ fn begin(
 }
 
 /// The model that a question is for.
-fn find_model(ask: &Ask, library: &Library) -> Result<ModelId, QuestionFault> {
+pub(super) fn find_model(ask: &Ask, library: &Library) -> Result<ModelId, QuestionFault> {
     let wanted = ask.model.as_deref();
     if let Some(model) = library.find(wanted) {
         return Ok(model.id);
@@ -251,6 +290,7 @@ mod tests {
                 sampling: SamplingChoice::default(),
                 max_tokens: None,
                 sampled: Vec::new(),
+                own: None,
             };
             let question = Question { ask, phase, exclude: Vec::new(), failed_attempts: 0 };
             requester.questions.insert(request, question);

@@ -8,6 +8,7 @@ use potluck_protocol::server::{Session, Stage};
 use super::answer::{Answer, Pushed};
 use super::feed::Feed;
 use super::liveness::{Liveness, STEP_TIMEOUT, Verdict};
+use super::own::{OwnSession, all_stages};
 use super::signing::sign;
 use super::{Phase, Requester, Running};
 use crate::node::context::Context;
@@ -25,11 +26,14 @@ impl Requester {
         repeated: Vec<AnswerEvent>,
         context: &mut Context,
     ) {
+        let (mut own, own_layers) = self.open_own(request, context).unzip();
         let Some(question) = self.questions.get_mut(&request) else { return };
-        let view = |stage: &Stage| StageView { node: stage.node, layers: stage.layers };
+        let view = |stage: Stage| StageView { node: stage.node, layers: stage.layers };
+        let own_layers = own_layers.unwrap_or_default();
+        let stages = all_stages(&own_layers, &session.stages, context.me);
         let route = AnswerEvent::Route {
             session: session.id.to_string(),
-            stages: session.stages.iter().map(view).collect(),
+            stages: stages.into_iter().map(view).collect(),
             sampling: answer.sampling(),
             prompt_tokens: answer.prompt(),
         };
@@ -40,9 +44,9 @@ impl Requester {
             context.open_peer(stage.node, &session);
         }
         let mut feed = Feed::new();
-        feed.send(&session, &answer, context);
+        feed.send(&session, &answer, own.as_mut(), context);
         let liveness = Liveness::new(context.now, question.failed_attempts);
-        let running = Running { session, answer, feed, proposals: Vec::new(), liveness };
+        let running = Running { session, answer, feed, proposals: Vec::new(), liveness, own };
         question.phase = Phase::Running(Box::new(running));
     }
 
@@ -57,14 +61,14 @@ impl Requester {
         let Some(running) = self.running_mut().find(|running| running.session.id == id) else {
             return self.closed.known(id).is_some();
         };
-        let Running { session, answer, feed, liveness, .. } = running;
+        let Running { session, answer, feed, liveness, own, .. } = running;
         if session.stages.first().is_none_or(|first| first.node != from) {
             return false;
         }
         match feed.give(rows) {
             Ok(()) => {
                 liveness.handle_progress(context.now);
-                feed.send(session, answer, context);
+                feed.send(session, answer, own.as_mut(), context);
             }
             Err(fault) => {
                 let fault = fault.to_string();
@@ -86,8 +90,10 @@ impl Requester {
         let Some(request) = self.request_of(session) else { return };
         let Some(question) = self.questions.get_mut(&request) else { return };
         let Phase::Running(running) = &mut question.phase else { return };
-        let Running { session: route, answer, feed, proposals, liveness } = &mut **running;
-        let is_last_stage = route.stages.last().is_some_and(|stage| stage.node == from);
+        let Running { session: route, answer, feed, own, .. } = &mut **running;
+        // Where this machine has the head, nobody else draws tokens.
+        let is_last_stage =
+            own.is_none() && route.stages.last().is_some_and(|stage| stage.node == from);
         let is_next = position == answer.positions() && position == feed.fed();
         if !is_last_stage || !is_next || !answer.has_token(token) {
             let fault = "it sent a token that was not asked of it".to_owned();
@@ -98,10 +104,18 @@ impl Requester {
             }
             return;
         }
+        self.take_token(request, token, context);
+    }
+
+    /// The next token is there, from whoever has the head.
+    pub(super) fn take_token(&mut self, request: RequestId, token: u32, context: &mut Context) {
+        let Some(question) = self.questions.get_mut(&request) else { return };
+        let Phase::Running(running) = &mut question.phase else { return };
+        let Running { session: route, answer, feed, proposals, liveness, own } = &mut **running;
         question.failed_attempts = 0;
         liveness.handle_token(context.now);
         let Pushed { text, end } = answer.push(token, context.now);
-        feed.send(route, answer, context);
+        feed.send(route, answer, own.as_mut(), context);
         if feed.handle_token() {
             for receipt in std::mem::take(proposals) {
                 sign(&receipt, context);
@@ -125,7 +139,10 @@ impl Requester {
     pub(super) fn look_after_stages(&mut self, context: &mut Context) {
         let now = context.now;
         let mut broken: Vec<(SessionId, String, Option<NodeId>)> = Vec::new();
-        for Running { session, liveness, .. } in self.running_mut() {
+        for Running { session, liveness, own, .. } in self.running_mut() {
+            if own.as_ref().is_some_and(OwnSession::is_computing) {
+                liveness.handle_progress(now); // nobody waits for others then
+            }
             let path =
                 |stage: &Stage| context.peers.path(stage.node).map(|path| (stage.node, path));
             let mut others: Vec<_> = session.stages.iter().filter_map(path).collect();

@@ -266,12 +266,12 @@ impl Stages {
             Output::Token(token) => {
                 let position = position + rows;
                 let token = PeerFrame::Token { session: id, position, token };
-                context.send_peer(stage.requester(), token);
+                context.send_from_stage(stage.requester(), token);
             }
             Output::Logits(_) | Output::None => {}
         }
         if let Some(window) = stage.leave(rows) {
-            context.send_peer(stage.previous(), window);
+            context.send_from_stage(stage.previous(), window);
         }
     }
 
@@ -279,14 +279,14 @@ impl Stages {
     fn send_on(&mut self, id: SessionId, context: &mut Context) {
         let Some(stage) = self.sessions.get_mut(&id) else { return };
         while let Some((rows, hidden)) = stage.pop() {
-            context.send_peer(stage.next(), hidden);
+            context.send_from_stage(stage.next(), hidden);
             if let Some(window) = stage.leave(rows) {
-                context.send_peer(stage.previous(), window);
+                context.send_from_stage(stage.previous(), window);
             }
         }
     }
 
-    /// The next stage has room for more rows. False if this is of no session with it.
+    /// Whoever takes this stage's rows has room for more. False if this is of no session with it.
     pub(super) fn handle_window(
         &mut self,
         from: NodeId,
@@ -295,7 +295,7 @@ impl Stages {
         context: &mut Context,
     ) -> bool {
         let Some(stage) = self.sessions.get_mut(&id) else { return self.is_over(id) };
-        if stage.next_stage() != Some(from) {
+        if stage.takes_rows() != Some(from) {
             return false;
         }
         match stage.give(rows) {

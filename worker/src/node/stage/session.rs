@@ -45,8 +45,8 @@ pub(super) enum StepFault {
     /// It comes from somebody else than the route says.
     #[error("it is not the one to send this")]
     Sender,
-    /// Hidden rows for the first stage, or tokens for another one.
-    #[error("tokens go to the first stage, hidden rows to the others")]
+    /// Hidden rows for the first layer, or tokens for another one.
+    #[error("tokens go to the first layer, hidden rows to the others")]
     Input,
     /// Hidden rows are not as wide as the model.
     #[error("it sent rows of the wrong shape")]
@@ -147,8 +147,15 @@ impl StageSession {
     }
 
     /// The stage that this one sends its rows to; none after the last.
-    pub(super) fn next_stage(&self) -> Option<NodeId> {
+    fn next_stage(&self) -> Option<NodeId> {
         self.session.stages.get(self.index + 1).map(|stage| stage.node)
+    }
+
+    /// Who takes the rows that leave here: the next stage, or a requester that has the last layers
+    /// itself. None where what leaves is tokens.
+    pub(super) fn takes_rows(&self) -> Option<NodeId> {
+        let is_last_layer = self.layers().end == self.config.layers;
+        self.next_stage().or_else(|| (!is_last_layer).then_some(self.session.requester))
     }
 
     /// Whom this stage sends to.
@@ -196,9 +203,11 @@ impl StageSession {
         if from != self.previous() {
             return Err(StepFault::Sender);
         }
+        // A requester that has the first layers itself sends rows.
+        let takes_tokens = self.layers().first == 0;
         match step.values {
-            None if self.index != 0 => return Err(StepFault::Input),
-            Some(_) if self.index == 0 => return Err(StepFault::Input),
+            None if !takes_tokens => return Err(StepFault::Input),
+            Some(_) if takes_tokens => return Err(StepFault::Input),
             Some(values) if values != u64::from(step.rows) * u64::from(self.config.d_model) => {
                 return Err(StepFault::Shape);
             }

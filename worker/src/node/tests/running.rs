@@ -90,6 +90,7 @@ impl Running {
             | Action::KeepBudget { .. }
             | Action::SetShare { .. }
             | Action::FetchTokenizer { .. }
+            | Action::Own(_)
             | Action::Unload { .. } => {}
         }
     }

@@ -15,6 +15,8 @@ pub(super) struct Budget {
     /// Days since 1970 of what was spent.
     day: u64,
     spent_bytes: u64,
+    /// What was kept is in it.
+    is_restored: bool,
     /// Sizes of the parts that are being fetched: so much may still come.
     promised: BTreeMap<BlobRole, u64>,
 }
@@ -23,8 +25,12 @@ pub(super) struct Budget {
 const DAY_S: u64 = 24 * 3_600;
 
 impl Budget {
-    /// What was kept by the node before this one; a line that makes no sense counts as none.
+    /// What was kept by the node before this one; a line that makes no sense counts as none. Only once:
+    /// each engine's start brings it.
     pub(super) fn restore(&mut self, kept: &str, unix_s: u64) {
+        if std::mem::replace(&mut self.is_restored, true) {
+            return;
+        }
         let Some((day, bytes)) = kept.trim().split_once(' ') else { return };
         let (Ok(day), Ok(bytes)) = (day.parse::<u64>(), bytes.parse::<u64>()) else { return };
         self.turn_page(unix_s);

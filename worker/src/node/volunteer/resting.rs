@@ -172,6 +172,11 @@ impl Volunteer {
         self.spend(bytes, context);
     }
 
+    /// So many came for this node's own questions.
+    pub(in crate::node) fn handle_own_fetched(&mut self, bytes: u64, context: &mut Context) {
+        self.spend(bytes, context);
+    }
+
     /// What an earlier node on this machine spent of the day.
     pub(in crate::node) fn handle_kept_budget(&mut self, line: &str, context: &Context) {
         self.budget.restore(line, context.calendar_s);
