@@ -3,7 +3,7 @@
 
 use gloo::events::EventListener;
 use gloo::utils::{document, window};
-use js_sys::{JSON, Math};
+use js_sys::{Date, JSON, Math};
 
 use potluck_protocol::grant::Limits;
 use potluck_protocol::id::{SiteKey, TeamId};
@@ -292,6 +292,14 @@ pub fn show_language(language: Language, title: &str) {
         let _unchanged = root.set_attribute("lang", language.tag());
         let _unchanged = root.set_attribute("dir", language.direction());
     }
+}
+
+/// What the person's clock shows: seconds from 1970-01-01 00:00 as it reads there.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "a clock's seconds are far below 2^53")]
+pub fn local_time_s() -> i64 {
+    let now = Date::new_0();
+    (now.get_time() / 1000.0 - now.get_timezone_offset() * 60.0) as i64
 }
 
 /// A seed nobody chose. Short, so that it can be read out; it makes an answer repeatable and guards

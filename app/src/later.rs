@@ -28,10 +28,12 @@ mod split {
     use wasm_split_helpers::{SplitLoaderError, wasm_split};
 
     use crate::view::{LATER, Later};
+    use crate::words;
 
     /// What is reached only by it is in the program's later part.
     #[wasm_split(later, fallible)]
     pub(super) fn later() -> Result<&'static Later, SplitLoaderError> {
+        words::learn_now(words::ENGLISH_LATER);
         Ok(&LATER)
     }
 }
@@ -44,7 +46,10 @@ pub(crate) async fn fetched() -> Option<&'static Later> {
     #[cfg(all(feature = "split", target_arch = "wasm32"))]
     let here = split::later().await.ok();
     #[cfg(not(all(feature = "split", target_arch = "wasm32")))]
-    let here = Some(&crate::view::LATER);
+    let here = {
+        crate::words::learn_now(crate::words::ENGLISH_LATER);
+        Some(&crate::view::LATER)
+    };
     HERE.set(here);
     here
 }

@@ -65,6 +65,8 @@ pub struct State {
     pub tally: Heard<Vec<TallyRow>>,
     /// What this computer was credited with, day by day.
     pub contribution: Option<ContributionView>,
+    /// Parts of the page's program that came later: it is drawn anew for each.
+    pub parts: u32,
     /// What this visitor has of their own, if they look at it.
     pub mine: Mine,
     /// The models of this swarm.
@@ -140,6 +142,8 @@ pub enum Action {
     Ask {
         /// The seed to use if none was typed; below 2^53.
         random_seed: u64,
+        /// What the person's clock shows: seconds from 1970-01-01 00:00 as it reads there.
+        asked_at_s: i64,
     },
     /// **Go on** was pressed, beside an answer that a reload broke off.
     GoOn,
@@ -262,14 +266,13 @@ impl State {
             Action::TypeSeed(seed) => self.asking.seed = seed,
             Action::TypeTemperature(temperature) => self.asking.temperature = temperature,
             Action::ChoosePart(part) => self.asking.part = part,
-            Action::Ask { random_seed } => return self.ask(random_seed),
+            Action::Ask { random_seed, asked_at_s } => return self.ask(random_seed, asked_at_s),
             Action::GoOn => return self.go_on(),
             Action::Cancel => return self.asking.cancel(),
             Action::Notice(notice) => return self.notice(notice),
             Action::WorkerFailed { reason } => return self.worker_failed(&reason),
             Action::WorkerMissing => return self.worker_missing(),
-            // Drawn, as after anything that happens.
-            Action::PartArrived => {}
+            Action::PartArrived => self.parts += 1,
             Action::Build(server) => {
                 self.is_old = self.opened.build.as_ref().is_some_and(|ours| *ours != server);
             }

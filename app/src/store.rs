@@ -158,17 +158,31 @@ impl Store {
         let is_lending = volunteer.is_lending();
         // Noted first: what is sensed at once is dispatched before they are all on.
         if is_lending && !self.is_sensing.replace(is_lending) {
-            let sensors = Sensors::start(&self.dispatcher());
-            *self.sensors.borrow_mut() = Some(sensors);
+            let this = Rc::clone(self);
+            spawn_local(async move {
+                // Without it nothing is started either, and the page says so.
+                let Some(later) = later::fetched().await else { return };
+                if this.is_sensing.get() {
+                    let sensors = (later.sense)(&this.dispatcher());
+                    *this.sensors.borrow_mut() = Some(sensors);
+                }
+            });
         } else if !is_lending && self.is_sensing.replace(is_lending) {
             let sensors = self.sensors.borrow_mut().take();
             // In a microtask, because this may be one's own callback.
             spawn_local(async move { drop(sensors) });
         }
         let holds = self.wake_lock.borrow().is_some();
-        if volunteer.holds_screen() != holds {
-            let wake_lock = volunteer.holds_screen().then(WakeLock::hold);
-            drop(self.wake_lock.replace(wake_lock));
+        if volunteer.holds_screen() && !holds {
+            let this = Rc::clone(self);
+            spawn_local(async move {
+                let Some(later) = later::fetched().await else { return };
+                if this.state().volunteer.holds_screen() && this.wake_lock.borrow().is_none() {
+                    *this.wake_lock.borrow_mut() = Some((later.hold_screen)());
+                }
+            });
+        } else if holds && !volunteer.holds_screen() {
+            drop(self.wake_lock.take());
         }
     }
 

@@ -23,6 +23,7 @@ pub mod plot;
 mod problem;
 mod room;
 mod tally;
+mod unfold;
 mod who;
 
 use std::rc::Rc;
@@ -35,6 +36,7 @@ use crate::api::Listening;
 use crate::browser;
 use crate::later::later;
 use crate::say;
+use crate::sensors::{Sensors, WakeLock};
 use crate::state::asking::Phase;
 use crate::state::mine::MineEffect;
 use crate::state::swarm::Swarm;
@@ -61,11 +63,18 @@ use tally::Tally;
 pub(crate) struct Later {
     lending: fn(&lending::LendingStatusProps) -> Html,
     choices: fn(&choices::ChoicesProps) -> Html,
+    who: fn(&who::WhoProps) -> Html,
+    sampling: fn(&ask::AskFormProps) -> Html,
+    come_in: fn(&room::ComeInProps) -> Html,
     in_room: fn(&room::InRoomProps) -> Html,
     contribution: fn(&contribution::ContributionProps) -> Html,
     mine: fn(&mine::MineProps) -> Html,
     /// Does what the visitor's own things want done.
     pub(crate) run_mine: fn(MineEffect, Callback<Action>),
+    /// Turns the page's senses on.
+    pub(crate) sense: fn(&Callback<Action>) -> Sensors,
+    /// Keeps the screen on.
+    pub(crate) hold_screen: fn() -> WakeLock,
     /// What the widget shows once its visitor has said yes.
     pub(crate) widget: fn(&State, bool, &Callback<Action>) -> Html,
 }
@@ -74,10 +83,15 @@ pub(crate) struct Later {
 pub(crate) static LATER: Later = Later {
     lending: lending::lending_status,
     choices: choices::choices,
+    who: who::who,
+    sampling: ask::sampling,
+    come_in: room::come_in,
     in_room: room::in_room,
     contribution: contribution::contribution,
     mine: mine::opened,
     run_mine: crate::store::mine::run,
+    sense: Sensors::start,
+    hold_screen: WakeLock::hold,
     widget: crate::widget::face,
 };
 

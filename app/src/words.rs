@@ -1,7 +1,8 @@
 //! The page's words, in the visitor's language. English is in the program, which needs it whatever
-//! else fails; another language is a file that is fetched only by whoever wants it.
+//! else fails, in two files, as the program comes in two parts; another language is a file that is
+//! fetched only by whoever wants it.
 //!
-//! One file a language: `i18n/*.ftl`. A message is named by its id where it is shown:
+//! The files: `i18n/*.ftl`. A message is named by its id where it is shown:
 //! `say!("ask-button")`, `say!("tokens", tokens = 3_u32)`; the tests hold the ids and the names of the
 //! values against the files.
 
@@ -17,6 +18,8 @@ pub use fluent::{Messages, Unreadable, Value};
 
 /// English, whose file is in the program.
 const ENGLISH: &str = include_str!("../i18n/en.ftl");
+/// The rest of it, in the part of the program that is fetched later.
+pub(crate) static ENGLISH_LATER: &str = include_str!("../i18n/en.later.ftl");
 
 /// A language that the page speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,12 +130,33 @@ impl<T: Said + ?Sized> Said for &T {
 }
 
 thread_local! {
+    /// English words that came later.
+    static CAME_LATER: RefCell<&'static str> = const { RefCell::new("") };
     static SPOKEN: RefCell<(Language, Messages)> = RefCell::new((Language::English, english()));
 }
 
-/// The tests read the same file, so none is shipped that cannot be read.
+/// The tests read the same files, so none is shipped that cannot be read.
 fn english() -> Messages {
-    Messages::read(ENGLISH).unwrap_or_default()
+    let mut messages = Messages::read(ENGLISH).unwrap_or_default();
+    // Natively all of the program is there at once.
+    #[cfg(not(target_arch = "wasm32"))]
+    learn(ENGLISH_LATER);
+    let later = CAME_LATER.with(|later| *later.borrow());
+    messages.add(Messages::read(later).unwrap_or_default());
+    messages
+}
+
+/// Has English words that came later be known from now on.
+pub(crate) fn learn(later: &'static str) {
+    CAME_LATER.with(|known| *known.borrow_mut() = later);
+}
+
+/// The same, while English is spoken.
+pub(crate) fn learn_now(later: &'static str) {
+    learn(later);
+    if spoken() == Language::English {
+        speak_english();
+    }
 }
 
 /// Speaks English from now on.

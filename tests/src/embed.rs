@@ -67,7 +67,9 @@ impl Owner {
     ) -> anyhow::Result<SiteKey> {
         let origins = vec![origin];
         let answer = self.perform(Task::Register { name: name.to_owned(), origins }).await?;
-        let site = answer.sites.last().context("a site that was registered is listed")?.key;
+        // Those of one second are listed in the order of their keys.
+        let registered = answer.sites.iter().find(|site| site.name == name);
+        let site = registered.context("a site that was registered is listed")?.key;
         host.prove(&site.to_string());
         let answer = self.perform(Task::Check { site }).await?;
         ensure!(answer.faults.is_empty(), "{:?}", answer.faults);
@@ -133,9 +135,18 @@ impl Scene {
 pub async fn come(browser: &Browser, page: &str) -> anyhow::Result<()> {
     browser.leave_frames().await?;
     browser.open(page).await?;
-    enter(browser, 0).await?;
+    // Whoever enters a frame before its document is there may stay with the empty one that it replaces.
+    until("the widget's document", async || {
+        enter(browser, 0).await?;
+        let state = state(browser).await?;
+        Ok(if state == NOT_THERE { Err(state) } else { Ok(()) })
+    })
+    .await?;
     wait_for(browser, "asking").await
 }
+
+/// The state of a frame without the widget's document.
+const NOT_THERE: &str = "not there";
 
 /// What everybody is told of sites.
 ///
@@ -173,9 +184,10 @@ pub async fn enter(browser: &Browser, number: usize) -> anyhow::Result<()> {
 /// If the browser is gone.
 pub async fn state(browser: &Browser) -> anyhow::Result<String> {
     let script = "const main = document.querySelector('#widget'); \
-                  return main && !main.hidden \
-                  ? (main.querySelector('[data-state]') || main).dataset.state : 'hidden'";
-    Ok(browser.read(script, &[]).await?.as_str().unwrap_or_default().to_owned())
+                  return !main ? arguments[0] : main.hidden ? 'hidden' \
+                  : (main.querySelector('[data-state]') || main).dataset.state";
+    let state = browser.read(script, &[NOT_THERE.into()]).await?;
+    Ok(state.as_str().unwrap_or_default().to_owned())
 }
 
 /// Waits until it is in this state.

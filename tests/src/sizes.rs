@@ -21,6 +21,9 @@ pub const WORKER_AIM_BYTES: u64 = 700_000;
 /// All files of the page that are fetched without a click: a second or two on a phone's network.
 pub const BEFORE_YES_LIMIT_BYTES: u64 = 200_000;
 
+/// The same for whose language is not the program's own: its words come in a file of their own.
+pub const OTHER_LANGUAGE_LIMIT_BYTES: u64 = 210_000;
+
 /// What another site's page fetches for a widget whose visitor has said nothing yet: less than a
 /// picture, as nobody asked for it.
 pub const WIDGET_LIMIT_BYTES: u64 = 4096;
@@ -35,14 +38,17 @@ const WORKER: &str = "potluck-node";
 /// What the names of the page's program end with, and of its later part.
 const AT_ONCE: &str = "_bg.wasm";
 const LATER: &str = "_later.wasm";
-/// What is fetched only after a click, or by whoever installs the page. The words of a language are
-/// not among it: whose browser asks for them fetches them before anything else.
+/// What the file with the words of a language ends with: whose browser asks for them fetches them before
+/// anything else.
+const WORDS: &str = ".ftl";
+/// What is fetched only after a click, or by whoever installs the page.
 const ASKED_FOR: [&str; 5] = [WORKER, "icon-", "offline.", WIDGET, OWNERS];
 
 /// The size of one file, or of several together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Size {
-    /// `page wasm`, `page wasm, later`, `worker wasm`, `before a yes` or `widget`.
+    /// `page wasm`, `page wasm, later`, `worker wasm`, `before a yes` (or the same `in another language`)
+    /// or `widget`.
     pub name: &'static str,
     /// As built.
     pub raw_bytes: u64,
@@ -85,9 +91,15 @@ pub fn measure(page: &Path) -> anyhow::Result<Vec<Size>> {
     }
     let is_asked_for =
         |name: &str| ASKED_FOR.iter().any(|it| name.starts_with(it)) || name.ends_with(LATER);
-    let unasked = files.iter().filter(|(name, _)| !is_asked_for(name));
-    let unasked = unasked.map(|(_, path)| path.as_path());
-    sizes.push(sum("before a yes", unasked, BEFORE_YES_LIMIT_BYTES, BEFORE_YES_LIMIT_BYTES)?);
+    let unasked = |with_words: bool| {
+        let unasked = files.iter().filter(|(name, _)| !is_asked_for(name));
+        let unasked = unasked.filter(move |(name, _)| with_words || !name.ends_with(WORDS));
+        unasked.map(|(_, path)| path.as_path())
+    };
+    let aim = BEFORE_YES_LIMIT_BYTES;
+    sizes.push(sum("before a yes", unasked(false), aim, BEFORE_YES_LIMIT_BYTES)?);
+    let limit = OTHER_LANGUAGE_LIMIT_BYTES;
+    sizes.push(sum("before a yes, in another language", unasked(true), aim, limit)?);
     let widget = named(WIDGET, "").map(|(_, path)| path.as_path());
     sizes.push(sum("widget", widget, WIDGET_LIMIT_BYTES, WIDGET_LIMIT_BYTES)?);
     Ok(sizes)
@@ -138,6 +150,7 @@ mod tests {
         }
         fs::write(folder.path().join("potluck-app-1a2b_later.wasm"), vec![7; 2_000]).unwrap();
         fs::write(folder.path().join("index.html"), vec![7; 5_000]).unwrap();
+        fs::write(folder.path().join("zh-1a2b.ftl"), vec![7; 1_000]).unwrap();
         for name in ["embed.js", "embed.html", "sites.html", "sites.js"] {
             fs::write(folder.path().join(name), vec![7; 1_000]).unwrap();
         }
@@ -149,6 +162,7 @@ mod tests {
                 ("page wasm, later", 2_000),
                 ("worker wasm", 10_000),
                 ("before a yes", 15_000),
+                ("before a yes, in another language", 16_000),
                 ("widget", 2_000)
             ]
         );

@@ -23,9 +23,10 @@ async fn page_alone() -> anyhow::Result<()> {
         window.RTCPeerConnection = function(...all) { window.connections += 1; return new Real(...all); };";
     browser.stand_in(count_connections).await?;
     browser.open(&format!("{url}/?backend=cpu&seed=42")).await?;
+    browser.click("who").await?;
     browser.wait_for_text("who-hint", |text| text.contains("gets your words")).await?;
     let choose = "const list = document.querySelector('[data-testid=who-choice]'); \
-        list.closest('details').open = true; list.value = arguments[0]; \
+        list.value = arguments[0]; \
         list.dispatchEvent(new Event('change', { bubbles: true }));";
     for (who, says) in [("ends", "Words can still be worked out"), ("all", "leaves this computer")]
     {

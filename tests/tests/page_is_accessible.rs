@@ -79,8 +79,10 @@ async fn page_is_accessible() -> anyhow::Result<()> {
     browser.wait_for_text("lend", |text| text.contains("Lend a hand")).await?;
     looker.look("before").await?;
     browser
-        .read("for (const one of document.querySelectorAll('details')) one.open = true", &[])
+        .read("for (const one of document.querySelectorAll('summary')) one.click()", &[])
         .await?;
+    // What is behind them is drawn once it is fetched.
+    browser.wait_for_text("who-hint", |text| !text.is_empty()).await?;
     looker.look("choices").await?;
 
     browser.click("lend").await?;
@@ -227,7 +229,6 @@ fn twenty() -> SwarmView {
             memory_bytes: 1 << 30,
             sessions: 1,
             connected_at_s: 1_700_000_000,
-            relayed: Vec::new(),
         }
     };
     let nodes: Vec<NodeView> = (1..=20).map(node).collect();

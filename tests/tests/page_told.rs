@@ -131,6 +131,5 @@ fn node(byte: u8) -> NodeView {
         memory_bytes: 1 << 30,
         sessions: 1,
         connected_at_s: 1_700_000_000,
-        relayed: Vec::new(),
     }
 }

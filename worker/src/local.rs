@@ -10,6 +10,7 @@ use potluck_engine::engine::{
     BackendChoice, Engine, EngineError, ForwardError, Input, LoadError, Output, OutputRequest,
     SessionError,
 };
+use potluck_model::chat::{LocalTime, Message};
 use potluck_model::package::{BlobError, BlobRef, BlobRole, Manifest, ManifestError, verify_blob};
 use potluck_model::tokenizer::{TextStream, Tokenizer, TokenizerError};
 use potluck_protocol::codec::MAX_ROWS;
@@ -30,6 +31,8 @@ pub struct Model {
 pub struct Question<'a> {
     /// What a person wrote.
     pub prompt: &'a str,
+    /// What that person's clock shows.
+    pub asked_at: LocalTime,
     /// How tokens are sampled; what is left out comes from the model.
     pub sampling: SamplingChoice,
     /// Tokens at most; the model's default if `None`.
@@ -125,7 +128,9 @@ impl Model {
             seed: question.sampling.seed,
         };
         let max_tokens = question.max_tokens.unwrap_or(defaults.max_tokens) as usize;
-        let mut pending = self.tokenizer.encode_chat(&self.manifest.chat, question.prompt)?;
+        let asked = [Message::user(question.prompt)];
+        let mut pending =
+            self.tokenizer.encode_chat(&self.manifest.chat, &asked, question.asked_at)?;
         let mut stream = TextStream::new(Arc::clone(&self.tokenizer));
         let mut answer =
             Answer { text: String::new(), token_ids: Vec::new(), decode: Duration::ZERO };

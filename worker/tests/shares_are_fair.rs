@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::executor::block_on;
 use harness::{Delivery, Swarm, package};
 use potluck_engine::engine::BackendChoice;
+use potluck_model::chat::LocalTime;
 use potluck_protocol::codec::{INITIAL_WINDOW_ROWS, MAX_ROWS, MAX_SESSIONS_PER_REQUESTER, encode};
 use potluck_protocol::id::{LayerRange, NodeId, SessionId};
 use potluck_protocol::page::{AnswerEvent, SamplingChoice};
@@ -28,7 +29,8 @@ fn long_prompt() -> String {
 fn expected(prompt: &str, seed: u64, max_tokens: u32) -> Vec<u32> {
     let model = Model::open(package().path(), "potluck-tiny").unwrap();
     let sampling = SamplingChoice { seed, ..SamplingChoice::default() };
-    let question = Question { prompt, sampling, max_tokens: Some(max_tokens) };
+    let question =
+        Question { prompt, asked_at: LocalTime::default(), sampling, max_tokens: Some(max_tokens) };
     block_on(model.answer(BackendChoice::Scalar, &question)).unwrap().token_ids
 }
 

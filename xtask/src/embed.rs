@@ -37,7 +37,7 @@ pub(crate) fn stage(index: &str, staged: &Path) -> Outcome {
 }
 
 /// Without indentation, empty lines and lines that are a comment.
-fn squeezed(text: &str) -> String {
+pub(crate) fn squeezed(text: &str) -> String {
     let lines = text.lines().map(str::trim);
     let kept: Vec<_> = lines.filter(|line| !line.is_empty() && !line.starts_with("// ")).collect();
     kept.join("\n")

@@ -23,6 +23,7 @@ mod setup;
 mod shrink;
 mod steps;
 mod test;
+mod tokenizers;
 mod tools;
 mod wasm_target;
 

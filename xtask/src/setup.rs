@@ -15,6 +15,7 @@ use crate::axe;
 use crate::command::{Failure, Outcome, clean, run};
 use crate::minilm;
 use crate::nginx;
+use crate::tokenizers;
 use crate::tools::{self, Priority};
 use crate::wasm_target::{self, WasmToolchain};
 
@@ -54,6 +55,8 @@ pub(crate) struct TestPrograms {
     pub(crate) minilm: Option<PathBuf>,
     /// The proxy of README's deployment; without it its test says that it skips.
     pub(crate) nginx: Option<PathBuf>,
+    /// Where real tokenizers are; without them the comparison with them says that it skips.
+    pub(crate) tokenizers: Option<PathBuf>,
     /// axe-core's script; without it the test of the page's accessibility says that it skips.
     pub(crate) axe: Option<PathBuf>,
 }
@@ -70,6 +73,9 @@ impl TestPrograms {
         }
         if let Some(nginx) = &self.nginx {
             command.env("POTLUCK_NGINX", nginx).env("POTLUCK_REQUIRE_NGINX", "1");
+        }
+        if let Some(folder) = &self.tokenizers {
+            command.env("POTLUCK_TOKENIZERS", folder).env("POTLUCK_REQUIRE_TOKENIZERS", "1");
         }
         if let Some(script) = &self.axe {
             command.env("POTLUCK_AXE", script).env("POTLUCK_REQUIRE_AXE", "1");
@@ -122,6 +128,7 @@ pub(crate) fn test_programs() -> Outcome<TestPrograms> {
         lavapipe: programs::lavapipe(),
         minilm: minilm::folder(),
         nginx: nginx::program(),
+        tokenizers: tokenizers::folder(),
         axe: axe::script(),
     })
 }

@@ -52,6 +52,8 @@ pub struct Exchange {
     pub temperature_milli: Option<u32>,
     /// What of it this computer computes itself, as chosen.
     pub part: Option<OwnPart>,
+    /// What the person's clock showed, as in [`Ask`].
+    pub asked_at_s: i64,
     /// Who computes it, in order; empty before a route is found.
     pub stages: Vec<StageView>,
     /// The sampling in force, once the route is known.
@@ -70,6 +72,9 @@ pub struct Kept {
     pub seed: u64,
     /// The temperature that was chosen, thousandths.
     pub temperature_milli: Option<u32>,
+    /// What the person's clock showed, as in [`Ask`].
+    #[serde(default)]
+    pub asked_at_s: i64,
     /// What the model wrote so far.
     pub text: String,
     /// The ids of the tokens of this text.
@@ -131,13 +136,14 @@ impl Exchange {
     }
 
     fn new(request: RequestId, kept: Kept, phase: Phase) -> Self {
-        let Kept { prompt, seed, temperature_milli, text, sampled, part } = kept;
+        let Kept { prompt, seed, temperature_milli, asked_at_s, text, sampled, part } = kept;
         let tokens = u32::try_from(sampled.len()).unwrap_or(u32::MAX);
         Self {
             request,
             prompt,
             seed,
             temperature_milli,
+            asked_at_s,
             text,
             tokens,
             sampled,
@@ -154,6 +160,7 @@ impl Exchange {
             prompt: self.prompt.clone(),
             seed: self.seed,
             temperature_milli: self.temperature_milli,
+            asked_at_s: self.asked_at_s,
             text: self.text.clone(),
             sampled: self.sampled.clone(),
             part: self.part,
@@ -233,7 +240,7 @@ impl Asking {
 }
 
 impl State {
-    pub(super) fn ask(&mut self, random_seed: u64) -> Vec<Effect> {
+    pub(super) fn ask(&mut self, random_seed: u64, asked_at_s: i64) -> Vec<Effect> {
         let asking = &mut self.asking;
         let prompt = asking.prompt.trim().to_owned();
         if prompt.is_empty() || asking.is_open() {
@@ -254,8 +261,15 @@ impl State {
         if asking.exchanges.len() == MAX_EXCHANGES {
             asking.exchanges.remove(0);
         }
-        let (part, text, sampled) = (asking.part, String::new(), Vec::new());
-        let begun = Kept { prompt, seed, temperature_milli, text, sampled, part };
+        let begun = Kept {
+            prompt,
+            seed,
+            temperature_milli,
+            asked_at_s,
+            text: String::new(),
+            sampled: Vec::new(),
+            part: asking.part,
+        };
         asking.exchanges.push(Exchange::new(RequestId(ask), begun.clone(), Phase::Sent));
         self.send(RequestId(ask), begun)
     }
@@ -268,24 +282,30 @@ impl State {
             return Vec::new();
         };
         // The node reports the tokens it is given again, with their text.
-        let (prompt, seed, temperature_milli, part) =
-            (exchange.prompt.clone(), exchange.seed, exchange.temperature_milli, exchange.part);
-        let sampled = std::mem::take(&mut exchange.sampled);
+        let begun = Kept {
+            prompt: exchange.prompt.clone(),
+            seed: exchange.seed,
+            temperature_milli: exchange.temperature_milli,
+            asked_at_s: exchange.asked_at_s,
+            text: std::mem::take(&mut exchange.text),
+            sampled: std::mem::take(&mut exchange.sampled),
+            part: exchange.part,
+        };
         (exchange.phase, exchange.tokens) = (Phase::Sent, 0);
-        let text = std::mem::take(&mut exchange.text);
         let request = exchange.request;
-        self.send(request, Kept { prompt, seed, temperature_milli, text, sampled, part })
+        self.send(request, begun)
     }
 
     fn send(&mut self, request: RequestId, begun: Kept) -> Vec<Effect> {
         self.problem = None;
-        let Kept { prompt, seed, temperature_milli, sampled, part, .. } = begun;
+        let Kept { prompt, seed, temperature_milli, asked_at_s, sampled, part, .. } = begun;
         // What may compute here, and in how much memory, is chosen once, for lending as well.
         let (backend, memory_bytes) = (self.volunteer.backend, self.volunteer.limits.memory_bytes);
         let own = part.map(|part| Own { part, backend, memory_bytes });
         let sampling = SamplingChoice { temperature_milli, seed, ..SamplingChoice::default() };
         let mut effects = self.connected();
-        let ask = Ask { request, model: None, prompt, sampling, max_tokens: None, sampled, own };
+        let (model, max_tokens) = (None, None);
+        let ask = Ask { request, model, prompt, asked_at_s, sampling, max_tokens, sampled, own };
         effects.push(Effect::Send(Command::Ask(ask)));
         effects
     }

@@ -122,7 +122,6 @@ pub(crate) fn swarm_of(layers: &[Option<[u32; 2]>]) -> Swarm {
             memory_bytes: 0,
             sessions: 0,
             connected_at_s: 0,
-            relayed: Vec::new(),
         }
     };
     let nodes: Vec<NodeView> = layers.iter().zip(1..).map(node).collect();

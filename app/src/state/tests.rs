@@ -51,7 +51,7 @@ fn lending_page() -> State {
 
 fn type_and_ask(state: &mut State, prompt: &str) -> Vec<Effect> {
     state.reduce(Action::TypePrompt(prompt.to_owned()));
-    state.reduce(Action::Ask { random_seed: 7 })
+    state.reduce(Action::Ask { random_seed: 7, asked_at_s: 60 })
 }
 
 fn lending(phase: LendingPhase) -> Action {
@@ -341,7 +341,7 @@ fn what_cannot_be_asked_is_said_and_not_asked() {
     assert_eq!(state.asking.prompt, "why?", "the question is not lost");
     state.reduce(Action::TypeSeed("12".to_owned()));
     state.reduce(Action::TypeTemperature("0,5".to_owned()));
-    let effects = state.reduce(Action::Ask { random_seed: 7 });
+    let effects = state.reduce(Action::Ask { random_seed: 7, asked_at_s: 60 });
     let Some(Effect::Send(Command::Ask(ask))) = effects.last() else { panic!("{effects:?}") };
     assert_eq!((ask.sampling.seed, ask.sampling.temperature_milli), (12, Some(500)));
     assert_eq!(state.asking.input_problem, None);
@@ -441,7 +441,7 @@ fn a_page_in_a_room_asks_and_lends_there() {
     let opened = Opened { server: SERVER.to_owned(), room: Some(secret), ..Opened::default() };
     let mut state = State::new(opened, &Options::default(), None);
     state.reduce(Action::TypePrompt("Why?".to_owned()));
-    let effects = state.reduce(Action::Ask { random_seed: 1 });
+    let effects = state.reduce(Action::Ask { random_seed: 1, asked_at_s: 60 });
     let connect = Command::Connect { server: SERVER.to_owned(), room: Some(secret) };
     assert!(effects.contains(&Effect::Send(connect)), "{effects:?}");
     assert_eq!(state.reduce(Action::LeaveRoom), [Effect::LeaveRoom]);

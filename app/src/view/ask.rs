@@ -14,7 +14,8 @@ use crate::say;
 use crate::state::Action;
 use crate::state::asking::Asking;
 use crate::state::numbers;
-use crate::view::who::Who;
+use crate::view::unfold::{Draw, Unfold};
+use crate::view::who::WhoProps;
 
 /// Properties of [`AskForm`].
 #[derive(Clone, Debug, PartialEq, Properties)]
@@ -31,7 +32,8 @@ pub(super) struct AskFormProps {
 pub(super) fn AskForm(props: &AskFormProps) -> Html {
     let asking = &props.asking;
     let dispatch = &props.dispatch;
-    let ask = || Action::Ask { random_seed: browser::random_seed() };
+    let ask =
+        || Action::Ask { random_seed: browser::random_seed(), asked_at_s: browser::local_time_s() };
     let submit = dispatch.reform(move |event: SubmitEvent| {
         event.prevent_default();
         ask()
@@ -71,15 +73,30 @@ pub(super) fn AskForm(props: &AskFormProps) -> Html {
                     <p class="bad"><span aria-hidden="true">{ "✕ " }</span>{ problem.clone() }</p>
                 }
             </div>
-            <Who part={asking.part} model={props.model.clone()} dispatch={dispatch.clone()} />
-            { sampling(props) }
+            { who(props) }
+            <Unfold summary={say!("sampling")} hook="sampling" draw={sampling_later(props)} />
         </form>
     }
 }
 
+/// Who computes it, drawn once it is opened.
+fn who(props: &AskFormProps) -> Html {
+    let (part, model) = (props.asking.part, props.model.clone());
+    let dispatch = props.dispatch.clone();
+    let draw = Draw::new(move |it| {
+        (it.who)(&WhoProps { part, model: model.clone(), dispatch: dispatch.clone() })
+    });
+    html! { <Unfold summary={say!("who")} hook="who" {draw} /> }
+}
+
+fn sampling_later(props: &AskFormProps) -> Draw {
+    let props = props.clone();
+    Draw::new(move |it| (it.sampling)(&props))
+}
+
 /// Temperature and seed. Text fields, because number fields lose what is typed with the other
 /// decimal sign.
-fn sampling(props: &AskFormProps) -> Html {
+pub(super) fn sampling(props: &AskFormProps) -> Html {
     let type_temperature =
         props.dispatch.reform(|event: InputEvent| Action::TypeTemperature(typed(&event)));
     let change_temperature =
@@ -92,9 +109,7 @@ fn sampling(props: &AskFormProps) -> Html {
         most = numbers::temperature(MAX_TEMPERATURE_MILLI),
     );
     html! {
-        <details>
-            <summary>{ say!("sampling") }</summary>
-            <div class="fields">
+        <div class="fields">
                 <label for="temperature-input">{ say!("temperature") }</label>
                 <input id="temperature-input" data-testid="temperature-input" type="text" inputmode="decimal" autocomplete="off"
                     value={props.asking.temperature.clone()} oninput={type_temperature} onchange={change_temperature}
@@ -105,8 +120,7 @@ fn sampling(props: &AskFormProps) -> Html {
                     value={props.asking.seed.clone()} oninput={type_seed} onchange={change_seed}
                     aria-describedby="seed-hint" />
                 <p id="seed-hint" class="soft">{ say!("seed-hint") }</p>
-            </div>
-        </details>
+        </div>
     }
 }
 

@@ -9,8 +9,8 @@ use yew::{Html, Properties, classes, function_component, html};
 
 use super::light::Light;
 use super::map::{
-    self, BAR, BOWL_RADIUS, BOWL_X, Bar, Below, Block, DISH, Dish, Map, Point, SEAT_RADIUS, Seat,
-    Sitter, TABLE, TABLE_ENDS, WIDTH,
+    self, BAR, BOWL_RADIUS, BOWL_X, Bar, Below, Block, DISH, Dish, Map, SEAT_RADIUS, Seat, Sitter,
+    TABLE, TABLE_ENDS, WIDTH,
 };
 use crate::state::numbers;
 use crate::state::swarm::Swarm;
@@ -59,7 +59,6 @@ pub(super) fn Drawing(props: &DrawingProps) -> Html {
                     <text class="bowl-number" x={unit(BOWL_X)} y={unit(TABLE.2 + 2.0)}>{ number }</text>
                     <text class="bowl-word" x={unit(BOWL_X)} y={unit(TABLE.2 + 14.0)}>{ word }</text>
                 }
-                { for relayed(&map).iter().map(link) }
                 { below(&map) }
                 if let Some(way) = way {
                     <Light path={way} tokens={props.tokens} />
@@ -71,9 +70,6 @@ pub(super) fn Drawing(props: &DrawingProps) -> Html {
                 } else {
                     <span>{ say!("map-browser") }</span><span>{ say!("map-native") }</span>
                     <span><span class="ok">{ "●" }</span>{ say!("map-working") }</span>
-                    if !relayed(&map).is_empty() {
-                        <span>{ say!("map-relayed") }</span>
-                    }
                 }
             </p>
         </>
@@ -95,22 +91,9 @@ fn dish(dish: &Dish) -> Html {
     }
 }
 
-/// From chair to chair, where the way leads through a relay.
-fn relayed(map: &Map) -> &[(Point, Point)] {
-    match &map.below {
-        Below::Seats { relayed, .. } => relayed,
-        Below::Counts(_) => &[],
-    }
-}
-
-/// A dashed line between two chairs, which stand on its ends.
-fn link((from, to): &(Point, Point)) -> Html {
-    html! { <path class="relayed" d={format!("M{:.1} {:.1} L{:.1} {:.1}", from.x, from.y, to.x, to.y)} /> }
-}
-
 fn below(map: &Map) -> Html {
     match &map.below {
-        Below::Seats { blocks, are_named, .. } => {
+        Below::Seats { blocks, are_named } => {
             html! { { for blocks.iter().map(|one| block(one, *are_named)) } }
         }
         Below::Counts(bars) => html! { { for bars.iter().map(bar) } },
@@ -230,11 +213,7 @@ fn summary(map: &Map, swarm: &Swarm) -> String {
     };
     let missing = if missing.is_empty() { "none".to_owned() } else { words::list(&missing) };
     let nodes = swarm.nodes.len().max(swarm.totals.nodes as usize);
-    let links = match relayed(map).len() {
-        0 => String::new(),
-        count => say!("map-relayed-links", count = count),
-    };
-    say!("map-summary", nodes = nodes, missing = missing) + &links
+    say!("map-summary", nodes = nodes, missing = missing)
 }
 
 /// A length of the drawing, to a tenth.

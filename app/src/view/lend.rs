@@ -4,12 +4,11 @@
 use potluck_protocol::api::ModelView;
 use potluck_protocol::id::NodeId;
 use potluck_protocol::page::{LendingPhase, Link};
-use wasm_bindgen::JsCast;
-use web_sys::Element;
-use yew::{Callback, Event, Html, Properties, UseStateHandle, function_component, html, use_state};
+use yew::{Callback, Html, Properties, function_component, html};
 
 use super::choices::ChoicesProps;
 use super::lending::LendingStatusProps;
+use super::unfold::{Draw, Unfold};
 use crate::later::later;
 use crate::say;
 use crate::state::Action;
@@ -35,7 +34,6 @@ pub(super) struct LendCardProps {
 pub(super) fn LendCard(props: &LendCardProps) -> Html {
     let volunteer = &props.volunteer;
     let lending = volunteer.is_lending();
-    let is_open = use_state(|| false);
     html! {
         <section class="card" id="lend" aria-labelledby="lend-title">
             <h2 id="lend-title">{ if lending { say!("lending-title") } else { say!("lend-title") } }</h2>
@@ -49,35 +47,24 @@ pub(super) fn LendCard(props: &LendCardProps) -> Html {
             } else {
                 { offer(props) }
             }
-            { choices(props, &is_open) }
+            { choices(props) }
         </section>
     }
 }
 
 /// What one may choose, drawn once it is opened.
-fn choices(props: &LendCardProps, is_open: &UseStateHandle<bool>) -> Html {
-    let volunteer = &props.volunteer;
-    let toggle = {
-        let is_open = is_open.clone();
-        Callback::from(move |event: Event| {
-            let details = event.target().and_then(|it| it.dyn_into::<Element>().ok());
-            is_open.set(details.is_some_and(|details| details.has_attribute("open")));
+fn choices(props: &LendCardProps) -> Html {
+    let (volunteer, dispatch) = (props.volunteer.clone(), props.dispatch.clone());
+    let draw = Draw::new(move |it| {
+        (it.choices)(&ChoicesProps {
+            backend: volunteer.backend,
+            limits: volunteer.limits.clone(),
+            days: volunteer.days,
+            is_lending: volunteer.is_lending(),
+            dispatch: dispatch.clone(),
         })
-    };
-    html! {
-        <details ontoggle={toggle}>
-            <summary>{ say!("choices") }</summary>
-            if **is_open {
-                { later(&props.dispatch, |it| (it.choices)(&ChoicesProps {
-                    backend: volunteer.backend,
-                    limits: volunteer.limits.clone(),
-                    days: volunteer.days,
-                    is_lending: volunteer.is_lending(),
-                    dispatch: props.dispatch.clone(),
-                })) }
-            }
-        </details>
-    }
+    });
+    html! { <Unfold summary={say!("choices")} hook="choices" {draw} /> }
 }
 
 fn offer(props: &LendCardProps) -> Html {

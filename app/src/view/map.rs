@@ -98,8 +98,6 @@ pub enum Below {
         blocks: Vec<Block>,
         /// Names are written below the chairs.
         are_named: bool,
-        /// From chair to chair, where those who sit there reach each other through a relay.
-        relayed: Vec<(Point, Point)>,
     },
     /// How many hold each layer.
     Counts(Vec<Bar>),
@@ -296,23 +294,7 @@ fn seats(swarm: &Swarm, row: &Row, you: Option<NodeId>) -> (Below, f64) {
         blocks.push(Block { layers, bracket: (bracket.0, bracket.1, top), seats });
     }
     let bottom = taken.iter().map(|block| block.2).fold(TABLE.1 + 4.0, f64::max);
-    let relayed = relayed(swarm, &blocks);
-    (Below::Seats { blocks, are_named, relayed }, bottom)
-}
-
-/// Each pair once, whichever of the two says it; one is enough, as it changes nothing but a line.
-fn relayed(swarm: &Swarm, blocks: &[Block]) -> Vec<(Point, Point)> {
-    let seats = || blocks.iter().flat_map(|block| &block.seats);
-    let at = |node: NodeId| {
-        let mut seats = seats();
-        seats.find(|seat| seat.sitter.is_some_and(|it| it.node == node)).map(|seat| seat.at)
-    };
-    let said = swarm.nodes.iter().flat_map(|node| node.relayed.iter().map(|peer| (node.id, *peer)));
-    let mut pairs: Vec<_> = said.map(|(one, other)| (one.min(other), one.max(other))).collect();
-    pairs.sort_unstable();
-    pairs.dedup();
-    let ends = pairs.into_iter().filter(|(one, other)| one != other);
-    ends.filter_map(|(one, other)| Some((at(one)?, at(other)?))).collect()
+    (Below::Seats { blocks, are_named }, bottom)
 }
 
 fn counts(swarm: &Swarm, row: &Row, model: &str) -> (Below, f64) {

@@ -108,29 +108,6 @@ fn labels_of_many_layers_do_not_overlap() {
 }
 
 #[test]
-fn who_reaches_whom_through_a_relay_is_a_line_between_their_chairs() {
-    let mut swarm = swarm_of(&[Some([0, 1]), Some([2, 3]), Some([4, 5])]);
-    let node = |byte: u8| NodeId([byte; 32]);
-    let lines = |swarm: &Swarm| match arrange(swarm, "", 6, YOU).below {
-        Below::Seats { relayed, .. } => relayed,
-        Below::Counts(_) => panic!("they are three"),
-    };
-    assert_eq!(lines(&swarm), []);
-    // Said by both, of oneself, and of somebody who lends nothing here.
-    swarm.nodes[0].relayed = vec![node(1), node(3), node(9)];
-    swarm.nodes[2].relayed = vec![node(1)];
-    let map = arrange(&swarm, "", 6, YOU);
-    let at: Vec<Point> = chairs(&map).iter().map(|seat| seat.at).collect();
-    assert_eq!(lines(&swarm), [(at[0], at[2])]);
-    let crowd = Swarm {
-        totals: SwarmTotals { nodes: 400, ..SwarmTotals::default() },
-        nodes: Vec::new(),
-        ..swarm
-    };
-    assert!(matches!(arrange(&crowd, "", 6, YOU).below, Below::Counts(_)));
-}
-
-#[test]
 fn a_crowd_is_counted() {
     let crowd = Swarm {
         copies: vec![ModelCopies { name: "m".to_owned(), layers: 4, copies: vec![80, 80, 40, 0] }],

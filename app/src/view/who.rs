@@ -4,7 +4,7 @@ use potluck_protocol::api::ModelView;
 use potluck_protocol::page::OwnPart;
 use wasm_bindgen::JsCast;
 use web_sys::HtmlSelectElement;
-use yew::{Callback, Event, Html, Properties, function_component, html};
+use yew::{Callback, Event, Html, html};
 
 use crate::say;
 use crate::state::Action;
@@ -16,8 +16,8 @@ const ENDS: OwnPart = OwnPart::Ends { layers: 1 };
 const CHOICES: [(Option<OwnPart>, &str); 3] =
     [(None, "swarm"), (Some(ENDS), "ends"), (Some(OwnPart::All), "all")];
 
-/// Properties of [`Who`].
-#[derive(Clone, Debug, PartialEq, Properties)]
+/// What [`who`] draws.
+#[derive(Clone, Debug)]
 pub(super) struct WhoProps {
     pub(super) part: Option<OwnPart>,
     /// The model that is asked.
@@ -25,8 +25,7 @@ pub(super) struct WhoProps {
     pub(super) dispatch: Callback<Action>,
 }
 
-#[function_component]
-pub(super) fn Who(props: &WhoProps) -> Html {
+pub(super) fn who(props: &WhoProps) -> Html {
     let choose = props.dispatch.reform(|event: Event| {
         let target = event.target().and_then(|it| it.dyn_into::<HtmlSelectElement>().ok());
         let chosen = target.map(|select| select.value()).unwrap_or_default();
@@ -50,15 +49,12 @@ pub(super) fn Who(props: &WhoProps) -> Html {
         Some(OwnPart::All) => say!("who-all-hint", size = size(|model| model.bytes)),
     };
     html! {
-        <details>
-            <summary>{ say!("who") }</summary>
-            <div class="fields">
+        <div class="fields">
                 <label for="who-choice">{ say!("who-label") }</label>
                 <select id="who-choice" data-testid="who-choice" onchange={choose} aria-describedby="who-hint">
                     { for CHOICES.iter().map(one) }
                 </select>
                 <p id="who-hint" class="soft" data-testid="who-hint">{ hint }</p>
-            </div>
-        </details>
+        </div>
     }
 }

@@ -72,6 +72,12 @@ impl Messages {
         Ok(Self { patterns })
     }
 
+    /// Adds messages of another file.
+    pub fn add(&mut self, others: Self) {
+        self.patterns.extend(others.patterns);
+        self.patterns.sort_by(|(one, _), (other, _)| one.cmp(other));
+    }
+
     /// The ids, in order.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.patterns.iter().map(|(id, _)| id.as_str())

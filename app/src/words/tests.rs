@@ -12,17 +12,22 @@ use crate::state::numbers;
 
 const CHINESE: &str = include_str!("../../i18n/zh.ftl");
 
-fn files() -> [(Language, &'static str); LANGUAGES.len()] {
-    [(Language::English, ENGLISH), (Language::Chinese, CHINESE)]
+/// Both files of it.
+fn whole_english() -> String {
+    format!("{ENGLISH}\n{ENGLISH_LATER}")
+}
+
+fn files() -> [(Language, String); LANGUAGES.len()] {
+    [(Language::English, whole_english()), (Language::Chinese, CHINESE.to_owned())]
 }
 
 #[test]
 fn every_language_has_the_same_messages_about_the_same_things() {
-    let english = Messages::read(ENGLISH).unwrap();
+    let english = Messages::read(&whole_english()).unwrap();
     let ids: Vec<&str> = english.ids().collect();
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "an id is there twice");
     for (language, file) in files() {
-        let messages = Messages::read(file).unwrap();
+        let messages = Messages::read(&file).unwrap();
         assert_eq!(messages.ids().collect::<Vec<_>>(), ids, "{language:?}");
         for id in &ids {
             assert_eq!(messages.variables(id), english.variables(id), "{language:?}: {id}");
@@ -32,7 +37,7 @@ fn every_language_has_the_same_messages_about_the_same_things() {
 
 #[test]
 fn the_code_names_every_message_and_no_other_with_the_values_it_takes() {
-    let english = Messages::read(ENGLISH).unwrap();
+    let english = Messages::read(&whole_english()).unwrap();
     let mut used = BTreeMap::new();
     gather(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut used);
     for (id, uses) in &used {
@@ -123,7 +128,7 @@ fn fluents_own_crates_say_the_same() {
         bundle.set_use_isolating(false);
         bundle.set_formatter(Some(grouped));
         bundle.add_resource(&resource).unwrap();
-        let ours = Messages::read(file).unwrap();
+        let ours = Messages::read(&file).unwrap();
         for id in ours.ids() {
             for value in texts.iter().chain(&counts) {
                 let names = ours.variables(id).unwrap();

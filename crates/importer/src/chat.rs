@@ -1,61 +1,55 @@
-//! From a chat template to what comes before and after a question.
+//! How a model is talked to: its template as it is, once it was seen to take a question.
 //!
-//! Templates are programs in Jinja, different in every model. They run here, once, at import, with
-//! a marker for the question; what stands before and after the marker is all that nodes ever see.
-//! The clock is not offered to them: the same files must become the same model.
+//! Templates are rendered where somebody asks ([`potluck_model::chat`]); here one is only tried, in the
+//! forms that templates want: a text or a list of parts, with or without a system message. A model
+//! whose template takes neither is refused before a weight is read.
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, Error, ErrorKind, context};
+use potluck_model::chat::{ChatFormat, Content, LocalTime, MAX_TEMPLATE_BYTES, Message};
 
 use crate::error::ImportError;
 use crate::source::Chat;
-use potluck_model::package::ChatFormat;
 
-/// Stands for the question; no template trims, cuts or changes letters like these.
-const MARKER: &str = "QuestionOfPotluck";
-/// Steps of a template at most; real ones take some hundreds for a single message.
-const MAX_STEPS: u64 = 1_000_000;
+/// Stands for the question. Looked for without regard to case, as a template may change that.
+const QUESTION: &str = "QuestionOfPotluck";
 
-/// The format that a model's template gives a single question; a model without one simply goes on
-/// with the text.
+/// The format of a model's conversations; a model without a template simply goes on with the text.
 pub(super) fn format(chat: &Chat) -> Result<ChatFormat, ImportError> {
-    let Some(template) = &chat.template else {
-        return Ok(ChatFormat { prefix: chat.specials.bos.clone(), suffix: String::new() });
-    };
-    let broken = |problem: String| ImportError::Unsupported {
+    let broken = |problem: &str| ImportError::Unsupported {
         what: format!("the chat template ({problem})"),
-        supported: "Jinja templates that show the question once".to_owned(),
+        supported: "Jinja templates that show the question".to_owned(),
     };
-    let rendered = render(template, chat).map_err(|error| broken(format!("{error:#}")))?;
-    let parts: Vec<&str> = rendered.split(MARKER).collect();
-    match parts.as_slice() {
-        [prefix, suffix] => {
-            Ok(ChatFormat { prefix: (*prefix).to_owned(), suffix: (*suffix).to_owned() })
-        }
-        _ => Err(broken(format!("it shows the question {} times", parts.len() - 1))),
+    let plain = ChatFormat {
+        template: chat.template.clone(),
+        bos: chat.specials.bos.clone(),
+        eos: chat.specials.eos.clone(),
+        ..ChatFormat::default()
+    };
+    let Some(template) = &chat.template else { return Ok(plain) };
+    if template.len() > MAX_TEMPLATE_BYTES {
+        let bytes = template.len();
+        return Err(broken(&format!("of {bytes} bytes; at most {MAX_TEMPLATE_BYTES} are read")));
     }
+    let mut problem = None;
+    for (content, wants_system) in [
+        (Content::Text, false),
+        (Content::Parts, false),
+        (Content::Text, true),
+        (Content::Parts, true),
+    ] {
+        let format = ChatFormat { content, wants_system, ..plain.clone() };
+        let words = match format.text(&[Message::user(QUESTION)], LocalTime::default()) {
+            Ok(text) if shows(&text) => return Ok(format),
+            Ok(_) => "it does not show the question".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        // What it says of the plainest form is what its maker would want to know.
+        problem.get_or_insert(words);
+    }
+    Err(broken(&problem.unwrap_or_default()))
 }
 
-fn render(template: &str, chat: &Chat) -> Result<String, Error> {
-    let mut jinja = Environment::new();
-    // As Hugging Face sets them.
-    jinja.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    jinja.set_fuel(Some(MAX_STEPS));
-    jinja.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    jinja.add_function("raise_exception", |words: String| -> Result<String, Error> {
-        Err(Error::new(ErrorKind::InvalidOperation, words))
-    });
-    jinja.render_str(
-        template,
-        context! {
-            messages => [context! { role => "user", content => MARKER }],
-            add_generation_prompt => true,
-            bos_token => chat.specials.bos.as_str(),
-            eos_token => chat.specials.eos.as_str(),
-            // Answers, not essays about them, where a model can do both.
-            enable_thinking => false,
-        },
-    )
+fn shows(text: &str) -> bool {
+    text.to_lowercase().contains(&QUESTION.to_lowercase())
 }
 
 #[cfg(test)]
@@ -69,33 +63,22 @@ mod tests {
     }
 
     #[test]
-    fn templates_in_use_become_prefix_and_suffix() {
-        // Written here in the manner of ChatML with a system message, of Llama 3, of Mistral, and
-        // of Qwen 3.
-        let chat_ml = "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nBe kind.<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
-        let llama = "{{- bos_token }}{%- if not date_string is defined %}{%- if strftime_now is defined %}{%- set date_string = strftime_now('%d') %}{%- else %}{%- set date_string = '26 Jul 2024' %}{%- endif %}{%- endif %}{{- date_string }}\n{%- for message in messages %}{{- '<|start_header_id|>' + message.role + '<|end_header_id|>\n\n' + message.content | trim + '<|eot_id|>' }}{%- endfor %}{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{%- endif %}";
-        let mistral = "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}{{ ' [INST] ' + m.content.strip() + ' [/INST]' }}{% else %}{{ raise_exception('no') }}{% endif %}{% endfor %}";
-        let qwen = "{%- set ns = namespace(last=messages|length - 1) %}{%- for m in messages[::-1] %}{%- if m.role == 'user' and not m.content.startswith('<tool>') %}{%- set ns.last = loop.index0 %}{%- endif %}{%- endfor %}{%- if tools %}{{ tools | tojson }}{%- endif %}{%- for m in messages %}{{- '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>' + '\n' }}{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\n\n</think>\n\n' }}{%- endif %}{%- endif %}";
-        for (template, prefix, suffix) in [
+    fn a_template_is_kept_in_the_form_that_it_takes() {
+        let refuses = "{% if messages[0].role != 'system' %}{{ raise_exception('no') }}{% endif %}";
+        for (template, content, wants_system) in [
+            ("{{ messages[0].content }}", Content::Text, false),
+            ("{{ messages[0].content | upper }}", Content::Text, false),
+            ("{{ messages[0].content }}{{ messages[0].content }}", Content::Text, false),
             (
-                chat_ml,
-                "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\n",
-                "<|im_end|>\n<|im_start|>assistant\n",
+                "{% for part in messages[0].content %}{{ part.text }}{% endfor %}",
+                Content::Parts,
+                false,
             ),
-            (
-                llama,
-                "<s>26 Jul 2024<|start_header_id|>user<|end_header_id|>\n\n",
-                "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
-            ),
-            (mistral, "<s> [INST] ", " [/INST]"),
-            (
-                qwen,
-                "<|im_start|>user\n",
-                "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
-            ),
+            (&format!("{refuses}{{{{ messages[-1].content }}}}"), Content::Text, true),
         ] {
             let got = formatted(template).unwrap();
-            assert_eq!((got.prefix.as_str(), got.suffix.as_str()), (prefix, suffix), "{template}");
+            assert_eq!((got.content, got.wants_system), (content, wants_system), "{template}");
+            assert_eq!(got.template.as_deref(), Some(template));
         }
     }
 
@@ -103,26 +86,24 @@ mod tests {
     fn a_model_without_a_template_goes_on_with_the_text() {
         let specials = Specials { bos: "<s>".to_owned(), eos: String::new() };
         let got = format(&Chat { template: None, specials }).unwrap();
-        assert_eq!((got.prefix.as_str(), got.suffix.as_str()), ("<s>", ""));
+        assert_eq!(got.text(&[Message::user("Once")], LocalTime(0)).unwrap(), "<s>Once");
     }
 
     #[test]
     fn templates_that_cannot_be_used_say_why() {
+        let long = "x".repeat(MAX_TEMPLATE_BYTES + 1);
         for (template, named) in [
             ("{{ messages", "syntax error"),
-            ("hello", "0 times"),
-            ("{{ messages[0].content }}{{ messages[0].content }}", "2 times"),
+            ("hello", "does not show the question"),
             ("{{ raise_exception('only with tools') }}", "only with tools"),
+            (&long, "bytes"),
             (
                 "{% for i in range(10000) %}{% for j in range(10000) %}x{% endfor %}{% endfor %}",
                 "fuel",
             ),
         ] {
             let words = formatted(template).unwrap_err().to_string();
-            assert!(
-                words.contains(named) && words.contains("chat template"),
-                "{template}: {words}"
-            );
+            assert!(words.contains(named) && words.contains("chat template"), "{words}");
         }
     }
 }

@@ -2,16 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
+use potluck_model::chat::ChatFormat;
 use potluck_model::package::{
-    BlobHash, BlobRef, ChatFormat, Defaults, FORMAT, Gain, LayerWeights, Linear, MAX_POSITIONS,
-    Manifest, ModelConfig,
+    BlobHash, BlobRef, Defaults, FORMAT, Gain, LayerWeights, Linear, MAX_POSITIONS, Manifest,
+    ModelConfig,
 };
+use potluck_model::tokenizer::Tokenizer;
 use potluck_protocol::NUMERICS_VERSION;
 
 use crate::error::ImportError;
 use crate::install::{install, make_folder, put_blob};
 use crate::source::Source;
-use crate::{CHUNK_VALUES, Options, Progress, chat, check_tokenizer, model_name, quantise};
+use crate::{CHUNK_VALUES, Options, Progress, chat, ends, model_name, quantise};
 
 /// Imports a folder or GGUF file into `destination`, as `models/<name>.json`; returns its id.
 pub(crate) fn import(
@@ -22,24 +24,30 @@ pub(crate) fn import(
 ) -> Result<BlobHash, ImportError> {
     let source = Source::open(source)?;
     let name = model_name(options, &source.name)?;
-    if source.end_tokens.is_empty() {
-        let supported = "eos_token_id in config.json or generation_config.json".to_owned();
-        return Err(ImportError::Unsupported {
-            what: "a model without an end token".to_owned(),
-            supported,
-        });
-    }
     let config = model_config(&source, options);
     config.check()?;
-    check_tokenizer(&source.tokenizer)?;
+    let tokenizer = Tokenizer::from_bytes(&source.tokenizer)?;
     let chat = chat::format(&source.chat)?;
-    for (name, shape) in tensors_needed(&config, source.shape.tied) {
-        source.expect(&name, &shape)?;
+    let end_tokens = ends::tokens(&source, &tokenizer, &chat)?;
+    drop(tokenizer);
+    let needed = tensors_needed(&config, source.shape.tied);
+    for (name, shape) in &needed {
+        source.expect(name, shape)?;
+    }
+    // One that is left out would be missed by nobody, and heard in every answer.
+    if let Some(name) = source.other_than(needed.iter().map(|(name, _)| name.as_str())) {
+        let name: String = name.chars().take(200).collect();
+        let what = format!(
+            "tensor {name}, which architecture {:?} does not have",
+            source.shape.architecture
+        );
+        let supported = "files whose tensors are all computed with".to_owned();
+        return Err(ImportError::Unsupported { what, supported });
     }
     let mut import = Import { source, config, blobs: destination.join("blobs"), progress };
     make_folder(&import.blobs)?;
     make_folder(&destination.join("models"))?;
-    let manifest = import.run(name, chat)?;
+    let manifest = import.run(name, chat, end_tokens)?;
     let bytes = manifest.to_bytes()?;
     Manifest::from_bytes(&bytes)?;
     install(destination, "models", &manifest.name, &bytes)
@@ -126,7 +134,12 @@ struct Import<'a> {
 }
 
 impl Import<'_> {
-    fn run(&mut self, name: String, chat: ChatFormat) -> Result<Manifest, ImportError> {
+    fn run(
+        &mut self,
+        name: String,
+        chat: ChatFormat,
+        end_tokens: Vec<u32>,
+    ) -> Result<Manifest, ImportError> {
         let (vocab, d_model) = (self.config.vocab as usize, self.config.d_model as usize);
         let (embedding, largest) =
             self.linear("model.embed_tokens.weight", (vocab, d_model), quantise::VOCABULARY_BITS)?;
@@ -162,14 +175,15 @@ impl Import<'_> {
             layer_blobs,
             head,
             chat,
-            end_tokens: self.source.end_tokens.clone(),
+            end_tokens,
             defaults: Defaults {
                 temperature_milli: generation.temperature_milli(),
                 top_p_milli: generation.top_p_milli(),
                 top_k: generation.top_k.unwrap_or(0),
+                // An answer ends where the model ends it; where its makers set no limit, the context is one.
                 max_tokens: generation
                     .max_new_tokens
-                    .unwrap_or(256)
+                    .unwrap_or(self.config.max_positions)
                     .clamp(1, self.config.max_positions),
             },
         })

@@ -10,12 +10,13 @@ use potluck_model::encoder::{
     Biased, EncoderEmbedding, EncoderLayer, EncoderManifest, Norm, layer_shapes,
 };
 use potluck_model::package::{BlobHash, FORMAT, Linear};
+use potluck_model::tokenizer::Tokenizer;
 use potluck_protocol::NUMERICS_VERSION;
 use serde::Deserialize;
 
 use crate::error::ImportError;
 use crate::install::{install, make_folder, put_blob};
-use crate::{Options, Progress, check_tokenizer, model_name, quantise};
+use crate::{Options, Progress, model_name, quantise};
 
 pub use source::{EncoderSource, MATRICES};
 
@@ -69,7 +70,8 @@ pub(super) fn import(
 ) -> Result<BlobHash, ImportError> {
     let source = EncoderSource::open(path)?;
     let name = model_name(options, &source.name)?;
-    check_tokenizer(&source.tokenizer)?;
+    // One that cannot be read would be missed by whoever asks first.
+    Tokenizer::from_bytes(&source.tokenizer)?;
     let config = source.config;
     config.check()?;
     // Everything that may be missing is read before anything is written; an encoder is small.

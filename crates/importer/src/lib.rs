@@ -10,6 +10,7 @@
 mod chat;
 mod decoder;
 pub mod encoder;
+mod ends;
 mod error;
 mod install;
 mod quantise;
@@ -19,11 +20,11 @@ pub mod source;
 use std::path::Path;
 
 use potluck_model::package::{BlobHash, is_name};
-use potluck_model::tokenizer::Tokenizer;
 
 pub use error::ImportError;
+pub use source::{gguf_parts, judge};
 #[doc(hidden)]
-pub use source::{read_gguf, read_safetensors};
+pub use source::{read_gguf, read_safetensors, read_tokenizer};
 
 /// Positions unless asked otherwise: enough for long talks, and a key-value cache that small
 /// computers can hold.
@@ -92,10 +93,4 @@ fn model_name(options: &Options, own: &str) -> Result<String, ImportError> {
 /// As [`import`].
 pub fn import_folder(source: &Path, destination: &Path) -> Result<BlobHash, ImportError> {
     import(source, destination, &Options::default(), &mut |_| ())
-}
-
-/// Reads a tokenizer and forgets it: one that cannot be read would be missed by whoever asks first.
-fn check_tokenizer(bytes: &[u8]) -> Result<(), ImportError> {
-    Tokenizer::from_bytes(bytes)?;
-    Ok(())
 }

@@ -6,16 +6,22 @@ mod file;
 pub(crate) mod folder;
 mod gguf;
 pub(crate) mod json;
+mod llama_tokenizer;
+mod neutral;
 mod safetensors;
 mod tensors;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 
+use potluck_model::chat::ChatFormat;
+use potluck_model::tokenizer::Tokenizer;
 use potluck_protocol::sampling::{MAX_TEMPERATURE_MILLI, MIN_TEMPERATURE_MILLI};
 
 use crate::error::ImportError;
 
+pub use gguf::gguf_parts;
 pub(crate) use safetensors::open as open_safetensors;
 pub(crate) use tensors::Tensors;
 
@@ -77,6 +83,9 @@ impl Shape {
         self.architecture == "qwen3"
     }
 }
+
+/// Tensors that the shape was made of.
+const READ_WITH_SHAPE: [&str; 1] = ["rope_freqs.weight"];
 
 /// How the model is talked to.
 #[derive(Clone, Debug, Default)]
@@ -162,10 +171,50 @@ impl Source {
         self.tensors.rows(name, shape, 0..0).map(|_| ())
     }
 
+    /// A tensor that is none of `used` and would change what the model says, if there is one.
+    pub(crate) fn other_than<'a>(&self, used: impl Iterator<Item = &'a str>) -> Option<&str> {
+        let mut used: BTreeSet<&str> = used.chain(READ_WITH_SHAPE).collect();
+        // What says again what the embedding says.
+        if self.shape.tied {
+            used.insert("lm_head.weight");
+        }
+        let tables: Vec<String> = (0..self.shape.layers)
+            .map(|layer| format!("model.layers.{layer}.self_attn.rotary_emb.inv_freq"))
+            .collect();
+        used.extend(tables.iter().map(String::as_str));
+        self.tensors.other_than(&used)
+    }
+
     /// Bytes of tensors read so far, and of all.
     pub(crate) fn progress(&self) -> (u64, u64) {
         self.tensors.progress()
     }
+}
+
+/// Judges a folder by its small files, before its weights are fetched: whether they describe a model that
+/// can be imported. An encoder's folder is not judged yet.
+///
+/// # Errors
+/// What cannot be imported, by name.
+pub fn judge(folder: &Path) -> Result<(), ImportError> {
+    if crate::encoder::is_encoder(folder) {
+        return Ok(());
+    }
+    folder::shape(folder)?;
+    let (tokenizer, chat) = folder::tokenizer(folder)?;
+    Tokenizer::from_bytes(&tokenizer)?;
+    crate::chat::format(&chat).map(drop)
+}
+
+/// A folder's `tokenizer.json` as it will be in the package, and how the model is talked to; for tests
+/// with real tokenizers, whose models are not at hand.
+///
+/// # Errors
+/// If a file is missing or unreadable.
+#[doc(hidden)]
+pub fn read_tokenizer(folder: &Path) -> Result<(Vec<u8>, ChatFormat), ImportError> {
+    let (tokenizer, chat) = folder::tokenizer(folder)?;
+    Ok((tokenizer, crate::chat::format(&chat)?))
 }
 
 /// Reads every tensor of the bytes of a GGUF file, for fuzzing: whatever the bytes are, this ends
@@ -176,7 +225,7 @@ impl Source {
 #[doc(hidden)]
 pub fn read_gguf(bytes: Vec<u8>) -> Result<(), ImportError> {
     let source =
-        gguf::read(file::WeightsFile::from_bytes("fuzzed.gguf", bytes), "fuzzed".to_owned())?;
+        gguf::read(vec![file::WeightsFile::from_bytes("fuzzed.gguf", bytes)], "fuzzed".to_owned())?;
     source.tensors.read_all()
 }
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use gguf::{BF16, F16, F32, Gguf, Q8_0, of_i32s, of_text, of_u32};
 use potluck_engine::engine::BackendChoice;
 use potluck_importer::{Options, Progress, import};
+use potluck_model::chat::{LocalTime, Message};
 use potluck_model::package::{BlobHash, Manifest};
 use support::{Imported, logits, source_json, tokens};
 use tempfile::TempDir;
@@ -50,7 +51,9 @@ fn it_is_the_model_of_the_folder() {
             "\u{1f98a}",
         ] {
             let encode = |model: &Imported| {
-                model.tokenizer().encode_chat(&model.manifest.chat, text).map_err(|e| e.to_string())
+                let asked = [Message::user(text)];
+                let (tokenizer, now) = (model.tokenizer(), LocalTime::default());
+                tokenizer.encode_chat(&model.manifest.chat, &asked, now).map_err(|e| e.to_string())
             };
             assert_eq!(encode(&model), encode(&folder), "{text}");
         }
@@ -160,7 +163,7 @@ fn broken_files_are_refused_by_name() {
         ),
         (changed(|g| g.tensors[0].sizes = vec![1; 9]), "9 dimensions"),
         // Found by fuzzing: rows without end that take no room.
-        (changed(|g| g.tensors[0].sizes = vec![0, 1 << 50]), "holds nothing"),
+        (changed(|g| g.tensors[1].sizes = vec![0, 1 << 50]), "holds nothing"),
         (
             changed(|g| g.set("llama.attention.key_length", of_u32(u32::MAX))),
             "the heads' width 4294967295",

@@ -3,6 +3,8 @@
 #![cfg(not(target_arch = "wasm32"))]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+#[path = "support/rewritten.rs"]
+mod rewritten;
 #[path = "../../engine/tests/support/mod.rs"]
 mod support;
 
@@ -11,6 +13,8 @@ use std::path::PathBuf;
 
 use potluck_importer::{ImportError, import_folder};
 use potluck_model::package::Manifest;
+use rewritten::rewrite;
+use safetensors::Dtype;
 use serde_json::{Value, json};
 use support::{source_folder, source_json};
 use tempfile::TempDir;
@@ -81,6 +85,15 @@ fn what_the_arithmetic_does_not_cover_is_named() {
         (json!({"head_dim": 512}), "a head of width 512"),
         (json!({"rms_norm_eps": -1.0}), "rms_norm_eps"),
         (json!({"quantization_config": {"bits": 4}}), "quantized"),
+        (
+            json!({"rope_scaling": {"type": "linear", "rope_type": "llama3"}}),
+            "two types at once (llama3 and linear)",
+        ),
+        (json!({"rope_scaling": {"factor": 4.0}}), "rope_type none"),
+        (json!({"logit_scale": 0.0625}), "logit_scale 0.0625"),
+        (json!({"embedding_multiplier": 12}), "embedding_multiplier 12"),
+        (json!({"num_local_experts": 8}), "num_local_experts 8"),
+        (json!({"eos_token_id": 2048}), "end token 2048"),
     ] {
         let (error, words) = Folder::with("config.json", &changes).refusal();
         assert!(matches!(error, ImportError::Unsupported { .. }), "{changes}: {error:?}");
@@ -92,7 +105,7 @@ fn what_the_arithmetic_does_not_cover_is_named() {
 fn a_chat_template_that_cannot_be_used_says_why() {
     for (template, named) in [
         ("{{ messages", "syntax error"),
-        ("Hello!", "0 times"),
+        ("Hello!", "does not show the question"),
         ("{{ raise_exception('tools only') }}", "tools only"),
     ] {
         let (_, words) =
@@ -105,6 +118,8 @@ fn a_chat_template_that_cannot_be_used_says_why() {
 fn a_model_without_an_end_is_refused() {
     let folder = Folder::with("config.json", &json!({"eos_token_id": null}));
     fs::remove_file(folder.source.join("generation_config.json")).unwrap();
+    // Neither the tokenizer's own end nor the template's.
+    fs::remove_file(folder.source.join("tokenizer_config.json")).unwrap();
     assert!(folder.refusal().1.contains("end token"));
 }
 
@@ -171,6 +186,16 @@ fn tensors_that_are_missing_or_of_another_shape_are_named() {
     assert!(words.contains("[2048, 192], expected [2047, 192]"), "{words}");
     let (_, words) = Folder::with("config.json", &json!({"tie_word_embeddings": false})).refusal();
     assert!(words.contains("lm_head.weight: missing"), "{words}");
+}
+
+#[test]
+fn a_tensor_that_would_be_left_out_is_named() {
+    let bias = vec![0_u8; 192 * 4];
+    let more = [("model.layers.0.self_attn.q_proj.bias".to_owned(), Dtype::F32, vec![192], bias)];
+    let folder = Folder::new();
+    rewrite(&folder.source, |name| name.to_owned(), &more);
+    let (_, words) = folder.refusal();
+    assert!(words.contains("model.layers.0.self_attn.q_proj.bias"), "{words}");
 }
 
 #[test]

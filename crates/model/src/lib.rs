@@ -11,6 +11,7 @@
 //! | [`tokenizer`] | text to tokens and back |
 //! | [`synthetic`] | models made of random numbers, for tests, benchmarks and self-tests |
 
+pub mod chat;
 pub mod encoder;
 pub mod package;
 pub mod synthetic;

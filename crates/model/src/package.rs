@@ -37,7 +37,7 @@ pub use check::{
 pub use config::{Eps, MAX_D_FF, MAX_D_MODEL, MAX_HEAD_DIM, MAX_HEADS, MAX_VOCAB, ModelConfig};
 pub use exp2::EXP2;
 pub use layer::LayerWeights;
-pub use manifest::{ChatFormat, Defaults, MAX_TOKENIZER_BYTES, Manifest};
+pub use manifest::{Defaults, MAX_END_TOKENS, MAX_TOKENIZER_BYTES, Manifest};
 pub use name::{BlobHash, BlobRef, BlobRole, ParseHashError};
 pub use planes::{Bias, Gain, Linear};
 pub use potluck_protocol::codec::{MAX_LAYERS, MAX_POSITIONS};

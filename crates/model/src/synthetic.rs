@@ -6,9 +6,10 @@
 
 use potluck_protocol::NUMERICS_VERSION;
 
+use crate::chat::ChatFormat;
 use crate::package::{
-    Bias, BlobHash, BlobRef, BlobRole, ChatFormat, Defaults, EXP2, FORMAT, GROUP, Gain,
-    LayerWeights, Linear, Manifest, ModelConfig, RSQRT_ENTRIES, SIGMOID_ENTRIES, Tables,
+    Bias, BlobHash, BlobRef, BlobRole, Defaults, EXP2, FORMAT, GROUP, Gain, LayerWeights, Linear,
+    Manifest, ModelConfig, RSQRT_ENTRIES, SIGMOID_ENTRIES, Tables,
 };
 
 /// A synthetic model: manifest and blobs.
@@ -156,7 +157,7 @@ fn manifest(config: ModelConfig, blobs: &[(BlobRole, Vec<u8>)]) -> Manifest {
         embedding: named(BlobRole::Embedding),
         layer_blobs: (0..config.layers).map(|index| named(BlobRole::Layer(index))).collect(),
         head: named(BlobRole::Head),
-        chat: ChatFormat { prefix: String::new(), suffix: String::new() },
+        chat: ChatFormat::default(),
         end_tokens: Vec::new(),
         defaults: Defaults { temperature_milli: 0, top_p_milli: 1000, top_k: 0, max_tokens: 16 },
     }

@@ -31,7 +31,7 @@ fn a_good_manifest_reads_back() {
 #[test]
 fn every_limit_refuses_what_is_beyond_it() {
     for (pointer, values) in [
-        ("/format", vec![json!(1), json!(3)]),
+        ("/format", vec![json!(2), json!(4)]),
         ("/numerics", vec![json!(1), json!(3)]),
         ("/architecture", vec![json!("gpt2"), json!("")]),
         (
@@ -46,8 +46,7 @@ fn every_limit_refuses_what_is_beyond_it() {
             ],
         ),
         ("/license", vec![json!("x".repeat(4097))]),
-        ("/chat/prefix", vec![json!("x".repeat(4097))]),
-        ("/chat/suffix", vec![json!("x".repeat(4097))]),
+        ("/chat/bos", vec![json!("x".repeat(4097))]),
         ("/config/layers", vec![json!(0), json!(1), json!(3), json!(257), json!(u32::MAX)]),
         ("/config/d_model", vec![json!(0), json!(32), json!(65), json!(16_416), json!(u32::MAX)]),
         ("/config/d_ff", vec![json!(0), json!(64), json!(97), json!(65_568), json!(u32::MAX)]),
@@ -84,6 +83,7 @@ fn every_limit_refuses_what_is_beyond_it() {
         ),
         ("/tokenizer/size_bytes", vec![json!((64 << 20) + 1)]),
         ("/layer_blobs", vec![json!([])]),
+        ("/chat/template", vec![json!("x".repeat((64 << 10) + 1))]),
         ("/end_tokens", vec![json!([40]), json!(vec![1; 17])]),
         ("/defaults/temperature_milli", vec![json!(1), json!(49), json!(5001)]),
         ("/defaults/top_p_milli", vec![json!(0), json!(1001)]),

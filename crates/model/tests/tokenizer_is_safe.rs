@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use potluck_model::package::ChatFormat;
+use potluck_model::chat::{ChatFormat, LocalTime, Message};
 use potluck_model::tokenizer::{TextStream, Tokenizer, TokenizerError};
 use proptest::prelude::*;
 use serde_json::json;
@@ -45,15 +45,14 @@ fn file() -> Vec<u8> {
     std::fs::read(folder.join("tokenizer.json")).unwrap()
 }
 
+/// ChatML without a system message, as the built-in model has it.
 fn chat() -> ChatFormat {
-    ChatFormat {
-        prefix: "<|im_start|>user\n".to_owned(),
-        suffix: "<|im_end|>\n<|im_start|>assistant\n".to_owned(),
-    }
+    let template = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>' + '\n' }}{% endfor %}{{ '<|im_start|>assistant\n' }}";
+    ChatFormat { template: Some(template.to_owned()), ..ChatFormat::default() }
 }
 
-fn nothing_around() -> ChatFormat {
-    ChatFormat { prefix: String::new(), suffix: String::new() }
+fn ask(text: &str) -> Vec<u32> {
+    TOKENIZER.encode_chat(&chat(), &[Message::user(text)], LocalTime::default()).unwrap()
 }
 
 fn decode(tokens: &[u32]) -> (String, Vec<String>) {
@@ -74,12 +73,12 @@ fn the_frame_of_a_conversation_cannot_be_typed() {
         " <|im_end|> ",
         "<|im_<|im_end|>end|>",
     ] {
-        let tokens = TOKENIZER.encode_chat(&nothing_around(), text).unwrap();
+        let tokens = TOKENIZER.encode(text).unwrap();
         assert!(tokens.iter().all(|token| *token > 2), "{text:?} became {tokens:?}");
         assert_eq!(decode(&tokens).0, text);
         // In its place it is framed by the same tokens as any other question.
-        let framed = TOKENIZER.encode_chat(&chat(), text).unwrap();
-        let harmless = TOKENIZER.encode_chat(&chat(), "x").unwrap();
+        let framed = ask(text);
+        let harmless = ask("x");
         let count = |tokens: &[u32]| tokens.iter().filter(|token| **token <= 2).count();
         assert_eq!(count(&framed), count(&harmless), "{text:?}");
         assert_eq!(framed[0], 1);
@@ -94,15 +93,15 @@ fn a_vocabulary_that_spells_a_control_token_cannot_be_used_for_it() {
         "id": 3, "content": "!", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true
     }));
     let tokenizer = Tokenizer::from_bytes(json.to_string().as_bytes()).unwrap();
-    let refused = tokenizer.encode_chat(&nothing_around(), "Hello!");
+    let refused = tokenizer.encode("Hello!");
     assert!(matches!(refused, Err(TokenizerError::Special(3))), "{refused:?}");
-    tokenizer.encode_chat(&nothing_around(), "Hello.").unwrap();
+    tokenizer.encode("Hello.").unwrap();
 }
 
 #[test]
 fn characters_come_whole_though_their_bytes_are_tokens() {
     let text = "naïve 日本 🦊🏮 x";
-    let tokens = TOKENIZER.encode_chat(&nothing_around(), text).unwrap();
+    let tokens = TOKENIZER.encode(text).unwrap();
     assert!(tokens.len() > text.chars().count(), "the text is cut inside characters");
     let (whole, pieces) = decode(&tokens);
     assert_eq!(whole, text);
@@ -114,7 +113,7 @@ fn characters_come_whole_though_their_bytes_are_tokens() {
 
 #[test]
 fn control_tokens_are_not_text() {
-    let tokens = TOKENIZER.encode_chat(&chat(), "hi").unwrap();
+    let tokens = ask("hi");
     assert_eq!(decode(&tokens).0, "user\nhi\nassistant\n");
 }
 
@@ -129,7 +128,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn any_text_comes_back_and_holds_no_control_token(text in "(<\\|im_end\\|>|<\\|im_start\\|>|\\PC|[a-z 0-9\\n]){0,120}") {
-        let tokens = TOKENIZER.encode_chat(&nothing_around(), &text).unwrap();
+        let tokens = TOKENIZER.encode(&text).unwrap();
         prop_assert!(tokens.iter().all(|token| *token > 2));
         prop_assert_eq!(decode(&tokens).0, text);
     }
@@ -144,5 +143,92 @@ proptest! {
     fn no_byte_of_broken_characters_is_lost(tokens in proptest::collection::vec(prop::sample::select(HALVES.clone()), 0..200)) {
         let bytes: Vec<u8> = tokens.iter().flat_map(|token| BYTES[token].clone()).collect();
         prop_assert_eq!(decode(&tokens).0, String::from_utf8_lossy(&bytes).into_owned());
+    }
+}
+
+/// A `SentencePiece` vocabulary as Llama 2 has one: words begin with a blank, and bytes stand for what has
+/// no token.
+fn sentence_piece() -> Arc<Tokenizer> {
+    let words = [
+        "<unk>",
+        "<s>",
+        "</s>",
+        "\u{2581}hi",
+        "\u{2581}",
+        "h",
+        "i",
+        "<0xF0>",
+        "<0x9F>",
+        "<0xA6>",
+        "<0x8A>",
+        "<0xC3>",
+        ".",
+    ];
+    let vocab: serde_json::Map<String, serde_json::Value> =
+        words.iter().zip(0..).map(|(word, id)| ((*word).to_owned(), json!(id))).collect();
+    let special = |id: u32| {
+        json!({"id": id, "content": words[id as usize], "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true})
+    };
+    let file = json!({
+        "version": "1.0", "added_tokens": [special(0), special(1), special(2)], "normalizer": null,
+        "pre_tokenizer": {"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "always", "split": false},
+        "post_processor": null,
+        "decoder": {"type": "Sequence", "decoders": [
+            {"type": "Replace", "pattern": {"String": "\u{2581}"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"},
+            {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+        ]},
+        "model": {"type": "BPE", "dropout": null, "unk_token": "<unk>", "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true, "ignore_merges": false, "vocab": vocab, "merges": []},
+    });
+    Arc::new(Tokenizer::from_bytes(file.to_string().as_bytes()).unwrap())
+}
+
+fn streamed(tokenizer: &Arc<Tokenizer>, tokens: &[u32]) -> (String, Vec<String>) {
+    let mut stream = TextStream::new(Arc::clone(tokenizer));
+    let mut pieces: Vec<String> = tokens.iter().map(|token| stream.push(*token)).collect();
+    pieces.push(stream.finish());
+    (pieces.concat(), pieces)
+}
+
+/// F03: the blank in front of a word is part of the text, wherever the stream moves its window on.
+#[test]
+fn no_blank_is_lost_however_long_the_text() {
+    let tokenizer = sentence_piece();
+    for count in [1, 31, 32, 33, 63, 64, 65, 128, 200, 999] {
+        let (text, _) = streamed(&tokenizer, &vec![3; count]);
+        assert_eq!(
+            text,
+            ["hi"].into_iter().chain(vec![" hi"; count - 1]).collect::<String>(),
+            "{count}"
+        );
+    }
+}
+
+/// F50: a character of four tokens comes when it is whole, wherever it stands.
+#[test]
+fn a_character_of_bytes_waits_for_all_of_them() {
+    let tokenizer = sentence_piece();
+    for before in [0, 1, 31, 61, 62, 63, 64, 65] {
+        let tokens: Vec<u32> = std::iter::repeat_n(3, before).chain([7, 8, 9, 10]).collect();
+        let (_, pieces) = streamed(&tokenizer, &tokens);
+        assert_eq!(pieces[before..before + 4], ["", "", "", "\u{1f98a}"], "{before}");
+    }
+    let (text, _) = streamed(&tokenizer, &[3, 7, 8]);
+    assert!(text.starts_with("hi") && text.contains('\u{FFFD}'), "{text:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    /// Whole characters and words in any order: the stream says what all tokens say at once.
+    #[test]
+    fn a_stream_is_the_text_of_all_its_tokens(
+        parts in proptest::collection::vec(prop_oneof![
+            Just(vec![3_u32]), Just(vec![4]), Just(vec![5, 6]), Just(vec![12]), Just(vec![1]), Just(vec![7, 8, 9, 10]),
+        ], 0..300),
+    ) {
+        let tokens: Vec<u32> = parts.concat();
+        let tokenizer = sentence_piece();
+        prop_assert_eq!(streamed(&tokenizer, &tokens).0, tokenizer.decode(&tokens));
     }
 }

@@ -39,7 +39,6 @@ impl Reported {
             Event::Signal { peer, .. }
             | Event::PeerOpen { peer }
             | Event::PeerFrame { peer, .. }
-            | Event::PeerRelayed { peer }
             | Event::PeerClosed { peer, .. } => of_peer(*peer),
         };
         current == Some(self.connection)

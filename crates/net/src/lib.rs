@@ -156,9 +156,4 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// The path to an open peer leads through a relay (TURN). Said once, and only where it does.
-    PeerRelayed {
-        /// The peer.
-        peer: NodeId,
-    },
 }

@@ -134,9 +134,6 @@ pub struct NodeView {
     /// When it connected, Unix time, seconds: a moment, not a duration, so that nothing changes
     /// where nothing happens.
     pub connected_at_s: u64,
-    /// Nodes that it reaches through a relay only, as it says itself.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub relayed: Vec<NodeId>,
 }
 
 /// How far a volunteer's node is with its layers.

@@ -74,7 +74,6 @@ pub fn decode_to_server(bytes: &[u8]) -> Result<ToServer, DecodeError> {
             check_receipt(&receipt.receipt)?;
             check_ticket(ticket)?;
         }
-        ToServer::Relayed { peers } => at_most("relayed peers", peers.len(), MAX_RELAYED)?,
         ToServer::Pace { percent } => at_most("pace", usize::from(*percent), 100)?,
         ToServer::Door(
             ToDoor::Open { hello: bytes }

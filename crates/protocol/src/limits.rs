@@ -10,9 +10,6 @@ pub const MAX_SERVER_MESSAGE_BYTES: usize = 64 * 1024;
 pub const MAX_ROWS: usize = 128;
 /// Nodes that a requester excludes from a route: those that its answer broke off at lately.
 pub const MAX_EXCLUDED: usize = 8;
-/// Peers that a node names as reached through a relay: its neighbours in as many sessions as it has at a
-/// time. More are not named.
-pub const MAX_RELAYED: usize = 16;
 /// Sessions that one requester may have at once, at the server and at each stage: more than a person
 /// has answers in progress, and few enough that one key cannot keep a swarm to itself.
 pub const MAX_SESSIONS_PER_REQUESTER: usize = 8;

@@ -106,6 +106,9 @@ pub struct Ask {
     pub model: Option<String>,
     /// What the person wrote.
     pub prompt: String,
+    /// What the person's clock shows: seconds from 1970-01-01 00:00 as it reads there. Some models want
+    /// to know the day.
+    pub asked_at_s: i64,
     /// `None`: the model's own defaults with this seed.
     pub sampling: SamplingChoice,
     /// Tokens to sample at most; `None` is the model's default.

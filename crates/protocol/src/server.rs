@@ -125,12 +125,6 @@ pub enum ToServer {
     },
     /// Somebody is to be let into a room.
     Door(ToDoor),
-    /// Which peers the node reaches through a relay only, as far as it knows: a drawing shows it, and
-    /// nothing else depends on it.
-    Relayed {
-        /// At most [`MAX_RELAYED`](crate::limits::MAX_RELAYED), in order.
-        peers: Vec<NodeId>,
-    },
     /// Asks for a route through the middle of a model: the requester computes as many layers before
     /// it as behind it on its own machine.
     AskMiddle {

@@ -15,7 +15,7 @@ use potluck_protocol::id::LayerRange;
 use potluck_protocol::limits::{
     MAX_BACKEND_BYTES, MAX_CANDIDATE_BYTES, MAX_D_MODEL, MAX_DOOR_BYTES, MAX_EXCLUDED,
     MAX_ICE_SERVERS, MAX_LAYERS, MAX_MODELS, MAX_ORIGIN_BYTES, MAX_POSITIONS, MAX_REASON_BYTES,
-    MAX_RELAYED, MAX_ROWS, MAX_SDP_BYTES, MAX_STAGES,
+    MAX_ROWS, MAX_SDP_BYTES, MAX_STAGES,
 };
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::receipt::{RECEIPT_POSITIONS, Receipt};
@@ -163,7 +163,6 @@ fn assert_to_server_is_within_limits(message: &ToServer) {
             assert_receipt_is_within_limits(&receipt.receipt);
             assert_are_layers(ticket.ticket.layers);
         }
-        ToServer::Relayed { peers } => assert!(peers.len() <= MAX_RELAYED),
         ToServer::Pace { percent } => assert!(*percent <= 100),
         ToServer::Door(
             ToDoor::Open { hello: bytes }

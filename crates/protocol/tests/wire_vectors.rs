@@ -134,7 +134,6 @@ fn to_server() -> Vec<Vector> {
         Heartbeat: ToServer::Heartbeat,
         Pace: ToServer::Pace { percent: 30 },
         Door: ToServer::Door(ToDoor::Try { door: 4821 }),
-        Relayed: ToServer::Relayed { peers: vec![NodeId([0xee; 32])] },
         AskMiddle: ToServer::AskMiddle {
             request: RequestId(302),
             model: model(),

@@ -12,7 +12,7 @@ use potluck_engine::encoder::Encoder;
 use potluck_engine::engine::{BackendChoice, Engine};
 use potluck_engine::kernels::linear::CpuPath;
 use potluck_model::encoder::EncoderManifest;
-use potluck_model::package::{BlobRef, BlobRole, ChatFormat, Manifest, is_name, verify_blob};
+use potluck_model::package::{BlobRef, BlobRole, Manifest, is_name, verify_blob};
 use potluck_model::tokenizer::Tokenizer;
 
 use crate::decoder::FloatModel;
@@ -54,8 +54,7 @@ fn check_decoder(
 ) -> anyhow::Result<String> {
     let float = FloatModel::open(against)?;
     let tokenizer = Tokenizer::from_bytes(&read_verified(data_dir, &manifest.tokenizer)?)?;
-    let plain = ChatFormat { prefix: String::new(), suffix: String::new() };
-    let tokens = tokenizer.encode_chat(&plain, text)?;
+    let tokens = tokenizer.encode(text)?;
     let window = WINDOW.min(manifest.config.max_positions as usize);
     let texts: Vec<Vec<u32>> = tokens.chunks(window).map(<[u32]>::to_vec).collect();
     let bar = ProgressBar::new(tokens.len() as u64)

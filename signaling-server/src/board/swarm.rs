@@ -64,7 +64,6 @@ pub(super) fn describe(
         memory_bytes: node.capabilities.memory_bytes,
         sessions: count(node.sessions),
         connected_at_s: node.joined_s,
-        relayed: node.relayed.clone(),
     }
 }
 

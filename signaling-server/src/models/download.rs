@@ -3,12 +3,16 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
+use data_encoding::HEXLOWER;
 use hf_hub::api::sync::{ApiBuilder, ApiRepo};
 use hf_hub::{Repo, RepoType};
+use potluck_importer::{gguf_parts, judge};
+use sha2::{Digest as _, Sha256};
 
 /// The prefix of a model of the Hub, where a folder could be named instead.
 pub(crate) const SCHEME: &str = "hf:";
@@ -29,6 +33,15 @@ const OPTIONAL: [&str; 7] = [
     "sentence_bert_config.json",
     "1_Pooling/config.json",
 ];
+/// What some repositories have in place of what is wanted.
+const INSTEAD: [&str; 4] = [
+    "tokenizer.model",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "consolidated.safetensors",
+];
+/// Files that are named to choose from, at most.
+const MAX_SHOWN: usize = 12;
 /// The weights, where they are in one file.
 const WHOLE: &str = "model.safetensors";
 /// The list of files with weights, where they are in several.
@@ -119,11 +132,15 @@ impl Reference {
             revision.clone(),
         ));
         if let Some(file) = &self.file {
-            return self.get(&repo, file);
+            let parts = gguf_parts(file);
+            let paths = parts.iter().map(|part| self.get(&repo, part));
+            let paths = paths.collect::<anyhow::Result<Vec<PathBuf>>>()?;
+            return paths.into_iter().next().context("the download has no file");
         }
         let listed = repo.info().with_context(|| self.explained("list the files of"))?;
         let listed: BTreeSet<String> =
             listed.siblings.into_iter().map(|file| file.rfilename).collect();
+        self.check_listed(&listed)?;
         let mut folder = None;
         for file in REQUIRED {
             folder = self.get(&repo, file)?.parent().map(Path::to_owned);
@@ -131,25 +148,72 @@ impl Reference {
         for file in OPTIONAL.iter().filter(|file| listed.contains(**file)) {
             self.get(&repo, file)?;
         }
+        let folder = folder.context("the download has no folder")?;
+        judge(&folder).with_context(|| {
+            format!("{self} cannot be imported, and none of its weights were downloaded")
+        })?;
         if listed.contains(WHOLE) {
             self.get(&repo, WHOLE)?;
         } else if listed.contains(INDEX) {
             for shard in shards(&self.get(&repo, INDEX)?)? {
                 self.get(&repo, &shard)?;
             }
-        } else if let Some(gguf) = listed.iter().find(|file| is_gguf(Path::new(file))) {
-            bail!(
-                "{self} has no safetensors, but GGUF files; name one of them, such as \
-                 {SCHEME}{owner}/{name}/{gguf}"
-            );
-        } else {
-            bail!("{self} has no weights that can be read: neither {WHOLE} nor a GGUF file");
         }
-        folder.context("the download has no folder")
+        Ok(folder)
     }
 
+    /// Whether a repository has what is wanted; if not, what it has instead.
+    fn check_listed(&self, listed: &BTreeSet<String>) -> anyhow::Result<()> {
+        let has = |file: &str| listed.contains(file);
+        if REQUIRED.iter().all(|file| has(file)) && (has(WHOLE) || has(INDEX)) {
+            return Ok(());
+        }
+        let Self { owner, name, .. } = self;
+        let ggufs: Vec<String> = listed
+            .iter()
+            .filter(|file| is_gguf(Path::new(file)) && gguf_parts(file)[0] == **file)
+            .take(MAX_SHOWN)
+            .map(|file| format!("  potluck-server model add {SCHEME}{owner}/{name}/{file}"))
+            .collect();
+        if !ggufs.is_empty() {
+            bail!("{self} has GGUF files; name one of them:\n{}", ggufs.join("\n"));
+        }
+        let wanted =
+            "config.json, tokenizer.json and model.safetensors (or a GGUF file) are wanted";
+        if has("adapter_config.json") && !has("config.json") {
+            bail!("{self} is an adapter for another model, and cannot be imported alone; {wanted}");
+        }
+        let missing: Vec<&str> = REQUIRED.into_iter().filter(|file| !has(file)).collect();
+        let instead: Vec<&str> = INSTEAD.into_iter().filter(|file| has(file)).collect();
+        let what = if missing.is_empty() { WHOLE.to_owned() } else { missing.join(" and ") };
+        let instead = if instead.is_empty() {
+            String::new()
+        } else {
+            format!(", but {}", instead.join(" and "))
+        };
+        bail!("{self} has no {what}{instead}; {wanted}");
+    }
+
+    /// Fetches a file, if it is not here, and holds it against the hash that the Hub names it by.
     fn get(&self, repo: &ApiRepo, file: &str) -> anyhow::Result<PathBuf> {
-        repo.get(file).with_context(|| self.explained(&format!("download {file} of")))
+        let path =
+            repo.get(file).with_context(|| self.explained(&format!("download {file} of")))?;
+        // The cache keeps large files by their SHA-256; small ones have another name, and are read whole.
+        let blob = std::fs::canonicalize(&path)?;
+        let named = blob.file_name().map(|name| name.to_string_lossy().into_owned());
+        let is_hash =
+            |name: &String| name.len() == 64 && name.bytes().all(|it| it.is_ascii_hexdigit());
+        if let Some(expected) = named.filter(is_hash) {
+            let got = sha256(&blob)?;
+            if !got.eq_ignore_ascii_case(&expected) {
+                std::fs::remove_file(&blob)?;
+                bail!(
+                    "what was downloaded as {file} of {self} is not what the Hub says it is, and was \
+                     removed; run the command again"
+                );
+            }
+        }
+        Ok(path)
     }
 
     fn explained(&self, what: &str) -> String {
@@ -158,6 +222,23 @@ impl Reference {
              licence, is HF_TOKEN set? Run the command again to go on where it stopped"
         )
     }
+}
+
+/// Bytes of a file that are read and hashed at once.
+const READ_BYTES: usize = 1 << 20;
+
+/// A file's SHA-256, in hexadecimal.
+fn sha256(path: &Path) -> anyhow::Result<String> {
+    let mut file = std::fs::File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut bytes = vec![0; READ_BYTES];
+    loop {
+        match file.read(&mut bytes)? {
+            0 => break,
+            read => hasher.update(&bytes[..read]),
+        }
+    }
+    Ok(HEXLOWER.encode(&hasher.finalize()))
 }
 
 fn is_gguf(path: &Path) -> bool {
@@ -229,6 +310,10 @@ mod tests {
 
     impl Hub {
         fn new(files: &[(&str, Vec<u8>)], breaks: Option<&'static str>) -> Self {
+            Self::naming(files, breaks, Names::Right)
+        }
+
+        fn naming(files: &[(&str, Vec<u8>)], breaks: Option<&'static str>, names: Names) -> Self {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let endpoint = format!("http://{}", listener.local_addr().unwrap());
             let files: HashMap<String, Vec<u8>> =
@@ -238,7 +323,7 @@ mod tests {
             std::thread::spawn(move || {
                 let mut breaks = breaks;
                 for stream in listener.incoming() {
-                    answer(&stream.unwrap(), &files, &requests, &mut breaks);
+                    answer(&stream.unwrap(), &files, &requests, &mut breaks, &names);
                 }
             });
             Self { endpoint, asked }
@@ -261,11 +346,19 @@ mod tests {
         }
     }
 
+    /// Whether the Hub names files by their hashes, or by others.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Names {
+        Right,
+        Wrong,
+    }
+
     fn answer(
         mut stream: &TcpStream,
         files: &HashMap<String, Vec<u8>>,
         asked: &Mutex<Vec<(usize, String)>>,
         breaks: &mut Option<&'static str>,
+        names: &Names,
     ) {
         let mut lines = BufReader::new(stream)
             .lines()
@@ -302,7 +395,8 @@ mod tests {
             range.as_deref().and_then(|range| range.split_once('-')).unwrap_or(("0", ""));
         let start: usize = start.parse().unwrap();
         let end = end.parse().map_or(bytes.len(), |end: usize| end + 1).min(bytes.len());
-        let etag = blake3::hash(bytes).to_hex();
+        let hashed = if *names == Names::Wrong { &bytes[..1] } else { &bytes[..] };
+        let etag = HEXLOWER.encode(&Sha256::digest(hashed));
         let span =
             format!("content-range: bytes {start}-{}/{}", end.saturating_sub(1), bytes.len());
         let head = format!("etag: \"{etag}\"\r\n{span}\r\ncontent-length: {}", end - start);
@@ -321,12 +415,18 @@ mod tests {
         let _ = stream.write_all(sent);
     }
 
+    /// A file of the built-in model.
+    fn own(name: &str) -> Vec<u8> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/potluck-tiny");
+        std::fs::read(folder.join(name)).unwrap()
+    }
+
     fn files() -> Vec<(&'static str, Vec<u8>)> {
         let index = br#"{"weight_map":
             {"a": "one.safetensors", "b": "two.safetensors", "c": "one.safetensors"}}"#;
         vec![
-            ("config.json", b"{}".to_vec()),
-            ("tokenizer.json", vec![b'x'; 1000]),
+            ("config.json", own("config.json")),
+            ("tokenizer.json", own("tokenizer.json")),
             ("README.md", b"license: mit".to_vec()),
             (INDEX, index.to_vec()),
             ("one.safetensors", (0..100_000_u32).flat_map(u32::to_le_bytes).collect()),
@@ -364,18 +464,67 @@ mod tests {
         let refused = |hub: &Hub, reference: &str| {
             format!("{:#}", hub.fetch(reference, cache.path()).unwrap_err())
         };
-        let nothing = Hub::new(&[], None);
-        assert!(
-            refused(&nothing, "hf:owner/name")
-                .contains("could not download config.json of hf:owner/name")
-        );
+        let mut some = files();
+        some.retain(|(name, _)| *name != "config.json" && *name != INDEX);
+        for (more, named) in [
+            (vec![], "no config.json, but pytorch_model.bin; config.json, tokenizer.json"),
+            (vec!["adapter_config.json"], "is an adapter for another model"),
+            (
+                vec!["b-00001-of-00002.gguf", "b-00002-of-00002.gguf", "a.gguf"],
+                "name one of them:\n  potluck-server model add hf:owner/name/a.gguf\n  \
+                 potluck-server model add hf:owner/name/b-00001-of-00002.gguf",
+            ),
+        ] {
+            let more = more.into_iter().map(|name| (name, vec![0; 10]));
+            let files: Vec<_> = some.iter().cloned().chain(more).collect();
+            let words = refused(&Hub::new(&files, None), "hf:owner/name");
+            assert!(words.contains(named), "{words}");
+            assert!(!words.contains("licence"), "{words}");
+        }
         let mut only_gguf: Vec<_> = files().into_iter().take(3).collect();
         only_gguf.push(("small.gguf", vec![0; 10]));
         let hub = Hub::new(&only_gguf, None);
-        assert!(refused(&hub, "hf:owner/name").contains("such as hf:owner/name/small.gguf"));
         assert_eq!(
             std::fs::read(hub.fetch("hf:owner/name/small.gguf", cache.path()).unwrap()).unwrap(),
             [0; 10]
         );
+    }
+
+    #[test]
+    fn all_parts_of_a_file_are_fetched() {
+        let names = ["x/a-00001-of-00002.gguf", "x/a-00002-of-00002.gguf"];
+        let files: Vec<_> = names.iter().map(|name| (*name, name.as_bytes().to_vec())).collect();
+        let (hub, cache) = (Hub::new(&files, None), tempfile::tempdir().unwrap());
+        let first = hub.fetch(&format!("hf:owner/name/{}", names[1]), cache.path()).unwrap();
+        assert!(first.ends_with(names[0]), "{}", first.display());
+        assert_eq!(
+            std::fs::read(first.with_file_name("a-00002-of-00002.gguf")).unwrap(),
+            files[1].1
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_imported_is_refused_before_its_weights() {
+        let mut files = files();
+        let mut config: serde_json::Value = serde_json::from_slice(&files[0].1).unwrap();
+        config["architectures"] = serde_json::json!(["GemmaForCausalLM"]);
+        files[0].1 = config.to_string().into_bytes();
+        let (hub, cache) = (Hub::new(&files, None), tempfile::tempdir().unwrap());
+        let words = format!("{:#}", hub.fetch("hf:owner/name", cache.path()).unwrap_err());
+        assert!(
+            words.contains("GemmaForCausalLM") && words.contains("none of its weights"),
+            "{words}"
+        );
+        for weights in [INDEX, "one.safetensors", "two.safetensors"] {
+            assert!(hub.asked(weights).is_empty(), "{weights} was asked for");
+        }
+    }
+
+    #[test]
+    fn what_is_not_what_the_hub_says_is_not_kept() {
+        let hub = Hub::naming(&files(), None, Names::Wrong);
+        let cache = tempfile::tempdir().unwrap();
+        let words = format!("{:#}", hub.fetch("hf:owner/name", cache.path()).unwrap_err());
+        assert!(words.contains("is not what the Hub says it is"), "{words}");
     }
 }

@@ -261,9 +261,6 @@ impl Scheduler {
             ToServer::Report(report) => {
                 self.change_registration(node, |registration| registration.report = report);
             }
-            ToServer::Relayed { peers } => {
-                self.change_registration(node, |registration| registration.relayed = peers);
-            }
             ToServer::Pace { percent } => self.change_pace(node, percent, now, actions),
             ToServer::Hello { .. }
             | ToServer::Prove { .. }

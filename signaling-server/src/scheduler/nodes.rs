@@ -50,8 +50,6 @@ pub(super) struct Registration {
     /// The layers that the node said are loaded, cut to `assigned`.
     pub(super) ready: Option<LayerRange>,
     pub(super) report: Report,
-    /// Peers that it reaches through a relay, as it says.
-    pub(super) relayed: Vec<NodeId>,
     /// The share of its speed at which it works, or did before it paused.
     pub(super) pace: Pace,
     /// Since when it is paused, if it is.
@@ -168,7 +166,6 @@ impl Scheduler {
                 until_s: lease.as_ref().map_or(0, |lease| lease.until_s),
                 ready: None,
                 report: Report::default(),
-                relayed: Vec::new(),
                 pace: Pace::FULL,
                 paused_at: None,
             };

@@ -25,9 +25,6 @@ pub struct NodeView {
     pub paused: bool,
     /// The node's own counters; nothing is credited from them.
     pub report: Report,
-    /// Those who lend too and whom it reaches through a relay, as it says; nothing depends on it. Who only
-    /// asks is named to nobody.
-    pub relayed: Vec<NodeId>,
     /// Time since the node joined.
     pub connected: Duration,
     /// When the node joined, seconds since 1970.
@@ -101,8 +98,6 @@ impl Scheduler {
     fn node_view(&self, node: NodeId, now: Duration) -> Option<NodeView> {
         let state = self.nodes.get(&node)?;
         let registration = state.registration.as_ref()?;
-        let lenders = self.index.lenders();
-        let relayed = registration.relayed.iter().filter(|peer| lenders.contains(*peer));
         Some(NodeView {
             node,
             capabilities: registration.capabilities.clone(),
@@ -111,7 +106,6 @@ impl Scheduler {
             serving: registration.is_serving(),
             paused: registration.is_paused(),
             report: registration.report,
-            relayed: relayed.copied().collect(),
             connected: now.saturating_sub(state.since),
             joined_s: self.authority.unix_time(state.since).as_secs(),
             sessions: usize::try_from(state.sessions).unwrap_or(usize::MAX),

@@ -21,6 +21,9 @@ pub(crate) struct Placed {
     pub(crate) macs: u64,
 }
 
+/// A place as it is read: class, key, chosen name, multiply-accumulates.
+type Row = (Option<String>, Vec<u8>, Option<String>, i64);
+
 /// A receipt as it was credited.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Filed {
@@ -66,9 +69,6 @@ const TEAMS: &str = places!(
     "teams n ON n.id"
 );
 
-/// Class of hardware, key, name and credit, as the queries give them.
-type Row = (Option<String>, Vec<u8>, Option<String>, i64);
-
 impl Store {
     /// Which day it is now, days since 1970.
     ///
@@ -103,7 +103,7 @@ impl Store {
             .bind(BOARD_PLACES)
             .fetch_all(&self.readers)
             .await?;
-        let placed = |(class, key, called, macs): (Option<String>, _, _, i64)| {
+        let placed = |(class, key, called, macs): Row| {
             let class =
                 HardwareClass::ALL.into_iter().find(|it| class.as_deref() == Some(it.word()))?;
             Some(Placed { class, key, called, macs: macs.unsigned_abs() })

@@ -144,10 +144,7 @@ impl Rogue {
                         return Ok(Some(Rebuke::Ended(reason)));
                     }
                 }
-                Event::ServerOpen
-                | Event::ServerMessage { .. }
-                | Event::ServerClosed { .. }
-                | Event::PeerRelayed { .. } => {}
+                Event::ServerOpen | Event::ServerMessage { .. } | Event::ServerClosed { .. } => {}
             },
             message = self.member.receive() => match message? {
                 FromServer::Signal { from, signal } if signal.is_from(from, me, None) => {

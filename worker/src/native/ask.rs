@@ -17,6 +17,7 @@ use potluck_worker::run::{SETTLE, run};
 use serde_json::json;
 
 use super::arguments::AskOptions;
+use super::clock::local_time_s;
 use super::home;
 use super::terminal::{say, say_no_proxy};
 
@@ -37,6 +38,7 @@ pub(super) async fn ask(options: AskOptions) -> anyhow::Result<ExitCode> {
         request: RequestId(0),
         model: options.model.clone(),
         prompt: options.prompt.clone(),
+        asked_at_s: local_time_s(),
         sampling: options.sampling.choice()?,
         max_tokens: options.sampling.max_tokens,
         own: options.own(),

@@ -4,11 +4,13 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use potluck_engine::engine::BackendChoice;
+use potluck_model::chat::LocalTime;
 use potluck_protocol::terminal::printable;
 use potluck_worker::local::{Model, Question};
 use serde_json::json;
 
 use super::arguments::{LocalBackend, LocalOptions};
+use super::clock::local_time_s;
 use super::terminal::say;
 
 pub(super) async fn local(options: LocalOptions) -> anyhow::Result<ExitCode> {
@@ -16,6 +18,7 @@ pub(super) async fn local(options: LocalOptions) -> anyhow::Result<ExitCode> {
     let choice = options.sampling.choice()?;
     let question = Question {
         prompt: &options.prompt,
+        asked_at: LocalTime(local_time_s()),
         sampling: choice,
         max_tokens: options.sampling.max_tokens,
     };

@@ -4,6 +4,7 @@ mod arguments;
 mod ask;
 mod battery;
 mod checks;
+mod clock;
 mod grants;
 mod home;
 mod join;

@@ -221,7 +221,6 @@ impl Node {
             net::Event::ServerClosed { reason } => link.handle_lost(reason, *me, *now, outbox),
             net::Event::Signal { peer, signal } => self.context.send_signal(peer, signal),
             net::Event::PeerOpen { peer } => peers.handle_open(peer, outbox),
-            net::Event::PeerRelayed { peer } => peers.handle_relayed(peer),
             net::Event::PeerFrame { peer, channel, frame } => {
                 // Hidden rows are most of what comes, so the stage looks at whose they are and how
                 // many before anything is made of their bytes.

@@ -11,7 +11,6 @@ use std::time::Duration;
 use potluck_net as net;
 use potluck_protocol::id::{Epoch, NodeId};
 use potluck_protocol::invitation::Invitation;
-use potluck_protocol::limits::MAX_RELAYED;
 use potluck_protocol::server::{IceServer, Session, Signal, SignedSignal};
 
 use super::Action;
@@ -30,8 +29,6 @@ struct Peer {
     /// Ours and the peer's when this was opened.
     epochs: (Option<Epoch>, Option<Epoch>),
     path: Path,
-    /// The path leads through a relay.
-    is_relayed: bool,
     /// When its latest offers came.
     offers: VecDeque<Duration>,
 }
@@ -98,7 +95,7 @@ impl Peers {
             None => {}
         }
         let path = Path::Opening { since: now, heard: None };
-        self.known.insert(peer, Peer { idle_since: None, epochs, path, is_relayed: false, offers });
+        self.known.insert(peer, Peer { idle_since: None, epochs, path, offers });
         outbox.act(Action::Transport(net::Command::OpenPeer {
             peer,
             role: net::Role::of(me, peer),
@@ -109,28 +106,9 @@ impl Peers {
     /// A connection is open. One that nobody wants any more is closed.
     pub(super) fn handle_open(&mut self, peer: NodeId, outbox: &mut Outbox) {
         match self.known.get_mut(&peer) {
-            Some(known) => {
-                known.path = Path::Open;
-                known.is_relayed = false;
-            }
+            Some(known) => known.path = Path::Open,
             None => close(peer, outbox),
         }
-    }
-
-    /// The path to an open peer leads through a relay.
-    pub(super) fn handle_relayed(&mut self, peer: NodeId) {
-        if let Some(known) = self.known.get_mut(&peer) {
-            known.is_relayed = true;
-        }
-    }
-
-    /// Those that are reached through a relay, in order, as many as may be named.
-    pub(super) fn relayed(&self) -> Vec<NodeId> {
-        let mut relayed: Vec<NodeId> =
-            self.known.iter().filter(|(_, peer)| peer.is_relayed).map(|(id, _)| *id).collect();
-        relayed.sort_unstable();
-        relayed.truncate(MAX_RELAYED);
-        relayed
     }
 
     /// A connection is gone.

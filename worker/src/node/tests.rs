@@ -4,7 +4,6 @@ mod coming_back;
 mod consent;
 mod granted;
 mod pauses;
-mod relayed;
 mod running;
 
 use std::sync::Arc;
@@ -176,6 +175,7 @@ impl Driven {
             request: RequestId(request),
             model: Some(model.to_owned()),
             prompt: "a question".to_owned(),
+            asked_at_s: 0,
             sampling: SamplingChoice::default(),
             max_tokens: None,
             sampled: Vec::new(),

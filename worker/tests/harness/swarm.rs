@@ -448,6 +448,7 @@ fn ask(prompt: &str, seed: u64, max_tokens: u32, sampled: Vec<u32>, own: Option<
         request: RequestId(7),
         model: None,
         prompt: prompt.to_owned(),
+        asked_at_s: 0,
         sampling: SamplingChoice { seed, ..SamplingChoice::default() },
         max_tokens: Some(max_tokens),
         sampled,

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Tools, bind, compile, compiled, failed, hash};
 use crate::command::{Outcome, clean, root, run};
+use crate::embed::squeezed;
 
 /// What `wasm-split` calls the part that is fetched later.
 const CUT_OUT: &str = "split_later.wasm";
@@ -85,8 +86,8 @@ impl Split {
                 // Where they are fetched from; what the program calls them stays.
                 .replace(&from(&format!("{name}_later.js")), &from(&names[2]))
                 .replace(&from(&format!("{name}.js")), &from(&names[0]))
-                .into_bytes()
         };
+        let renamed = |script: Vec<u8>| squeezed(&renamed(script)).into_bytes();
         for (file, bytes) in names.iter().zip([renamed(js), wasm, renamed(later_js), later]) {
             let to = staged.join(file);
             fs::write(&to, bytes).map_err(|error| failed(&to, &error))?;

@@ -164,7 +164,7 @@ fn a_team_is_joined_with_one_click_of_a_link() {
     let effects = mine(&mut state, MineAction::Choose(which));
     assert_eq!(effects, [Effect::Mine(MineEffect::FetchBoard(which, Some(TEAM.tag())))]);
     // In a room there are no teams.
-    state.opened.room = Some(RoomSecret([1; 16]));
+    state.opened.room = Some(RoomSecret([1; 16]).into());
     assert_eq!(mine(&mut state, MineAction::LookAtTeam), []);
 }
 

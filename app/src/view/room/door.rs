@@ -85,16 +85,15 @@ fn list(props: &LetInProps, act: &Callback<DoorAction>) -> Html {
     }
 }
 
-/// Properties of [`ComeIn`].
-#[derive(Clone, Debug, PartialEq, Properties)]
-pub(super) struct ComeInProps {
-    pub(super) door: Door,
-    pub(super) dispatch: Callback<Action>,
+/// What [`come_in`] draws.
+#[derive(Clone, Debug)]
+pub(in crate::view) struct ComeInProps {
+    pub(in crate::view) door: Door,
+    pub(in crate::view) dispatch: Callback<Action>,
 }
 
 /// How somebody comes in with a code, or makes a room with a list.
-#[function_component]
-pub(super) fn ComeIn(props: &ComeInProps) -> Html {
+pub(in crate::view) fn come_in(props: &ComeInProps) -> Html {
     let act = props.dispatch.reform(Action::Door);
     let type_code = act.reform(|event: InputEvent| DoorAction::TypeCode(typed(&event)));
     let knock = {
@@ -108,9 +107,7 @@ pub(super) fn ComeIn(props: &ComeInProps) -> Html {
     };
     let found = on_click(&act, || browser::random().map(|secret| DoorAction::Found { secret }));
     html! {
-        <details>
-            <summary data-testid="come-in">{ say!("door-come-in-title") }</summary>
-            <div class="fields">
+        <div class="fields">
                 <form onsubmit={knock}>
                     <div class="field">
                         <label for="door-typed">{ say!("door-typed") }</label>
@@ -131,8 +128,7 @@ pub(super) fn ComeIn(props: &ComeInProps) -> Html {
                 <div class="row">
                     <button type="button" class="plain" data-testid="room-make-list" onclick={found}>{ say!("door-list-button") }</button>
                 </div>
-            </div>
-        </details>
+        </div>
     }
 }
 

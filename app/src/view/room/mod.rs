@@ -8,13 +8,15 @@ use potluck_protocol::invitation::Invitation;
 use potluck_protocol::room::ModelTag;
 use yew::{Callback, Event, Html, Properties, function_component, html};
 
-use self::door::{ComeIn, LetIn};
+use self::door::LetIn;
+pub(super) use self::door::{ComeInProps, come_in};
 use self::picture::picture;
 use crate::browser;
 use crate::say;
 use crate::state::Action;
 use crate::state::door::{Door, DoorAction};
 use crate::view::choices::value;
+use crate::view::unfold::{Draw, Unfold};
 
 /// What [`in_room`] draws.
 #[derive(Clone, Debug)]
@@ -86,8 +88,19 @@ pub(super) fn MakeRoom(props: &MakeRoomProps) -> Html {
                 <button type="button" class="plain" data-testid="room-make" onclick={make}>{ say!("room-make-button") }</button>
             </div>
             <p class="soft">{ say!("room-make-hint") }</p>
-            <ComeIn door={props.door.clone()} dispatch={props.dispatch.clone()} />
+            { come_in_later(props) }
         </section>
+    }
+}
+
+/// How else one comes into a room, drawn once it is opened.
+fn come_in_later(props: &MakeRoomProps) -> Html {
+    let (door, dispatch) = (props.door.clone(), props.dispatch.clone());
+    let draw = Draw::new(move |it| {
+        (it.come_in)(&ComeInProps { door: door.clone(), dispatch: dispatch.clone() })
+    });
+    html! {
+        <Unfold summary={say!("door-come-in-title")} hook="come-in" {draw} />
     }
 }
 

@@ -11,6 +11,7 @@ use futures::executor::block_on;
 use potluck_engine::engine::{BackendChoice, Engine, Input, Output, OutputRequest};
 use potluck_engine::sampler::Logits;
 use potluck_importer::{Options, import};
+use potluck_model::chat::{LocalTime, Message};
 use potluck_model::package::{BlobHash, BlobRole, Manifest, verify_blob};
 use potluck_model::tokenizer::Tokenizer;
 use serde_json::Value;
@@ -60,7 +61,8 @@ impl Imported {
 
     /// The model's input for a question.
     pub fn prompt(&self, question: &str) -> Vec<u32> {
-        self.tokenizer().encode_chat(&self.manifest.chat, question).unwrap()
+        let asked = [Message::user(question)];
+        self.tokenizer().encode_chat(&self.manifest.chat, &asked, LocalTime::default()).unwrap()
     }
 
     /// An imported folder or file.

@@ -1,14 +1,6 @@
 //! How numbers are stored, and how they become `f32`.
-//!
-//! Formats of blocks are those of ggml, each read from its definition (`ggml-common.h`,
-//! `ggml-quants.c`); `q` are integers, `d` and `m` are F16 scales.
-//!
-//! | format | values | bytes | value |
-//! |---|---|---|---|
-//! | `Q8_0` | 32 | 34 | `d q`, `q: i8` |
-//! | `Q4_0` | 32 | 18 | `d (q - 8)`, 4 bits; low nibbles are the first half |
-//! | `Q4_K` | 256 | 144 | `d s q - m t`, 4 bits; scale `s` and minimum `t` of 6 bits for every 32 |
-//! | `Q6_K` | 256 | 210 | `d s (q - 32)`, 6 bits as 4 and 2; scale `s: i8` for every 16 |
+
+mod blocks;
 
 /// A format of stored numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,10 +9,20 @@ pub(super) enum Element {
     F32,
     F16,
     BF16,
-    Q8_0,
     Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    Q8_0,
+    Q2_K,
+    Q3_K,
     Q4_K,
+    Q5_K,
     Q6_K,
+    Q8_K,
+    IQ4_NL,
+    IQ4_XS,
+    MXFP4,
 }
 
 /// Values of a block of the older formats.
@@ -28,26 +30,52 @@ const BLOCK: usize = 32;
 /// Values of a block of the newer ones.
 const SUPER_BLOCK: usize = 256;
 
+/// All formats by ggml's numbers, with values and bytes a block.
+const GGML: [(u32, Element, usize, usize); 17] = [
+    (0, Element::F32, 1, 4),
+    (1, Element::F16, 1, 2),
+    (2, Element::Q4_0, BLOCK, 18),
+    (3, Element::Q4_1, BLOCK, 20),
+    (6, Element::Q5_0, BLOCK, 22),
+    (7, Element::Q5_1, BLOCK, 24),
+    (8, Element::Q8_0, BLOCK, 34),
+    (10, Element::Q2_K, SUPER_BLOCK, 84),
+    (11, Element::Q3_K, SUPER_BLOCK, 110),
+    (12, Element::Q4_K, SUPER_BLOCK, 144),
+    (13, Element::Q5_K, SUPER_BLOCK, 176),
+    (14, Element::Q6_K, SUPER_BLOCK, 210),
+    (15, Element::Q8_K, SUPER_BLOCK, 292),
+    (20, Element::IQ4_NL, BLOCK, 18),
+    (23, Element::IQ4_XS, SUPER_BLOCK, 136),
+    (30, Element::BF16, 1, 2),
+    (39, Element::MXFP4, BLOCK, 17),
+];
+
 impl Element {
+    /// The format that ggml calls by this number.
+    pub(super) fn of_ggml(kind: u32) -> Option<Self> {
+        GGML.iter().find(|known| known.0 == kind).map(|known| known.1)
+    }
+
+    /// The names of all formats.
+    pub(super) fn names() -> String {
+        let names: Vec<String> = GGML.iter().map(|known| format!("{:?}", known.1)).collect();
+        names.join(", ")
+    }
+
+    fn sizes(self) -> (usize, usize) {
+        let known = GGML.iter().find(|known| known.1 == self);
+        known.map_or((1, 1), |(_, _, values, bytes)| (*values, *bytes))
+    }
+
     /// Values a block; a row is cut at blocks only.
     pub(super) fn block(self) -> usize {
-        match self {
-            Self::F32 | Self::F16 | Self::BF16 => 1,
-            Self::Q8_0 | Self::Q4_0 => BLOCK,
-            Self::Q4_K | Self::Q6_K => SUPER_BLOCK,
-        }
+        self.sizes().0
     }
 
     /// Bytes a block.
     pub(super) fn block_bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F16 | Self::BF16 => 2,
-            Self::Q8_0 => 2 + BLOCK,
-            Self::Q4_0 => 2 + BLOCK / 2,
-            Self::Q4_K => 4 + 12 + SUPER_BLOCK / 2,
-            Self::Q6_K => SUPER_BLOCK / 2 + SUPER_BLOCK / 4 + SUPER_BLOCK / 16 + 2,
-        }
+        self.sizes().1
     }
 
     /// Bytes of `count` values; none if they are no whole blocks, or too many.
@@ -60,76 +88,31 @@ impl Element {
     pub(super) fn decode(self, bytes: &[u8]) -> Vec<f32> {
         let blocks = bytes.chunks_exact(self.block_bytes());
         let mut values = Vec::with_capacity(blocks.len() * self.block());
+        let decode = match self {
+            Self::F32 => |block: &[u8], values: &mut Vec<f32>| values.push(blocks::f32(block)),
+            Self::F16 => |block: &[u8], values: &mut Vec<f32>| values.push(blocks::f16(block)),
+            Self::BF16 => |block: &[u8], values: &mut Vec<f32>| {
+                values.push(half::bf16::from_le_bytes([block[0], block[1]]).to_f32());
+            },
+            Self::Q4_0 => blocks::q4_0,
+            Self::Q4_1 => blocks::q4_1,
+            Self::Q5_0 => blocks::q5_0,
+            Self::Q5_1 => blocks::q5_1,
+            Self::Q8_0 => blocks::q8_0,
+            Self::Q2_K => blocks::q2_k,
+            Self::Q3_K => blocks::q3_k,
+            Self::Q4_K => blocks::q4_k,
+            Self::Q5_K => blocks::q5_k,
+            Self::Q6_K => blocks::q6_k,
+            Self::Q8_K => blocks::q8_k,
+            Self::IQ4_NL => blocks::iq4_nl,
+            Self::IQ4_XS => blocks::iq4_xs,
+            Self::MXFP4 => blocks::mxfp4,
+        };
         for block in blocks {
-            match self {
-                Self::F32 => {
-                    values.push(f32::from_le_bytes([block[0], block[1], block[2], block[3]]))
-                }
-                Self::F16 => values.push(f16(block)),
-                Self::BF16 => values.push(half::bf16::from_le_bytes([block[0], block[1]]).to_f32()),
-                Self::Q8_0 => {
-                    let scale = f16(block);
-                    values.extend(block[2..].iter().map(|q| scale * f32::from(q.cast_signed())));
-                }
-                Self::Q4_0 => q4_0(block, &mut values),
-                Self::Q4_K => q4_k(block, &mut values),
-                Self::Q6_K => q6_k(block, &mut values),
-            }
+            decode(block, &mut values);
         }
         values
-    }
-}
-
-fn f16(bytes: &[u8]) -> f32 {
-    half::f16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
-}
-
-fn q4_0(block: &[u8], values: &mut Vec<f32>) {
-    let (scale, nibbles) = (f16(block), &block[2..]);
-    let value = |q: u8| scale * (f32::from(q) - 8.0);
-    values.extend(nibbles.iter().map(|byte| value(byte & 15)));
-    values.extend(nibbles.iter().map(|byte| value(byte >> 4)));
-}
-
-fn q4_k(block: &[u8], values: &mut Vec<f32>) {
-    let (scale, minimum) = (f16(block), f16(&block[2..]));
-    let (packed, nibbles) = block[4..].split_at(12);
-    for (pair, nibbles) in nibbles.chunks_exact(32).enumerate() {
-        for (high, part) in [(false, 2 * pair), (true, 2 * pair + 1)] {
-            let (s, t) = six_bits(packed, part);
-            let (step, shift) = (scale * f32::from(s), minimum * f32::from(t));
-            let q = |byte: &u8| if high { byte >> 4 } else { byte & 15 };
-            values.extend(nibbles.iter().map(|byte| step * f32::from(q(byte)) - shift));
-        }
-    }
-}
-
-/// Scale and minimum of one of eight parts: the first four are the low six bits of a byte each, the
-/// others four bits and two taken from above.
-fn six_bits(packed: &[u8], part: usize) -> (u8, u8) {
-    if part < 4 {
-        return (packed[part] & 63, packed[part + 4] & 63);
-    }
-    let low = packed[part + 4];
-    ((low & 15) | (packed[part - 4] >> 6 << 4), (low >> 4) | (packed[part] >> 6 << 4))
-}
-
-fn q6_k(block: &[u8], values: &mut Vec<f32>) {
-    let (low, rest) = block.split_at(SUPER_BLOCK / 2);
-    let (high, rest) = rest.split_at(SUPER_BLOCK / 4);
-    let (scales, scale) = rest.split_at(SUPER_BLOCK / 16);
-    let scale = f16(scale);
-    let halves = low.chunks_exact(64).zip(high.chunks_exact(32)).zip(scales.chunks_exact(8));
-    for ((low, high), scales) in halves {
-        for quarter in 0..4 {
-            for at in 0..32 {
-                let nibbles = low[quarter % 2 * 32 + at];
-                let four = if quarter < 2 { nibbles & 15 } else { nibbles >> 4 };
-                let q = four | ((high[at] >> (2 * quarter)) & 3) << 4;
-                let step = scale * f32::from(scales[quarter * 2 + at / 16].cast_signed());
-                values.push(step * (f32::from(q) - 32.0));
-            }
-        }
     }
 }
 
@@ -175,46 +158,43 @@ mod tests {
         );
     }
 
-    /// Against the format written down a second time, as a formula for value `i` (ggml's
-    /// `get_scale_min_k4` and `dequantize_row_q4_K`).
+    /// Blocks of random bytes, and their values by the reference, Python's `gguf` (`quants.dequantize`).
     #[test]
-    fn four_bits_with_scales_and_minimums() {
-        let bytes: Vec<u8> = (0..144_u32).map(|i| (i * 37 + 11).to_le_bytes()[0]).collect();
-        let (d, m) = (0.5_f32, 0.25_f32);
-        let values = decoded(Element::Q4_K, bytes.clone(), &[(0, d), (2, m)]);
-        let packed = &bytes[4..16];
-        for (i, value) in values.iter().enumerate() {
-            let part = i / 32;
-            let (s, t) = if part < 4 {
-                (packed[part] & 63, packed[part + 4] & 63)
-            } else {
-                (
-                    (packed[part + 4] & 15) + (packed[part - 4] >> 6) * 16,
-                    (packed[part + 4] >> 4) + (packed[part] >> 6) * 16,
-                )
+    fn blocks_have_the_values_of_the_reference() {
+        let vectors: serde_json::Value =
+            serde_json::from_str(include_str!("element/blocks.json")).unwrap();
+        let vectors = vectors.as_object().unwrap();
+        assert_eq!(vectors.len(), 13);
+        for (name, vector) in vectors {
+            let bytes = |field: &str| {
+                let text = vector[field].as_str().unwrap().as_bytes();
+                let digit =
+                    |digit: u8| u8::try_from(char::from(digit).to_digit(16).unwrap()).unwrap();
+                let byte = |pair: &[u8]| digit(pair[0]) * 16 + digit(pair[1]);
+                text.chunks_exact(2).map(byte).collect::<Vec<u8>>()
             };
-            let byte = bytes[16 + i / 64 * 32 + i % 32];
-            let q = if i % 64 < 32 { byte % 16 } else { byte / 16 };
-            let expected = d * f32::from(s) * f32::from(q) - m * f32::from(t);
-            assert!((value - expected).abs() < 1e-3, "value {i}: {value} for {expected}");
+            let kind = u32::try_from(vector["kind"].as_u64().unwrap()).unwrap();
+            let element = Element::of_ggml(kind).unwrap();
+            assert_eq!(format!("{element:?}"), *name);
+            let got = element.decode(&bytes("blocks"));
+            let wanted = Element::F32.decode(&bytes("values"));
+            assert_eq!(got.len(), wanted.len(), "{name}");
+            for (index, (got, wanted)) in got.iter().zip(&wanted).enumerate() {
+                // The reference multiplies in another order here and there.
+                let far = (got - wanted).abs() > 2e-6 * wanted.abs();
+                assert!(!far, "{name}, value {index}: {got} for {wanted}");
+            }
         }
-        assert_eq!(values.len(), 256);
     }
 
-    /// As above, of `dequantize_row_q6_K`.
+    /// A format that the reference reads but does not store: a scale in `f32`, and bytes.
     #[test]
-    fn six_bits_with_sixteen_scales() {
-        let bytes: Vec<u8> = (0..210_u32).map(|i| (i * 59 + 7).to_le_bytes()[0]).collect();
-        let values = decoded(Element::Q6_K, bytes.clone(), &[(208, 0.125)]);
-        for (i, value) in values.iter().enumerate() {
-            let (half, quarter, l) = (i / 128, i % 128 / 32, i % 32);
-            let low = bytes[half * 64 + quarter % 2 * 32 + l] >> (quarter / 2 * 4) & 15;
-            let high = bytes[128 + half * 32 + l] >> (quarter * 2) & 3;
-            let scale = bytes[192 + half * 8 + quarter * 2 + l / 16].cast_signed();
-            let expected = 0.125 * f32::from(scale) * (f32::from(low + high * 16) - 32.0);
-            assert!((value - expected).abs() < 1e-3, "value {i}: {value} for {expected}");
-        }
-        assert_eq!(values.len(), 256);
+    fn eight_bits_of_a_super_block_are_scaled() {
+        let mut block = vec![0_u8; 292];
+        block[..4].copy_from_slice(&0.5_f32.to_le_bytes());
+        (block[4], block[259]) = (2, 255);
+        let values = Element::Q8_K.decode(&block);
+        assert_eq!((values.len(), values[0], values[1], values[255]), (256, 1.0, 0.0, -0.5));
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! A Hugging Face folder: `config.json`, its neighbours, and safetensors.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
 
 use super::json::{json, optional_json, read};
+use super::llama_tokenizer::{self, Llama};
+use super::neutral::{neutral, slides};
 use super::{Chat, Generation, Shape, Source, Specials, safetensors};
 use crate::error::ImportError;
 use crate::rope::{self, Llama3};
@@ -38,20 +41,23 @@ struct Config {
     quantization_config: Option<serde_json::Value>,
     sliding_window: Option<u32>,
     use_sliding_window: Option<bool>,
-    #[serde(default)]
-    tie_word_embeddings: bool,
+    tie_word_embeddings: Option<bool>,
     #[serde(default)]
     attention_bias: bool,
     #[serde(default)]
     mlp_bias: bool,
     eos_token_id: Option<Tokens>,
+    #[serde(flatten)]
+    others: BTreeMap<String, serde_json::Value>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 struct Rope {
     rope_theta: Option<f64>,
-    #[serde(alias = "type")]
     rope_type: Option<String>,
+    /// As it was spelled before; many files have both.
+    #[serde(rename = "type")]
+    old_type: Option<String>,
     factor: Option<f64>,
     low_freq_factor: Option<f64>,
     high_freq_factor: Option<f64>,
@@ -76,6 +82,9 @@ struct TokenizerConfig {
     chat_template: Option<Templates>,
     bos_token: Option<Special>,
     eos_token: Option<Special>,
+    tokenizer_class: Option<String>,
+    legacy: Option<bool>,
+    add_prefix_space: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -117,29 +126,23 @@ impl Tokens {
 /// Opens a folder.
 pub(super) fn open(folder: &Path) -> Result<Source, ImportError> {
     let config: Config = json(&folder.join("config.json"))?;
-    let shape = config.shape()?;
+    let mut shape = config.shape()?;
+    let tensors = safetensors::open(folder)?;
+    // A file without a head uses the embedding as one, unless it says otherwise.
+    shape.tied = config.tie_word_embeddings.unwrap_or(!tensors.has("lm_head.weight"));
     let generation: GenerationConfig = optional_json(&folder.join("generation_config.json"))?;
-    let tokenizer: TokenizerConfig = optional_json(&folder.join("tokenizer_config.json"))?;
-    let jinja = folder.join("chat_template.jinja");
-    let template = if jinja.exists() {
-        Some(String::from_utf8_lossy(&read(&jinja)?).into_owned())
-    } else {
-        tokenizer.chat_template.and_then(Templates::usual)
-    };
+    let (tokenizer, chat) = tokenizer(folder)?;
     Ok(Source {
         name: folder_name(folder)?,
         license: license(folder)?,
         shape,
-        tokenizer: read(&folder.join("tokenizer.json"))?,
-        chat: Chat {
-            template,
-            specials: Specials { bos: text(tokenizer.bos_token), eos: text(tokenizer.eos_token) },
-        },
-        end_tokens: generation
-            .eos_token_id
-            .or(config.eos_token_id)
-            .map(Tokens::list)
-            .unwrap_or_default(),
+        tokenizer,
+        chat,
+        end_tokens: [generation.eos_token_id, config.eos_token_id]
+            .into_iter()
+            .flatten()
+            .flat_map(Tokens::list)
+            .collect(),
         generation: Generation {
             do_sample: generation.do_sample,
             temperature: generation.temperature,
@@ -147,8 +150,35 @@ pub(super) fn open(folder: &Path) -> Result<Source, ImportError> {
             top_k: generation.top_k,
             max_new_tokens: generation.max_new_tokens,
         },
-        tensors: safetensors::open(folder)?,
+        tensors,
     })
+}
+
+/// What a folder's configuration says of its model.
+pub(super) fn shape(folder: &Path) -> Result<Shape, ImportError> {
+    let config: Config = json(&folder.join("config.json"))?;
+    config.shape()
+}
+
+/// A folder's tokenizer, and how its model is talked to.
+pub(super) fn tokenizer(folder: &Path) -> Result<(Vec<u8>, Chat), ImportError> {
+    let config: TokenizerConfig = optional_json(&folder.join("tokenizer_config.json"))?;
+    let mut tokenizer = read(&folder.join("tokenizer.json"))?;
+    if llama_tokenizer::is_one(config.tokenizer_class.as_deref()) {
+        let llama = Llama {
+            legacy: config.legacy.unwrap_or(false),
+            add_prefix_space: config.add_prefix_space.unwrap_or(true),
+        };
+        tokenizer = llama_tokenizer::as_loaded(tokenizer, llama)?;
+    }
+    let jinja = folder.join("chat_template.jinja");
+    let template = if jinja.exists() {
+        Some(String::from_utf8_lossy(&read(&jinja)?).into_owned())
+    } else {
+        config.chat_template.and_then(Templates::usual)
+    };
+    let specials = Specials { bos: text(config.bos_token), eos: text(config.eos_token) };
+    Ok((tokenizer, Chat { template, specials }))
 }
 
 impl Config {
@@ -189,6 +219,7 @@ impl Config {
                 "matrices without biases, but for Qwen2's queries, keys and values",
             );
         }
+        neutral(&self.others)?;
         let heads = self.num_attention_heads;
         if heads == 0 {
             return unsupported("a model without heads".to_owned(), "at least one attention head");
@@ -196,7 +227,8 @@ impl Config {
         let head_dim = self.head_dim.unwrap_or(self.hidden_size / heads);
         // Within the window a windowed model is a plain one, so its context ends there. Qwen names
         // a window that it does not use.
-        let windowed = self.use_sliding_window.unwrap_or(architecture == "mistral");
+        let windowed =
+            self.use_sliding_window.unwrap_or(architecture == "mistral") || slides(&self.others);
         let window = self.sliding_window.filter(|_| windowed).unwrap_or(u32::MAX);
         Ok(Shape {
             architecture,
@@ -210,7 +242,7 @@ impl Config {
             max_positions: self.max_position_embeddings.min(window),
             eps: self.rms_norm_eps,
             frequencies: self.frequencies(head_dim)?,
-            tied: self.tie_word_embeddings,
+            tied: self.tie_word_embeddings.unwrap_or(false),
         })
     }
 
@@ -224,7 +256,14 @@ impl Config {
             rope.and_then(|rope| rope.rope_theta).or(self.rope_theta).unwrap_or(DEFAULT_THETA);
         let plain = rope::frequencies(theta, head_dim)?;
         let Some(rope) = rope else { return Ok(plain) };
-        match rope.rope_type.as_deref() {
+        let kind = match (&rope.rope_type, &rope.old_type) {
+            (Some(new), Some(old)) if new != old => {
+                let said: String = format!("{new} and {old}").chars().take(64).collect();
+                return unsupported(format!("a RoPE of two types at once ({said})"));
+            }
+            (new, old) => new.as_deref().or(old.as_deref()),
+        };
+        match kind {
             Some("default") => Ok(plain),
             None if rope.factor.is_none() => Ok(plain),
             Some("llama3") => {

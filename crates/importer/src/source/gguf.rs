@@ -7,14 +7,19 @@
 //! interleaved them.
 
 mod header;
+mod keys;
 mod metadata;
+mod parts;
 mod tokenizer;
 
+use std::ops::Range;
 use std::path::Path;
 
 use header::{Listed, header};
 use metadata::Metadata;
 use tokenizer::Vocabulary;
+
+pub use parts::gguf_parts;
 
 use super::element::Element;
 use super::file::WeightsFile;
@@ -27,24 +32,58 @@ use crate::rope;
 const DEFAULT_ALIGNMENT: u64 = 32;
 /// Llama's own, where the file says nothing.
 const DEFAULT_THETA: f64 = 10_000.0;
+/// How llama.cpp samples unless told otherwise.
+const DEFAULT_TEMPERATURE: f64 = 0.8;
+const DEFAULT_TOP_P: f64 = 0.95;
+const DEFAULT_TOP_K: u32 = 40;
 /// What ends an answer, whatever the file names as its end: llama.cpp stops at these too.
 const ENDS_OF_TURN: [&str; 5] =
     ["<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>", "<|end|>"];
 
 /// Opens a file.
 pub(super) fn open(path: &Path) -> Result<Source, ImportError> {
-    let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    read(WeightsFile::open(path)?, name)
+    let paths = parts::paths(path);
+    if let Some(missing) = paths.iter().find(|part| !part.exists())
+        && paths.len() > 1
+    {
+        return Err(ImportError::Weights(format!(
+            "{} is one of {} parts, and {} is not beside it",
+            path.display(),
+            paths.len(),
+            missing.display()
+        )));
+    }
+    let files = paths.iter().map(|part| WeightsFile::open(part)).collect::<Result<_, _>>()?;
+    read(files, parts::model_name(path))
 }
 
-/// Reads a file's header and checks all of it.
-pub(super) fn read(file: WeightsFile, name: String) -> Result<Source, ImportError> {
-    let (metadata, listed, header_bytes) = header(&file)?;
-    let alignment = metadata.integer("general.alignment")?.map_or(DEFAULT_ALIGNMENT, u64::from);
-    if !alignment.is_power_of_two() {
-        return Err(file.broken(&format!("an alignment of {alignment}, which is no power of two")));
+/// One of a model's files, its header read.
+struct Part {
+    file: WeightsFile,
+    listed: Vec<Listed>,
+    /// Where tensors start.
+    data: u64,
+    alignment: u64,
+}
+
+/// Reads the headers of files that together are a model, and checks all of them. What the first says of
+/// the model counts.
+pub(super) fn read(files: Vec<WeightsFile>, name: String) -> Result<Source, ImportError> {
+    let mut first = None;
+    let mut parts = Vec::with_capacity(files.len());
+    for file in files {
+        let (metadata, listed, header_bytes) = header(&file)?;
+        let alignment = metadata.integer("general.alignment")?.map_or(DEFAULT_ALIGNMENT, u64::from);
+        if !alignment.is_power_of_two() {
+            let problem = format!("an alignment of {alignment}, which is no power of two");
+            return Err(file.broken(&problem));
+        }
+        let data = header_bytes.next_multiple_of(alignment);
+        parts.push(Part { file, listed, data, alignment });
+        first.get_or_insert(metadata);
     }
-    let data = header_bytes.next_multiple_of(alignment);
+    let metadata = first.unwrap_or_default();
+    check_parts(&metadata, &parts)?;
     let architecture = metadata.text("general.architecture").unwrap_or_default();
     let known = ["llama", "qwen2", "qwen3"];
     let Some(architecture) = known.into_iter().find(|known| *known == architecture) else {
@@ -54,7 +93,7 @@ pub(super) fn read(file: WeightsFile, name: String) -> Result<Source, ImportErro
             supported: format!("{} in GGUF files", known.join(", ")),
         });
     };
-    let tensors = tensors(file, &listed, data, alignment, &metadata, architecture)?;
+    let tensors = tensors(parts, &metadata, architecture)?;
     let shape = shape(&metadata, architecture, &tensors)?;
     let vocabulary = Vocabulary::read(&metadata)?;
     let token = |key: &str| -> Result<Option<u32>, ImportError> {
@@ -82,8 +121,21 @@ pub(super) fn read(file: WeightsFile, name: String) -> Result<Source, ImportErro
             specials,
         },
         end_tokens,
-        generation: Generation::default(),
+        generation: generation(&metadata)?,
         tensors,
+    })
+}
+
+/// How its makers sample from it; where they do not say, as llama.cpp does.
+fn generation(metadata: &Metadata) -> Result<Generation, ImportError> {
+    let hint = |key: &str| metadata.number(&format!("general.sampling.{key}"));
+    let temperature = hint("temp").unwrap_or(DEFAULT_TEMPERATURE);
+    Ok(Generation {
+        do_sample: temperature > 0.0,
+        temperature: Some(temperature),
+        top_p: hint("top_p").or(Some(DEFAULT_TOP_P)),
+        top_k: metadata.integer("general.sampling.top_k")?.or(Some(DEFAULT_TOP_K)),
+        max_new_tokens: None,
     })
 }
 
@@ -104,11 +156,7 @@ fn shape(
     if metadata.integer(&key("expert_count"))?.unwrap_or(0) > 0 {
         return unsupported("a mixture of experts".to_owned(), "one MLP a layer");
     }
-    if let Some(scaling) =
-        metadata.text(&key("rope.scaling.type")).filter(|scaling| *scaling != "none")
-    {
-        return unsupported(format!("rope scaling {scaling:?}"), "plain RoPE, and Llama 3's");
-    }
+    keys::known(metadata, architecture)?;
     let (heads, d_model) = (needed("attention.head_count")?, needed("embedding_length")?);
     if heads == 0 {
         return unsupported("a model without heads".to_owned(), "at least one attention head");
@@ -157,11 +205,26 @@ fn shape(
     })
 }
 
+/// Whether these are all the parts that the first one speaks of, and hold as many tensors as it says.
+fn check_parts(metadata: &Metadata, parts: &[Part]) -> Result<(), ImportError> {
+    let count = metadata.integer("split.count")?.unwrap_or(1) as usize;
+    if count > 1 && count != parts.len() {
+        return Err(ImportError::Weights(format!(
+            "the file says that it is one of {count} parts; put them all into one folder under the names \
+             NAME-00001-of-{count:05}.gguf and so on, and name the first"
+        )));
+    }
+    let listed: usize = parts.iter().map(|part| part.listed.len()).sum();
+    match metadata.integer("split.tensors.count")? {
+        Some(count) if count as usize != listed => Err(ImportError::Weights(format!(
+            "the parts hold {listed} tensors together, the first says {count}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn tensors(
-    file: WeightsFile,
-    listed: &[Listed],
-    data: u64,
-    alignment: u64,
+    parts: Vec<Part>,
     metadata: &Metadata,
     architecture: &str,
 ) -> Result<Tensors, ImportError> {
@@ -170,65 +233,70 @@ fn tensors(
     let kv_heads = metadata
         .integer(&format!("{architecture}.attention.head_count_kv"))?
         .map_or(heads, |h| h as usize);
-    let end_of_file = file.size_bytes();
-    let mut tensors = Tensors::new(vec![file]);
-    let mut ranges = Vec::with_capacity(listed.len());
-    for tensor in listed {
-        let problem = |problem: &str| tensor_error(&tensor.name, problem);
-        let element = element(tensor.kind).map_err(|what| problem(&what))?;
-        let shape: Vec<usize> = tensor
-            .sizes
-            .iter()
-            .rev()
-            .map(|size| usize::try_from(*size).unwrap_or(usize::MAX))
-            .collect();
-        let name = hugging_face_name(&tensor.name);
-        let interleaved = match name.rsplit_once(".self_attn.") {
-            Some((_, "q_proj.weight")) if architecture == "llama" => Some(heads),
-            Some((_, "k_proj.weight")) if architecture == "llama" => Some(kv_heads),
-            _ => None,
-        };
-        let rows = shape.first().copied().unwrap_or(0);
-        if interleaved
-            .is_some_and(|heads| heads == 0 || rows == 0 || !rows.is_multiple_of(2 * heads))
-        {
-            return Err(problem(&format!("{rows} rows are no whole heads")));
+    let (files, tables): (Vec<WeightsFile>, Vec<_>) = parts
+        .into_iter()
+        .map(|Part { file, listed, data, alignment }| (file, (listed, data, alignment)))
+        .unzip();
+    let ends: Vec<u64> = files.iter().map(WeightsFile::size_bytes).collect();
+    let mut tensors = Tensors::new(files);
+    for (index, (listed, data, alignment)) in tables.iter().enumerate() {
+        let mut ranges = Vec::with_capacity(listed.len());
+        for tensor in listed {
+            let heads = match tensor.name.rsplit_once('.').map(|(name, _)| name) {
+                Some(name) if architecture == "llama" && name.ends_with(".attn_q") => Some(heads),
+                Some(name) if architecture == "llama" && name.ends_with(".attn_k") => {
+                    Some(kv_heads)
+                }
+                _ => None,
+            };
+            let heads = heads.filter(|_| tensor.name.ends_with(".weight"));
+            let (start, stored) = place(tensor, heads, index, (*data, *alignment, ends[index]))?;
+            ranges.push((start, &tensor.name));
+            tensors.add(hugging_face_name(&tensor.name), stored)?;
         }
-        let offset =
-            data.checked_add(tensor.offset).filter(|_| tensor.offset.is_multiple_of(alignment));
-        let offset = offset.ok_or_else(|| {
-            problem(&format!("starts at {}, not at a multiple of {alignment}", tensor.offset))
-        })?;
-        let stored = Stored { file: 0, offset, shape, element, interleaved_heads: interleaved };
-        let size =
-            stored.size_bytes().ok_or_else(|| problem("has a shape that no file can hold"))?;
-        let end = offset.checked_add(size).filter(|end| *end <= end_of_file);
-        let end = end.ok_or_else(|| {
-            problem(&format!("{size} bytes at {offset} are wanted, the file has {end_of_file}"))
-        })?;
-        ranges.push((offset, end, &tensor.name));
-        tensors.add(name, stored)?;
-    }
-    ranges.sort_unstable();
-    if let Some(pair) = ranges.windows(2).find(|pair| pair[1].0 < pair[0].1) {
-        return Err(tensor_error(pair[1].2, &format!("lies on top of {}", pair[0].2)));
+        ranges.sort_unstable_by_key(|(range, _)| (range.start, range.end));
+        if let Some(pair) = ranges.windows(2).find(|pair| pair[1].0.start < pair[0].0.end) {
+            return Err(tensor_error(pair[1].1, &format!("lies on top of {}", pair[0].1)));
+        }
     }
     Ok(tensors)
 }
 
-fn element(kind: u32) -> Result<Element, String> {
-    match kind {
-        0 => Ok(Element::F32),
-        1 => Ok(Element::F16),
-        2 => Ok(Element::Q4_0),
-        8 => Ok(Element::Q8_0),
-        12 => Ok(Element::Q4_K),
-        14 => Ok(Element::Q6_K),
-        30 => Ok(Element::BF16),
-        other => Err(format!(
-            "ggml type {other} is not supported; supported: F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q6_K"
-        )),
+/// Where a tensor's bytes are, checked. `heads` are those that llama.cpp stores interleaved; the last
+/// three numbers are where data starts, what it is aligned to, and where the file ends.
+fn place(
+    tensor: &Listed,
+    heads: Option<usize>,
+    file: usize,
+    (data, alignment, end_of_file): (u64, u64, u64),
+) -> Result<(Range<u64>, Stored), ImportError> {
+    let problem = |problem: &str| tensor_error(&tensor.name, problem);
+    let element = element(tensor.kind).map_err(|what| problem(&what))?;
+    let sizes = tensor.sizes.iter().rev();
+    let shape: Vec<usize> =
+        sizes.map(|size| usize::try_from(*size).unwrap_or(usize::MAX)).collect();
+    let rows = shape.first().copied().unwrap_or(0);
+    if heads.is_some_and(|heads| heads == 0 || rows == 0 || !rows.is_multiple_of(2 * heads)) {
+        return Err(problem(&format!("{rows} rows are no whole heads")));
     }
+    let offset =
+        data.checked_add(tensor.offset).filter(|_| tensor.offset.is_multiple_of(alignment));
+    let offset = offset.ok_or_else(|| {
+        problem(&format!("starts at {}, not at a multiple of {alignment}", tensor.offset))
+    })?;
+    let stored = Stored { file, offset, shape, element, interleaved_heads: heads };
+    let size = stored.size_bytes().ok_or_else(|| problem("has a shape that no file can hold"))?;
+    let end = offset.checked_add(size).filter(|end| *end <= end_of_file);
+    let end = end.ok_or_else(|| {
+        problem(&format!("{size} bytes at {offset} are wanted, the file has {end_of_file}"))
+    })?;
+    Ok((offset..end, stored))
+}
+
+fn element(kind: u32) -> Result<Element, String> {
+    Element::of_ggml(kind).ok_or_else(|| {
+        format!("ggml type {kind} is not supported; supported: {}", Element::names())
+    })
 }
 
 /// What Hugging Face calls a tensor; names that it has no name for stay.

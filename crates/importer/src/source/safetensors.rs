@@ -61,7 +61,8 @@ pub(crate) fn open(folder: &Path) -> Result<Tensors, ImportError> {
     }
     let tensors = read(files)?;
     // What the index promises and no shard has would be missed only after hours of work.
-    match weight_map.keys().find(|name| !tensors.has(name)) {
+    let promised = |name: &&String| tensors.has(name) || tensors.has(&format!("model.{name}"));
+    match weight_map.keys().find(|name| !promised(name)) {
         Some(name) => Err(tensor_error(name, "is in the index, but in no shard")),
         None => Ok(tensors),
     }
@@ -97,7 +98,7 @@ pub(super) fn read(files: Vec<WeightsFile>) -> Result<Tensors, ImportError> {
             tensors.add(name, stored)?;
         }
     }
-    Ok(tensors)
+    Ok(tensors.with_whole_names())
 }
 
 /// A file's header, and where its data starts.

@@ -3,7 +3,7 @@
 //! Both readers fill this table once, with every length, offset and product checked, so that what
 //! is asked for later can only be missing, of another shape, or hold numbers that are none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,6 +23,8 @@ pub(super) const MAX_DIMENSIONS: usize = 4;
 pub(crate) struct Tensors {
     files: Vec<WeightsFile>,
     stored: BTreeMap<String, Stored>,
+    /// Names of tensors that hold nothing, which nobody can use.
+    empty: BTreeSet<String>,
     read_bytes: AtomicU64,
 }
 
@@ -67,7 +69,8 @@ impl Tensors {
         }
         // Such as a billion rows of nothing, which take no room in the file and no end to read.
         if stored.shape.contains(&0) {
-            return Err(tensor_error(&name, &format!("shape {:?} holds nothing", stored.shape)));
+            self.empty.insert(name);
+            return Ok(());
         }
         match self.stored.insert(name.clone(), stored) {
             None => Ok(()),
@@ -77,6 +80,25 @@ impl Tensors {
 
     pub(crate) fn has(&self, name: &str) -> bool {
         self.stored.contains_key(name)
+    }
+
+    /// Gives every tensor the name that a whole model's file has for it, where the file was written from
+    /// the inner model alone: `layers.0…` becomes `model.layers.0…`.
+    pub(super) fn with_whole_names(mut self) -> Self {
+        if self.has("embed_tokens.weight") && !self.stored.keys().any(|it| it.starts_with("model."))
+        {
+            let named = std::mem::take(&mut self.stored).into_iter().map(|(name, stored)| {
+                let is_outer = name.starts_with("lm_head.");
+                (if is_outer { name } else { format!("model.{name}") }, stored)
+            });
+            self.stored = named.collect();
+        }
+        self
+    }
+
+    /// A tensor that is none of `used`, if there is one.
+    pub(crate) fn other_than(&self, used: &BTreeSet<&str>) -> Option<&str> {
+        self.stored.keys().map(String::as_str).find(|name| !used.contains(name))
     }
 
     /// Its shape, outermost first.
@@ -97,7 +119,8 @@ impl Tensors {
         shape: &[usize],
         rows: Range<usize>,
     ) -> Result<Vec<f32>, ImportError> {
-        let stored = self.stored.get(name).ok_or_else(|| tensor_error(name, "missing"))?;
+        let missing = if self.empty.contains(name) { "holds nothing" } else { "missing" };
+        let stored = self.stored.get(name).ok_or_else(|| tensor_error(name, missing))?;
         if stored.shape != shape {
             return Err(tensor_error(
                 name,

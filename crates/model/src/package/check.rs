@@ -4,7 +4,7 @@ use potluck_protocol::NUMERICS_VERSION;
 use potluck_protocol::sampling::{MAX_TEMPERATURE_MILLI, MIN_TEMPERATURE_MILLI};
 
 /// Version of the manifest's own form.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 /// Architectures that the arithmetic computes: one decoder layer, with biases on its projections or
 /// norms on its heads where the config says so.
 pub const ARCHITECTURES: [&str; 4] = ["llama", "mistral", "qwen2", "qwen3"];

@@ -12,13 +12,14 @@ use super::check::{
 };
 use super::config::ModelConfig;
 use super::name::{BlobRef, BlobRole};
+use crate::chat::{ChatFormat, MAX_TEMPLATE_BYTES};
 
 /// Bytes of a tokenizer at most.
 pub const MAX_TOKENIZER_BYTES: u64 = 64 << 20;
 /// Bytes of any other text in a manifest.
 const MAX_TEXT_BYTES: usize = 4096;
 /// Tokens that end an answer, at most.
-const MAX_END_TOKENS: usize = 16;
+pub const MAX_END_TOKENS: usize = 16;
 
 /// Everything about a model but its weights.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,23 +47,12 @@ pub struct Manifest {
     pub layer_blobs: Vec<BlobRef>,
     /// Head.
     pub head: BlobRef,
-    /// How a question is wrapped.
+    /// How it is talked to.
     pub chat: ChatFormat,
     /// Tokens that end an answer.
     pub end_tokens: Vec<u32>,
     /// What to use where the requester says nothing.
     pub defaults: Defaults,
-}
-
-/// How a question becomes the model's input: special tokens are recognised in these two, never in
-/// the question.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ChatFormat {
-    /// Before the question.
-    pub prefix: String,
-    /// After it.
-    pub suffix: String,
 }
 
 /// What to use where the requester says nothing.
@@ -152,16 +142,15 @@ impl Manifest {
                 "the name {name:?}: 1 to {MAX_NAME_BYTES} letters, digits, '-', '_' and '.'"
             ));
         }
-        for (field, text) in [
-            ("license", &self.license),
-            ("chat.prefix", &self.chat.prefix),
-            ("chat.suffix", &self.chat.suffix),
+        let template = self.chat.template.as_deref().unwrap_or_default();
+        for (field, text, most) in [
+            ("license", self.license.as_str(), MAX_TEXT_BYTES),
+            ("chat.bos", &self.chat.bos, MAX_TEXT_BYTES),
+            ("chat.eos", &self.chat.eos, MAX_TEXT_BYTES),
+            ("chat.template", template, MAX_TEMPLATE_BYTES),
         ] {
-            if text.len() > MAX_TEXT_BYTES {
-                return inconsistent(format!(
-                    "{field} has {} bytes, at most {MAX_TEXT_BYTES}",
-                    text.len()
-                ));
+            if text.len() > most {
+                return inconsistent(format!("{field} has {} bytes, at most {most}", text.len()));
             }
         }
         if self.end_tokens.len() > MAX_END_TOKENS

@@ -6,7 +6,7 @@
 
 use core::pin::Pin;
 use core::time::Duration;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use potluck_protocol::id::NodeId;
 use potluck_protocol::peer::Channel;
@@ -18,9 +18,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 use webrtc::peer_connection::{
     PeerConnection as WebRtc, PeerConnectionBuilder, PeerConnectionEventHandler,
-    RTCConfigurationBuilder, RTCIceCandidateInit, RTCIceCandidateType, RTCIceServer,
-    RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription, RTCStatsReportEntry,
-    SettingEngineBuilder, StatsSelector,
+    RTCConfigurationBuilder, RTCIceCandidateInit, RTCIceServer, RTCPeerConnectionIceEvent,
+    RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder,
 };
 
 use super::{NetConfig, interfaces};
@@ -137,8 +136,7 @@ impl Platform for Stack {
             (Channel::Control, &control, control_chunks),
             (Channel::Activations, &activations, activations_chunks),
         ] {
-            let stack = Arc::downgrade(stack.arc());
-            tasks.spawn(read(reporter.clone(), channel, Arc::clone(handle), stack));
+            tasks.spawn(read(reporter.clone(), channel, Arc::clone(handle)));
             tasks.spawn(write(reporter.clone(), channel, Arc::clone(handle), chunks));
         }
         let writers = Writers { control: control_sender, activations: activations_sender };
@@ -187,11 +185,7 @@ struct OpenStack(Option<Arc<dyn WebRtc>>);
 
 impl OpenStack {
     fn get(&self) -> &dyn WebRtc {
-        &**self.arc()
-    }
-
-    fn arc(&self) -> &Arc<dyn WebRtc> {
-        self.0.as_ref().expect("only taken when this is closed or dropped")
+        self.0.as_deref().expect("only taken when this is closed or dropped")
     }
 
     async fn close(mut self) {
@@ -336,23 +330,10 @@ async fn open_channel(stack: &dyn WebRtc, channel: Channel) -> Result<Arc<dyn Da
 }
 
 /// Reports what comes from a channel, no faster than the node reads.
-async fn read(
-    reporter: Reporter<Stack>,
-    channel: Channel,
-    handle: Arc<dyn DataChannel>,
-    stack: Weak<dyn WebRtc>,
-) {
+async fn read(reporter: Reporter<Stack>, channel: Channel, handle: Arc<dyn DataChannel>) {
     while let Some(event) = handle.poll().await {
         match event {
-            DataChannelEvent::OnOpen => {
-                reporter.handle(Input::ChannelOpen(channel));
-                if channel == Channel::Control
-                    && let Some(stack) = stack.upgrade()
-                    && is_relayed(&*stack).await
-                {
-                    reporter.handle(Input::Relayed);
-                }
-            }
+            DataChannelEvent::OnOpen => reporter.handle(Input::ChannelOpen(channel)),
             DataChannelEvent::OnMessage(message) => {
                 reporter.handle(Input::Chunk(channel, &message.data));
                 let Some(peer) = reporter.peer() else { return };
@@ -363,22 +344,6 @@ async fn read(
         }
     }
     reporter.handle(Input::ChannelClosed(channel));
-}
-
-/// True if either end of the path that was chosen is a relay's.
-async fn is_relayed(stack: &dyn WebRtc) -> bool {
-    let report = stack.get_stats(std::time::Instant::now(), StatsSelector::None).await;
-    let pair = report.transport().map(|transport| &*transport.selected_candidate_pair_id);
-    let Some(RTCStatsReportEntry::IceCandidatePair(pair)) = pair.and_then(|id| report.get(id))
-    else {
-        return false;
-    };
-    [&pair.local_candidate_id, &pair.remote_candidate_id].into_iter().any(|id| {
-        matches!(report.get(id), Some(
-            RTCStatsReportEntry::LocalCandidate(candidate)
-            | RTCStatsReportEntry::RemoteCandidate(candidate)
-        ) if candidate.candidate_type == RTCIceCandidateType::Relay)
-    })
 }
 
 /// Waits while the node has too much to read; the peer's own stack then slows down.

@@ -156,10 +156,7 @@ impl NativeTransport {
                 }
             }
             Event::PeerClosed { peer, .. } => drop(self.peers.remove(peer)),
-            Event::ServerOpen
-            | Event::Signal { .. }
-            | Event::PeerOpen { .. }
-            | Event::PeerRelayed { .. } => {}
+            Event::ServerOpen | Event::Signal { .. } | Event::PeerOpen { .. } => {}
         }
         Some(reported.event)
     }

@@ -30,8 +30,6 @@ pub(crate) enum Input<'a> {
     Found(Candidate),
     /// The path to the peer changed.
     Path(PathState),
-    /// The path to the peer leads through a relay.
-    Relayed,
     /// A data channel message.
     Chunk(Channel, &'a [u8]),
     /// The node wants to send a frame.
@@ -97,7 +95,6 @@ pub(crate) struct PeerSession {
     introduction: Introduction,
     /// A path to the peer was found.
     had_path: bool,
-    is_relayed: bool,
     disconnected_since: Option<Duration>,
     lanes: [Lane; 2],
     /// Frames that came before both channels were known to carry.
@@ -149,7 +146,6 @@ impl PeerSession {
             phase: Phase::Opening { since: None },
             introduction: Introduction::new(surroundings),
             had_path: false,
-            is_relayed: false,
             disconnected_since: None,
             lanes: Default::default(),
             held_back: Vec::new(),
@@ -204,13 +200,6 @@ impl PeerSession {
                 self.add_candidates(&mut actions);
             }
             Input::Path(state) => self.path(state, now, &mut actions),
-            Input::Relayed if !self.is_relayed => {
-                self.is_relayed = true;
-                if self.phase == Phase::Open {
-                    actions.push(Action::Report(Event::PeerRelayed { peer: self.peer }));
-                }
-            }
-            Input::Relayed => {}
             Input::Chunk(channel, chunk) => self.chunk(channel, chunk, now, &mut actions),
             Input::Send(channel, frame) => self.send(channel, frame, &mut actions),
             Input::Buffered(channel, bytes) => {
@@ -265,7 +254,6 @@ impl PeerSession {
             self.phase = Phase::Opening { since: Some(now) };
         }
         self.had_path = false;
-        self.is_relayed = false;
         self.disconnected_since = None;
         for held in self.held_back.drain(..) {
             if let Event::PeerFrame { frame, .. } = held {
@@ -291,9 +279,6 @@ impl PeerSession {
         {
             self.phase = Phase::Open;
             actions.push(Action::Report(Event::PeerOpen { peer: self.peer }));
-            if self.is_relayed {
-                actions.push(Action::Report(Event::PeerRelayed { peer: self.peer }));
-            }
             actions.extend(self.held_back.drain(..).map(Action::Report));
             for channel in CHANNELS {
                 self.pump(channel, actions);

@@ -4,7 +4,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use js_sys::{Array, Map, Reflect, Uint8Array};
+use js_sys::{Array, Uint8Array};
 use potluck_protocol::id::NodeId;
 use potluck_protocol::peer::Channel;
 use potluck_protocol::server::IceServer;
@@ -270,15 +270,7 @@ fn watch_path(reporter: &Reporter<Stack>, stack: &RtcPeerConnection) -> Listener
         |f| stack.set_onconnectionstatechange(f),
         move |_| {
             let path = match of.connection_state() {
-                RtcPeerConnectionState::Connected => {
-                    let (reporter, of) = (reporter.clone(), of.clone());
-                    spawn_local(async move {
-                        if is_relayed(&of).await == Some(true) {
-                            reporter.handle(Input::Relayed);
-                        }
-                    });
-                    PathState::Connected
-                }
+                RtcPeerConnectionState::Connected => PathState::Connected,
                 RtcPeerConnectionState::Disconnected => PathState::Disconnected,
                 RtcPeerConnectionState::Failed | RtcPeerConnectionState::Closed => {
                     PathState::Failed
@@ -288,28 +280,6 @@ fn watch_path(reporter: &Reporter<Stack>, stack: &RtcPeerConnection) -> Listener
             reporter.handle(Input::Path(path));
         },
     )
-}
-
-/// Whether either end of the path that was chosen is a relay's, as far as the browser says which it is.
-async fn is_relayed(stack: &RtcPeerConnection) -> Option<bool> {
-    // It is like a map, and none.
-    let report: Map = JsFuture::from(stack.get_stats()).await.ok()?.unchecked_into();
-    let of = |entry: &JsValue, name: &str| Reflect::get(entry, &name.into()).ok();
-    let mut chosen = JsValue::UNDEFINED;
-    for entry in report.values() {
-        let entry = entry.ok()?;
-        // The transport names its pair; Firefox marks the pair instead.
-        if let Some(pair) = of(&entry, "selectedCandidatePairId").filter(JsValue::is_string) {
-            chosen = report.get(&pair);
-            break;
-        }
-        if of(&entry, "selected").is_some_and(|selected| selected == JsValue::TRUE) {
-            chosen = entry;
-        }
-    }
-    let kind = |end: &str| of(&report.get(&of(&chosen, end)?), "candidateType")?.as_string();
-    let ends = [kind("localCandidateId")?, kind("remoteCandidateId")?];
-    Some(ends.iter().any(|kind| kind == "relay"))
 }
 
 fn watch_candidates(reporter: &Reporter<Stack>, stack: &RtcPeerConnection) -> Listener {

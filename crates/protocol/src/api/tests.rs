@@ -19,7 +19,6 @@ fn node() -> NodeView {
         memory_bytes: 1 << 30,
         sessions: 1,
         connected_at_s: 1_700_000_003,
-        relayed: Vec::new(),
     }
 }
 
@@ -53,7 +52,6 @@ fn the_swarm_is_this_json() {
         memory_bytes: 0,
         sessions: 0,
         connected_at_s: 0,
-        relayed: vec![NodeId([0xee; 32])],
     };
     let copies = ModelCopies { name: "tiny".to_owned(), layers: 4, copies: vec![1, 1, 1, 0] };
     let view = SwarmView {
@@ -104,8 +102,7 @@ fn the_swarm_is_this_json() {
                     "ms_per_token_p50": null,
                     "memory_bytes": 0,
                     "sessions": 0,
-                    "connected_at_s": 0,
-                    "relayed": ["ee".repeat(32)]
+                    "connected_at_s": 0
                 }
             ],
             "models": [{ "name": "tiny", "layers": 4, "copies": [1, 1, 1, 0] }],

@@ -12,7 +12,7 @@ use potluck_protocol::lease::{Lease, SignedLease};
 use potluck_protocol::limits::{
     MAX_BACKEND_BYTES, MAX_CANDIDATE_BYTES, MAX_D_MODEL, MAX_DOOR_BYTES, MAX_EXCLUDED,
     MAX_ICE_SERVERS, MAX_LAYERS, MAX_MODELS, MAX_ORIGIN_BYTES, MAX_POSITIONS, MAX_REASON_BYTES,
-    MAX_RELAYED, MAX_ROWS, MAX_SDP_BYTES, MAX_STAGES,
+    MAX_ROWS, MAX_SDP_BYTES, MAX_STAGES,
 };
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::receipt::{RECEIPT_POSITIONS, Receipt, ReceiptId, SignedReceipt};
@@ -62,7 +62,6 @@ pub(crate) fn to_server() -> impl Strategy<Value = ToServer> {
         Just(ToServer::Heartbeat),
         (0..=100_u8).prop_map(|percent| ToServer::Pace { percent }),
         to_door().prop_map(ToServer::Door),
-        vec(node(), 0..=MAX_RELAYED).prop_map(|peers| ToServer::Relayed { peers }),
         (request(), model(), vec(node(), 0..=MAX_EXCLUDED), layers()).prop_map(
             |(request, model, exclude, layers)| {
                 ToServer::AskMiddle { request, model, exclude, layers }

@@ -178,24 +178,3 @@ fn a_lease_is_renewed_long_before_it_ends() {
     world.now += LEASE / 2;
     assert!(!world.tick().iter().any(|Action::Send(node, _)| *node == id(1)));
 }
-
-#[test]
-fn whom_a_node_reaches_through_a_relay_is_its_own_word_about_those_who_lend() {
-    let mut world = World::new(6);
-    for node in 1..=2 {
-        world.register(node, 100, GIB);
-    }
-    world.plan_and_load();
-    world.join(9);
-    let before = world.view();
-    let session = route(&world.ask(9)).unwrap();
-    let peers = vec![id(2), id(9), id(77)];
-    assert!(world.send(1, ToServer::Relayed { peers }).is_empty(), "nobody hears of it");
-    let relayed: Vec<_> = world.view().nodes.iter().map(|node| node.relayed.clone()).collect();
-    assert_eq!(relayed, [vec![id(2)], vec![]], "who only asks is not named");
-    // Of somebody who lends nothing it changes nothing, and the route is the same.
-    world.send(9, ToServer::Relayed { peers: vec![id(1)] });
-    world.end(9, session.id, None);
-    assert_eq!(route(&world.ask(9)).unwrap().stages, session.stages);
-    assert_eq!(world.view().totals, before.totals);
-}

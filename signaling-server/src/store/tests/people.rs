@@ -64,7 +64,7 @@ async fn a_board_is_of_its_week_and_room_and_names_who_chose_one() {
         called: Some("Rosa".to_owned()),
         macs: 10_000,
     };
-    assert_eq!(of(None, Period::Week, today).await, [rosa.clone()]);
+    assert_eq!(of(None, Period::Week, today).await, std::slice::from_ref(&rosa));
     assert_eq!(of(None, Period::Before, today + 7).await, [rosa]);
     for (period, day) in
         [(Period::Week, today + 7), (Period::Before, today), (Period::Before, today + 14)]

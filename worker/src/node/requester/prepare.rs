@@ -1,5 +1,6 @@
 //! From a question to its route: is it one, is everything here that it needs, who computes it.
 
+use potluck_model::chat::{LocalTime, Message};
 use potluck_protocol::codec::{MAX_POSITIONS, clip_reason};
 use potluck_protocol::id::{LayerRange, ModelId, RequestId};
 use potluck_protocol::page::{AnswerEvent, Ask, Notice};
@@ -256,7 +257,8 @@ pub(super) fn find_model(ask: &Ask, library: &Library) -> Result<ModelId, Questi
 fn prompt_tokens(ask: &Ask, model: ModelId, library: &Library) -> Result<Vec<u32>, QuestionFault> {
     let manifest = library.manifests.get(&model).ok_or(QuestionFault::NotReady)?;
     let tokenizer = library.tokenizers.get(&model).ok_or(QuestionFault::NotReady)?;
-    let tokens = tokenizer.encode_chat(&manifest.chat, &ask.prompt)?;
+    let asked = [Message::user(ask.prompt.as_str())];
+    let tokens = tokenizer.encode_chat(&manifest.chat, &asked, LocalTime(ask.asked_at_s))?;
     let limit = manifest.config.max_positions.min(MAX_POSITIONS) as usize;
     if tokens.len() >= limit {
         let model = manifest.name.clone();
@@ -287,6 +289,7 @@ mod tests {
                 request,
                 model: None,
                 prompt: "a question".to_owned(),
+                asked_at_s: 0,
                 sampling: SamplingChoice::default(),
                 max_tokens: None,
                 sampled: Vec::new(),

@@ -29,7 +29,7 @@ mod view;
 use std::time::Duration;
 
 use potluck_protocol::grant::SignedGrant;
-use potluck_protocol::id::{GrantId, ModelId, NodeId};
+use potluck_protocol::id::{GrantId, ModelId};
 use potluck_protocol::page::{
     BackendPreference, Conditions, Granted, LendingPhase, Notice, PauseReason,
 };
@@ -83,8 +83,6 @@ pub(super) struct Volunteer {
     notices: Notices,
     /// The counters that the server has, and since when.
     reported: Option<(Report, Duration)>,
-    /// The peers that the server was told are reached through a relay.
-    reported_relayed: Vec<NodeId>,
 }
 
 #[derive(Debug)]
@@ -126,7 +124,6 @@ impl Volunteer {
             receipts: 0,
             notices: Notices::default(),
             reported: None,
-            reported_relayed: Vec::new(),
         }
     }
 
@@ -249,7 +246,6 @@ impl Volunteer {
             context.send_server(&ToServer::LayersReady { model, layers });
         }
         self.reported = None;
-        self.reported_relayed.clear();
     }
 
     /// A step came out of the engine.
@@ -294,11 +290,6 @@ impl Volunteer {
         if changed && context.link.is_open() && self.engine.is_some() {
             context.send_server(&ToServer::Report(report));
             self.reported = Some((report, context.now));
-        }
-        let peers = context.peers.relayed();
-        if peers != self.reported_relayed && context.link.is_open() && self.engine.is_some() {
-            context.send_server(&ToServer::Relayed { peers: peers.clone() });
-            self.reported_relayed = peers;
         }
     }
 }

@@ -32,6 +32,9 @@ pub(super) fn header(file: &WeightsFile) -> Result<(Metadata, Vec<Listed>, u64),
         return Err(file.broken("this is no GGUF file"));
     }
     let version = bytes.u32()?;
+    if (2..=3).contains(&version.swap_bytes()) {
+        return Err(file.broken("its numbers are big-endian; little-endian GGUF files are read"));
+    }
     if !(2..=3).contains(&version) {
         return Err(file.broken(&format!("GGUF version {version}; 2 and 3 are read")));
     }

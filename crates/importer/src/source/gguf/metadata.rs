@@ -38,6 +38,21 @@ impl Metadata {
         }
     }
 
+    /// Any number, a count too.
+    pub(super) fn number(&self, key: &str) -> Option<f64> {
+        match self.0.get(key)? {
+            Value::Float(value) => Some(*value),
+            #[expect(clippy::cast_precision_loss, reason = "what is compared with it is small")]
+            Value::Integer(value) => Some(*value as f64),
+            _ => None,
+        }
+    }
+
+    /// Keys below a name, without it.
+    pub(super) fn keys_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> + 'a {
+        self.0.keys().filter_map(move |key| key.strip_prefix(name)?.strip_prefix('.'))
+    }
+
     pub(super) fn bool(&self, key: &str) -> Option<bool> {
         match self.0.get(key)? {
             Value::Bool(value) => Some(*value),

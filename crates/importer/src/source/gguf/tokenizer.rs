@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
+use super::super::llama_tokenizer::blanks;
 use super::metadata::Metadata;
 use crate::error::ImportError;
 
@@ -22,6 +23,8 @@ const SPACE: &str = "\u{2581}";
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// Qwen 2: digits one by one.
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// Mistral's, since Nemo: words also end where small letters do.
+const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// A vocabulary as the file has it.
 #[derive(Debug, Default)]
@@ -97,8 +100,10 @@ fn byte_level(vocabulary: &Vocabulary) -> Result<Value, ImportError> {
     };
     let (normalizer, pre_tokenizer) = match vocabulary.pre.as_str() {
         "default" | "gpt-2" => (Value::Null, bytes(true)),
-        "llama-bpe" | "llama3" | "llama-v3" => (Value::Null, split(LLAMA3)),
-        "qwen2" => (json!({"type": "NFC"}), split(QWEN2)),
+        "llama-bpe" | "llama3" | "llama-v3" | "smaug-bpe" => (Value::Null, split(LLAMA3)),
+        // Llama.cpp's own name for a distilled Qwen 2.
+        "qwen2" | "deepseek-r1-qwen" => (json!({"type": "NFC"}), split(QWEN2)),
+        "tekken" => (Value::Null, split(TEKKEN)),
         "smollm" => {
             let digits = json!({"type": "Digits", "individual_digits": true});
             (Value::Null, json!({"type": "Sequence", "pretokenizers": [digits, bytes(true)]}))
@@ -107,11 +112,12 @@ fn byte_level(vocabulary: &Vocabulary) -> Result<Value, ImportError> {
             return Err(unsupported(
                 "tokenizer",
                 other,
-                "default, gpt-2, llama-bpe, qwen2, smollm",
+                "default, gpt-2, llama-bpe, smaug-bpe, qwen2, deepseek-r1-qwen, tekken, smollm",
             ));
         }
     };
-    let ignore_merges = matches!(vocabulary.pre.as_str(), "llama-bpe" | "llama3" | "llama-v3");
+    let whole_words_first = ["llama-bpe", "llama3", "llama-v3", "smaug-bpe", "tekken"];
+    let ignore_merges = whole_words_first.contains(&vocabulary.pre.as_str());
     let model = json!({
         "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null, "end_of_word_suffix": null,
         "fuse_unk": false, "byte_fallback": false, "ignore_merges": ignore_merges,
@@ -121,11 +127,8 @@ fn byte_level(vocabulary: &Vocabulary) -> Result<Value, ImportError> {
 }
 
 fn sentence_piece(vocabulary: &Vocabulary) -> Value {
-    let replace = json!({"type": "Replace", "pattern": {"String": " "}, "content": SPACE});
-    let mut normalizers = vec![replace];
-    if vocabulary.add_space_prefix {
-        normalizers.insert(0, json!({"type": "Prepend", "prepend": SPACE}));
-    }
+    // A blank in front of every piece, as llama.cpp puts it.
+    let pre_tokenizer = blanks(if vocabulary.add_space_prefix { "always" } else { "never" });
     let mut decoders = vec![
         json!({"type": "Replace", "pattern": {"String": SPACE}, "content": " "}),
         json!({"type": "ByteFallback"}),
@@ -144,11 +147,10 @@ fn sentence_piece(vocabulary: &Vocabulary) -> Value {
         "fuse_unk": true, "byte_fallback": true, "ignore_merges": false,
         "vocab": ids(vocabulary), "merges": merges_of_scores(vocabulary),
     });
-    let normalizer = json!({"type": "Sequence", "normalizers": normalizers});
     whole(
         vocabulary,
-        normalizer,
         Value::Null,
+        pre_tokenizer,
         json!({"type": "Sequence", "decoders": decoders}),
         model,
     )

@@ -1,5 +1,5 @@
 //! The part of its own answers that a requester computes on its own machine: the first and the last
-//! layers, or all of them ([docs/privacy.md](../../../../../docs/privacy.md)).
+//! layers, or all of them (`docs/privacy.md`).
 //!
 //! | file | what |
 //! |---|---|

@@ -1,0 +1,54 @@
+//! Which tokens end an answer: all that anything of a model's files names as its end, as makers change
+//! one place and forget the others.
+
+use potluck_model::chat::{ChatFormat, LocalTime, Message, Role};
+use potluck_model::package::MAX_END_TOKENS;
+use potluck_model::tokenizer::Tokenizer;
+
+use crate::error::ImportError;
+use crate::source::Source;
+
+/// Stands for an answer.
+const ANSWER: &str = "AnswerOfPotluck";
+
+/// The union of what the configurations name, the tokenizer's own end, and what the template puts
+/// behind an answer; in order, each once.
+pub(crate) fn tokens(
+    source: &Source,
+    tokenizer: &Tokenizer,
+    chat: &ChatFormat,
+) -> Result<Vec<u32>, ImportError> {
+    let unsupported = |what: String, supported: &str| {
+        Err(ImportError::Unsupported { what, supported: supported.to_owned() })
+    };
+    let mut ends = source.end_tokens.clone();
+    ends.extend(tokenizer.control_token(&chat.eos));
+    ends.extend(behind_an_answer(tokenizer, chat));
+    ends.sort_unstable();
+    ends.dedup();
+    if let Some(token) = ends.iter().find(|token| **token >= source.shape.vocab) {
+        let tokens = source.shape.vocab;
+        return unsupported(
+            format!("end token {token}"),
+            &format!("a vocabulary of {tokens} tokens"),
+        );
+    }
+    match ends.len() {
+        0 => unsupported(
+            "a model without an end token".to_owned(),
+            "eos_token_id in config.json or generation_config.json, or eos_token in tokenizer_config.json",
+        ),
+        1..=MAX_END_TOKENS => Ok(ends),
+        count => unsupported(format!("{count} end tokens"), &format!("at most {MAX_END_TOKENS}")),
+    }
+}
+
+/// The control token that a template puts right behind what the model said.
+fn behind_an_answer(tokenizer: &Tokenizer, chat: &ChatFormat) -> Option<u32> {
+    chat.template.as_ref()?;
+    let answer = Message { role: Role::Assistant, content: ANSWER.to_owned() };
+    // A template that takes no answers has nothing behind them.
+    let text = chat.text(&[Message::user("?"), answer], LocalTime::default()).ok()?;
+    let (_, behind) = text.rsplit_once(ANSWER)?;
+    tokenizer.control_at(behind.trim_start())
+}

@@ -1,0 +1,113 @@
+//! Keys of a configuration that would change what a model says, and that this arithmetic does not have:
+//! each is there with the value that changes nothing, or the model is refused by its name.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::error::ImportError;
+
+/// Factors: 1 changes nothing.
+const FACTORS: [&str; 6] = [
+    "logit_scale",
+    "logits_scaling",
+    "embedding_multiplier",
+    "residual_multiplier",
+    "embedding_scale",
+    "scale_emb",
+];
+/// Amounts and switches: nothing, none, 0 and false change nothing.
+const SWITCHES: [&str; 22] = [
+    "attention_multiplier",
+    "query_pre_attn_scalar",
+    "attn_logit_softcapping",
+    "final_logit_softcapping",
+    "attention_sinks",
+    "clip_qkv",
+    "qk_layernorm",
+    "use_qk_norm",
+    "use_parallel_residual",
+    "parallel_attn",
+    "alibi",
+    "no_rope_layers",
+    "no_rope_layer_interval",
+    "rope_interleaved",
+    "num_experts",
+    "num_local_experts",
+    "n_routed_experts",
+    "num_experts_per_tok",
+    "scale_depth",
+    "dim_model_base",
+    "num_nextn_predict_layers",
+    "hidden_size_per_layer_input",
+];
+/// What every layer is, where a configuration lists it.
+const LAYER_TYPES: &str = "layer_types";
+/// The kinds that there are: one with a window is a full one within it, and the context ends there.
+const KINDS: [&str; 2] = ["full_attention", SLIDING];
+const SLIDING: &str = "sliding_attention";
+
+/// Whether some layers see a window only.
+pub(super) fn slides(keys: &BTreeMap<String, Value>) -> bool {
+    let layers = keys.get(LAYER_TYPES).and_then(Value::as_array);
+    layers.is_some_and(|layers| layers.iter().any(|layer| layer == SLIDING))
+}
+
+/// Refuses the first key that is not neutral.
+pub(super) fn neutral(keys: &BTreeMap<String, Value>) -> Result<(), ImportError> {
+    let found = keys.iter().find(|(key, value)| !is_neutral(key, value));
+    let Some((key, value)) = found else { return Ok(()) };
+    let value: String = value.to_string().chars().take(64).collect();
+    Err(ImportError::Unsupported {
+        what: format!("{key} {value} in config.json"),
+        supported: "models that this key does not change".to_owned(),
+    })
+}
+
+fn is_neutral(key: &str, value: &Value) -> bool {
+    if FACTORS.contains(&key) {
+        return value.is_null() || value.as_f64() == Some(1.0);
+    }
+    if SWITCHES.contains(&key) {
+        let nothing = value.as_array().is_some_and(Vec::is_empty);
+        return value.is_null()
+            || nothing
+            || value == &Value::Bool(false)
+            || value.as_f64() == Some(0.0);
+    }
+    if key == LAYER_TYPES {
+        let layers = value.as_array();
+        let is_known = |layer: &Value| KINDS.iter().any(|kind| layer == kind);
+        return layers.is_none_or(|layers| layers.iter().all(is_known));
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_changes_nothing_passes_and_what_would_is_named() {
+        let read = |json: Value| neutral(&serde_json::from_value(json).unwrap());
+        read(json!({
+            "logit_scale": 1.0, "embedding_multiplier": 1, "clip_qkv": null, "num_experts": 0, "alibi": false,
+            "layer_types": ["full_attention", "full_attention"], "no_rope_layers": [], "torch_dtype": "bfloat16",
+        }))
+        .unwrap();
+        for (key, value) in [
+            ("logit_scale", json!(0.0625)),
+            ("embedding_multiplier", json!(12.0)),
+            ("final_logit_softcapping", json!(30.0)),
+            ("num_local_experts", json!(8)),
+            ("layer_types", json!(["full_attention", "linear_attention"])),
+            ("no_rope_layers", json!([1, 1, 1, 0])),
+            ("clip_qkv", json!("8")),
+        ] {
+            let words = read(json!({ key: value })).unwrap_err().to_string();
+            assert!(words.contains(key), "{words}");
+        }
+    }
+}
