@@ -2,10 +2,12 @@
 //! battery, with data saving on, over a metered link, under pressure, and when it is drawn too late. It
 //! says why, the server knows, nothing is computed, and it goes on by itself.
 
+use std::pin::pin;
+
 use e2e::api;
 use e2e::browser::{Browser, Kind, is_available};
 use e2e::embed::{Scene, wait_for};
-use e2e::question::Question;
+use e2e::question::{Answer, Question};
 use e2e::swarm::Swarm;
 use e2e::wait::until;
 use potluck_protocol::api::NodeState;
@@ -65,18 +67,26 @@ async fn embed_pauses() -> anyhow::Result<()> {
         serves(browser, &url).await?;
     }
 
-    // Drawn too late while it computes for somebody: their answer waits, and loses nothing.
+    // Drawn too late while it computes for people who ask one question after another, for as long as it
+    // takes to be noticed: the answer that is on its way then waits, and loses nothing.
     let Scene { swarm, .. } = &mut scene;
     let question = Question::new("Tell me a story about a fox and a lantern.", 5);
     let whole = swarm.reference_answer(&question).await?;
-    swarm.browsers[0].read(JAM, &[]).await?;
-    let asking = swarm.start_asking(&question)?;
     let browser = &swarm.browsers[0];
-    rests(browser, &url, "smoothly").await?;
+    browser.read(JAM, &[]).await?;
+    let mut noticed = pin!(rests(browser, &url, "smoothly"));
+    let mut people = pin!(answered(swarm, &question, &whole));
+    loop {
+        tokio::select! {
+            rests = &mut noticed => break rests?,
+            answer = &mut people => {
+                answer?;
+                people.set(answered(swarm, &question, &whole));
+            }
+        }
+    }
     browser.read("clearInterval(window.jam)", &[]).await?;
-    let answer =
-        asking.outcome().await?.map_err(|text| anyhow::anyhow!("the answer stopped: {text}"))?;
-    assert_eq!(answer.token_ids, whole.token_ids);
+    people.await?;
 
     // Stop is there in a rest too.
     browser.read("press('critical')", &[]).await?;
@@ -84,6 +94,14 @@ async fn embed_pauses() -> anyhow::Result<()> {
     browser.click("stop").await?;
     wait_for(browser, "stopped").await?;
     gone(swarm).await
+}
+
+/// Asks, and compares what is answered.
+async fn answered(swarm: &Swarm, question: &Question, whole: &Answer) -> anyhow::Result<()> {
+    let outcome = swarm.start_asking(question)?.outcome().await?;
+    let answer = outcome.map_err(|text| anyhow::anyhow!("the answer stopped: {text}"))?;
+    assert_eq!(answer.token_ids, whole.token_ids);
+    Ok(())
 }
 
 /// The widget says that it rests, why, and offers Stop; the server has no session through it.
