@@ -150,7 +150,7 @@ fn Page(props: &PageProps) -> Html {
                 <Now swarm={swarm.clone()} known={state.swarm.value.is_some()} model={model.clone()} />
                 <div class="columns">
                     <div class="column">
-                        <LendCard volunteer={state.volunteer.clone()} link={state.link.clone()} node={state.node}
+                        <LendCard volunteer={state.volunteer.clone()} parts={state.parts} link={state.link.clone()} node={state.node}
                             model={model.clone()} is_secure={state.opened.is_secure} dispatch={dispatch.clone()} />
                         <section class="card" aria-labelledby="ask-title">
                             <h2 id="ask-title">{ say!("ask-title") }</h2>
@@ -174,7 +174,7 @@ fn Page(props: &PageProps) -> Html {
                         <MakeRoom door={state.door.clone()} models={state.models.clone()} dispatch={dispatch.clone()} />
                     }
                 </div>
-                <Mine mine={state.mine.clone()} node={state.node} server={state.opened.server.clone()}
+                <Mine mine={state.mine.clone()} parts={state.parts} node={state.node} server={state.opened.server.clone()}
                     is_in_room={state.opened.room.is_some()} invited={state.opened.team} dispatch={dispatch.clone()} />
                 <Tally tally={state.tally.clone()} you={state.node} />
             </main>

@@ -19,6 +19,8 @@ use crate::state::numbers;
 #[derive(Clone, Debug, PartialEq, Properties)]
 pub(super) struct LendCardProps {
     pub(super) volunteer: Volunteer,
+    /// Has it drawn anew when the part comes that draws what is lent.
+    pub(super) parts: u32,
     /// The worker's link to the server.
     pub(super) link: Option<Link>,
     /// This tab.

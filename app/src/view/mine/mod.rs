@@ -25,6 +25,8 @@ use team::{Invited, Team};
 #[derive(Clone, Debug, PartialEq, Properties)]
 pub(super) struct MineProps {
     pub(super) mine: mine::Mine,
+    /// Has it drawn anew when the part comes that draws what is behind the button.
+    pub(super) parts: u32,
     /// This tab.
     pub(super) node: Option<NodeId>,
     /// Address of the page's folder.
