@@ -42,8 +42,13 @@ pub enum RateError {
 }
 
 const SESSION: u128 = 1;
-const TOKEN: OutputRequest =
-    OutputRequest::Token(Sampling { temperature_milli: 0, top_k: 0, top_p_milli: 1000, seed: 0 });
+const TOKEN: OutputRequest = OutputRequest::Token(Sampling {
+    temperature_milli: 0,
+    top_k: 0,
+    top_p_milli: 1000,
+    repetition_penalty_milli: 1000,
+    seed: 0,
+});
 
 impl Subject {
     /// An engine with a whole model of random weights, made and loaded part by part.
@@ -132,7 +137,7 @@ impl Subject {
                 .zip(&sampled)
                 .map(|(session, token)| {
                     let input = Input::Tokens(std::slice::from_ref(token));
-                    Step { session, position, input, want: TOKEN }
+                    Step { session, position, input, want: TOKEN, seen: None }
                 })
                 .collect();
             let outputs = self.engine.forward_all(&steps).await;

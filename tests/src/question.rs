@@ -31,6 +31,8 @@ pub struct Question {
     pub max_tokens: Option<u32>,
     /// As a decimal, such as `0.7`; `None` is the model's own.
     pub temperature: Option<String>,
+    /// Likewise.
+    pub repetition_penalty: Option<String>,
     /// Further options for asking a swarm, such as `--local`.
     pub further: Vec<String>,
 }
@@ -44,6 +46,8 @@ pub struct Answer {
     pub token_ids: Vec<u32>,
     /// Seed of the sampling.
     pub seed: u64,
+    /// Why it ended: `stop` or `length`.
+    pub end: String,
     /// Who computed it, in order; empty for `local`.
     #[serde(default)]
     pub stages: Vec<Stage>,
@@ -78,7 +82,8 @@ impl Question {
     #[must_use]
     pub fn new(prompt: &str, seed: u64) -> Self {
         let (prompt, further) = (prompt.to_owned(), Vec::new());
-        Self { prompt, seed, max_tokens: None, temperature: None, further }
+        let (max_tokens, temperature, repetition_penalty) = (None, None, None);
+        Self { prompt, seed, max_tokens, temperature, repetition_penalty, further }
     }
 
     /// The same, asked with further options.
@@ -133,6 +138,9 @@ impl Question {
         }
         if let Some(temperature) = &self.temperature {
             options.extend(["--temperature".into(), temperature.into()]);
+        }
+        if let Some(penalty) = &self.repetition_penalty {
+            options.extend(["--repetition-penalty".into(), penalty.into()]);
         }
         options
     }

@@ -28,6 +28,17 @@ async fn three_natives_answer() -> anyhow::Result<()> {
     let other = swarm.ask(&Question { seed: 8, ..question.clone() }).await?;
     assert_ne!(other.token_ids, answer.token_ids, "another seed samples others");
 
+    let penalised = Question { repetition_penalty: Some("1.3".to_owned()), ..question.clone() };
+    let reference = swarm.reference_answer(&penalised).await?;
+    let without_repetition = swarm.ask(&penalised).await?;
+    assert_eq!(without_repetition.token_ids, reference.token_ids);
+    assert_ne!(without_repetition.token_ids, answer.token_ids, "what was said is said less");
+    let short = swarm.ask(&question.clone().at_most(3)).await?;
+    assert_eq!(
+        (short.token_ids.as_slice(), short.end.as_str()),
+        (&answer.token_ids[..3], "length")
+    );
+
     // Receipts are off the token path; they come a moment later.
     let url = swarm.url();
     let tally = until("all three to be credited", async || {

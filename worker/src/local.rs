@@ -1,6 +1,7 @@
 //! A whole model in one process, without any network: what every swarm's answer must equal, token
 //! for token.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,14 +9,17 @@ use std::time::Duration;
 
 use potluck_engine::engine::{
     BackendChoice, Engine, EngineError, ForwardError, Input, LoadError, Output, OutputRequest,
-    SessionError,
+    SessionError, Step,
 };
 use potluck_model::chat::{LocalTime, Message};
 use potluck_model::package::{BlobError, BlobRef, BlobRole, Manifest, ManifestError, verify_blob};
 use potluck_model::tokenizer::{TextStream, Tokenizer, TokenizerError};
 use potluck_protocol::codec::MAX_ROWS;
-use potluck_protocol::page::SamplingChoice;
-use potluck_protocol::sampling::Sampling;
+use potluck_protocol::page::{AnswerEnd, SamplingChoice};
+use potluck_protocol::sampling::{
+    MAX_REPETITION_PENALTY_MILLI, MAX_TEMPERATURE_MILLI, MIN_REPETITION_PENALTY_MILLI,
+    MIN_TEMPERATURE_MILLI,
+};
 use web_time::Instant;
 
 /// An imported model on disk.
@@ -46,6 +50,8 @@ pub struct Answer {
     pub text: String,
     /// The tokens sampled, the one that ends the answer included.
     pub token_ids: Vec<u32>,
+    /// Why it ended: the model ended it, or there were as many tokens as asked for or as fit.
+    pub end: AnswerEnd,
     /// From the first token to the last.
     pub decode: Duration,
 }
@@ -70,6 +76,24 @@ pub enum LocalError {
     /// The tokenizer is not one, or refuses the prompt.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// The sampling is not one that a step may carry.
+    #[error(
+        "the temperature must be 0, or {MIN_TEMPERATURE_MILLI} to {MAX_TEMPERATURE_MILLI} thousandths, \
+         top-p above 0 and at most 1, and the repetition penalty {MIN_REPETITION_PENALTY_MILLI} to \
+         {MAX_REPETITION_PENALTY_MILLI} thousandths"
+    )]
+    Sampling,
+    /// No token is wanted.
+    #[error("an answer of 0 tokens was asked for; ask for at least 1")]
+    NoTokens,
+    /// The prompt leaves no room for an answer.
+    #[error("the question has {tokens} tokens; the model takes at most {limit}, answer included")]
+    TooManyTokens {
+        /// With what the model's template adds.
+        tokens: usize,
+        /// The model's context.
+        limit: u32,
+    },
     /// There is no such backend here.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -107,7 +131,23 @@ impl Model {
         question: &Question<'_>,
     ) -> Result<Answer, LocalError> {
         const SESSION: u128 = 1;
-        let config = &self.manifest.config;
+        let (config, defaults) = (&self.manifest.config, &self.manifest.defaults);
+        let sampling = question.sampling.or(defaults.sampling(question.sampling.seed));
+        if !sampling.is_valid() {
+            return Err(LocalError::Sampling);
+        }
+        let max_tokens = question.max_tokens.unwrap_or(defaults.max_tokens) as usize;
+        if max_tokens == 0 {
+            return Err(LocalError::NoTokens);
+        }
+        let asked = [Message::user(question.prompt)];
+        let mut pending =
+            self.tokenizer.encode_chat(&self.manifest.chat, &asked, question.asked_at)?;
+        let (tokens, limit) = (pending.len(), config.max_positions);
+        if tokens >= limit as usize {
+            return Err(LocalError::TooManyTokens { tokens, limit });
+        }
+        let mut seen: BTreeSet<u32> = pending.iter().copied().collect();
         let mut engine = Engine::new(backend).await?;
         for (role, part) in self.manifest.blobs_for(0..config.layers) {
             let bytes = blob(&self.blobs, &part)?;
@@ -117,23 +157,13 @@ impl Model {
             }
         }
         engine.open_session(SESSION, 0..config.layers)?;
-        let defaults = &self.manifest.defaults;
-        let sampling = Sampling {
-            temperature_milli: question
-                .sampling
-                .temperature_milli
-                .unwrap_or(defaults.temperature_milli),
-            top_k: question.sampling.top_k.unwrap_or(defaults.top_k),
-            top_p_milli: question.sampling.top_p_milli.unwrap_or(defaults.top_p_milli),
-            seed: question.sampling.seed,
-        };
-        let max_tokens = question.max_tokens.unwrap_or(defaults.max_tokens) as usize;
-        let asked = [Message::user(question.prompt)];
-        let mut pending =
-            self.tokenizer.encode_chat(&self.manifest.chat, &asked, question.asked_at)?;
         let mut stream = TextStream::new(Arc::clone(&self.tokenizer));
-        let mut answer =
-            Answer { text: String::new(), token_ids: Vec::new(), decode: Duration::ZERO };
+        let mut answer = Answer {
+            text: String::new(),
+            token_ids: Vec::new(),
+            end: AnswerEnd::Length,
+            decode: Duration::ZERO,
+        };
         let (mut position, mut first) = (0, None);
         loop {
             let mut sampled = None;
@@ -144,7 +174,10 @@ impl Model {
                 } else {
                     OutputRequest::Nothing
                 };
-                let output = engine.forward(SESSION, position, Input::Tokens(tokens), want).await?;
+                let (input, seen) = (Input::Tokens(tokens), Some(&seen));
+                let step = Step { session: SESSION, position, input, want, seen };
+                let output = engine.forward_all(&[step]).await.pop();
+                let output = output.unwrap_or(Err(ForwardError::NoSession))?;
                 position += u32::try_from(tokens.len()).unwrap_or(u32::MAX);
                 if let Output::Token(token) = output {
                     sampled = Some(token);
@@ -155,8 +188,10 @@ impl Model {
             answer.decode = first.elapsed();
             answer.token_ids.push(token);
             if self.manifest.end_tokens.contains(&token) {
+                answer.end = AnswerEnd::Stop;
                 break;
             }
+            seen.insert(token);
             answer.text.push_str(&stream.push(token));
             if answer.token_ids.len() >= max_tokens || position + 1 >= config.max_positions {
                 break;

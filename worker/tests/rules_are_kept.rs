@@ -133,8 +133,13 @@ fn steps_from_someone_else_do_not_reach_the_session() {
         } else if to == first && *position > 0 && !sent {
             // It has learned the session's name, and what is next in it.
             sent = true;
-            let sampling =
-                Some(Sampling { temperature_milli: 0, top_k: 0, top_p_milli: 1000, seed: 0 });
+            let sampling = Some(Sampling {
+                temperature_milli: 0,
+                top_k: 0,
+                top_p_milli: 1000,
+                repetition_penalty_milli: 1000,
+                seed: 0,
+            });
             let (session, position, tokens) = (*session, *position + 1, vec![5]);
             let step = PeerFrame::Step { session, position, tokens, sampling };
             swarm.send_frame(intruder, first, &step);

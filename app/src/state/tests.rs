@@ -23,8 +23,13 @@ mod old_page;
 mod widget;
 
 const SERVER: &str = "http://127.0.0.1:8080";
-const SAMPLING: Sampling =
-    Sampling { temperature_milli: 700, top_k: 40, top_p_milli: 950, seed: 7 };
+const SAMPLING: Sampling = Sampling {
+    temperature_milli: 700,
+    top_k: 40,
+    top_p_milli: 950,
+    repetition_penalty_milli: 1000,
+    seed: 7,
+};
 
 /// Of this build.
 const BUILD: &str = "0123456789abcdef";

@@ -122,6 +122,9 @@ pub enum ForwardError {
         /// The token.
         got: u32,
     },
+    /// A repetition penalty means the tokens of the text so far, and they were not given.
+    #[error("a repetition penalty without the tokens that it is for")]
+    Unseen,
     /// A session cannot take two steps at once.
     #[error("two steps of one session at once")]
     Twice,

@@ -1,13 +1,16 @@
-//! Samples a token from logits, in integers (`docs/numerics.md`, "Sampling"). It knows how
-//! little of a vocabulary a sample usually needs, so that a GPU can leave the rest where it is. Randomness is
+//! Samples a token from logits, in integers (`docs/numerics.md`, "Sampling"), after a repetition
+//! penalty where there is one. It knows how little of a vocabulary a sample usually needs, so that a GPU can leave the rest where it is. Randomness is
 //! a hash of seed and position; there is no other.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use potluck_model::package::EXP2;
-use potluck_protocol::sampling::Sampling;
+use potluck_protocol::sampling::{
+    MAX_REPETITION_PENALTY_MILLI, MIN_REPETITION_PENALTY_MILLI, Sampling,
+};
 
-use crate::kernels::block::rescale;
+use crate::kernels::block::{bits, rescale};
 
 /// The scores of every token of the vocabulary: `values * 2^exponent`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +29,35 @@ impl Logits {
         self.values.iter().map(|value| f64::from(*value) * scale).collect()
     }
 }
+
+/// Makes tokens that the text has already less likely, or likelier below 1000 thousandths: Hugging
+/// Face's `RepetitionPenaltyLogitsProcessor`, in integers. To be followed by [`sample`], greedy or not.
+///
+/// The row is scaled to [`PENALISED_BITS`] first, so that rounding is fine and no difference of two
+/// scores leaves 32 bits. Tokens outside the vocabulary are none.
+pub fn penalise(logits: &mut Logits, seen: &BTreeSet<u32>, penalty_milli: u32) {
+    let Logits { values, exponent } = logits;
+    let largest = values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
+    let n = bits(largest) - PENALISED_BITS;
+    values.iter_mut().for_each(|value| *value = rescale(*value, -n));
+    *exponent += n;
+    let penalty = i64::from(penalty_milli);
+    for token in seen {
+        let Some(value) = values.get_mut(*token as usize) else { continue };
+        let wide = i64::from(*value);
+        let penalised = if wide > 0 {
+            (wide * 1000 + penalty / 2) / penalty
+        } else {
+            -((-wide * penalty + 500) / 1000)
+        };
+        *value = i32::try_from(penalised).unwrap_or(*value);
+    }
+}
+
+/// Bits of the largest of a row's scores before a penalty, which at most doubles one: any two are less
+/// than `2^31` apart then.
+const PENALISED_BITS: i32 = 29;
+const _: () = assert!(MAX_REPETITION_PENALTY_MILLI <= 2000 && MIN_REPETITION_PENALTY_MILLI >= 500);
 
 /// The token for `position`. A pure function of its arguments: whoever takes over from another node
 /// samples the same.
@@ -160,7 +192,86 @@ mod tests {
     use potluck_model::synthetic::Random;
 
     fn sampling(temperature_milli: u32, seed: u64) -> Sampling {
-        Sampling { temperature_milli, top_k: 0, top_p_milli: 1000, seed }
+        let repetition_penalty_milli = 1000;
+        Sampling { temperature_milli, top_k: 0, top_p_milli: 1000, repetition_penalty_milli, seed }
+    }
+
+    /// Hugging Face's `RepetitionPenaltyLogitsProcessor`, in `f64`.
+    fn by_definition(scores: &[f64], seen: &BTreeSet<u32>, penalty: f64) -> Vec<f64> {
+        let penalised = |(token, score): (u32, &f64)| match (seen.contains(&token), *score < 0.0) {
+            (false, _) => *score,
+            (true, true) => score * penalty,
+            (true, false) => score / penalty,
+        };
+        (0..).zip(scores).map(penalised).collect()
+    }
+
+    #[test]
+    fn a_penalty_is_what_floats_make_of_it() {
+        let mut random = Random::new(11);
+        let edges = [0, 1, -1, i32::MAX, i32::MIN, i32::MIN + 1, 1 << 29, -(1 << 29), 1 << 30];
+        for case in 0..400 {
+            let limit = if case % 4 == 0 { i32::MAX - 1 } else { 1 << random.within(0, 28) };
+            let mut values: Vec<i32> =
+                (0..random.within(1, 40)).map(|_| random.within(-limit, limit)).collect();
+            if case % 3 == 0 {
+                let at = random.within(0, 8).unsigned_abs() as usize;
+                values.extend([edges[at], edges[(at + 3) % 9]]);
+            }
+            let vocab = i32::try_from(values.len()).unwrap();
+            let seen = (0..20).map(|_| random.within(0, vocab - 1).unsigned_abs()).collect();
+            let penalty = random.within(500, 2000).unsigned_abs();
+            let before = Logits { values, exponent: random.within(-30, 4) };
+            let mut after = before.clone();
+            penalise(&mut after, &seen, penalty);
+            let expected = by_definition(&before.to_f64(), &seen, f64::from(penalty) / 1000.0);
+            // Half a unit of the scaling, which may be doubled, and half a unit of the penalty.
+            let unit = f64::from(after.exponent).exp2();
+            for (token, (got, expected)) in after.to_f64().iter().zip(&expected).enumerate() {
+                let off = (got - expected).abs();
+                assert!(off <= 1.5 * unit, "token {token}: {got}, not {expected}, of {before:?}");
+            }
+            let (most, least) =
+                (after.values.iter().max().unwrap(), after.values.iter().min().unwrap());
+            assert!(most.checked_sub(*least).is_some(), "no difference wraps: {before:?}");
+        }
+    }
+
+    #[test]
+    fn penalties_by_hand() {
+        let penalised = |values: &[i32], seen: &[u32], penalty| {
+            let mut logits = Logits { values: values.to_vec(), exponent: -8 };
+            penalise(&mut logits, &seen.iter().copied().collect(), penalty);
+            (logits.values, logits.exponent)
+        };
+        // Scaled to 29 bits: 256 becomes 2^28, twenty places more.
+        let scaled = |value: i32| value << 20;
+        assert_eq!(
+            penalised(&[256, -128, 0, 256, 64], &[0, 1, 2, 7], 2000),
+            (vec![scaled(128), scaled(-256), 0, scaled(256), scaled(64)], -28)
+        );
+        assert_eq!(penalised(&[256, -128], &[0, 1], 500).0, [scaled(512), scaled(-64)]);
+        assert_eq!(penalised(&[0, 0], &[1], 2000), (vec![0, 0], -37));
+        // 2^28 / 1.1 and -2^27 * 1.1, to the nearest.
+        assert_eq!(penalised(&[256, -128], &[0, 1], 1100).0, [244_032_233, -147_639_501]);
+        assert_eq!(penalised(&[], &[3], 1100).0, [0; 0]);
+        let (extreme, exponent) = penalised(&[i32::MIN, i32::MAX], &[0, 1], 2000);
+        assert_eq!((extreme, exponent), (vec![-(1 << 29), 1 << 27], -5));
+    }
+
+    #[test]
+    fn what_was_said_is_not_said_again() {
+        // The likeliest was seen, and the next is close behind it: greedy too.
+        let logits = Logits { values: vec![1000, 950, -20], exponent: -6 };
+        let mut once = logits.clone();
+        penalise(&mut once, &BTreeSet::from([0]), 1100);
+        assert_eq!(
+            (sample(&logits, &sampling(0, 1), 5), sample(&once, &sampling(0, 1), 5)),
+            (0, 1)
+        );
+        let mut both = logits;
+        penalise(&mut both, &BTreeSet::from([0, 1]), 1100);
+        assert_eq!(sample(&both, &sampling(0, 1), 5), 0, "both, and the order is as it was");
     }
 
     #[test]
@@ -238,6 +349,7 @@ mod tests {
                 temperature_milli: 1 + below(4000),
                 top_k,
                 top_p_milli: below(1100),
+                repetition_penalty_milli: 1000,
                 seed: case,
             };
             let position = below(i32::MAX);

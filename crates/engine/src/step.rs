@@ -1,6 +1,8 @@
 //! What goes into a step and what comes out of it, and how much at once: the words that sessions,
 //! backends and GPU share. It computes nothing.
 
+use std::collections::BTreeSet;
+
 use potluck_protocol::sampling::Sampling;
 
 use crate::sampler::Logits;
@@ -28,6 +30,9 @@ pub struct Step<'a> {
     pub input: Input<'a>,
     /// What its last row is wanted for.
     pub want: OutputRequest,
+    /// The tokens of the text so far, this step's included: needed where a token is wanted that a
+    /// repetition penalty has a say in.
+    pub seen: Option<&'a BTreeSet<u32>>,
 }
 
 /// Consecutive rows of a session.

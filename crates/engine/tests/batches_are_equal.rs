@@ -32,6 +32,7 @@ fn a_session_takes_one_step_at_a_time() {
         position: 0,
         input: Input::Tokens(&[1, 2]),
         want: OutputRequest::Logits,
+        seen: None,
     };
     let outputs = block_on(engine.forward_all(&[step, step]));
     assert!(
@@ -69,7 +70,8 @@ fn caches_have_a_budget_that_all_sessions_share() {
     engine.truncate(1, 2);
     let steps = [0, 1].map(|session| {
         let position = engine.session_position(session).unwrap();
-        Step { session, position, input: Input::Tokens(&[5, 6]), want: OutputRequest::Nothing }
+        let (input, want) = (Input::Tokens(&[5, 6]), OutputRequest::Nothing);
+        Step { session, position, input, want, seen: None }
     });
     let outputs = block_on(engine.forward_all(&steps));
     assert!(matches!(outputs[..], [Ok(_), Err(ForwardError::CachesFull { .. })]), "{outputs:?}");

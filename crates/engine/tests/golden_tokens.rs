@@ -27,13 +27,14 @@ const SEED: u64 = 2026;
 fn the_exact_engine_says_what_is_pinned() {
     let model = Imported::tiny();
     let defaults = model.manifest.defaults;
-    let greedy = Sampling { temperature_milli: 0, top_k: 0, top_p_milli: 1000, seed: 0 };
-    let sampled = Sampling {
-        temperature_milli: defaults.temperature_milli,
-        top_k: defaults.top_k,
-        top_p_milli: defaults.top_p_milli,
-        seed: SEED,
+    let greedy = Sampling {
+        temperature_milli: 0,
+        top_k: 0,
+        top_p_milli: 1000,
+        repetition_penalty_milli: 1000,
+        seed: 0,
     };
+    let sampled = defaults.sampling(SEED);
     let golden = source_json("golden.json");
     let cases: Vec<Value> = golden["cases"]
         .as_array()

@@ -2,16 +2,19 @@
 #![cfg(not(target_arch = "wasm32"))]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use futures::executor::block_on;
 use potluck_engine::engine::{
     BackendChoice, Engine, ForwardError, Input, LoadError, MAX_ROWS, MAX_SESSIONS, Output,
-    OutputRequest, SessionError,
+    OutputRequest, SessionError, Step,
 };
+use potluck_engine::sampler::{penalise, sample};
 use potluck_model::package::{BlobError, BlobRole};
 use potluck_model::synthetic::{Synthetic, config};
+use potluck_protocol::sampling::Sampling;
 
 const POSITIONS: u32 = 80;
 const VOCAB: u32 = 40;
@@ -90,6 +93,33 @@ fn every_refused_step_leaves_the_session_as_it_was() {
     }
     assert_eq!(engine.session_position(1), Some(2));
     assert_eq!(step(&mut engine, 2), step(&mut untouched, 2));
+}
+
+#[test]
+fn a_penalty_is_for_tokens_that_are_known() {
+    let sampling = Sampling {
+        temperature_milli: 0,
+        top_k: 0,
+        top_p_milli: 1000,
+        repetition_penalty_milli: 1300,
+        seed: 0,
+    };
+    let mut engine = engine(&model());
+    engine.open_session(1, 0..3).unwrap();
+    let (input, want) = (Input::Tokens(&[1, 2]), OutputRequest::Token(sampling));
+    let refused = block_on(engine.forward(1, 0, input, want)).unwrap_err();
+    assert!(matches!(refused, ForwardError::Unseen), "{refused:?}");
+    assert_eq!(engine.session_position(1), Some(0));
+    let Output::Logits(logits) = forward(&mut engine, 1, 0, input).unwrap() else { panic!() };
+    engine.truncate(1, 0);
+    // The token that would be taken is one of them.
+    let seen = BTreeSet::from([1, 2, sample(&logits, &sampling, 2)]);
+    let step = Step { session: 1, position: 0, input, want, seen: Some(&seen) };
+    let mut penalised = logits;
+    penalise(&mut penalised, &seen, 1300);
+    let expected = sample(&penalised, &sampling, 2);
+    let outputs = block_on(engine.forward_all(&[step]));
+    assert!(matches!(outputs[..], [Ok(Output::Token(token))] if token == expected), "{outputs:?}");
 }
 
 #[test]

@@ -180,6 +180,7 @@ impl Import<'_> {
                 temperature_milli: generation.temperature_milli(),
                 top_p_milli: generation.top_p_milli(),
                 top_k: generation.top_k.unwrap_or(0),
+                repetition_penalty_milli: generation.repetition_penalty_milli(),
                 // An answer ends where the model ends it; where its makers set no limit, the context is one.
                 max_tokens: generation
                     .max_new_tokens

@@ -17,7 +17,10 @@ use std::path::Path;
 
 use potluck_model::chat::ChatFormat;
 use potluck_model::tokenizer::Tokenizer;
-use potluck_protocol::sampling::{MAX_TEMPERATURE_MILLI, MIN_TEMPERATURE_MILLI};
+use potluck_protocol::sampling::{
+    MAX_REPETITION_PENALTY_MILLI, MAX_TEMPERATURE_MILLI, MIN_REPETITION_PENALTY_MILLI,
+    MIN_TEMPERATURE_MILLI, NO_REPETITION_PENALTY_MILLI,
+};
 
 use crate::error::ImportError;
 
@@ -109,6 +112,7 @@ pub(crate) struct Generation {
     pub(crate) temperature: Option<f64>,
     pub(crate) top_p: Option<f64>,
     pub(crate) top_k: Option<u32>,
+    pub(crate) repetition_penalty: Option<f64>,
     pub(crate) max_new_tokens: Option<u32>,
 }
 
@@ -122,6 +126,14 @@ impl Generation {
         } else {
             0
         }
+    }
+
+    /// Thousandths; the nearest value that a step may carry.
+    pub(crate) fn repetition_penalty_milli(&self) -> u32 {
+        let penalty = self.repetition_penalty.filter(|penalty| *penalty > 0.0);
+        penalty.map_or(NO_REPETITION_PENALTY_MILLI, |penalty| {
+            thousandths(penalty).clamp(MIN_REPETITION_PENALTY_MILLI, MAX_REPETITION_PENALTY_MILLI)
+        })
     }
 
     /// Thousandths.

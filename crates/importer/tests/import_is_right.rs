@@ -200,8 +200,28 @@ fn a_gguf_file_is_sampled_as_its_makers_do() {
     let mut gguf = Gguf::tiny(BF16);
     gguf.set("general.sampling.temp", of_f32(0.6));
     gguf.set("general.sampling.top_k", of_u32(20));
+    gguf.set("general.sampling.penalty_repeat", of_f32(1.05));
     let hinted = of_gguf(&gguf).unwrap().defaults;
+    assert_eq!((plain.repetition_penalty_milli, hinted.repetition_penalty_milli), (1000, 1050));
+    gguf.set("general.sampling.penalty_last_n", of_u32(0));
+    assert_eq!(of_gguf(&gguf).unwrap().defaults.repetition_penalty_milli, 1000);
     assert_eq!((hinted.temperature_milli, hinted.top_p_milli, hinted.top_k), (600, 950, 20));
+}
+
+/// F13: the makers' penalty is honoured, one beyond what a step may carry as the nearest that it may; one
+/// of 1 is none, and the package is the same.
+#[test]
+fn a_penalty_of_the_makers_is_honoured() {
+    let hinted = |penalty: Value| {
+        imported("generation_config.json", &json!({ "repetition_penalty": penalty }))
+    };
+    for (penalty, milli) in
+        [(json!(1.1), 1100), (json!(1.05), 1050), (json!(7), 2000), (json!(0.1), 500)]
+    {
+        assert_eq!(hinted(penalty.clone()).defaults.repetition_penalty_milli, milli, "{penalty}");
+    }
+    let none = hinted(json!(1.0));
+    assert_eq!(none.to_bytes().unwrap(), unchanged().to_bytes().unwrap());
 }
 
 /// F09: a name for Qwen 2's pattern.

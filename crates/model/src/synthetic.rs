@@ -159,7 +159,13 @@ fn manifest(config: ModelConfig, blobs: &[(BlobRole, Vec<u8>)]) -> Manifest {
         head: named(BlobRole::Head),
         chat: ChatFormat::default(),
         end_tokens: Vec::new(),
-        defaults: Defaults { temperature_milli: 0, top_p_milli: 1000, top_k: 0, max_tokens: 16 },
+        defaults: Defaults {
+            temperature_milli: 0,
+            top_p_milli: 1000,
+            top_k: 0,
+            repetition_penalty_milli: 1000,
+            max_tokens: 16,
+        },
     }
 }
 

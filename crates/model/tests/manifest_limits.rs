@@ -18,6 +18,8 @@ fn model() -> Synthetic {
 /// The manifest's JSON with one value, named by a JSON pointer, replaced.
 fn changed(pointer: &str, value: Value) -> Result<Manifest, ManifestError> {
     let mut json = serde_json::to_value(&model().manifest).unwrap();
+    // Left out where it is none.
+    json["defaults"]["repetition_penalty_milli"] = json!(1000);
     *json.pointer_mut(pointer).unwrap_or_else(|| panic!("no {pointer}")) = value;
     Manifest::from_bytes(json.to_string().as_bytes())
 }
@@ -87,6 +89,7 @@ fn every_limit_refuses_what_is_beyond_it() {
         ("/end_tokens", vec![json!([40]), json!(vec![1; 17])]),
         ("/defaults/temperature_milli", vec![json!(1), json!(49), json!(5001)]),
         ("/defaults/top_p_milli", vec![json!(0), json!(1001)]),
+        ("/defaults/repetition_penalty_milli", vec![json!(499), json!(2001)]),
         ("/defaults/max_tokens", vec![json!(0), json!(32_769)]),
     ] {
         for value in values {

@@ -197,6 +197,12 @@ pub fn decode_peer_frame(bytes: &[u8]) -> Result<PeerFrame, DecodeError> {
             }
             at_most("window", *rows as usize, MAX_POSITIONS as usize)?;
         }
+        PeerFrame::Seen { tokens, .. } => {
+            at_most("tokens seen", tokens.len(), MAX_POSITIONS as usize)?;
+            if tokens.is_empty() || !tokens.is_sorted_by(|one, next| one < next) {
+                return Err(DecodeError::Inconsistent { what: "tokens seen" });
+            }
+        }
     }
     Ok(frame)
 }
@@ -397,10 +403,39 @@ mod tests {
 
     #[test]
     fn bad_sampling_is_refused() {
-        let sampling = Some(Sampling { temperature_milli: 1, top_k: 0, top_p_milli: 950, seed: 0 });
-        let frame =
-            PeerFrame::Step { session: SessionId([1; 16]), position: 0, tokens: vec![1], sampling };
-        assert!(decode_peer_frame(&encode(&frame)).is_err());
+        let right = Sampling {
+            temperature_milli: 700,
+            top_k: 0,
+            top_p_milli: 950,
+            repetition_penalty_milli: 1100,
+            seed: 0,
+        };
+        let read = |sampling| {
+            let (session, tokens) = (SessionId([1; 16]), vec![1]);
+            let sampling = Some(sampling);
+            let frame = PeerFrame::Step { session, position: 0, tokens, sampling };
+            decode_peer_frame(&encode(&frame))
+        };
+        assert!(read(right).is_ok());
+        assert!(read(Sampling { temperature_milli: 1, ..right }).is_err());
+        for repetition_penalty_milli in [0, 499, 2001, u32::MAX] {
+            assert!(read(Sampling { repetition_penalty_milli, ..right }).is_err());
+        }
+    }
+
+    #[test]
+    fn tokens_seen_come_once_in_order_and_not_without_end() {
+        let read = |tokens| {
+            decode_peer_frame(&encode(&PeerFrame::Seen { session: SessionId([1; 16]), tokens }))
+        };
+        assert!(read((0..MAX_POSITIONS).collect()).is_ok());
+        assert!(matches!(
+            read((0..=MAX_POSITIONS).collect()),
+            Err(DecodeError::OutOfRange { field: "tokens seen", .. })
+        ));
+        for wrong in [vec![], vec![3, 3], vec![3, 2], vec![1, 2, u32::MAX, 5]] {
+            assert_eq!(read(wrong), Err(DecodeError::Inconsistent { what: "tokens seen" }));
+        }
     }
 
     #[test]

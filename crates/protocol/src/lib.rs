@@ -44,7 +44,7 @@ pub mod terminal;
 pub mod ticket;
 
 /// Version of the messages in this crate. A server refuses nodes that speak another one.
-pub const PROTOCOL_VERSION: u16 = 8;
+pub const PROTOCOL_VERSION: u16 = 9;
 
 /// Version of the arithmetic (`docs/numerics.md`). Nodes of different versions never share a
 /// session.

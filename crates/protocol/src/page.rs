@@ -153,8 +153,26 @@ pub struct SamplingChoice {
     pub top_k: Option<u32>,
     /// As in [`Sampling`].
     pub top_p_milli: Option<u32>,
+    /// As in [`Sampling`].
+    pub repetition_penalty_milli: Option<u32>,
     /// Seed; below 2^53, so that a JavaScript number holds it.
     pub seed: u64,
+}
+
+impl SamplingChoice {
+    /// What a person chose, and for the rest a model's defaults.
+    #[must_use]
+    pub fn or(self, defaults: Sampling) -> Sampling {
+        Sampling {
+            temperature_milli: self.temperature_milli.unwrap_or(defaults.temperature_milli),
+            top_k: self.top_k.unwrap_or(defaults.top_k),
+            top_p_milli: self.top_p_milli.unwrap_or(defaults.top_p_milli),
+            repetition_penalty_milli: self
+                .repetition_penalty_milli
+                .unwrap_or(defaults.repetition_penalty_milli),
+            seed: self.seed,
+        }
+    }
 }
 
 /// What may compute on this machine.

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! requester --Step--> first stage --Hidden--> … --Hidden--> last stage --Token--> requester
+//!      ---------------------------- Seen* ------------------>
 //!      <------------------- ReceiptProposal / ReceiptSigned / End / Failed ----------------->
 //!      <------- Window ------- every receiver of rows to their sender <------- Window -------
 //! ```
-//! `Step`, `Hidden` and `Token` travel on [`Channel::Activations`]; the rest on
-//! [`Channel::Control`], so that a long prompt never delays the report of its failure.
+//! `Step`, `Hidden`, `Token` and `Seen` travel on [`Channel::Activations`]; the rest on
+//! [`Channel::Control`], so that a long prompt never delays the report of its failure. `Seen` is sent
+//! only where repetition is penalised, and not by way of the other stages, which it does not concern.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +22,7 @@ use crate::sampling::Sampling;
 pub enum Channel {
     /// Small and rare: receipts, failures.
     Control,
-    /// Steps, hidden rows and tokens.
+    /// Steps, hidden rows and tokens, sampled or seen.
     Activations,
 }
 
@@ -129,6 +131,15 @@ pub enum PeerFrame {
         /// How many rows more, 1 to [`MAX_POSITIONS`](crate::limits::MAX_POSITIONS).
         rows: u32,
     },
+    /// Requester to the stage that samples, once a session and only if repetition is penalised: the
+    /// tokens that the text has when the session begins. Those sampled in it the stage adds itself.
+    Seen {
+        /// The session.
+        session: SessionId,
+        /// Token ids, each once and in ascending order, so that nothing is said of their places; 1 to
+        /// [`MAX_POSITIONS`](crate::limits::MAX_POSITIONS).
+        tokens: Vec<u32>,
+    },
 }
 
 impl PeerFrame {
@@ -136,7 +147,9 @@ impl PeerFrame {
     #[must_use]
     pub const fn channel(&self) -> Channel {
         match self {
-            Self::Step { .. } | Self::Hidden { .. } | Self::Token { .. } => Channel::Activations,
+            Self::Step { .. } | Self::Hidden { .. } | Self::Token { .. } | Self::Seen { .. } => {
+                Channel::Activations
+            }
             Self::ReceiptProposal { .. }
             | Self::ReceiptSigned { .. }
             | Self::End { .. }

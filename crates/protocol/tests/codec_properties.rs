@@ -238,6 +238,10 @@ fn assert_frame_is_within_limits(frame: &PeerFrame) {
         PeerFrame::Token { position, .. } => assert!(*position <= MAX_POSITIONS),
         PeerFrame::ReceiptProposal { receipt, .. } => assert_receipt_is_within_limits(receipt),
         PeerFrame::Window { rows, .. } => assert!((1..=MAX_POSITIONS).contains(rows)),
+        PeerFrame::Seen { tokens, .. } => {
+            assert!((1..=MAX_POSITIONS as usize).contains(&tokens.len()));
+            assert!(tokens.windows(2).all(|pair| pair[0] < pair[1]));
+        }
         PeerFrame::Failed { reason, .. } => assert!(reason.len() <= MAX_REASON_BYTES),
         PeerFrame::ReceiptSigned { .. }
         | PeerFrame::End { .. }

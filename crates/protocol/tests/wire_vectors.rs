@@ -221,6 +221,7 @@ fn peer_frames() -> Vec<Vector> {
             failed_node: Some(stage().node()),
         },
         Window: PeerFrame::Window { session: id(), rows: 128 },
+        Seen: PeerFrame::Seen { session: id(), tokens: vec![1, 300, 100_000] },
     })
 }
 
@@ -299,7 +300,13 @@ fn layers(first: u32, end: u32) -> LayerRange {
 }
 
 fn sampling() -> Sampling {
-    Sampling { temperature_milli: 700, top_k: 40, top_p_milli: 950, seed: 0x0102_0304_0506_0708 }
+    Sampling {
+        temperature_milli: 700,
+        top_k: 40,
+        top_p_milli: 950,
+        repetition_penalty_milli: 1100,
+        seed: 0x0102_0304_0506_0708,
+    }
 }
 
 fn session() -> Session {

@@ -16,7 +16,7 @@ impl Bench {
         let (outputs, elapsed) = self.forward_all(&batch).await;
         let all_rows = batch.iter().map(|step| step.rows).sum::<u32>().max(1);
         let results = batch.into_iter().zip(outputs).map(|(request, output)| {
-            let StepRequest { session, position, rows, sampling, input: _ } = request;
+            let StepRequest { session, position, rows, sampling, input: _, seen: _ } = request;
             // Each has its share of the time: weights are read once for all.
             let elapsed = elapsed * rows / all_rows;
             StepResult { session, position, rows, sampling, output, elapsed }
@@ -89,5 +89,6 @@ fn engine_step(request: &StepRequest) -> engine::Step<'_> {
         StepInput::Hidden(values) => Input::Hidden(values),
     };
     let want = request.sampling.map_or(OutputRequest::Nothing, OutputRequest::Token);
-    engine::Step { session: request.session.as_u128(), position: request.position, input, want }
+    let (session, seen) = (request.session.as_u128(), request.seen.as_deref());
+    engine::Step { session, position: request.position, input, want, seen }
 }

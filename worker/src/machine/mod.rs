@@ -216,7 +216,7 @@ async fn next_done(jobs: &mut Option<Jobs>) -> Option<Done> {
 
 /// What comes of a step where there is no engine.
 fn stopped(step: StepRequest) -> MachineEvent {
-    let StepRequest { session, position, rows, sampling, input: _ } = step;
+    let StepRequest { session, position, rows, sampling, input: _, seen: _ } = step;
     let output = Err(StepFailure::Engine(Arc::new(EngineFailure::Stopped)));
     let elapsed = Duration::ZERO;
     MachineEvent::Computed(StepResult { session, position, rows, sampling, output, elapsed })

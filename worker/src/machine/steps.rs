@@ -72,7 +72,8 @@ mod tests {
 
     fn step(session: u8, position: u32, rows: u32) -> StepRequest {
         let input = StepInput::Tokens(vec![1; rows as usize]);
-        StepRequest { session: SessionId([session; 16]), position, rows, input, sampling: None }
+        let session = SessionId([session; 16]);
+        StepRequest { session, position, rows, input, sampling: None, seen: None }
     }
 
     /// Session and position of each.

@@ -72,10 +72,18 @@ async fn compute(
     position: u32,
     tokens: &[u32],
 ) -> Result<Output, StepFailure> {
-    let sampling = Some(Sampling { temperature_milli: 800, top_k: 0, top_p_milli: 1000, seed: 4 });
+    // A penalty for what the step says: the same tokens from whatever computes it.
+    let sampling = Some(Sampling {
+        temperature_milli: 800,
+        top_k: 0,
+        top_p_milli: 1000,
+        repetition_penalty_milli: 1200,
+        seed: 4,
+    });
+    let seen = Some(Arc::new(tokens.iter().copied().collect()));
     let rows = u32::try_from(tokens.len()).unwrap();
     let input = StepInput::Tokens(tokens.to_vec());
-    let step = StepRequest { session: session(id), position, rows, input, sampling };
+    let step = StepRequest { session: session(id), position, rows, input, sampling, seen };
     bench.compute(vec![step]).await;
     let Some(MachineEvent::Computed(result)) = bench.events.pop_back() else {
         panic!("{:?}", bench.events)
@@ -166,6 +174,7 @@ async fn a_gpu_that_is_lost_again_and_again_is_given_up() {
             rows: 1,
             input: StepInput::Tokens(vec![6]),
             sampling: None,
+            seen: None,
         };
         bench.perform(Job::Compute(vec![step])).await;
         let is_end = |event: &MachineEvent| matches!(event, MachineEvent::EngineFailed { .. });
@@ -295,7 +304,8 @@ async fn an_engine_starts_loads_and_computes_beside_whoever_waits_for_it() {
     machine.perform(Action::OpenSession { session: session(1), layers });
     for position in 0..2 {
         let input = StepInput::Tokens(vec![5]);
-        let step = StepRequest { session: session(1), position, rows: 1, input, sampling: None };
+        let (session, sampling, seen) = (session(1), None, None);
+        let step = StepRequest { session, position, rows: 1, input, sampling, seen };
         machine.perform(Action::Compute(step));
     }
     for position in 0..2 {
@@ -331,7 +341,7 @@ async fn an_engine_that_gives_a_share_of_its_time_rests_and_a_stop_does_not_wait
     machine.perform(Action::OpenSession { session: session(1), layers });
     let step = |position| {
         let input = StepInput::Tokens(vec![5]);
-        StepRequest { session: session(1), position, rows: 1, input, sampling: None }
+        StepRequest { session: session(1), position, rows: 1, input, sampling: None, seen: None }
     };
     machine.perform(Action::Compute(step(0)));
     machine.perform(Action::Compute(step(1)));

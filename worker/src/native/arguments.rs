@@ -231,8 +231,8 @@ pub(super) struct LocalOptions {
 
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct SamplingOptions {
-    /// Tokens to sample at most.
-    #[arg(long)]
+    /// Tokens to sample at most, 1 or more; the model's own limit, or else its context, if left out.
+    #[arg(long, value_parser = value_parser!(u32).range(1..))]
     pub(super) max_tokens: Option<u32>,
     /// 0 is greedy; the model's own if left out.
     #[arg(long, value_parser = thousandths)]
@@ -243,6 +243,10 @@ pub(super) struct SamplingOptions {
     /// Keep this many of the likeliest tokens; 0 keeps all.
     #[arg(long)]
     pub(super) top_k: Option<u32>,
+    /// What scores of words that the text has already are divided by: 1 for none, 0.5 to 2; the
+    /// model's own if left out.
+    #[arg(long, value_parser = thousandths)]
+    pub(super) repetition_penalty: Option<u32>,
     /// Seed of the sampler: the same seed gives the same answer on any machine. Random if left
     /// out.
     #[arg(long)]
@@ -313,6 +317,7 @@ impl SamplingOptions {
             temperature_milli: self.temperature,
             top_k: self.top_k,
             top_p_milli: self.top_p,
+            repetition_penalty_milli: self.repetition_penalty,
             seed,
         })
     }
@@ -380,6 +385,9 @@ mod tests {
             &["potluck-node", "ask", "foo", "Why?"],
             &["potluck-node", "ask", "http://127.0.0.1:8080", " "],
             &["potluck-node", "local", "data", ""],
+            &["potluck-node", "local", "data", "Why?", "--max-tokens", "0"],
+            &["potluck-node", "ask", "http://127.0.0.1:8080", "Why?", "--max-tokens", "0"],
+            &["potluck-node", "ask", "http://127.0.0.1:8080", "Why?", "--max-tokens", "4294967296"],
         ] {
             let error = Arguments::try_parse_from(line).expect_err("refused");
             assert_eq!(error.kind(), clap::error::ErrorKind::ValueValidation, "{error}");

@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use futures::channel::mpsc;
 use potluck_net::platform::{NativeTransport, NetConfig};
 use potluck_protocol::id::RequestId;
-use potluck_protocol::page::{AnswerEvent, Ask, Command, Link, Notice};
+use potluck_protocol::page::{AnswerEnd, AnswerEvent, Ask, Command, Link, Notice};
 use potluck_protocol::server::NodeKind;
 use potluck_protocol::terminal::printable;
 use potluck_worker::node::Node;
@@ -19,7 +19,7 @@ use serde_json::json;
 use super::arguments::AskOptions;
 use super::clock::local_time_s;
 use super::home;
-use super::terminal::{say, say_no_proxy};
+use super::terminal::{cut_off, say, say_no_proxy, word};
 
 /// How long the first connection may take before it is called a failure; later losses are ridden
 /// out.
@@ -118,6 +118,7 @@ struct Answer<'a> {
     stages: Vec<serde_json::Value>,
     /// What this machine computes was said.
     has_said_own: bool,
+    end: AnswerEnd,
     first_token_ms: u32,
     decode_ms: u32,
 }
@@ -132,6 +133,7 @@ impl<'a> Answer<'a> {
             seed: 0,
             stages: Vec::new(),
             has_said_own: false,
+            end: AnswerEnd::Cancelled,
             first_token_ms: 0,
             decode_ms: 0,
         }
@@ -174,7 +176,8 @@ impl<'a> Answer<'a> {
                     std::io::stdout().flush()?;
                 }
             }
-            AnswerEvent::Done { first_token_ms, decode_ms, .. } => {
+            AnswerEvent::Done { end, first_token_ms, decode_ms, .. } => {
+                self.end = end;
                 self.first_token_ms = first_token_ms;
                 self.decode_ms = decode_ms;
                 return Ok(true);
@@ -219,13 +222,15 @@ impl<'a> Answer<'a> {
                 "first_token_ms": self.first_token_ms,
                 "decode_ms": self.decode_ms,
                 "tokens": self.token_ids.len(),
+                "end": word(self.end),
                 "tokens_per_second": rate,
             });
             writeln!(std::io::stdout(), "{object}")?;
         } else {
             writeln!(std::io::stdout())?;
             let tokens = self.token_ids.len();
-            say(&format!("{tokens} tokens, {rate:.1} a second, seed {}", self.seed));
+            let cut_off = cut_off(self.end);
+            say(&format!("{cut_off}{tokens} tokens, {rate:.1} a second, seed {}", self.seed));
         }
         Ok(())
     }

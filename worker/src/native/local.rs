@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::arguments::{LocalBackend, LocalOptions};
 use super::clock::local_time_s;
-use super::terminal::say;
+use super::terminal::{cut_off, say, word};
 
 pub(super) async fn local(options: LocalOptions) -> anyhow::Result<ExitCode> {
     let model = Model::open(&options.models, &options.model)?;
@@ -36,11 +36,12 @@ pub(super) async fn local(options: LocalOptions) -> anyhow::Result<ExitCode> {
             "seed": choice.seed,
             "decode_ms": u64::try_from(answer.decode.as_millis())?,
             "tokens": answer.token_ids.len(),
+            "end": word(answer.end),
         });
         writeln!(std::io::stdout(), "{object}")?;
     } else {
         writeln!(std::io::stdout(), "{}", printable(&answer.text))?;
-        say(&format!("seed {}", choice.seed));
+        say(&format!("{}seed {}", cut_off(answer.end), choice.seed));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use potluck_protocol::page::AnswerEnd;
 use potluck_protocol::terminal::printable;
 
 /// Where other programs read which proxy they should use.
@@ -25,6 +26,20 @@ pub(super) fn say_no_proxy() {
     if let Some(name) = PROXY_VARIABLES.iter().find(|name| is_set(name)) {
         say(&format!("{name} is set, but potluck-node uses no proxy: it connects directly"));
     }
+}
+
+/// Why an answer ended, for programs.
+pub(super) fn word(end: AnswerEnd) -> &'static str {
+    match end {
+        AnswerEnd::Stop => "stop",
+        AnswerEnd::Length => "length",
+        AnswerEnd::Cancelled => "cancelled",
+    }
+}
+
+/// How a line about an answer begins, so that nobody takes half a sentence for a fault.
+pub(super) fn cut_off(end: AnswerEnd) -> &'static str {
+    if end == AnswerEnd::Length { "cut off at the limit of tokens; " } else { "" }
 }
 
 #[cfg(test)]

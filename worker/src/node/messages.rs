@@ -3,6 +3,7 @@
 //! A step has three types on its way: the [`StepRequest`] that a frame becomes, the engine's own
 //! `Step` that borrows from it, and the [`StepResult`] that comes back with the engine's output.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -149,6 +150,8 @@ pub struct StepRequest {
     pub input: StepInput,
     /// If set, the node with the head samples the next token with this; the others pass it on.
     pub sampling: Option<Sampling>,
+    /// The tokens of the text so far, at the node with the head, if the sampling minds repetition.
+    pub seen: Option<Arc<BTreeSet<u32>>>,
 }
 
 /// What a step starts from.

@@ -245,7 +245,7 @@ impl Node {
                 match codec::decode_peer_frame(&frame) {
                     Ok(frame) if frame.channel() == channel => {
                         // Only stages are sent these.
-                        if matches!(frame, PeerFrame::Step { .. }) {
+                        if matches!(frame, PeerFrame::Step { .. } | PeerFrame::Seen { .. }) {
                             self.context.traffic.received_bytes += bytes;
                         }
                         self.peer_frame(peer, frame);
@@ -378,6 +378,9 @@ impl Node {
         let Self { context, requester, stages, receipts, .. } = self;
         match frame {
             PeerFrame::Step { .. } => stages.handle_tokens(from, frame, context),
+            PeerFrame::Seen { session, tokens } => {
+                stages.handle_seen(from, session, tokens, context);
+            }
             // None comes here: the transport's are looked at undecoded, and this node's own below.
             PeerFrame::Hidden { .. } => {}
             PeerFrame::Token { session, position, token } => {

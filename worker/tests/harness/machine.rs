@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::executor::block_on;
-use potluck_engine::engine::{BackendChoice, Engine, Input as EngineInput, OutputRequest};
+use potluck_engine::engine::{BackendChoice, Engine, Input as EngineInput, OutputRequest, Step};
 use potluck_model::package::BlobRole;
 use potluck_model::tokenizer::Tokenizer;
 use potluck_worker::node::{
@@ -78,15 +78,16 @@ impl Machine {
                 return None;
             }
             Action::Compute(step) => {
-                let StepRequest { session, position, rows, input, sampling } = step;
+                let StepRequest { session, position, rows, input, sampling, seen } = step;
                 let engine = self.engine.as_mut()?;
                 let input = match &input {
                     StepInput::Tokens(tokens) => EngineInput::Tokens(tokens),
                     StepInput::Hidden(values) => EngineInput::Hidden(values),
                 };
                 let want = sampling.map_or(OutputRequest::Nothing, OutputRequest::Token);
-                let output = block_on(engine.forward(session.as_u128(), position, input, want));
-                let output = output.map_err(Into::into);
+                let (id, seen) = (session.as_u128(), seen.as_deref());
+                let step = Step { session: id, position, input, want, seen };
+                let output = block_on(engine.forward_all(&[step])).remove(0).map_err(Into::into);
                 self.busy_until = self.busy_until.max(now) + STEP_TIME;
                 let elapsed = STEP_TIME;
                 let step = StepResult { session, position, rows, output, sampling, elapsed };

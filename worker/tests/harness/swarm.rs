@@ -151,9 +151,21 @@ impl Swarm {
         max_tokens: u32,
         part: OwnPart,
     ) {
-        let own = Own { part, backend: BackendPreference::Cpu, memory_bytes: MEMORY_BYTES };
-        let ask = ask(prompt, seed, max_tokens, Vec::new(), Some(own));
+        let ask = ask(prompt, seed, max_tokens, Vec::new(), Some(own(part)));
         self.command(from, Command::Ask(ask));
+    }
+
+    /// Asks for tokens to be sampled so; `part` of it is computed at the asker's own node.
+    pub fn ask_sampled(
+        &mut self,
+        from: NodeId,
+        prompt: &str,
+        sampling: SamplingChoice,
+        max_tokens: u32,
+        part: Option<OwnPart>,
+    ) {
+        let ask = ask(prompt, sampling.seed, max_tokens, Vec::new(), part.map(own));
+        self.command(from, Command::Ask(Ask { sampling, ..ask }));
     }
 
     /// Gives the question up.
@@ -441,6 +453,10 @@ impl Swarm {
             }
         }
     }
+}
+
+fn own(part: OwnPart) -> Own {
+    Own { part, backend: BackendPreference::Cpu, memory_bytes: MEMORY_BYTES }
 }
 
 fn ask(prompt: &str, seed: u64, max_tokens: u32, sampled: Vec<u32>, own: Option<Own>) -> Ask {

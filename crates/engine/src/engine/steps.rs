@@ -13,11 +13,13 @@
 use std::ops::Range;
 
 use potluck_model::package::ModelConfig;
+use potluck_protocol::sampling::Sampling;
 
 use super::{
     Engine, ForwardError, Input, MAX_KEPT_BYTES, MAX_ROWS, Output, OutputRequest, Session,
 };
 use crate::backend::{Backend as _, Batch};
+use crate::sampler::{penalise, sample};
 use crate::step::{MAX_WANTED, SessionRows, Step};
 
 /// A step that fits its session.
@@ -32,7 +34,8 @@ struct Ready {
 
 impl Engine {
     /// Computes a step of a session: rows through its layers, and what is wanted of the last row if
-    /// the session ends at the last layer.
+    /// the session ends at the last layer. For a token with a repetition penalty there is
+    /// [`Self::forward_all`].
     ///
     /// # Errors
     /// If the step does not fit the session, a part was unloaded, or the backend fails; the session
@@ -44,7 +47,7 @@ impl Engine {
         input: Input<'_>,
         want: OutputRequest,
     ) -> Result<Output, ForwardError> {
-        let step = Step { session: id, position, input, want };
+        let step = Step { session: id, position, input, want, seen: None };
         self.forward_all(&[step]).await.pop().unwrap_or(Err(ForwardError::NoSession))
     }
 
@@ -92,8 +95,10 @@ impl Engine {
             match computed {
                 Ok(computed) => {
                     for (ready, output) in batch.iter().zip(computed) {
-                        self.advance(&steps[ready.at]);
-                        outputs[ready.at] = Ok(output);
+                        let step = &steps[ready.at];
+                        self.advance(step);
+                        let end = self.session_position(step.session).unwrap_or(step.position);
+                        outputs[ready.at] = Ok(sampled(step, output, end));
                     }
                 }
                 Err(error) => {
@@ -116,6 +121,9 @@ impl Engine {
         }
         let config = &model.manifest.config;
         let width = config.d_model as usize;
+        if session.layers.end == config.layers && penalised(step).is_some() && step.seen.is_none() {
+            return Err(ForwardError::Unseen);
+        }
         if step.position != session.position {
             return Err(ForwardError::Position { expected: session.position, got: step.position });
         }
@@ -266,12 +274,34 @@ impl Session {
 fn batch<'a>(steps: &[Step<'_>], together: &'a [Ready], last: u32) -> Batch<'a> {
     let rows = together.iter().map(|ready| {
         let Step { session, position, want, .. } = steps[ready.at];
+        // Only the logits know what a penalty does to their order.
+        let want = penalised(&steps[ready.at]).map_or(want, |_| OutputRequest::Logits);
         let want = (ready.layers.end == last).then_some(want);
         SessionRows { session, position, rows: &ready.rows, want }
     });
     Batch {
         layers: together.first().map_or(0..0, |ready| ready.layers.clone()),
         rows: rows.collect(),
+    }
+}
+
+/// How a step's token is sampled, if a repetition penalty has a say in it.
+fn penalised(step: &Step<'_>) -> Option<Sampling> {
+    match step.want {
+        OutputRequest::Token(sampling) => sampling.minds_repetition().then_some(sampling),
+        OutputRequest::Nothing | OutputRequest::Logits => None,
+    }
+}
+
+/// What a step asked for, of what a backend made of it; `end` is the position behind its rows. Such
+/// tokens are sampled here, whatever computes their logits.
+fn sampled(step: &Step<'_>, output: Output, end: u32) -> Output {
+    match (penalised(step), step.seen, output) {
+        (Some(sampling), Some(seen), Output::Logits(mut logits)) => {
+            penalise(&mut logits, seen, sampling.repetition_penalty_milli);
+            Output::Token(sample(&logits, &sampling, end))
+        }
+        (_, _, output) => output,
     }
 }
 

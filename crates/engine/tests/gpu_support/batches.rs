@@ -2,10 +2,14 @@
 //! alone on the plain loops, whatever was beside it.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test that called it")]
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use potluck_engine::engine::{BackendChoice, Engine, Input, OutputRequest, Step};
+use potluck_engine::engine::{
+    BackendChoice, Engine, ForwardError, Input, Output, OutputRequest, Step,
+};
+use potluck_engine::sampler::{penalise, sample};
 use potluck_model::package::BlobRole;
 use potluck_model::synthetic::{Random, Synthetic, config};
 use potluck_protocol::sampling::Sampling;
@@ -39,6 +43,8 @@ struct Given {
     tokens: Vec<u32>,
     hidden: Vec<i32>,
     want: OutputRequest,
+    /// Tokens of the text, some of which a penalty is for.
+    seen: BTreeSet<u32>,
 }
 
 impl Given {
@@ -48,7 +54,8 @@ impl Given {
         } else {
             Input::Hidden(&self.hidden)
         };
-        Step { session: self.session, position: self.position, input, want: self.want }
+        let seen = Some(&self.seen);
+        Step { session: self.session, position: self.position, input, want: self.want, seen }
     }
 }
 
@@ -73,6 +80,7 @@ fn turn(positions: &mut [u32; 7], most: i32, random: &mut Random) -> Vec<Given> 
             },
             hidden: (0..count).map(|_| random.within(-(1 << 20), 1 << 20)).collect(),
             want: want(random),
+            seen: (0..random.within(1, 12)).map(|_| random.within(0, 47).unsigned_abs()).collect(),
         });
         positions[at] += if wrong { 0 } else { rows };
     }
@@ -80,13 +88,38 @@ fn turn(positions: &mut [u32; 7], most: i32, random: &mut Random) -> Vec<Given> 
 }
 
 fn want(random: &mut Random) -> OutputRequest {
-    let sampling = Sampling { temperature_milli: 900, top_k: 0, top_p_milli: 950, seed: 5 };
+    let sampling = Sampling {
+        temperature_milli: 900,
+        top_k: 0,
+        top_p_milli: 950,
+        repetition_penalty_milli: [1000, 500, 1100, 2000]
+            [random.within(0, 3).unsigned_abs() as usize],
+        seed: 5,
+    };
     match random.within(0, 3) {
         0 => OutputRequest::Nothing,
         1 => OutputRequest::Logits,
         2 => OutputRequest::Token(Sampling { temperature_milli: 0, ..sampling }),
         _ => OutputRequest::Token(sampling),
     }
+}
+
+/// A step alone; a token with a penalty is sampled from its logits, in so many words.
+async fn alone_with_logits(engine: &mut Engine, step: &Step<'_>) -> Result<Output, ForwardError> {
+    let Step { session, position, input, .. } = *step;
+    let want = match step.want {
+        OutputRequest::Token(sampling) if sampling.minds_repetition() => OutputRequest::Logits,
+        want => want,
+    };
+    let output = engine.forward(session, position, input, want).await?;
+    Ok(match (output, step.want, step.seen) {
+        (Output::Logits(mut logits), OutputRequest::Token(sampling), Some(seen)) => {
+            penalise(&mut logits, seen, sampling.repetition_penalty_milli);
+            let end = engine.session_position(session).unwrap();
+            Output::Token(sample(&logits, &sampling, end))
+        }
+        (output, ..) => output,
+    })
 }
 
 /// Turns of up to `most` rows a session.
@@ -102,7 +135,7 @@ pub(crate) async fn equal_alone(choice: BackendChoice, seed: u64, most: i32) {
         let outputs = together.forward_all(&steps).await;
         assert_eq!(outputs.len(), steps.len());
         for (step, output) in steps.iter().zip(outputs) {
-            let expected = alone.forward(step.session, step.position, step.input, step.want).await;
+            let expected = alone_with_logits(&mut alone, step).await;
             match (output, expected) {
                 (Ok(output), Ok(expected)) => {
                     assert_eq!(output, expected, "{:?} at {}", step.want, step.position)

@@ -38,6 +38,7 @@ pub(crate) async fn tokens_are_the_samplers(gpu: &mut Gpu) {
                     [random.within(0, 5).unsigned_abs() as usize],
                 top_k: [0, 0, 1, 40, 1024, 5000][random.within(0, 5).unsigned_abs() as usize],
                 top_p_milli: [950, 1000, 500][random.within(0, 2).unsigned_abs() as usize],
+                repetition_penalty_milli: 1000,
                 seed: u64::from(random.within(0, 1 << 20).unsigned_abs()),
             };
             let want = if random.within(0, 7) == 0 {

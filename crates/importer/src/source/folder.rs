@@ -73,6 +73,7 @@ struct GenerationConfig {
     temperature: Option<f64>,
     top_p: Option<f64>,
     top_k: Option<u32>,
+    repetition_penalty: Option<f64>,
     max_new_tokens: Option<u32>,
 }
 
@@ -148,6 +149,7 @@ pub(super) fn open(folder: &Path) -> Result<Source, ImportError> {
             temperature: generation.temperature,
             top_p: generation.top_p,
             top_k: generation.top_k,
+            repetition_penalty: generation.repetition_penalty,
             max_new_tokens: generation.max_new_tokens,
         },
         tensors,

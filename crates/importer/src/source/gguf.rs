@@ -135,6 +135,8 @@ fn generation(metadata: &Metadata) -> Result<Generation, ImportError> {
         temperature: Some(temperature),
         top_p: hint("top_p").or(Some(DEFAULT_TOP_P)),
         top_k: metadata.integer("general.sampling.top_k")?.or(Some(DEFAULT_TOP_K)),
+        // Over the whole text, not its last tokens; over none of them is no penalty.
+        repetition_penalty: hint("penalty_repeat").filter(|_| hint("penalty_last_n") != Some(0.0)),
         max_new_tokens: None,
     })
 }

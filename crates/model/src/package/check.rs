@@ -1,7 +1,10 @@
 //! What every manifest is held to, a decoder's and an encoder's: version, names, ranges.
 
 use potluck_protocol::NUMERICS_VERSION;
-use potluck_protocol::sampling::{MAX_TEMPERATURE_MILLI, MIN_TEMPERATURE_MILLI};
+use potluck_protocol::sampling::{
+    MAX_REPETITION_PENALTY_MILLI, MAX_TEMPERATURE_MILLI, MIN_REPETITION_PENALTY_MILLI,
+    MIN_TEMPERATURE_MILLI,
+};
 
 /// Version of the manifest's own form.
 pub const FORMAT: u32 = 3;
@@ -47,14 +50,18 @@ pub enum ManifestError {
     },
     /// Defaults that no step may carry.
     #[error(
-        "a temperature of {temperature_milli} and a top p of {top_p_milli} thousandths; allowed are \
-         0 or {MIN_TEMPERATURE_MILLI} to {MAX_TEMPERATURE_MILLI}, and 1 to 1000"
+        "a temperature of {temperature_milli} and a top p of {top_p_milli} with a repetition penalty of \
+         {repetition_penalty_milli} thousandths; allowed are 0 or {MIN_TEMPERATURE_MILLI} to \
+         {MAX_TEMPERATURE_MILLI}, 1 to 1000, and {MIN_REPETITION_PENALTY_MILLI} to \
+         {MAX_REPETITION_PENALTY_MILLI}"
     )]
     Sampling {
         /// Thousandths.
         temperature_milli: u32,
         /// Thousandths.
         top_p_milli: u32,
+        /// Thousandths.
+        repetition_penalty_milli: u32,
     },
     /// Longer than any manifest needs to be.
     #[error("a manifest of {got} bytes; at most {MAX_MANIFEST_BYTES} are read")]

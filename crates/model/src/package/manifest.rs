@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use potluck_protocol::codec::MAX_POSITIONS;
-use potluck_protocol::sampling::Sampling;
+use potluck_protocol::sampling::{NO_REPETITION_PENALTY_MILLI, Sampling};
 use serde::{Deserialize, Serialize};
 
 use super::check::{
@@ -65,6 +65,9 @@ pub struct Defaults {
     pub top_p_milli: u32,
     /// 0 keeps all.
     pub top_k: u32,
+    /// Thousandths; left out where it is none.
+    #[serde(default = "no_penalty", skip_serializing_if = "is_no_penalty")]
+    pub repetition_penalty_milli: u32,
     /// Tokens of an answer.
     pub max_tokens: u32,
 }
@@ -73,9 +76,18 @@ impl Defaults {
     /// The sampling that a step carries where the requester says nothing but a seed.
     #[must_use]
     pub fn sampling(&self, seed: u64) -> Sampling {
-        let Self { temperature_milli, top_p_milli, top_k, .. } = *self;
-        Sampling { temperature_milli, top_k, top_p_milli, seed }
+        let Self { temperature_milli, top_p_milli, top_k, repetition_penalty_milli, .. } = *self;
+        Sampling { temperature_milli, top_k, top_p_milli, repetition_penalty_milli, seed }
     }
+}
+
+const fn no_penalty() -> u32 {
+    NO_REPETITION_PENALTY_MILLI
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_no_penalty(milli: &u32) -> bool {
+    *milli == NO_REPETITION_PENALTY_MILLI
 }
 
 impl Manifest {
@@ -159,8 +171,13 @@ impl Manifest {
             return inconsistent("end tokens outside the vocabulary".to_owned());
         }
         if !self.defaults.sampling(0).is_valid() {
-            let Defaults { temperature_milli, top_p_milli, .. } = self.defaults;
-            return Err(ManifestError::Sampling { temperature_milli, top_p_milli });
+            let Defaults { temperature_milli, top_p_milli, repetition_penalty_milli, .. } =
+                self.defaults;
+            return Err(ManifestError::Sampling {
+                temperature_milli,
+                top_p_milli,
+                repetition_penalty_milli,
+            });
         }
         range("max_tokens", self.defaults.max_tokens, 1, MAX_POSITIONS)?;
         if self.tokenizer.size_bytes > MAX_TOKENIZER_BYTES {

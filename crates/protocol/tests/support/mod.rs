@@ -17,7 +17,10 @@ use potluck_protocol::limits::{
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::receipt::{RECEIPT_POSITIONS, Receipt, ReceiptId, SignedReceipt};
 use potluck_protocol::room::{ModelTag, RoomPass};
-use potluck_protocol::sampling::{MAX_TEMPERATURE_MILLI, MIN_TEMPERATURE_MILLI, Sampling};
+use potluck_protocol::sampling::{
+    MAX_REPETITION_PENALTY_MILLI, MAX_TEMPERATURE_MILLI, MIN_REPETITION_PENALTY_MILLI,
+    MIN_TEMPERATURE_MILLI, Sampling,
+};
 use potluck_protocol::server::{
     Capabilities, FromServer, IceServer, ModelSummary, NodeKind, Report, Session, Signal,
     SignedSignal, Stage, ToServer, Verdict,
@@ -156,6 +159,11 @@ pub(crate) fn peer_frame() -> impl Strategy<Value = PeerFrame> {
         ),
         (session_id(), 1..=MAX_POSITIONS)
             .prop_map(|(session, rows)| PeerFrame::Window { session, rows }),
+        (session_id(), proptest::collection::btree_set(any::<u32>(), 1..300)).prop_map(
+            |(session, tokens)| {
+                PeerFrame::Seen { session, tokens: tokens.into_iter().collect() }
+            }
+        ),
     ]
 }
 
@@ -357,11 +365,13 @@ fn signal() -> impl Strategy<Value = Signal> {
 
 fn sampling() -> impl Strategy<Value = Sampling> {
     let temperature = prop_oneof![Just(0), MIN_TEMPERATURE_MILLI..=MAX_TEMPERATURE_MILLI];
-    (temperature, any::<u32>(), 1..=1000_u32, any::<u64>()).prop_map(
-        |(temperature_milli, top_k, top_p_milli, seed)| Sampling {
+    let penalty = MIN_REPETITION_PENALTY_MILLI..=MAX_REPETITION_PENALTY_MILLI;
+    (temperature, any::<u32>(), 1..=1000_u32, penalty, any::<u64>()).prop_map(
+        |(temperature_milli, top_k, top_p_milli, repetition_penalty_milli, seed)| Sampling {
             temperature_milli,
             top_k,
             top_p_milli,
+            repetition_penalty_milli,
             seed,
         },
     )

@@ -45,6 +45,7 @@ impl Options {
             seed: self.seed,
             max_tokens: self.max_tokens,
             temperature: Some(self.temperature.clone()),
+            repetition_penalty: None,
             further: Vec::new(),
         }
     }

@@ -1,5 +1,6 @@
 //! How far an answer has come: what outlives the sessions that compute it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub(super) struct Answer {
     stream: TextStream,
     /// To be fed: those of the prompt and those sampled, but for the last that an answer has.
     tokens: Vec<u32>,
+    /// Which tokens those are, if the sampling minds repetition.
+    seen: Option<Arc<BTreeSet<u32>>>,
     /// Positions of the prompt.
     prompt: u32,
     /// Tokens received.
@@ -51,13 +54,9 @@ impl Answer {
         tokenizer: &Arc<Tokenizer>,
         now: Duration,
     ) -> Result<(Self, Vec<AnswerEvent>), QuestionFault> {
-        let (choice, defaults) = (ask.sampling, &manifest.defaults);
-        let sampling = Sampling {
-            temperature_milli: choice.temperature_milli.unwrap_or(defaults.temperature_milli),
-            top_k: choice.top_k.unwrap_or(defaults.top_k),
-            top_p_milli: choice.top_p_milli.unwrap_or(defaults.top_p_milli),
-            seed: choice.seed,
-        };
+        let defaults = &manifest.defaults;
+        let sampling = ask.sampling.or(defaults.sampling(ask.sampling.seed));
+        let seen = sampling.minds_repetition().then(|| Arc::new(prompt.iter().copied().collect()));
         let mut answer = Self {
             sampling,
             max_tokens: ask.max_tokens.unwrap_or(defaults.max_tokens),
@@ -67,6 +66,7 @@ impl Answer {
             stream: TextStream::new(Arc::clone(tokenizer)),
             prompt: u32::try_from(prompt.len()).unwrap_or(u32::MAX),
             tokens: prompt,
+            seen,
             received: 0,
             started: now,
             first_token: None,
@@ -80,7 +80,7 @@ impl Answer {
             if answer.is_full() {
                 return Err(QuestionFault::Whole);
             }
-            answer.tokens.push(token);
+            answer.add(token);
             events.push(AnswerEvent::Token { token, text: answer.stream.push(token) });
         }
         Ok((answer, events))
@@ -88,6 +88,19 @@ impl Answer {
 
     pub(super) fn sampling(&self) -> Sampling {
         self.sampling
+    }
+
+    /// The tokens of the text so far, prompt and answer, if the sampling minds repetition.
+    pub(super) fn seen(&self) -> Option<Arc<BTreeSet<u32>>> {
+        self.seen.clone()
+    }
+
+    /// One more to be fed.
+    fn add(&mut self, token: u32) {
+        self.tokens.push(token);
+        if let Some(seen) = &mut self.seen {
+            Arc::make_mut(seen).insert(token);
+        }
     }
 
     /// Positions of the prompt.
@@ -131,7 +144,7 @@ impl Answer {
             text.push_str(&self.stream.finish());
             return Pushed { text, end: Some(AnswerEnd::Length) };
         }
-        self.tokens.push(token);
+        self.add(token);
         Pushed { text, end: None }
     }
 

@@ -1,7 +1,10 @@
 //! Why a question is not asked, and the limits behind that. Checked where the question comes in.
 
 use potluck_model::tokenizer::TokenizerError;
-use potluck_protocol::sampling::{MAX_TEMPERATURE_MILLI, MIN_TEMPERATURE_MILLI};
+use potluck_protocol::sampling::{
+    MAX_REPETITION_PENALTY_MILLI, MAX_TEMPERATURE_MILLI, MIN_REPETITION_PENALTY_MILLI,
+    MIN_TEMPERATURE_MILLI,
+};
 
 /// A question cannot be asked; the sentences are for the person.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +32,13 @@ pub(super) enum QuestionFault {
     Temperature { milli: u32 },
     #[error("top-p must be above 0 and at most 1")]
     TopP,
+    #[error(
+        "the repetition penalty is {}; use 1 for none, or {} to {}",
+        thousandths(*milli),
+        thousandths(MIN_REPETITION_PENALTY_MILLI),
+        thousandths(MAX_REPETITION_PENALTY_MILLI)
+    )]
+    RepetitionPenalty { milli: u32 },
     #[error("this swarm has no model yet")]
     NoModels,
     #[error("this swarm has no model {wanted:?}; it has {known}")]

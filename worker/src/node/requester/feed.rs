@@ -58,7 +58,7 @@ impl Feed {
                 return;
             }
             match (&mut own, first) {
-                (Some(own), _) => own.feed(position, tokens, sampling, context),
+                (Some(own), _) => own.feed(position, tokens, sampling, answer.seen(), context),
                 (None, Some(first)) => {
                     let step = PeerFrame::Step { session, position, tokens, sampling };
                     context.send_peer(first, step);

@@ -22,7 +22,7 @@
 //! The prompt goes out in steps of up to 128 tokens, two at once so that the stages overlap, and more
 //! as the first stage gives room; then one token at a time. An answer that breaks off is asked for again, in a new session without
 //! whoever it broke off at. The tokens so far are its prompt then: arithmetic is exact and sampling
-//! depends on nothing but seed and position, so the text goes on as if nothing had been.
+//! depends on nothing but seed, position and the text, so the text goes on as if nothing had been.
 
 mod answer;
 mod closing;

@@ -4,7 +4,10 @@ use potluck_model::chat::{LocalTime, Message};
 use potluck_protocol::codec::{MAX_POSITIONS, clip_reason};
 use potluck_protocol::id::{LayerRange, ModelId, RequestId};
 use potluck_protocol::page::{AnswerEvent, Ask, Notice};
-use potluck_protocol::sampling::{MAX_TEMPERATURE_MILLI, MIN_TEMPERATURE_MILLI};
+use potluck_protocol::sampling::{
+    MAX_REPETITION_PENALTY_MILLI, MAX_TEMPERATURE_MILLI, MIN_REPETITION_PENALTY_MILLI,
+    MIN_TEMPERATURE_MILLI,
+};
 use potluck_protocol::server::{Session, ToServer};
 
 use super::answer::Answer;
@@ -47,11 +50,16 @@ impl Requester {
         } else if context.link.is_off() {
             return Err(QuestionFault::NotConnected);
         }
-        match (sampling.temperature_milli, sampling.top_p_milli) {
-            (Some(milli), _) if milli != 0 && !temperatures.contains(&milli) => {
+        let penalties = MIN_REPETITION_PENALTY_MILLI..=MAX_REPETITION_PENALTY_MILLI;
+        let penalty = sampling.repetition_penalty_milli;
+        match (sampling.temperature_milli, sampling.top_p_milli, penalty) {
+            (Some(milli), ..) if milli != 0 && !temperatures.contains(&milli) => {
                 Err(QuestionFault::Temperature { milli })
             }
-            (_, Some(milli)) if !(1..=1000).contains(&milli) => Err(QuestionFault::TopP),
+            (_, Some(milli), _) if !(1..=1000).contains(&milli) => Err(QuestionFault::TopP),
+            (.., Some(milli)) if !penalties.contains(&milli) => {
+                Err(QuestionFault::RepetitionPenalty { milli })
+            }
             _ => Ok(()),
         }
     }

@@ -43,6 +43,11 @@ impl Requester {
         for stage in &session.stages {
             context.open_peer(stage.node, &session);
         }
+        // Where this machine has the head, nobody else needs to know them.
+        if let (None, Some(seen), Some(last)) = (&own, answer.seen(), session.stages.last()) {
+            let tokens = seen.iter().copied().collect();
+            context.send_peer(last.node, PeerFrame::Seen { session: session.id, tokens });
+        }
         let mut feed = Feed::new();
         feed.send(&session, &answer, own.as_mut(), context);
         let liveness = Liveness::new(context.now, question.failed_attempts);

@@ -155,7 +155,7 @@ impl Stages {
         match codec::decode_peer_frame(&frame) {
             Ok(PeerFrame::Hidden { session, position, rows, values, sampling }) => {
                 let input = StepInput::Hidden(values);
-                let step = StepRequest { session, position, rows, input, sampling };
+                let step = StepRequest { session, position, rows, input, sampling, seen: None };
                 self.handle_step(from, step, context);
             }
             // The head says what it is, so this is an error.
@@ -178,7 +178,32 @@ impl Stages {
         let PeerFrame::Step { session, position, tokens, sampling } = frame else { return };
         let rows = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
         let input = StepInput::Tokens(tokens);
-        self.handle_step(from, StepRequest { session, position, rows, input, sampling }, context);
+        let step = StepRequest { session, position, rows, input, sampling, seen: None };
+        self.handle_step(from, step, context);
+    }
+
+    /// The requester tells which tokens a text has, as whoever samples has to know.
+    pub(super) fn handle_seen(
+        &mut self,
+        from: NodeId,
+        session: SessionId,
+        tokens: Vec<u32>,
+        context: &mut Context,
+    ) {
+        let Some(stage) = self.sessions.get_mut(&session) else {
+            let frame = codec::encode(&PeerFrame::Seen { session, tokens });
+            self.keep_early(from, session, frame, context.now);
+            return;
+        };
+        match stage.see(from, tokens) {
+            Ok(steps) if steps.is_empty() || self.is_granted(session, context) => {
+                for step in steps {
+                    context.outbox.act(Action::Compute(step));
+                }
+            }
+            Ok(_) => {}
+            Err(fault) => self.handle_fault(from, session, fault, context),
+        }
     }
 
     fn keep_early(&mut self, from: NodeId, session: SessionId, frame: Vec<u8>, now: Duration) {
@@ -191,21 +216,24 @@ impl Stages {
     fn handle_early(&mut self, from: NodeId, frame: Vec<u8>, context: &mut Context) {
         if let Some(header) = codec::hidden_header(&frame) {
             self.handle_hidden(from, &header, frame, context);
-        } else if let Ok(frame) = codec::decode_peer_frame(&frame) {
-            self.handle_tokens(from, frame, context);
+        } else {
+            match codec::decode_peer_frame(&frame) {
+                Ok(PeerFrame::Seen { session, tokens }) => {
+                    self.handle_seen(from, session, tokens, context);
+                }
+                Ok(frame) => self.handle_tokens(from, frame, context),
+                Err(_) => {}
+            }
         }
     }
 
     /// A step of a session that is served here: computed if its volunteer's grant allows that now.
     fn handle_step(&mut self, from: NodeId, step: StepRequest, context: &mut Context) {
         let session = step.session;
-        let Some(stage) = self.sessions.get_mut(&session) else { return };
-        if let Err(fault) = context.may_compute(stage.session().model) {
-            let me = context.me;
-            let reason = format!("{} may not compute {}: {fault}", me.name(), stage.layers());
-            self.fail(session, &reason, Some(me), context);
+        if !self.is_granted(session, context) {
             return;
         }
+        let Some(stage) = self.sessions.get_mut(&session) else { return };
         let requester = stage.requester();
         let is_reachable = context.peers.is_open(requester);
         match stage.accept(from, &step, is_reachable, context.now) {
@@ -217,9 +245,23 @@ impl Stages {
                 );
                 self.fail(session, &reason, None, context);
             }
-            Ok(()) => context.outbox.act(Action::Compute(step)),
+            Ok(()) => {
+                if let Some(step) = stage.begin(step) {
+                    context.outbox.act(Action::Compute(step));
+                }
+            }
             Err(fault) => self.handle_fault(from, session, fault, context),
         }
+    }
+
+    /// Whether the volunteer's grant allows this session's steps now; if not, it fails.
+    fn is_granted(&mut self, session: SessionId, context: &mut Context) -> bool {
+        let Some(stage) = self.sessions.get(&session) else { return false };
+        let Err(fault) = context.may_compute(stage.session().model) else { return true };
+        let me = context.me;
+        let reason = format!("{} may not compute {}: {fault}", me.name(), stage.layers());
+        self.fail(session, &reason, Some(me), context);
+        false
     }
 
     /// A step breaks the rules: whoever sent it is not listened to any more. Where nobody is at
@@ -264,6 +306,7 @@ impl Stages {
                 return;
             }
             Output::Token(token) => {
+                stage.note_sampled(token);
                 let position = position + rows;
                 let token = PeerFrame::Token { session: id, position, token };
                 context.send_from_stage(stage.requester(), token);

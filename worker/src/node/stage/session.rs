@@ -1,6 +1,7 @@
 //! One session that this node is a stage of: what it accepts, and what has not left it yet.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use potluck_engine::engine::Output;
@@ -32,6 +33,11 @@ pub(super) struct StageSession {
     unsent: VecDeque<(u32, PeerFrame)>,
     /// Steps given to the engine and not back yet.
     in_flight: u32,
+    /// The tokens of the text, where the requester has told them and tokens are sampled here.
+    seen: Option<Arc<BTreeSet<u32>>>,
+    /// Steps that came before the tokens that they need, in order. Bounded by the window that they
+    /// came through.
+    held: VecDeque<StepRequest>,
     /// None if this work earns nothing: nobody is asked to sign for it then.
     log: Option<WorkLog>,
     unsigned: Unsigned,
@@ -67,6 +73,9 @@ pub(super) enum StepFault {
     /// There are more rows than this stage has given room for.
     #[error("it sent more rows than there was room for")]
     Window,
+    /// Tokens that a text has go to the stage that samples, once a session.
+    #[error("it told a second time which tokens there are, or somebody who does not sample")]
+    Seen,
 }
 
 /// What of a step is looked at before its values are.
@@ -120,6 +129,8 @@ impl StageSession {
             outgoing: SendWindow::new(),
             unsent: VecDeque::new(),
             in_flight: 0,
+            seen: None,
+            held: VecDeque::new(),
             log,
             unsigned: Unsigned::default(),
             last_frame: now,
@@ -193,9 +204,49 @@ impl StageSession {
         }
         self.incoming.accept(step.rows);
         self.unsigned.accept(step.sampling.is_some(), self.incoming.accepted(), is_reachable);
-        self.in_flight += 1;
         self.last_frame = now;
         Ok(())
+    }
+
+    /// A step that was accepted, on its way to the engine; kept if it needs to know the text's tokens
+    /// and they have not come, or if one before it does.
+    pub(super) fn begin(&mut self, mut step: StepRequest) -> Option<StepRequest> {
+        let is_penalised = step.sampling.is_some_and(|sampling| sampling.minds_repetition());
+        let needs_seen = is_penalised && self.takes_rows().is_none();
+        if !self.held.is_empty() || (needs_seen && self.seen.is_none()) {
+            self.held.push_back(step);
+            return None;
+        }
+        step.seen = self.seen.clone().filter(|_| needs_seen);
+        self.in_flight += 1;
+        Some(step)
+    }
+
+    /// The requester tells which tokens the text has; the steps that waited for it.
+    pub(super) fn see(
+        &mut self,
+        from: NodeId,
+        tokens: Vec<u32>,
+    ) -> Result<Vec<StepRequest>, StepFault> {
+        if from != self.requester() {
+            return Err(StepFault::Sender);
+        }
+        if self.takes_rows().is_some() || self.seen.is_some() {
+            return Err(StepFault::Seen);
+        }
+        if tokens.iter().any(|token| *token >= self.config.vocab) {
+            return Err(StepFault::Token);
+        }
+        self.seen = Some(Arc::new(tokens.into_iter().collect()));
+        let held = std::mem::take(&mut self.held);
+        Ok(held.into_iter().filter_map(|step| self.begin(step)).collect())
+    }
+
+    /// A token was sampled here, and is the text's next.
+    pub(super) fn note_sampled(&mut self, token: u32) {
+        if let Some(seen) = &mut self.seen {
+            Arc::make_mut(seen).insert(token);
+        }
     }
 
     /// Whether this is the step to come, as far as can be told without its values.

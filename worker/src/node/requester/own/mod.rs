@@ -48,7 +48,13 @@ pub(super) enum Others {
 }
 
 /// What others are told of how a token is drawn, where they do not draw it: nothing.
-const UNSAID: Sampling = Sampling { temperature_milli: 0, top_k: 0, top_p_milli: 1000, seed: 0 };
+const UNSAID: Sampling = Sampling {
+    temperature_milli: 0,
+    top_k: 0,
+    top_p_milli: 1000,
+    repetition_penalty_milli: 1000,
+    seed: 0,
+};
 
 /// The own parts of a question; none if all of it is others'.
 fn own_parts(ask: &Ask, library: &Library) -> Result<Option<(ModelId, Parts)>, QuestionFault> {
@@ -280,7 +286,7 @@ impl Requester {
                     // As this node has it, whatever the frame says.
                     let is_last = header.position + header.rows == answer.positions();
                     let sampling = is_last.then_some(answer.sampling());
-                    return own.take(header, values, sampling, context);
+                    return own.take(header, values, sampling, answer.seen(), context);
                 }
                 Ok(_) => "it sent something else than rows".to_owned(),
                 Err(error) => format!("it sent something unreadable: {error}"),

@@ -6,6 +6,9 @@
 //! ```
 //! Others are told that a token is wanted, as they count on that, but not how it is drawn.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use potluck_protocol::codec::HiddenHeader;
 use potluck_protocol::id::SessionId;
 use potluck_protocol::sampling::Sampling;
@@ -81,18 +84,20 @@ impl OwnSession {
         self.in_flight > 0
     }
 
-    /// Computes tokens in the first layers.
+    /// Computes tokens in the first layers. `seen`: the tokens of the text, if the sampling minds
+    /// repetition.
     pub(in crate::node::requester) fn feed(
         &mut self,
         position: u32,
         tokens: Vec<u32>,
         sampling: Option<Sampling>,
+        seen: Option<Arc<BTreeSet<u32>>>,
         context: &mut Context,
     ) {
         let rows = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
         let input = StepInput::Tokens(tokens);
         let session = self.first;
-        self.compute(StepRequest { session, position, rows, input, sampling }, context);
+        self.compute(StepRequest { session, position, rows, input, sampling, seen }, context);
     }
 
     /// Whether these are the rows to come, of which `fed` were sent out.
@@ -107,19 +112,20 @@ impl OwnSession {
         if self.incoming.has_room(rows) { Ok(()) } else { Err(RowsFault::Window) }
     }
 
-    /// Computes rows that came back, which were checked, in the last layers.
+    /// Computes rows that came back, which were checked, in the last layers. `seen` as above.
     pub(super) fn take(
         &mut self,
         header: &HiddenHeader,
         values: Vec<i32>,
         sampling: Option<Sampling>,
+        seen: Option<Arc<BTreeSet<u32>>>,
         context: &mut Context,
     ) {
         let Some(session) = self.last else { return };
         let HiddenHeader { position, rows, .. } = *header;
         self.incoming.accept(rows);
         let input = StepInput::Hidden(values);
-        self.compute(StepRequest { session, position, rows, input, sampling }, context);
+        self.compute(StepRequest { session, position, rows, input, sampling, seen }, context);
     }
 
     fn compute(&mut self, step: StepRequest, context: &mut Context) {
