@@ -103,7 +103,7 @@ pub fn handing_over(layers: u32) -> anyhow::Result<Option<f64>> {
     const STEPS: u32 = 200;
     let Ok(mut gpu) = block_on(Gpu::new(true, None)) else { return Ok(None) };
     let config = synthetic::config(layers, 64, 64, (2, 1, 32), 32, STEPS);
-    let model = Synthetic::new(config, 1);
+    let model = Synthetic::new(config.clone(), 1);
     gpu.set_model(&model.manifest, &Tables::from_bytes(&config, model.blob(BlobRole::Tables))?)?;
     for index in 0..layers {
         gpu.load_layer(

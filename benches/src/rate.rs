@@ -57,7 +57,7 @@ impl Subject {
     /// If the backend is not there or a part does not load.
     pub async fn random(choice: BackendChoice, config: ModelConfig) -> Result<Self, RateError> {
         let mut engine = Engine::new(choice).await?;
-        let manifest = Arc::new(Synthetic::nameless(config));
+        let manifest = Arc::new(Synthetic::nameless(config.clone()));
         engine.set_model(Arc::clone(&manifest), &Synthetic::part(&config, 1, BlobRole::Tables))?;
         for (role, _) in manifest.blobs_for(0..config.layers) {
             engine.load(role, &Synthetic::part(&config, 1, role))?;

@@ -181,7 +181,9 @@ impl WebLayers {
         let config = shape.config();
         let mut engine = Engine::new(BackendChoice::Gpu).await.map_err(JsError::from)?;
         let tables = Synthetic::part(&config, 1, BlobRole::Tables);
-        engine.set_model(Arc::new(Synthetic::nameless(config)), &tables).map_err(JsError::from)?;
+        engine
+            .set_model(Arc::new(Synthetic::nameless(config.clone())), &tables)
+            .map_err(JsError::from)?;
         Ok(Self { engine, config })
     }
 

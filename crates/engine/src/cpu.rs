@@ -3,26 +3,38 @@
 
 pub(crate) mod rows;
 
-use crate::kernels::attention;
+use core::ops::Range;
+
+use crate::kernels::attention::{self, Scores};
+use crate::kernels::block::{rescale, soft_cap};
 use crate::kernels::linear::{CpuPath, Matrices};
 use crate::kernels::rope::Heads;
 use crate::kv_cache::LayerCache;
 use crate::sampler::Logits;
 use crate::threads;
-use potluck_model::package::{Bias, Gain, LayerWeights, Linear, ModelConfig, Tables};
+use potluck_model::package::{
+    Bias, Gain, LayerKind, LayerWeights, Linear, ModelConfig, SoftCap, Tables,
+};
 
 /// A layer's weights, packed for one path.
 #[derive(Debug)]
 pub struct Layer {
     path: CpuPath,
-    attention_norm: Gain,
-    mlp_norm: Gain,
+    attention_norm: Option<Gain>,
+    mlp_norm: Option<Gain>,
+    attention_post_norm: Option<Gain>,
+    mlp_post_norm: Option<Gain>,
     qkv: Matrices,
     qkv_bias: Option<[Bias; 3]>,
     qk_norm: Option<[Gain; 2]>,
+    qk_row_norm: Option<[Gain; 2]>,
+    sinks: Option<Bias>,
     o: Matrices,
+    output_bias: Option<Bias>,
     gate_up: Matrices,
+    gate_up_bias: Option<[Bias; 2]>,
     down: Matrices,
+    down_bias: Option<Bias>,
 }
 
 impl Layer {
@@ -32,6 +44,8 @@ impl Layer {
         let LayerWeights {
             attention_norm,
             mlp_norm,
+            attention_post_norm,
+            mlp_post_norm,
             q,
             k,
             v,
@@ -41,28 +55,43 @@ impl Layer {
             down,
             qkv_bias,
             qk_norm,
+            qk_row_norm,
+            output_bias,
+            mlp_bias,
+            sinks,
         } = weights;
+        let (gate_up_bias, down_bias) = match mlp_bias {
+            Some([gate, up, down]) => (Some([gate, up]), Some(down)),
+            None => (None, None),
+        };
         Self {
             path,
             attention_norm,
             mlp_norm,
+            attention_post_norm,
+            mlp_post_norm,
             qkv: Matrices::new(path, vec![q, k, v]),
             qkv_bias,
             qk_norm,
+            qk_row_norm,
+            sinks,
             o: Matrices::new(path, vec![o]),
+            output_bias,
             gate_up: Matrices::new(path, vec![gate, up]),
+            gate_up_bias,
             down: Matrices::new(path, vec![down]),
+            down_bias,
         }
     }
 
-    /// Takes rows of the residual stream through the layer, in place: `rows` is
+    /// Takes rows of the residual stream through the layer, which is of this kind, in place: `rows` is
     /// `[tokens, d_model]`, those of every run one after the other.
     ///
     /// All rows go through a matrix together, so that its weights are read once a step and not once
     /// a token or session.
     pub fn forward(
         &self,
-        config: &ModelConfig,
+        (config, kind): (&ModelConfig, LayerKind),
         tables: &Tables,
         runs: &mut [Run<'_>],
         rows: &mut [i32],
@@ -71,9 +100,10 @@ impl Layer {
             (config.d_model as usize, config.head_dim as usize, config.d_ff as usize);
         let tokens = rows.len() / width;
 
-        let a = normalise(config, tables, &self.attention_norm, rows);
+        let a = normalise(config, tables, self.attention_norm.as_ref(), rows);
         let mut products = self.qkv.multiply(&a.mantissas);
-        let exponents = self.add_biases(&mut products, &a.exponents);
+        let exponents = add_biases(&self.qkv, self.qkv_bias.as_ref(), &mut products, &a.exponents);
+        let rotation = kind.rotation.and_then(|index| tables.rotations.get(index as usize));
         let places: Vec<Place> =
             (0..).zip(&*runs).flat_map(|(index, run)| run.places(index)).collect();
         let heads = threads::map(tokens, 8 * (config.q_width() + config.kv_width()), |token| {
@@ -81,74 +111,73 @@ impl Layer {
                 let width = products[matrix].len() / tokens;
                 let row = &products[matrix][token * width..][..width];
                 let exponent = exponents[matrix][token];
-                match (config.qk_norm, &self.qk_norm) {
-                    (Some(eps), Some(gains)) if matrix < 2 => {
+                if matrix == 2 {
+                    return rows::split(row, exponent, head_dim);
+                }
+                match (config.qk_norm, &self.qk_norm, config.qk_row_norm, &self.qk_row_norm) {
+                    (Some(eps), Some(gains), ..) => {
                         rows::normalise_heads(eps, tables, &gains[matrix], row, exponent)
+                    }
+                    (_, _, Some(eps), Some(gains)) => {
+                        let (eps, gain) = (eps[matrix], &gains[matrix]);
+                        rows::normalise_row(eps, tables, gain, (row, exponent), head_dim)
                     }
                     _ => rows::split(row, exponent, head_dim),
                 }
             });
-            rows::rotate(tables, places[token].position, head_dim, &mut q);
-            rows::rotate(tables, places[token].position, head_dim, &mut k);
+            if let Some(rotation) = rotation {
+                rows::rotate(rotation, places[token].position, head_dim, &mut q);
+                rows::rotate(rotation, places[token].position, head_dim, &mut k);
+            }
             rows::scale_queries(config, &mut q);
             (q, k, v)
         });
         for ((_, k, v), place) in heads.iter().zip(&places) {
             runs[place.run].cache.push(k, v);
         }
-        let a = self.attend(config, tables, &heads, runs, &places);
-        add(config, &self.o, &a, rows);
+        let a = self.attend((config, kind), tables, &heads, runs, &places);
+        let (bias, norm) = (self.output_bias.as_ref(), self.attention_post_norm.as_ref());
+        add((config, tables), &self.o, (bias, norm), &a, rows);
 
-        let a = normalise(config, tables, &self.mlp_norm, rows);
-        let products = self.gate_up.multiply(&a.mantissas);
+        let a = normalise(config, tables, self.mlp_norm.as_ref(), rows);
+        let mut products = self.gate_up.multiply(&a.mantissas);
+        let biases = self.gate_up_bias.as_ref();
+        let exponents = add_biases(&self.gate_up, biases, &mut products, &a.exponents);
         let a = Blocks::new(&threads::map(tokens, 8 * d_ff, |token| {
             let [gate, up] = [0, 1].map(|matrix| {
-                let exponent = self.gate_up.output_exponent(matrix, a.exponents[token]);
-                (&products[matrix][token * d_ff..][..d_ff], exponent)
+                (&products[matrix][token * d_ff..][..d_ff], exponents[matrix][token])
             });
             rows::gated(tables, gate, up)
         }));
-        add(config, &self.down, &a, rows);
-    }
-
-    /// Adds the biases of query, key and value, where there are any; returns the exponents,
-    /// `[3][tokens]`.
-    fn add_biases(&self, products: &mut [Vec<i32>], input_exponents: &[i32]) -> [Vec<i32>; 3] {
-        [0, 1, 2].map(|matrix| {
-            let width = products[matrix].len() / input_exponents.len();
-            let tokens = products[matrix].chunks_exact_mut(width).zip(input_exponents);
-            let exponents = tokens.map(|(row, e)| {
-                let exponent = self.qkv.output_exponent(matrix, *e);
-                self.qkv_bias
-                    .as_ref()
-                    .map_or(exponent, |biases| rows::add_bias(&biases[matrix], row, exponent))
-            });
-            exponents.collect()
-        })
+        let (bias, norm) = (self.down_bias.as_ref(), self.mlp_post_norm.as_ref());
+        add((config, tables), &self.down, (bias, norm), &a, rows);
     }
 
     /// Attention of every token, whose keys and values are in its run's cache.
     fn attend(
         &self,
-        config: &ModelConfig,
+        (config, kind): (&ModelConfig, LayerKind),
         tables: &Tables,
         tokens: &[(Heads, Heads, Heads)],
         runs: &[Run<'_>],
         places: &[Place],
     ) -> Blocks {
         let cache = |place: &Place| &*runs[place.run].cache;
+        let seen = |place: &Place| place.seen(kind.window);
+        let scoring = Scores { cap: config.attention_cap, sinks: self.sinks.as_ref() };
         if self.path == CpuPath::Scalar {
             let attend = |((queries, _, _), place): (&(Heads, Heads, Heads), &Place)| {
-                attention::reference(config, tables, queries, cache(place), place.seen())
+                attention::reference(config, tables, queries, cache(place), seen(place), scoring)
             };
             return Blocks::new(&tokens.iter().zip(places).map(attend).collect::<Vec<_>>());
         }
         let (heads, head_dim) = (config.heads as usize, config.head_dim as usize);
-        let cost = 4 * places.iter().map(Place::seen).max().unwrap_or(0) * head_dim;
+        let cost = 4 * places.iter().map(|place| seen(place).len()).max().unwrap_or(0) * head_dim;
         let parts = threads::map(tokens.len() * heads, cost, |part| {
             let (token, head) = (part / heads, part % heads);
             let place = &places[token];
-            rows::attend_head(config, tables, &tokens[token].0, cache(place), place.seen(), head)
+            let queries = &tokens[token].0;
+            rows::attend_head(config, tables, queries, cache(place), (seen(place), head), scoring)
         });
         Blocks::joined(&parts, heads, head_dim)
     }
@@ -179,9 +208,11 @@ impl Run<'_> {
 }
 
 impl Place {
-    /// Positions that the row sees: its own and all before.
-    fn seen(&self) -> usize {
-        self.position as usize + 1
+    /// Positions that the row sees: its own, and those before it that are in the window.
+    fn seen(&self, window: Option<u32>) -> Range<usize> {
+        let end = self.position as usize + 1;
+        let first = window.map_or(0, |window| end.saturating_sub(window as usize));
+        first..end
     }
 }
 
@@ -202,41 +233,88 @@ impl Head {
     /// Logits of residual rows, `[rows, d_model]`, each row's on their own.
     #[must_use]
     pub fn logits(&self, config: &ModelConfig, tables: &Tables, rows: &[i32]) -> Vec<Logits> {
-        let a = normalise(config, tables, &self.norm, rows);
+        let a = normalise(config, tables, Some(&self.norm), rows);
         let values = self.output.multiply(&a.mantissas).concat();
         let rows = values.chunks_exact(config.vocab as usize).zip(&a.exponents);
-        rows.map(|(values, e)| Logits {
-            values: values.to_vec(),
-            exponent: self.output.output_exponent(0, *e),
+        rows.map(|(values, e)| {
+            let (values, exponent) = (values.to_vec(), self.output.output_exponent(0, *e));
+            match config.logit_cap {
+                Some(cap) => bounded(tables, cap, values, exponent),
+                None => Logits { values, exponent },
+            }
         })
         .collect()
     }
+}
+
+/// Logits under a cap, which leaves them with 16 fraction bits.
+fn bounded(tables: &Tables, cap: SoftCap, mut values: Vec<i32>, exponent: i32) -> Logits {
+    for value in &mut values {
+        *value = soft_cap(tables, cap, rescale(*value, exponent + 16));
+    }
+    Logits { values, exponent: -16 }
+}
+
+/// Adds the biases of matrices that have the same inputs, where there are any; returns the
+/// exponents, `[matrices][tokens]`.
+fn add_biases<const N: usize>(
+    matrices: &Matrices,
+    biases: Option<&[Bias; N]>,
+    products: &mut [Vec<i32>],
+    input_exponents: &[i32],
+) -> [Vec<i32>; N] {
+    core::array::from_fn(|matrix| {
+        let width = products[matrix].len() / input_exponents.len();
+        let tokens = products[matrix].chunks_exact_mut(width).zip(input_exponents);
+        let exponents = tokens.map(|(row, e)| {
+            let exponent = matrices.output_exponent(matrix, *e);
+            biases.map_or(exponent, |biases| rows::add_bias(&biases[matrix], row, exponent))
+        });
+        exponents.collect()
+    })
 }
 
 fn residual_exponent(config: &ModelConfig) -> i32 {
     -config.residual_fraction_bits.cast_signed()
 }
 
-fn normalise(config: &ModelConfig, tables: &Tables, gain: &Gain, rows: &[i32]) -> Blocks {
-    let width = config.d_model as usize;
+/// Blocks of residual rows: normalised, or as they are where there is no norm.
+fn normalise(config: &ModelConfig, tables: &Tables, gain: Option<&Gain>, rows: &[i32]) -> Blocks {
+    let (width, exponent) = (config.d_model as usize, residual_exponent(config));
     Blocks::new(&threads::map(rows.len() / width, 4 * width, |token| {
-        rows::normalise(
-            config.eps(),
-            tables,
-            gain,
-            &rows[token * width..][..width],
-            residual_exponent(config),
-        )
+        let row = &rows[token * width..][..width];
+        if let Some(gain) = gain {
+            return rows::normalise(config.eps(), tables, gain, row, exponent);
+        }
+        let mut block = row.to_vec();
+        let n = rows::fit(&mut block);
+        (block, exponent + n)
     }))
 }
 
-/// `x += rescale(W a, exponent + F)` for every token.
-fn add(config: &ModelConfig, matrix: &Matrices, a: &Blocks, rows: &mut [i32]) {
+/// `x += rescale(y, exponent + F)` for every token, with `y = W a`, its bias added and then normalised
+/// where there is that.
+fn add(
+    (config, tables): (&ModelConfig, &Tables),
+    matrix: &Matrices,
+    (bias, norm): (Option<&Bias>, Option<&Gain>),
+    a: &Blocks,
+    rows: &mut [i32],
+) {
     let width = config.d_model as usize;
-    let products = matrix.multiply(&a.mantissas);
-    let tokens = rows.chunks_exact_mut(width).zip(products[0].chunks_exact(width));
+    let mut products = matrix.multiply(&a.mantissas);
+    let tokens = rows.chunks_exact_mut(width).zip(products[0].chunks_exact_mut(width));
     for ((x, y), e) in tokens.zip(&a.exponents) {
-        rows::add(x, y, matrix.output_exponent(0, *e) - residual_exponent(config));
+        let mut exponent = matrix.output_exponent(0, *e);
+        if let Some(bias) = bias {
+            exponent = rows::add_bias(bias, y, exponent);
+        }
+        if let Some(gain) = norm {
+            let (normed, e) = rows::normalise_wide(config.eps(), tables, gain, y, exponent);
+            y.copy_from_slice(&normed);
+            exponent = e;
+        }
+        rows::add(x, y, exponent - residual_exponent(config));
     }
 }
 

@@ -13,7 +13,7 @@ use potluck_model::encoder::{Biased, EncoderLayer, EncoderManifest, Norm};
 use potluck_model::package::{Bias, BlobError, BlobRole};
 
 use crate::cpu::{Blocks, rows};
-use crate::kernels::attention;
+use crate::kernels::attention::{self, Scores};
 use crate::kernels::linear::{CpuPath, Matrices};
 use crate::kernels::rope::Heads;
 use crate::kv_cache::LayerCache;
@@ -151,7 +151,8 @@ impl Encoder {
                     &self.frame.tables,
                     &token.0,
                     &caches[*text],
-                    texts[*text].len(),
+                    0..texts[*text].len(),
+                    Scores::default(),
                 )
             };
             return Blocks::new(&tokens.iter().zip(&text_of).map(attend).collect::<Vec<_>>());
@@ -165,8 +166,8 @@ impl Encoder {
                 &self.frame.tables,
                 &tokens[token].0,
                 &caches[text],
-                texts[text].len(),
-                head,
+                (0..texts[text].len(), head),
+                Scores::default(),
             )
         });
         Blocks::joined(&parts, heads, head_dim)

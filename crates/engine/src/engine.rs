@@ -22,7 +22,7 @@ use crate::kernels::linear::CpuPath;
 
 pub use crate::backend::{BackendChoice, BackendInfo};
 pub use crate::error::{EngineError, ForwardError, GpuLoss, LoadError, SessionError};
-pub use crate::step::{Input, MAX_ROWS, MAX_SESSIONS, Output, OutputRequest, Step};
+pub use crate::step::{Input, MAX_BACK, MAX_ROWS, MAX_SESSIONS, Output, OutputRequest, Step};
 
 mod steps;
 
@@ -269,15 +269,25 @@ impl Engine {
         self.sessions.get(&id).map(|session| session.position)
     }
 
-    /// Takes a session back to `position`, if it is beyond it.
-    pub fn truncate(&mut self, id: u128, position: u32) {
+    /// Takes a session back to `position`, if it is beyond it. Returns whether it could: where a layer
+    /// sees a window only, what came long before is forgotten, and a session goes back by [`MAX_BACK`]
+    /// rows at most; it stays where it is otherwise.
+    pub fn truncate(&mut self, id: u128, position: u32) -> bool {
         let session = self.sessions.get_mut(&id).or_else(|| self.waiting.get_mut(&id));
-        let (Some(session), Some(model)) = (session, &self.model) else { return };
+        let (Some(session), Some(model)) = (session, &self.model) else { return false };
+        let config = &model.manifest.config;
+        let mut kinds = session.layers.clone().map(|index| config.layer_kind(index));
+        if session.position > position.saturating_add(MAX_BACK)
+            && kinds.any(|kind| kind.window.is_some())
+        {
+            return false;
+        }
         if position < session.position {
             session.position = position;
             let width = session.input_width(&model.manifest.config);
             session.inputs.iter_mut().for_each(|inputs| inputs.truncate(position as usize * width));
         }
+        true
     }
 
     /// Goes on where an engine left off whose GPU is gone: with its model, the weights that are not

@@ -33,7 +33,7 @@ impl Logits {
 /// Makes tokens that the text has already less likely, or likelier below 1000 thousandths: Hugging
 /// Face's `RepetitionPenaltyLogitsProcessor`, in integers. To be followed by [`sample`], greedy or not.
 ///
-/// The row is scaled to [`PENALISED_BITS`] first, so that rounding is fine and no difference of two
+/// The row is scaled to `PENALISED_BITS` first, so that rounding is fine and no difference of two
 /// scores leaves 32 bits. Tokens outside the vocabulary are none.
 pub fn penalise(logits: &mut Logits, seen: &BTreeSet<u32>, penalty_milli: u32) {
     let Logits { values, exponent } = logits;

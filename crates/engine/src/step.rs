@@ -14,6 +14,10 @@ const _: () = assert!(
     potluck_protocol::codec::MAX_ROWS <= MAX_ROWS,
     "a step that nodes send each other fits a batch"
 );
+/// Rows by which a session whose layers have windows may be taken back, at most: a step's. What a row
+/// that far back sees is kept.
+pub const MAX_BACK: u32 = 512;
+const _: () = assert!(MAX_BACK as usize == MAX_ROWS, "a whole step can be taken back");
 /// Sessions at once.
 pub const MAX_SESSIONS: usize = 64;
 /// Rows of a batch that the head runs over, at most: a GPU keeps room for their logits.

@@ -37,7 +37,7 @@ async fn any_gpu() -> Gpu {
 async fn layers_and_head_equal_the_reference_on_odd_shapes() {
     let mut gpu = any_gpu().await;
     for (seed, shape) in (1..).zip(odd_shapes()) {
-        let mut reference = Reference::new(shape, seed);
+        let mut reference = Reference::new(shape.clone(), seed);
         batches_equal(&mut gpu, &mut reference, seed + 100).await;
         console_log!("equal: {shape:?}");
     }

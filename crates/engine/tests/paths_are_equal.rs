@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures::executor::block_on;
 use potluck_engine::engine::{BackendChoice, Engine, Input, Output, OutputRequest};
 use potluck_engine::kernels::linear::{CpuPath, Matrices, reference};
-use potluck_model::package::{GROUP, Linear, ModelConfig};
+use potluck_model::package::{GROUP, LayerKind, Linear, ModelConfig, NormPlaces, SoftCap};
 use potluck_model::synthetic::{Random, Synthetic, config};
 use proptest::prelude::*;
 
@@ -134,13 +134,16 @@ proptest! {
 
     #[test]
     fn layers_are_equal_whatever_rows_come(
-        seed in any::<u64>(), rows in 1_usize..=20, bits in 0_u32..32, biased in any::<bool>(), normed in any::<bool>()
+        seed in any::<u64>(), rows in 1_usize..=20, bits in 0_u32..32, of_today in any::<bool>()
     ) {
         let mut shape = config(3, 96, 160, (6, 2, 16), 48, 40);
-        shape.qkv_bias = biased;
-        shape.qk_norm = normed.then(|| shape.eps());
+        shape.qkv_bias = seed & 2 == 0;
+        shape.qk_norm = (seed & 4 == 0).then(|| shape.eps());
+        if of_today {
+            add_todays_parts(&mut shape, seed);
+        }
         shape.weight_bits = if seed % 2 == 0 { 8 } else { 4 };
-        let model = Synthetic::new(shape, seed);
+        let model = Synthetic::new(shape.clone(), seed);
         let mut random = Random::new(seed);
         let hidden: Vec<i32> = (0..rows * 96)
             .map(|_| match random.within(0, 30) {
@@ -157,6 +160,24 @@ proptest! {
         prop_assert_eq!(&scalar, &simd);
         prop_assert_eq!(&scalar, &chunked);
     }
+}
+
+/// What models have besides: any of it, by the bits of `choice`.
+fn add_todays_parts(shape: &mut ModelConfig, choice: u64) {
+    let has = |bit: u32| choice >> bit & 1 == 1;
+    let sliding =
+        LayerKind { window: Some(1 + u32::try_from(choice >> 20 & 7).unwrap()), rotation: Some(1) };
+    let unrotated = LayerKind { window: None, rotation: None };
+    shape.rotations = 2;
+    shape.layer_kinds = vec![sliding, if has(8) { sliding } else { unrotated }, unrotated];
+    shape.norms = [NormPlaces::Before, NormPlaces::After, NormPlaces::Both]
+        [usize::try_from(choice >> 30 & 3).unwrap() % 3];
+    if shape.qk_norm.is_none() && has(9) {
+        shape.qk_row_norm = Some([shape.eps(); 2]);
+    }
+    (shape.output_bias, shape.mlp_bias, shape.sinks) = (has(10), has(11), has(12));
+    shape.attention_cap = has(13).then_some(SoftCap { inverse: 58_000, exponent: 6 });
+    shape.logit_cap = has(14).then_some(SoftCap { inverse: 40_000, exponent: 4 });
 }
 
 /// The logits after rows that came in chunks at the second layer.

@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 
 use potluck_model::chat::ChatFormat;
 use potluck_model::package::{
-    BlobHash, BlobRef, Defaults, FORMAT, Gain, LayerWeights, Linear, MAX_POSITIONS, Manifest,
-    ModelConfig,
+    Bias, BlobHash, BlobRef, Defaults, FORMAT, Gain, LayerKind, LayerWeights, Linear,
+    MAX_POSITIONS, Manifest, ModelConfig,
 };
 use potluck_model::tokenizer::Tokenizer;
 use potluck_protocol::NUMERICS_VERSION;
 
 use crate::error::ImportError;
+use crate::fold::{self, Fold};
 use crate::install::{install, make_folder, put_blob};
-use crate::source::Source;
+use crate::source::{QkNorm, Shape, Source};
 use crate::{CHUNK_VALUES, Options, Progress, chat, ends, model_name, quantise};
 
 /// Imports a folder or GGUF file into `destination`, as `models/<name>.json`; returns its id.
@@ -24,13 +25,14 @@ pub(crate) fn import(
 ) -> Result<BlobHash, ImportError> {
     let source = Source::open(source)?;
     let name = model_name(options, &source.name)?;
-    let config = model_config(&source, options);
+    let fold = Fold::of(&source.shape)?;
+    let config = model_config(&source.shape, &fold, options)?;
     config.check()?;
     let tokenizer = Tokenizer::from_bytes(&source.tokenizer)?;
     let chat = chat::format(&source.chat)?;
     let end_tokens = ends::tokens(&source, &tokenizer, &chat)?;
     drop(tokenizer);
-    let needed = tensors_needed(&config, source.shape.tied);
+    let needed = tensors_needed(&config, &source.shape);
     for (name, shape) in &needed {
         source.expect(name, shape)?;
     }
@@ -44,7 +46,7 @@ pub(crate) fn import(
         let supported = "files whose tensors are all computed with".to_owned();
         return Err(ImportError::Unsupported { what, supported });
     }
-    let mut import = Import { source, config, blobs: destination.join("blobs"), progress };
+    let mut import = Import { source, config, fold, blobs: destination.join("blobs"), progress };
     make_folder(&import.blobs)?;
     make_folder(&destination.join("models"))?;
     let manifest = import.run(name, chat, end_tokens)?;
@@ -53,10 +55,21 @@ pub(crate) fn import(
     install(destination, "models", &manifest.name, &bytes)
 }
 
-fn model_config(source: &Source, options: &Options) -> ModelConfig {
-    let shape = &source.shape;
+fn model_config(shape: &Shape, fold: &Fold, options: &Options) -> Result<ModelConfig, ImportError> {
     let eps = quantise::eps(shape.eps, shape.d_model);
-    ModelConfig {
+    // A longer context is cut: the arithmetic's sums hold no more.
+    let max_positions = shape.max_positions.min(options.context).min(MAX_POSITIONS);
+    let plain = LayerKind { window: None, rotation: Some(0) };
+    // A window of the whole context is none.
+    let within = |kind: &LayerKind| LayerKind {
+        window: kind.window.filter(|window| *window < max_positions),
+        ..*kind
+    };
+    let kinds: Vec<LayerKind> = shape.kinds.iter().map(within).collect();
+    let is_plain = kinds.iter().all(|kind| *kind == plain);
+    let row_eps = |heads: u32| quantise::eps(shape.eps, heads.saturating_mul(shape.head_dim));
+    let cap = |cap: Option<f64>| cap.map(quantise::soft_cap).transpose();
+    Ok(ModelConfig {
         layers: shape.layers,
         d_model: shape.d_model,
         d_ff: shape.d_ff,
@@ -64,54 +77,78 @@ fn model_config(source: &Source, options: &Options) -> ModelConfig {
         kv_heads: shape.kv_heads,
         head_dim: shape.head_dim,
         vocab: shape.vocab,
-        // A longer context is cut: the arithmetic's sums hold no more.
-        max_positions: shape.max_positions.min(options.context).min(MAX_POSITIONS),
+        max_positions,
         // Known once the embedding was read.
         residual_fraction_bits: quantise::MAX_FRACTION_BITS,
-        qk_scale: quantise::qk_scale(shape.head_dim),
+        qk_scale: fold.qk_scale,
         eps_mantissa: eps.mantissa,
         eps_exponent: eps.exponent,
         weight_bits: options.weight_bits,
-        qkv_bias: shape.qkv_bias(),
-        qk_norm: shape.qk_norm().then(|| quantise::eps(shape.eps, shape.head_dim)),
-    }
+        qkv_bias: shape.biases.qkv,
+        qk_norm: (shape.qk_norm == QkNorm::Heads).then(|| quantise::eps(shape.eps, shape.head_dim)),
+        layer_kinds: if is_plain { Vec::new() } else { kinds },
+        rotations: u32::try_from(shape.rotations.len()).unwrap_or(u32::MAX),
+        qk_row_norm: (shape.qk_norm == QkNorm::Rows)
+            .then(|| [shape.heads, shape.kv_heads].map(row_eps)),
+        norms: shape.norms,
+        output_bias: shape.biases.output,
+        mlp_bias: shape.biases.mlp,
+        // Scores are base-2 logarithms.
+        attention_cap: cap(shape.attention_cap.map(|cap| cap * core::f64::consts::LOG2_E))?,
+        logit_cap: cap(shape.logit_cap)?,
+        sinks: false,
+    })
 }
 
 /// Names and shapes of all tensors that will be read: what is missing is missed now, not after an
 /// hour of work.
-fn tensors_needed(config: &ModelConfig, tied: bool) -> Vec<(String, Vec<usize>)> {
-    let (vocab, d_model, head_dim) =
-        (config.vocab as usize, config.d_model as usize, config.head_dim as usize);
+fn tensors_needed(config: &ModelConfig, shape: &Shape) -> Vec<(String, Vec<usize>)> {
+    let (vocab, d_model) = (config.vocab as usize, config.d_model as usize);
     let shapes = config.layer_shapes();
     let mut needed = vec![
         ("model.embed_tokens.weight".to_owned(), vec![vocab, d_model]),
         ("model.norm.weight".to_owned(), vec![d_model]),
     ];
-    if !tied {
+    if !shape.tied {
         needed.push(("lm_head.weight".to_owned(), vec![vocab, d_model]));
     }
+    let names = shape.norm_names();
     for index in 0..config.layers {
         let mut need = |part: &str, shape: &[usize]| {
             needed.push((format!("model.layers.{index}.{part}"), shape.to_vec()));
         };
-        for norm in ["input_layernorm", "post_attention_layernorm"] {
+        for norm in names.before.into_iter().chain(names.after).flatten() {
             need(&format!("{norm}.weight"), &[d_model]);
         }
-        for (part, (rows, columns)) in MATRICES.iter().zip(shapes) {
+        for (at, (part, (rows, columns))) in MATRICES.iter().zip(shapes).enumerate() {
             need(&format!("{part}.weight"), &[rows, columns]);
-        }
-        if config.qkv_bias {
-            for (part, (rows, _)) in MATRICES.iter().zip(shapes).take(3) {
+            if has_bias(config, at) {
                 need(&format!("{part}.bias"), &[rows]);
             }
         }
-        if config.qk_norm.is_some() {
-            for norm in ["q_norm", "k_norm"] {
-                need(&format!("self_attn.{norm}.weight"), &[head_dim]);
+        if let Some(widths) = qk_norm_widths(config) {
+            for (norm, width) in ["q_norm", "k_norm"].into_iter().zip(widths) {
+                need(&format!("self_attn.{norm}.weight"), &[width]);
             }
         }
     }
     needed
+}
+
+/// Whether one of [`MATRICES`] has a bias.
+fn has_bias(config: &ModelConfig, at: usize) -> bool {
+    match at {
+        0..3 => config.qkv_bias,
+        3 => config.output_bias,
+        _ => config.mlp_bias,
+    }
+}
+
+/// Over how many values queries and keys are normalised.
+fn qk_norm_widths(config: &ModelConfig) -> Option<[usize; 2]> {
+    let [(q, _), (k, _), ..] = config.layer_shapes();
+    let head = config.head_dim as usize;
+    config.qk_norm.map(|_| [head, head]).or(config.qk_row_norm.map(|_| [q, k]))
 }
 
 /// A layer's matrices, in the order of [`ModelConfig::layer_shapes`].
@@ -125,10 +162,25 @@ const MATRICES: [&str; 7] = [
     "mlp.down_proj",
 ];
 
+/// What becomes of a matrix, beside integers.
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    /// Of every value.
+    scale: f64,
+    /// A power of two.
+    exponent: i32,
+    /// Whether the dimensions of its heads change places.
+    turned: bool,
+}
+
+/// Nothing.
+const AS_IT_IS: Change = Change { scale: 1.0, exponent: 0, turned: false };
+
 /// An import under way.
 struct Import<'a> {
     source: Source,
     config: ModelConfig,
+    fold: Fold,
     blobs: PathBuf,
     progress: &'a mut dyn FnMut(Progress),
 }
@@ -141,12 +193,22 @@ impl Import<'_> {
         end_tokens: Vec<u32>,
     ) -> Result<Manifest, ImportError> {
         let (vocab, d_model) = (self.config.vocab as usize, self.config.d_model as usize);
-        let (embedding, largest) =
-            self.linear("model.embed_tokens.weight", (vocab, d_model), quantise::VOCABULARY_BITS)?;
+        let (bits, scale) = (quantise::VOCABULARY_BITS, self.fold.embedding);
+        let (embedding, largest) = self.linear(
+            "model.embed_tokens.weight",
+            (vocab, d_model),
+            bits,
+            Change { scale, ..AS_IT_IS },
+        )?;
         self.config.residual_fraction_bits = quantise::residual_fraction_bits(largest);
         let embedding = self.put(&embedding.to_bytes())?;
-        let last_norm = self.gain("model.norm.weight", d_model)?;
-        let tables = quantise::tables(&self.config, &self.source.shape.frequencies, last_norm);
+        let last_norm = self.gain("model.norm.weight", d_model, self.fold.last_gain)?;
+        let ModelConfig { head_dim, max_positions, .. } = self.config;
+        let shape = &self.source.shape;
+        let angles = |rotation| fold::angles(rotation, head_dim, max_positions);
+        let rotations: Vec<_> =
+            shape.rotations.iter().map(|rotation| (angles(rotation), rotation.scale)).collect();
+        let tables = quantise::tables(&self.config, &rotations, shape.activation, last_norm);
         let tables = self.put(&tables.to_bytes())?;
         let tokenizer = self.put(&self.source.tokenizer)?;
         let mut layer_blobs = Vec::new();
@@ -157,8 +219,7 @@ impl Import<'_> {
         let head = if self.source.shape.tied {
             embedding
         } else {
-            let (head, _) =
-                self.linear("lm_head.weight", (vocab, d_model), quantise::VOCABULARY_BITS)?;
+            let (head, _) = self.linear("lm_head.weight", (vocab, d_model), bits, AS_IT_IS)?;
             self.put(&head.to_bytes())?
         };
         let generation = &self.source.generation;
@@ -168,7 +229,7 @@ impl Import<'_> {
             name,
             architecture: self.source.shape.architecture.to_owned(),
             license: self.source.license.clone(),
-            config: self.config,
+            config: self.config.clone(),
             tables,
             tokenizer,
             embedding,
@@ -184,38 +245,81 @@ impl Import<'_> {
                 // An answer ends where the model ends it; where its makers set no limit, the context is one.
                 max_tokens: generation
                     .max_new_tokens
-                    .unwrap_or(self.config.max_positions)
-                    .clamp(1, self.config.max_positions),
+                    .unwrap_or(max_positions)
+                    .clamp(1, max_positions),
             },
         })
     }
 
     fn layer(&mut self, index: u32) -> Result<LayerWeights, ImportError> {
-        let ModelConfig { d_model, head_dim, weight_bits, qkv_bias, qk_norm, .. } = self.config;
         let shapes = self.config.layer_shapes();
+        let (d_model, weight_bits) = (self.config.d_model as usize, self.config.weight_bits);
+        let (names, after) = (self.source.shape.norm_names(), self.fold.after);
+        let (projection, norm) = self.fold.query_exponents(self.source.shape.qk_norm);
+        let output = Change { scale: self.fold.output, ..AS_IT_IS };
+        let turned = Change { turned: true, ..AS_IT_IS };
+        let changes = [
+            Change { exponent: projection, ..turned },
+            turned,
+            AS_IT_IS,
+            output,
+            AS_IT_IS,
+            AS_IT_IS,
+            output,
+        ];
         let name = |part: &str| format!("model.layers.{index}.{part}");
         let mut matrix = |at: usize| {
             let name = name(&format!("{}.weight", MATRICES[at]));
-            Ok::<_, ImportError>(self.linear(&name, shapes[at], weight_bits)?.0)
+            Ok::<_, ImportError>(self.linear(&name, shapes[at], weight_bits, changes[at])?.0)
         };
         let [q, k, v, o, gate, up, down] =
             [matrix(0)?, matrix(1)?, matrix(2)?, matrix(3)?, matrix(4)?, matrix(5)?, matrix(6)?];
-        let mut gain = |part: &str, width: u32| self.gain(&name(part), width as usize);
-        let attention_norm = gain("input_layernorm.weight", d_model)?;
-        let mlp_norm = gain("post_attention_layernorm.weight", d_model)?;
-        let qk_norm = match qk_norm {
-            Some(_) => Some([
-                gain("self_attn.q_norm.weight", head_dim)?,
-                gain("self_attn.k_norm.weight", head_dim)?,
-            ]),
-            None => None,
+        let mut gains = |names: Option<[&str; 2]>, scale: f64| {
+            let mut gain = |part: &str| self.gain(&name(&format!("{part}.weight")), d_model, scale);
+            Ok::<_, ImportError>(match names {
+                Some([attention, mlp]) => (Some(gain(attention)?), Some(gain(mlp)?)),
+                None => (None, None),
+            })
         };
+        let (attention_norm, mlp_norm) = gains(names.before, 1.0)?;
+        let (attention_post_norm, mlp_post_norm) = gains(names.after, after)?;
+        let ModelConfig { qkv_bias, output_bias, mlp_bias, .. } = self.config;
         let mut bias = |at: usize| {
-            let values = self.vector(&name(&format!("{}.bias", MATRICES[at])), shapes[at].0)?;
-            Ok::<_, ImportError>(quantise::bias(&values))
+            let part = name(&format!("{}.bias", MATRICES[at]));
+            self.bias(&part, shapes[at].0, changes[at])
         };
         let qkv_bias = if qkv_bias { Some([bias(0)?, bias(1)?, bias(2)?]) } else { None };
-        Ok(LayerWeights { attention_norm, mlp_norm, q, k, v, o, gate, up, down, qkv_bias, qk_norm })
+        let output_bias = if output_bias { Some(bias(3)?) } else { None };
+        let mlp_bias = if mlp_bias { Some([bias(4)?, bias(5)?, bias(6)?]) } else { None };
+        let qk_norms = match qk_norm_widths(&self.config) {
+            Some([q, k]) => {
+                let mut queries = self.head_gain(&name("self_attn.q_norm.weight"), q)?;
+                queries.exponent += norm;
+                Some([queries, self.head_gain(&name("self_attn.k_norm.weight"), k)?])
+            }
+            None => None,
+        };
+        let is_row = self.config.qk_row_norm.is_some();
+        let (qk_norm, qk_row_norm) = if is_row { (None, qk_norms) } else { (qk_norms, None) };
+        Ok(LayerWeights {
+            attention_norm,
+            mlp_norm,
+            attention_post_norm,
+            mlp_post_norm,
+            q,
+            k,
+            v,
+            o,
+            gate,
+            up,
+            down,
+            qkv_bias,
+            qk_norm,
+            qk_row_norm,
+            output_bias,
+            mlp_bias,
+            sinks: None,
+        })
     }
 
     fn linear(
@@ -223,20 +327,56 @@ impl Import<'_> {
         name: &str,
         shape: (usize, usize),
         bits: u32,
+        change: Change,
     ) -> Result<(Linear, f64), ImportError> {
         let (rows, columns) = shape;
         let mut quantiser = quantise::Quantiser::new(rows, columns, bits);
-        let step = (CHUNK_VALUES / columns.max(1)).max(1);
+        let order = self.fold.order.clone().filter(|_| change.turned);
+        // Whole heads at once, where their rows change places.
+        let head = order.as_ref().map_or(1, Vec::len);
+        let step = (CHUNK_VALUES / columns.max(1)).max(1).next_multiple_of(head);
         for start in (0..rows).step_by(step) {
             let end = (start + step).min(rows);
-            quantiser.push(&self.source.rows(name, &[rows, columns], start..end)?);
+            let mut values = self.source.rows(name, &[rows, columns], start..end)?;
+            if let Some(order) = &order {
+                values = fold::reordered(&values, columns, order);
+            }
+            scale(&mut values, change.scale);
+            quantiser.push(&values);
             self.report();
         }
-        Ok(quantiser.finish())
+        let (mut linear, largest) = quantiser.finish();
+        linear.exponent += change.exponent;
+        Ok((linear, largest))
     }
 
-    fn gain(&mut self, name: &str, width: usize) -> Result<Gain, ImportError> {
-        Ok(quantise::gain(&self.vector(name, width)?))
+    fn bias(&mut self, name: &str, width: usize, change: Change) -> Result<Bias, ImportError> {
+        let mut values = self.vector(name, width)?;
+        if let Some(order) = self.fold.order.as_ref().filter(|_| change.turned) {
+            values = fold::reordered(&values, 1, order);
+        }
+        scale(&mut values, change.scale);
+        let mut bias = quantise::bias(&values);
+        bias.exponent += change.exponent;
+        Ok(bias)
+    }
+
+    fn gain(&mut self, name: &str, width: usize, scale: f64) -> Result<Gain, ImportError> {
+        let values = self.vector(name, width)?;
+        let offset = self.source.shape.gain_offset;
+        let gains: Vec<f64> =
+            values.iter().map(|value| (f64::from(*value) + offset) * scale).collect();
+        Ok(quantise::gain_of(&gains))
+    }
+
+    /// Of queries or keys, whose dimensions may change places.
+    fn head_gain(&mut self, name: &str, width: usize) -> Result<Gain, ImportError> {
+        let mut gain = self.gain(name, width, 1.0)?;
+        if let Some(order) = &self.fold.order {
+            let heads = gain.mantissas.chunks_exact(order.len());
+            gain.mantissas = heads.flat_map(|head| order.iter().map(|from| head[*from])).collect();
+        }
+        Ok(gain)
     }
 
     fn vector(&mut self, name: &str, width: usize) -> Result<Vec<f32>, ImportError> {
@@ -252,5 +392,13 @@ impl Import<'_> {
 
     fn put(&self, bytes: &[u8]) -> Result<BlobRef, ImportError> {
         put_blob(&self.blobs, bytes)
+    }
+}
+
+/// In `f64`, rounded once.
+#[expect(clippy::cast_possible_truncation, reason = "a float of fewer digits is what is wanted")]
+fn scale(values: &mut [f32], scale: f64) {
+    if scale != 1.0 {
+        values.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
     }
 }

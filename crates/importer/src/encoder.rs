@@ -72,7 +72,7 @@ pub(super) fn import(
     let name = model_name(options, &source.name)?;
     // One that cannot be read would be missed by whoever asks first.
     Tokenizer::from_bytes(&source.tokenizer)?;
-    let config = source.config;
+    let config = source.config.clone();
     config.check()?;
     // Everything that may be missing is read before anything is written; an encoder is small.
     let (vocab, width) = (config.vocab as usize, config.d_model as usize);

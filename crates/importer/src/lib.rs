@@ -12,6 +12,7 @@ mod decoder;
 pub mod encoder;
 mod ends;
 mod error;
+mod fold;
 mod install;
 mod quantise;
 mod rope;

@@ -1,9 +1,12 @@
 //! Floats to the integers of the package (`docs/numerics.md`, "Tables" and "Linear").
 
 use potluck_model::package::{
-    Bias, EXP2_ENTRIES, Eps, GROUP, Gain, Linear, ModelConfig, RSQRT_ENTRIES, SIGMOID_ENTRIES,
-    Tables,
+    Bias, EXP2_ENTRIES, Eps, GROUP, Gain, Linear, MAX_CAP_EXPONENT, ModelConfig, RSQRT_ENTRIES,
+    Rotation, SIGMOID_ENTRIES, SOFTCAP_ENTRIES, SoftCap, Tables,
 };
+
+use crate::error::ImportError;
+use crate::source::Activation;
 
 /// Bits of embedding and head, whose rows are few a token and matter most.
 pub(super) const VOCABULARY_BITS: u32 = 8;
@@ -135,8 +138,13 @@ pub(super) fn bias(values: &[f32]) -> Bias {
 
 /// Quantises a norm's gain, times `sqrt(width)`.
 pub(super) fn gain(values: &[f32]) -> Gain {
+    gain_of(&values.iter().map(|value| f64::from(*value)).collect::<Vec<f64>>())
+}
+
+/// The same, of gains that have been computed with.
+pub(super) fn gain_of(values: &[f64]) -> Gain {
     let root = libm::sqrt(values.len() as f64);
-    let scaled: Vec<f64> = values.iter().map(|value| f64::from(*value) * root).collect();
+    let scaled: Vec<f64> = values.iter().map(|value| value * root).collect();
     let largest = scaled.iter().fold(SMALLEST_SCALE, |max, value| max.max(value.abs()));
     let exponent = exponent_above(largest) - 14;
     let mantissas = scaled
@@ -181,6 +189,25 @@ pub(super) fn qk_scale(head_dim: u32) -> u32 {
     narrow(round(core::f64::consts::LOG2_E / libm::sqrt(f64::from(head_dim)) * 32_768.0))
 }
 
+/// Another scale than that, as a number from `2^14` to `2^15` that keeps its digits, and a power of two.
+pub(super) fn qk_scale_and_exponent(scale: f64) -> (u32, i32) {
+    let value = core::f64::consts::LOG2_E * scale * 32_768.0;
+    let exponent = exponent_above(value) - 15;
+    (narrow(round(value / exp2(exponent))), exponent)
+}
+
+/// A cap as the arithmetic has it.
+pub(super) fn soft_cap(cap: f64) -> Result<SoftCap, ImportError> {
+    let above = exponent_above(cap);
+    let exponent = above - i32::from(exp2(above) > cap);
+    if !(0..=MAX_CAP_EXPONENT.cast_signed()).contains(&exponent) {
+        let (what, supported) = (format!("a cap of {cap}"), "1 to 8191".to_owned());
+        return Err(ImportError::Unsupported { what, supported });
+    }
+    let inverse = narrow(round(exp2(16 + exponent) / cap).clamp(1 << 15, 1 << 16));
+    Ok(SoftCap { inverse, exponent })
+}
+
 /// The fraction bits with which values up to `largest` fit.
 pub(super) fn fraction_bits_below(largest: f64) -> u32 {
     let bits = RESCALE_BITS - 1 - exponent_above(largest);
@@ -190,25 +217,66 @@ pub(super) fn fraction_bits_below(largest: f64) -> u32 {
 /// The tables of an encoder.
 pub(super) fn encoder_tables() -> Tables {
     let mut tables = tables_without_rotations(Gain { mantissas: Vec::new(), exponent: 0 });
-    let normal = |x: f64| 0.5 * libm::erfc(-x / core::f64::consts::SQRT_2);
-    tables.sigmoid = (0..SIGMOID_ENTRIES)
-        .map(|i| narrow(round(32_768.0 * normal((i as f64 - 1024.0) / 64.0))))
-        .collect();
+    tables.sigmoid = gate(normal);
     tables
 }
 
-/// The tables of a model whose pairs turn by `frequencies` radians a position.
-pub(super) fn tables(config: &ModelConfig, frequencies: &[f64], last_norm: Gain) -> Tables {
-    let mut cos = Vec::new();
-    let mut sin = Vec::new();
-    for position in 0..config.max_positions {
-        for frequency in frequencies {
-            let angle = f64::from(position) * frequency;
-            cos.push(narrow(round(libm::cos(angle) * 16_384.0)));
-            sin.push(narrow(round(libm::sin(angle) * 16_384.0)));
+/// The normal distribution function.
+fn normal(x: f64) -> f64 {
+    0.5 * libm::erfc(-x / core::f64::consts::SQRT_2)
+}
+
+/// The same, as models that say `tanh` have it.
+fn normal_by_tanh(x: f64) -> f64 {
+    let root = libm::sqrt(2.0 / core::f64::consts::PI);
+    0.5 * (1.0 + libm::tanh(root * (x + 0.044_715 * x * x * x)))
+}
+
+/// What a gate is multiplied by, in steps of 1/64.
+fn gate(function: impl Fn(f64) -> f64) -> Vec<u16> {
+    (0..SIGMOID_ENTRIES)
+        .map(|i| narrow(round(32_768.0 * function((i as f64 - 1024.0) / 64.0))))
+        .collect()
+}
+
+/// `tanh(x) / x` in steps of 1/64.
+fn soft_caps() -> Vec<u16> {
+    let entry = |x: f64| if x == 0.0 { 1.0 } else { libm::tanh(x) / x };
+    (0..SOFTCAP_ENTRIES).map(|i| narrow(round(32_768.0 * entry(i as f64 / 64.0)))).collect()
+}
+
+/// The tables of a model. Each rotation is how many radians a position its pairs turn by, and what cosine
+/// and sine are multiplied by.
+pub(super) fn tables(
+    config: &ModelConfig,
+    rotations: &[(Vec<f64>, f64)],
+    activation: Activation,
+    last_norm: Gain,
+) -> Tables {
+    let rotation = |(frequencies, scale): &(Vec<f64>, f64)| {
+        let (mut cos, mut sin) = (Vec::new(), Vec::new());
+        for position in 0..config.max_positions {
+            for frequency in frequencies {
+                let angle = f64::from(position) * frequency;
+                // What does not turn is not stretched.
+                let scale = if *frequency == 0.0 { 1.0 } else { *scale };
+                cos.push(narrow(round(libm::cos(angle) * 16_384.0 * scale)));
+                sin.push(narrow(round(libm::sin(angle) * 16_384.0 * scale)));
+            }
         }
+        Rotation { cos, sin }
+    };
+    let mut tables = tables_without_rotations(last_norm);
+    tables.rotations = rotations.iter().map(rotation).collect();
+    match activation {
+        Activation::Silu => (),
+        Activation::GeluTanh => tables.sigmoid = gate(normal_by_tanh),
+        Activation::Gelu => tables.sigmoid = gate(normal),
     }
-    Tables { cos, sin, ..tables_without_rotations(last_norm) }
+    if config.has_caps() {
+        tables.softcap = soft_caps();
+    }
+    tables
 }
 
 fn tables_without_rotations(last_norm: Gain) -> Tables {
@@ -222,9 +290,9 @@ fn tables_without_rotations(last_norm: Gain) -> Tables {
         rsqrt: (0..RSQRT_ENTRIES)
             .map(|i| narrow(round(32_768.0 / libm::sqrt((i as f64 + 256.5) / 256.0)).min(32_767)))
             .collect(),
-        cos: Vec::new(),
-        sin: Vec::new(),
+        rotations: Vec::new(),
         last_norm,
+        softcap: Vec::new(),
     }
 }
 
@@ -407,7 +475,8 @@ mod tests {
     #[test]
     fn tables_are_those_of_the_page() {
         let frequencies = crate::rope::frequencies(10_000.0, 32).unwrap();
-        let tables = tables(&config(1, 32, 32, (1, 1, 32), 32, 8), &frequencies, gain(&[1.0; 32]));
+        let (config, last_norm) = (config(1, 32, 32, (1, 1, 32), 32, 8), gain(&[1.0; 32]));
+        let tables = tables(&config, &[(frequencies, 1.0)], Activation::Silu, last_norm);
         // The sampler's own copy, which no package can change.
         assert_eq!(tables.exp2, EXP2);
         assert_eq!(
@@ -416,7 +485,34 @@ mod tests {
         );
         assert_eq!((tables.rsqrt[0], tables.rsqrt[767]), (32_736, 16_388));
         // Position 0 does not turn; position 1 turns its first pair by one radian.
-        assert_eq!((tables.cos[0], tables.sin[0]), (16_384, 0));
-        assert_eq!((tables.cos[16], tables.sin[16]), (8852, 13_787));
+        let turn = &tables.rotations[0];
+        assert_eq!((turn.cos[0], turn.sin[0]), (16_384, 0));
+        assert_eq!((turn.cos[16], turn.sin[16]), (8852, 13_787));
+    }
+
+    #[test]
+    fn gates_caps_and_scores_keep_their_value() {
+        let [tanh, erf] = [normal_by_tanh, normal].map(gate);
+        for table in [&tanh, &erf] {
+            assert_eq!((table[0], table[1024], table[2048]), (0, 16_384, 32_768));
+            assert!(table.windows(2).all(|pair| pair[0] <= pair[1]));
+        }
+        // Phi(1) = 0.8413, by tanh 0.8412.
+        assert_eq!((tanh[1088], erf[1088]), (27_564, 27_569));
+        let caps = soft_caps();
+        assert!(caps.windows(2).all(|pair| pair[0] >= pair[1]));
+        assert_eq!((caps[0], caps[64], caps[1024]), (32_768, 24_956, 2048));
+        for cap in [1.0, 30.0, 32.0, 50.0 * core::f64::consts::LOG2_E] {
+            let SoftCap { inverse, exponent } = soft_cap(cap).unwrap();
+            assert!((1 << 15..=1 << 16).contains(&inverse) && exp2(exponent) <= cap);
+            assert!((exp2(16 + exponent) / f64::from(inverse) / cap - 1.0).abs() < 1e-4, "{cap}");
+        }
+        assert!(soft_cap(0.5).is_err() && soft_cap(1e5).is_err());
+        for scale in [1.0, 0.015_625, 0.088] {
+            let (got, exponent) = qk_scale_and_exponent(scale);
+            assert!((1 << 14..=1 << 15).contains(&got));
+            let value = f64::from(got) * exp2(exponent - 15);
+            assert!((value / scale / core::f64::consts::LOG2_E - 1.0).abs() < 1e-4, "{scale}");
+        }
     }
 }

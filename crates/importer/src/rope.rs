@@ -75,6 +75,66 @@ pub(super) fn divided(mut frequencies: Vec<f64>, factors: &[f32]) -> Result<Vec<
     Ok(frequencies)
 }
 
+/// The numbers of `rope_type: yarn`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Yarn {
+    /// The base of the plain frequencies.
+    pub(super) theta: f64,
+    /// Slow pairs turn so many times slower.
+    pub(super) factor: f64,
+    /// Pairs that turn more often than this over the original context are left alone.
+    pub(super) fast: f64,
+    /// Pairs that turn fewer times are slow.
+    pub(super) slow: f64,
+    /// Positions that the model was first trained with.
+    pub(super) original: f64,
+    /// Whether the bounds between fast and slow are whole pairs.
+    pub(super) truncate: bool,
+}
+
+/// Slows the slow pairs down, as YaRN does it (arXiv 2309.00071).
+pub(super) fn yarn(mut frequencies: Vec<f64>, scaling: Yarn) -> Result<Vec<f64>, ImportError> {
+    let Yarn { theta, factor, fast, slow, original, truncate } = scaling;
+    let sound = [theta, factor, fast, slow, original].iter().all(|it| it.is_finite() && *it > 0.0);
+    if !sound || factor < 1.0 || theta <= 1.0 {
+        let what = format!(
+            "a yarn RoPE with factor {factor}, {slow} to {fast} turns in {original} positions"
+        );
+        return Err(ImportError::Unsupported {
+            what,
+            supported: "a factor of 1 or more, numbers above 0".to_owned(),
+        });
+    }
+    let width = 2.0 * frequencies.len() as f64;
+    // The pair that turns so many times over the original context.
+    let pair = |turns: f64| {
+        width * libm::log(original / (turns * core::f64::consts::TAU)) / (2.0 * libm::log(theta))
+    };
+    let (mut low, mut high) = (pair(fast), pair(slow));
+    if truncate {
+        (low, high) = (libm::floor(low), libm::ceil(high));
+    }
+    (low, high) = (low.max(0.0), high.min(width - 1.0));
+    if low == high {
+        high += 0.001;
+    }
+    for (j, frequency) in frequencies.iter_mut().enumerate() {
+        let slowed = ((j as f64 - low) / (high - low)).clamp(0.0, 1.0);
+        *frequency *= slowed / factor + (1.0 - slowed);
+    }
+    Ok(frequencies)
+}
+
+/// By how much YaRN stretches what it turns, `0.1 ln(factor) + 1`.
+pub(super) fn yarn_scale(factor: f64, weight: f64) -> f64 {
+    if factor <= 1.0 { 1.0 } else { 0.1 * weight * libm::log(factor) + 1.0 }
+}
+
+/// By how much LongRoPE does (arXiv 2402.13753).
+pub(super) fn longrope_scale(factor: f64, original: f64) -> f64 {
+    if factor <= 1.0 { 1.0 } else { libm::sqrt(1.0 + libm::log(factor) / libm::log(original)) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

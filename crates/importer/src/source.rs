@@ -9,6 +9,7 @@ pub(crate) mod json;
 mod llama_tokenizer;
 mod neutral;
 mod safetensors;
+mod shape;
 mod tensors;
 
 use std::collections::BTreeSet;
@@ -16,6 +17,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use potluck_model::chat::ChatFormat;
+use potluck_model::package::MAX_LAYERS;
 use potluck_model::tokenizer::Tokenizer;
 use potluck_protocol::sampling::{
     MAX_REPETITION_PENALTY_MILLI, MAX_TEMPERATURE_MILLI, MIN_REPETITION_PENALTY_MILLI,
@@ -26,6 +28,7 @@ use crate::error::ImportError;
 
 pub use gguf::gguf_parts;
 pub(crate) use safetensors::open as open_safetensors;
+pub use shape::{Activation, Biases, NormNames, QkNorm, Rotation, Scales, Shape};
 pub(crate) use tensors::Tensors;
 
 /// An opened model: everything small is read, its tensors wait in their files.
@@ -44,51 +47,9 @@ pub struct Source {
     tensors: Tensors,
 }
 
-/// The decoder's shape, in floats where the files have floats.
-#[derive(Clone, Debug)]
-pub struct Shape {
-    /// One of [`potluck_model::package::ARCHITECTURES`].
-    pub architecture: &'static str,
-    /// How many.
-    pub layers: u32,
-    /// Width of the residual stream.
-    pub d_model: u32,
-    /// Width of the MLP.
-    pub d_ff: u32,
-    /// Query heads.
-    pub heads: u32,
-    /// Key and value heads; divides `heads`.
-    pub kv_heads: u32,
-    /// Width of a head.
-    pub head_dim: u32,
-    /// Tokens.
-    pub vocab: u32,
-    /// Positions that it was made for.
-    pub max_positions: u32,
-    /// Added to the mean square of every norm.
-    pub eps: f64,
-    /// Radians a position, `[head_dim / 2]`.
-    pub frequencies: Vec<f64>,
-    /// Whether the embedding is the head too.
-    pub tied: bool,
-}
-
-impl Shape {
-    /// Whether the query, key and value projections have biases.
-    #[must_use]
-    pub fn qkv_bias(&self) -> bool {
-        self.architecture == "qwen2"
-    }
-
-    /// Whether query and key heads are normalised.
-    #[must_use]
-    pub fn qk_norm(&self) -> bool {
-        self.architecture == "qwen3"
-    }
-}
-
 /// Tensors that the shape was made of.
-const READ_WITH_SHAPE: [&str; 1] = ["rope_freqs.weight"];
+const READ_WITH_SHAPE: [&str; 3] =
+    ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"];
 
 /// How the model is talked to.
 #[derive(Clone, Debug, Default)]
@@ -162,6 +123,18 @@ impl Source {
             let what = format!("rms_norm_eps {}", source.shape.eps);
             return Err(ImportError::Unsupported { what, supported: "0 to 1".to_owned() });
         }
+        let Scales { score, embedding, residual, logit } = source.shape.scales;
+        let caps = [source.shape.attention_cap, source.shape.logit_cap];
+        let factors =
+            [score, embedding, residual, logit].into_iter().chain(caps.into_iter().flatten());
+        // A factor may become part of a gain, and is divided by where the head is tied.
+        for factor in factors {
+            if !(1e-6..=1e6).contains(&factor) {
+                let what = format!("a scale or cap of {factor}");
+                let supported = "a millionth to a million".to_owned();
+                return Err(ImportError::Unsupported { what, supported });
+            }
+        }
         Ok(source)
     }
 
@@ -201,6 +174,24 @@ impl Source {
     pub(crate) fn progress(&self) -> (u64, u64) {
         self.tensors.progress()
     }
+}
+
+/// Gives the parts of what some models keep in one tensor the names that they have elsewhere.
+fn unfuse(tensors: &mut Tensors, shape: &Shape) -> Result<(), ImportError> {
+    if shape.architecture != "phi3" {
+        return Ok(());
+    }
+    let width = |heads: u32| heads as usize * shape.head_dim as usize;
+    let (q, kv, ff) = (width(shape.heads), width(shape.kv_heads), shape.d_ff as usize);
+    for layer in 0..shape.layers.min(MAX_LAYERS) {
+        let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
+        let parts = [("q", q), ("k", kv), ("v", kv)]
+            .map(|(part, rows)| (name(&format!("self_attn.{part}_proj")), rows));
+        tensors.split(&name("self_attn.qkv_proj"), &parts)?;
+        let parts = ["gate", "up"].map(|part| (name(&format!("mlp.{part}_proj")), ff));
+        tensors.split(&name("mlp.gate_up_proj"), &parts)?;
+    }
+    Ok(())
 }
 
 /// Judges a folder by its small files, before its weights are fetched: whether they describe a model that

@@ -15,7 +15,7 @@ use gguf::{BF16, F16, F32, Gguf, Q8_0, of_i32s, of_text, of_u32};
 use potluck_engine::engine::BackendChoice;
 use potluck_importer::{Options, Progress, import};
 use potluck_model::chat::{LocalTime, Message};
-use potluck_model::package::{BlobHash, Manifest};
+use potluck_model::package::{BlobHash, LayerKind, Manifest};
 use support::{Imported, logits, source_json, tokens};
 use tempfile::TempDir;
 
@@ -96,10 +96,16 @@ fn bits_context_and_name_are_as_asked_for() {
 }
 
 #[test]
-fn the_context_ends_with_the_window() {
+fn a_window_is_each_layer_s() {
     let mut gguf = Gguf::tiny(BF16);
     gguf.set("llama.attention.sliding_window", of_u32(64));
-    assert_eq!(imported(&gguf, &Options::default()).0.manifest.config.max_positions, 64);
+    let config = imported(&gguf, &Options::default()).0.manifest.config.clone();
+    let windowed = LayerKind { window: Some(64), rotation: Some(0) };
+    assert_eq!(config.layer_kinds, vec![windowed; config.layers as usize]);
+    assert_eq!(config.max_positions, Imported::tiny().manifest.config.max_positions);
+    // One of the whole context is none.
+    let context = Options { context: 64, ..Options::default() };
+    assert!(imported(&gguf, &context).0.manifest.config.layer_kinds.is_empty());
 }
 
 /// The words with which bytes are refused.

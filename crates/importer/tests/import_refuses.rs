@@ -66,21 +66,27 @@ impl Folder {
 
 #[test]
 fn what_the_arithmetic_does_not_cover_is_named() {
-    let rope = json!({"rope_theta": 10_000.0, "rope_type": "yarn"});
+    let rope = json!({"rope_theta": 10_000.0, "rope_type": "yarn", "mrope_section": [1, 2]});
     for (changes, named) in [
         (json!({"architectures": ["GemmaForCausalLM"]}), "architecture \"GemmaForCausalLM\""),
         (json!({"architectures": []}), "architecture"),
-        (json!({"hidden_act": "gelu"}), "activation gelu"),
-        (json!({"rope_scaling": {"type": "linear", "factor": 2.0}}), "rope_type linear"),
+        (json!({"hidden_act": "relu"}), "activation relu"),
+        (json!({"rope_scaling": {"type": "linear"}}), "linear RoPE that leaves out one"),
+        (json!({"rope_scaling": {"type": "ntk", "factor": 2.0}}), "rope_type ntk"),
         (
             json!({"rope_scaling": {"rope_type": "llama3", "factor": 2.0}}),
             "leaves out one of its numbers",
         ),
-        (json!({"rope_parameters": rope}), "rope_type yarn"),
+        (json!({"rope_parameters": rope}), "mrope_section"),
+        (json!({"rope_scaling": {"type": "yarn", "factor": 0.5}}), "yarn RoPE with factor 0.5"),
         (json!({"rope_theta": 0.0}), "rope_theta 0"),
         (json!({"partial_rotary_factor": 0.5}), "partial_rotary_factor"),
-        (json!({"attention_bias": true}), "biases"),
-        (json!({"mlp_bias": true}), "biases"),
+        (json!({"architectures": ["Qwen2ForCausalLM"], "mlp_bias": true}), "biases"),
+        (json!({"layer_types": ["full_attention", "linear_attention"]}), "linear_attention"),
+        (
+            json!({"architectures": ["GraniteForCausalLM"], "residual_multiplier": 0}),
+            "a scale or cap of 0",
+        ),
         (json!({"num_attention_heads": 0}), "heads"),
         (json!({"head_dim": 512}), "a head of width 512"),
         (json!({"rms_norm_eps": -1.0}), "rms_norm_eps"),

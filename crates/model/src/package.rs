@@ -7,9 +7,9 @@
 //!
 //! | blob | planes |
 //! |---|---|
-//! | tables | `exp2 u16 [257]`, `sigmoid u16 [2049]`, `rsqrt u16 [768]`, `cos i16`, `sin i16` `[max_positions, head_dim / 2]`, the last norm's gain |
+//! | tables | `exp2 u16 [257]`, `sigmoid u16 [2049]`, `rsqrt u16 [768]`, for each rotation `cos i16`, `sin i16` `[max_positions, head_dim / 2]`, the last norm's gain; with a cap `softcap u16 [1025]` |
 //! | embedding | one [`Linear`] `[vocab, d_model]` |
-//! | layer | two gains; q, k, v, o, gate, up, down as [`Linear`]; with `qkv_bias` three biases; with `qk_norm` two gains of a head's width |
+//! | layer | two gains (or four, where there are norms after too); q, k, v, o, gate, up, down as [`Linear`]; with `qkv_bias` three biases; with `qk_norm` two gains of a head's width; with `qk_row_norm` two of all heads' width; with `output_bias` one bias; with `mlp_bias` three; with `sinks` one of a value a head |
 //! | head | one [`Linear`] `[vocab, d_model]`; the embedding's very blob where they are tied |
 //!
 //! An encoder's package is of the same kind, with a manifest of its own
@@ -34,14 +34,17 @@ pub use blob::{BlobError, verify_blob};
 pub use check::{
     ARCHITECTURES, FORMAT, MAX_MANIFEST_BYTES, MAX_NAME_BYTES, ManifestError, is_name,
 };
-pub use config::{Eps, MAX_D_FF, MAX_D_MODEL, MAX_HEAD_DIM, MAX_HEADS, MAX_VOCAB, ModelConfig};
+pub use config::{
+    Eps, LayerKind, MAX_CAP_EXPONENT, MAX_D_FF, MAX_D_MODEL, MAX_HEAD_DIM, MAX_HEADS,
+    MAX_ROTATIONS, MAX_VOCAB, ModelConfig, NormPlaces, SoftCap,
+};
 pub use exp2::EXP2;
 pub use layer::LayerWeights;
 pub use manifest::{Defaults, MAX_END_TOKENS, MAX_TOKENIZER_BYTES, Manifest};
 pub use name::{BlobHash, BlobRef, BlobRole, ParseHashError};
-pub use planes::{Bias, Gain, Linear};
+pub use planes::{Bias, Gain, Linear, SINK_EXPONENT};
 pub use potluck_protocol::codec::{MAX_LAYERS, MAX_POSITIONS};
-pub use tables::Tables;
+pub use tables::{Rotation, Tables};
 
 /// Weights a group, which share one integer scale.
 pub const GROUP: usize = 32;
@@ -51,3 +54,5 @@ pub const EXP2_ENTRIES: usize = 257;
 pub const SIGMOID_ENTRIES: usize = 2049;
 /// Entries of the reciprocal square root table.
 pub const RSQRT_ENTRIES: usize = 768;
+/// Entries of the table of soft caps.
+pub const SOFTCAP_ENTRIES: usize = 1025;

@@ -9,7 +9,8 @@ use potluck_protocol::NUMERICS_VERSION;
 use crate::chat::ChatFormat;
 use crate::package::{
     Bias, BlobHash, BlobRef, BlobRole, Defaults, EXP2, FORMAT, GROUP, Gain, LayerWeights, Linear,
-    Manifest, ModelConfig, RSQRT_ENTRIES, SIGMOID_ENTRIES, Tables,
+    Manifest, ModelConfig, NormPlaces, RSQRT_ENTRIES, Rotation, SIGMOID_ENTRIES, SINK_EXPONENT,
+    SOFTCAP_ENTRIES, Tables,
 };
 
 /// A synthetic model: manifest and blobs.
@@ -77,6 +78,15 @@ pub fn config(
         weight_bits: 8,
         qkv_bias: false,
         qk_norm: None,
+        layer_kinds: Vec::new(),
+        rotations: 1,
+        qk_row_norm: None,
+        norms: NormPlaces::Before,
+        output_bias: false,
+        mlp_bias: false,
+        attention_cap: None,
+        logit_cap: None,
+        sinks: false,
     }
 }
 
@@ -151,12 +161,12 @@ fn manifest(config: ModelConfig, blobs: &[(BlobRole, Vec<u8>)]) -> Manifest {
         name: "synthetic".to_owned(),
         architecture: "llama".to_owned(),
         license: "none".to_owned(),
-        config,
         tables: named(BlobRole::Tables),
         tokenizer: BlobRef { hash: BlobHash([0; 32]), size_bytes: 0 },
         embedding: named(BlobRole::Embedding),
         layer_blobs: (0..config.layers).map(|index| named(BlobRole::Layer(index))).collect(),
         head: named(BlobRole::Head),
+        config,
         chat: ChatFormat::default(),
         end_tokens: Vec::new(),
         defaults: Defaults {
@@ -202,7 +212,9 @@ pub(crate) fn gain(random: &mut Random, width: usize) -> Gain {
 
 fn layer(random: &mut Random, config: &ModelConfig) -> LayerWeights {
     let width = config.d_model as usize;
-    let (attention_norm, mlp_norm) = (gain(random, width), gain(random, width));
+    let mut norms = |there: bool| [there; 2].map(|there| there.then(|| gain(random, width)));
+    let [attention_norm, mlp_norm] = norms(config.norms.before());
+    let [attention_post_norm, mlp_post_norm] = norms(config.norms.after());
     let [q, k, v, o, gate, up, down] = config.layer_shapes().map(|(rows, columns)| {
         let mut matrix = linear(random, rows, columns, -32);
         if config.weight_bits == 4 {
@@ -212,7 +224,37 @@ fn layer(random: &mut Random, config: &ModelConfig) -> LayerWeights {
     });
     let qkv_bias = config.qkv_bias.then(|| [q.rows, k.rows, v.rows].map(|rows| bias(random, rows)));
     let qk_norm = config.qk_norm.map(|_| [0; 2].map(|_| gain(random, config.head_dim as usize)));
-    LayerWeights { attention_norm, mlp_norm, q, k, v, o, gate, up, down, qkv_bias, qk_norm }
+    let qk_row_norm = config.qk_row_norm.map(|_| [q.rows, k.rows].map(|width| gain(random, width)));
+    let output_bias = config.output_bias.then(|| bias(random, o.rows));
+    let mlp_bias =
+        config.mlp_bias.then(|| [gate.rows, up.rows, down.rows].map(|rows| bias(random, rows)));
+    let sinks = config.sinks.then(|| sinks(random, config.heads as usize));
+    LayerWeights {
+        attention_norm,
+        mlp_norm,
+        attention_post_norm,
+        mlp_post_norm,
+        q,
+        k,
+        v,
+        o,
+        gate,
+        up,
+        down,
+        qkv_bias,
+        qk_norm,
+        qk_row_norm,
+        output_bias,
+        mlp_bias,
+        sinks,
+    }
+}
+
+/// Sinks as strong as a score may be that decides nothing alone: within ±4.
+fn sinks(random: &mut Random, heads: usize) -> Bias {
+    let most = 4 << 16;
+    let mantissas = (0..heads).map(|_| random.within(-most, most)).collect();
+    Bias { mantissas, exponent: SINK_EXPONENT }
 }
 
 pub(crate) fn bias(random: &mut Random, rows: usize) -> Bias {
@@ -232,10 +274,22 @@ pub(crate) fn tables(config: &ModelConfig, random: &mut Random) -> Tables {
                 )
             })
             .collect(),
-        cos: (0..rope).map(|_| narrow(random.within(-16_384, 16_384))).collect(),
-        sin: (0..rope).map(|_| narrow(random.within(-16_384, 16_384))).collect(),
+        rotations: (0..config.rotations)
+            .map(|_| {
+                let mut turns =
+                    || (0..rope).map(|_| narrow(random.within(-16_384, 16_384))).collect();
+                Rotation { cos: turns(), sin: turns() }
+            })
+            .collect(),
         last_norm: gain(random, config.d_model as usize),
+        softcap: if config.has_caps() { softcap() } else { Vec::new() },
     }
+}
+
+/// `1 / (1 + x^2 / 3)` in place of `tanh(x) / x`, which it is near to: the table is made without floats.
+fn softcap() -> Vec<u16> {
+    let entry = |i: i32| narrow(32_768 * 12_288 / (12_288 + i * i));
+    (0..SOFTCAP_ENTRIES).map(|i| entry(i32::try_from(i).unwrap_or(0))).collect()
 }
 
 fn narrow<T: TryFrom<i32> + Default>(value: i32) -> T {

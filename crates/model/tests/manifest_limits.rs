@@ -20,6 +20,19 @@ fn changed(pointer: &str, value: Value) -> Result<Manifest, ManifestError> {
     let mut json = serde_json::to_value(&model().manifest).unwrap();
     // Left out where it is none.
     json["defaults"]["repetition_penalty_milli"] = json!(1000);
+    for part in
+        ["layer_kinds", "rotations", "attention_cap", "logit_cap", "qk_row_norm", "norms", "sinks"]
+    {
+        json["config"][part] = Value::Null;
+    }
+    for (part, usual) in [
+        ("layer_kinds", json!([{"rotation": 0}, {"rotation": 0}])),
+        ("rotations", json!(1)),
+        ("norms", json!("before")),
+        ("sinks", json!(false)),
+    ] {
+        json["config"][part] = usual;
+    }
     *json.pointer_mut(pointer).unwrap_or_else(|| panic!("no {pointer}")) = value;
     Manifest::from_bytes(json.to_string().as_bytes())
 }
@@ -57,6 +70,30 @@ fn every_limit_refuses_what_is_beyond_it() {
         ("/config/head_dim", vec![json!(0), json!(1), json!(15), json!(258), json!(u32::MAX)]),
         ("/config/vocab", vec![json!(0), json!(39), json!((1 << 20) + 1), json!(u32::MAX)]),
         ("/config/max_positions", vec![json!(0), json!(32_769), json!(u32::MAX)]),
+        ("/config/rotations", vec![json!(0), json!(2), json!(5), json!(u32::MAX)]),
+        (
+            "/config/layer_kinds",
+            vec![
+                json!([{"rotation": 0}]),
+                json!([{"rotation": 0}, {"rotation": 1}]),
+                json!([{"rotation": 0}, {"window": 0}]),
+                json!([{"rotation": 0}, {"window": 32_769}]),
+                json!([{"rotation": 0}, {"windows": 1}]),
+            ],
+        ),
+        ("/config/norms", vec![json!("none"), json!("both")]),
+        ("/config/sinks", vec![json!(true)]),
+        (
+            "/config/attention_cap",
+            vec![
+                json!({"inverse": 32_767, "exponent": 5}),
+                json!({"inverse": 65_537, "exponent": 5}),
+                json!({"inverse": 40_000, "exponent": -1}),
+                json!({"inverse": 40_000, "exponent": 13}),
+                // All in order, but the tables have no room for it.
+                json!({"inverse": 40_000, "exponent": 5}),
+            ],
+        ),
         ("/config/residual_fraction_bits", vec![json!(0), json!(25)]),
         ("/config/qk_scale", vec![json!(0), json!(65_537)]),
         ("/config/eps_mantissa", vec![json!((1 << 23) - 1), json!(1 << 24)]),
@@ -232,7 +269,9 @@ fn values_that_the_arithmetic_is_not_defined_for_are_refused() {
     value(tables(sigmoid, &65_535_u16.to_le_bytes()));
     value(tables(rsqrt, &0_u16.to_le_bytes()));
     value(tables(rsqrt, &32_768_u16.to_le_bytes()));
-    value(tables(cos, &16_385_i16.to_le_bytes()));
+    // An attention factor may be in it; -2 in Q14 would lead a sum out of 31 bits.
+    tables(cos, &16_385_i16.to_le_bytes()).unwrap();
+    value(tables(cos, &i16::MIN.to_le_bytes()));
     value(tables(cos, &i16::MIN.to_le_bytes()));
 }
 

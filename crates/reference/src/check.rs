@@ -52,7 +52,7 @@ fn check_decoder(
     against: &Path,
     data_dir: &Path,
 ) -> anyhow::Result<String> {
-    let float = FloatModel::open(against)?;
+    let float = FloatModel::open(against)?.with_context(manifest.config.max_positions);
     let tokenizer = Tokenizer::from_bytes(&read_verified(data_dir, &manifest.tokenizer)?)?;
     let tokens = tokenizer.encode(text)?;
     let window = WINDOW.min(manifest.config.max_positions as usize);

@@ -7,8 +7,8 @@
 
 use std::path::Path;
 
-use potluck_importer::source::{Shape, Source};
-use potluck_importer::{CHUNK_VALUES, ImportError};
+use potluck_importer::source::{Activation, QkNorm, Rotation, Shape, Source};
+use potluck_importer::{CHUNK_VALUES, DEFAULT_CONTEXT, ImportError};
 use rayon::prelude::*;
 
 /// A model's files, opened to be computed in floats.
@@ -17,6 +17,8 @@ pub struct FloatModel {
     source: Source,
     /// `[vocab, d_model]`.
     head: Vec<f32>,
+    /// Positions, by which some models choose how fast they turn.
+    context: u32,
 }
 
 /// Multiply-accumulates that a thread should have before another is woken.
@@ -35,7 +37,14 @@ impl FloatModel {
         let (vocab, d_model) = (source.shape.vocab as usize, source.shape.d_model as usize);
         let name = if source.shape.tied { "model.embed_tokens.weight" } else { "lm_head.weight" };
         let head = source.rows(name, &[vocab, d_model], 0..vocab)?;
-        Ok(Self { source, head })
+        let context = source.shape.max_positions.min(DEFAULT_CONTEXT);
+        Ok(Self { source, head, context })
+    }
+
+    /// The same model in a context of so many positions.
+    #[must_use]
+    pub fn with_context(self, context: u32) -> Self {
+        Self { context, ..self }
     }
 
     /// The rows before the head, `[tokens, d_model]`, of a text read from its first token on.
@@ -51,7 +60,10 @@ impl FloatModel {
                 &[vocab as usize, d_model as usize],
                 at..at + 1,
             )?;
-            Ok::<_, ImportError>(row.into_iter().map(f64::from).collect::<Vec<f64>>())
+            let scale = self.source.shape.scales.embedding;
+            Ok::<_, ImportError>(
+                row.into_iter().map(|x| f64::from(x) * scale).collect::<Vec<f64>>(),
+            )
         };
         let mut x = tokens.iter().map(embedding).collect::<Result<Rows, _>>()?;
         for layer in 0..layers {
@@ -63,60 +75,104 @@ impl FloatModel {
     /// The scores of all tokens after one of [`Self::hidden`]'s rows, `[vocab]`.
     #[must_use]
     pub fn logits(&self, row: &[f64]) -> Vec<f64> {
-        products(&self.head, row.len(), &[row.to_vec()]).concat()
+        let shape = &self.source.shape;
+        let products = products(&self.head, row.len(), &[row.to_vec()]).concat();
+        products.into_iter().map(|x| capped(x * shape.scales.logit, shape.logit_cap)).collect()
     }
 
     fn layer(&self, index: u32, x: &mut Rows) -> Result<(), ImportError> {
-        let shape = &self.source.shape;
-        let name = |part: &str| format!("model.layers.{index}.{part}");
-        let width = |heads: u32| (heads * shape.head_dim) as usize;
-        let (d_model, d_ff) = (shape.d_model as usize, shape.d_ff as usize);
-        let a = self.normed(x, &name("input_layernorm.weight"))?;
-        let projected = |part: &str, heads: u32| {
-            let mut rows = self.times(
-                &name(&format!("self_attn.{part}_proj.weight")),
-                (width(heads), d_model),
-                &a,
-            )?;
-            if shape.qkv_bias() {
-                let bias =
-                    self.vector(&name(&format!("self_attn.{part}_proj.bias")), width(heads))?;
-                rows.iter_mut().for_each(|row| add(row, &bias));
+        let (names, residual) = (self.source.shape.norm_names(), self.source.shape.scales.residual);
+        let name = |part: &str| format!("model.layers.{index}.{part}.weight");
+        for part in 0..2 {
+            let a = match names.before {
+                Some(before) => self.normed(x, &name(before[part]))?,
+                None => x.clone(),
+            };
+            let mut out = if part == 0 { self.attention(index, &a)? } else { self.mlp(index, &a)? };
+            if let Some(after) = names.after {
+                out = self.normed(&out, &name(after[part]))?;
             }
-            Ok::<_, ImportError>(rows)
+            out.iter_mut().flatten().for_each(|out| *out *= residual);
+            x.iter_mut().zip(&out).for_each(|(x, out)| add(x, out));
+        }
+        Ok(())
+    }
+
+    fn attention(&self, index: u32, a: &Rows) -> Result<Rows, ImportError> {
+        let shape = &self.source.shape;
+        let kind = shape.kind(index);
+        let name = |part: &str| format!("model.layers.{index}.self_attn.{part}");
+        let width = |heads: u32| (heads * shape.head_dim) as usize;
+        let d_model = shape.d_model as usize;
+        let projected = |part: &str, heads: u32| {
+            let matrix = (width(heads), d_model);
+            self.projected(&name(&format!("{part}_proj")), matrix, shape.biases.qkv, a)
         };
         let (mut q, mut k) = (projected("q", shape.heads)?, projected("k", shape.kv_heads)?);
         let v = projected("v", shape.kv_heads)?;
-        for (rows, part) in [(&mut q, "q"), (&mut k, "k")] {
-            if shape.qk_norm() {
-                let gain = self.vector(
-                    &name(&format!("self_attn.{part}_norm.weight")),
-                    shape.head_dim as usize,
-                )?;
-                for head in rows.iter_mut().flat_map(|row| row.chunks_exact_mut(gain.len())) {
-                    norm(head, &gain, shape.eps);
+        for (rows, part, heads) in [(&mut q, "q", shape.heads), (&mut k, "k", shape.kv_heads)] {
+            let normed = match shape.qk_norm {
+                QkNorm::None => None,
+                QkNorm::Heads => Some(shape.head_dim as usize),
+                QkNorm::Rows => Some(width(heads)),
+            };
+            if let Some(normed) = normed {
+                let gain = self.gain(&name(&format!("{part}_norm.weight")), normed)?;
+                for values in rows.iter_mut().flat_map(|row| row.chunks_exact_mut(normed)) {
+                    norm(values, &gain, shape.eps);
                 }
             }
-            for (position, row) in rows.iter_mut().enumerate() {
-                self.rotate(row, position);
+            if let Some(rotation) = kind.rotation {
+                for (position, row) in rows.iter_mut().enumerate() {
+                    self.rotate(row, position, &shape.rotations[rotation as usize]);
+                }
             }
         }
-        let attended: Rows = (0..x.len())
+        let attended: Rows = (0..a.len())
             .into_par_iter()
-            .map(|at| self.attend(&q[at], &k[..=at], &v[..=at]))
+            .map(|at| {
+                let seen = kind.window.map_or(at + 1, |window| window as usize);
+                let first = (at + 1).saturating_sub(seen);
+                self.attend(&q[at], &k[first..=at], &v[first..=at])
+            })
             .collect();
-        let out =
-            self.times(&name("self_attn.o_proj.weight"), (d_model, width(shape.heads)), &attended)?;
-        x.iter_mut().zip(&out).for_each(|(x, out)| add(x, out));
-        let a = self.normed(x, &name("post_attention_layernorm.weight"))?;
-        let mut gate = self.times(&name("mlp.gate_proj.weight"), (d_ff, d_model), &a)?;
-        let up = self.times(&name("mlp.up_proj.weight"), (d_ff, d_model), &a)?;
+        let matrix = (d_model, width(shape.heads));
+        self.projected(&name("o_proj"), matrix, shape.biases.output, &attended)
+    }
+
+    fn mlp(&self, index: u32, a: &Rows) -> Result<Rows, ImportError> {
+        let shape = &self.source.shape;
+        let (d_model, d_ff, biased) =
+            (shape.d_model as usize, shape.d_ff as usize, shape.biases.mlp);
+        let name = |part: &str| format!("model.layers.{index}.mlp.{part}_proj");
+        let mut gate = self.projected(&name("gate"), (d_ff, d_model), biased, a)?;
+        let up = self.projected(&name("up"), (d_ff, d_model), biased, a)?;
         for (gate, up) in gate.iter_mut().flatten().zip(up.iter().flatten()) {
-            *gate = *gate / (1.0 + (-*gate).exp()) * up;
+            *gate = activated(*gate, shape.activation) * up;
         }
-        let down = self.times(&name("mlp.down_proj.weight"), (d_model, d_ff), &gate)?;
-        x.iter_mut().zip(&down).for_each(|(x, down)| add(x, down));
-        Ok(())
+        self.projected(&name("down"), (d_model, d_ff), biased, &gate)
+    }
+
+    /// A matrix of a file times every row, and its bias.
+    fn projected(
+        &self,
+        name: &str,
+        shape: (usize, usize),
+        biased: bool,
+        x: &Rows,
+    ) -> Result<Rows, ImportError> {
+        let mut rows = self.times(&format!("{name}.weight"), shape, x)?;
+        if biased {
+            let bias = self.vector(&format!("{name}.bias"), shape.0)?;
+            rows.iter_mut().for_each(|row| add(row, &bias));
+        }
+        Ok(rows)
+    }
+
+    /// What a norm multiplies by.
+    fn gain(&self, name: &str, width: usize) -> Result<Vec<f64>, ImportError> {
+        let offset = self.source.shape.gain_offset;
+        Ok(self.vector(name, width)?.into_iter().map(|gain| gain + offset).collect())
     }
 
     fn vector(&self, name: &str, width: usize) -> Result<Vec<f64>, ImportError> {
@@ -124,7 +180,7 @@ impl FloatModel {
     }
 
     fn normed(&self, rows: &Rows, gain: &str) -> Result<Rows, ImportError> {
-        let gain = self.vector(gain, self.source.shape.d_model as usize)?;
+        let gain = self.gain(gain, self.source.shape.d_model as usize)?;
         let mut rows = rows.clone();
         rows.iter_mut().for_each(|row| norm(row, &gain, self.source.shape.eps));
         Ok(rows)
@@ -149,11 +205,14 @@ impl FloatModel {
         Ok(out)
     }
 
-    fn rotate(&self, row: &mut [f64], position: usize) {
-        let half = self.source.shape.frequencies.len();
-        for head in row.chunks_exact_mut(2 * half) {
-            for (j, frequency) in self.source.shape.frequencies.iter().enumerate() {
+    fn rotate(&self, row: &mut [f64], position: usize, rotation: &Rotation) {
+        let frequencies = rotation.frequencies(self.context);
+        // Of a head that turns in part, the first dimensions do.
+        let half = frequencies.len();
+        for head in row.chunks_exact_mut(self.source.shape.head_dim as usize) {
+            for (j, frequency) in frequencies.iter().enumerate() {
                 let (sin, cos) = (position as f64 * frequency).sin_cos();
+                let (sin, cos) = (sin * rotation.scale, cos * rotation.scale);
                 let (a, b) = (head[j], head[j + half]);
                 head[j] = a * cos - b * sin;
                 head[j + half] = b * cos + a * sin;
@@ -162,14 +221,14 @@ impl FloatModel {
     }
 
     fn attend(&self, q: &[f64], keys: &[Vec<f64>], values: &[Vec<f64>]) -> Vec<f64> {
-        let Shape { heads, kv_heads, head_dim, .. } = self.source.shape;
+        let Shape { heads, kv_heads, head_dim, scales, attention_cap, .. } = self.source.shape;
         let width = head_dim as usize;
         let mut row = Vec::with_capacity(q.len());
         for (head, query) in q.chunks_exact(width).enumerate() {
             let at = head / (heads / kv_heads) as usize * width;
             let score = |key: &Vec<f64>| {
                 let product: f64 = query.iter().zip(&key[at..]).map(|(q, k)| q * k).sum();
-                product / f64::from(head_dim).sqrt()
+                capped(product * scales.score, attention_cap)
             };
             let weights = softmax(&keys.iter().map(score).collect::<Vec<f64>>());
             let mut sum = vec![0.0; width];
@@ -200,6 +259,22 @@ fn dot(weights: &[f32], x: &[f64]) -> f64 {
         }
     }
     sums.iter().sum()
+}
+
+/// Near to `cap` and not past it.
+fn capped(x: f64, cap: Option<f64>) -> f64 {
+    cap.map_or(x, |cap| cap * (x / cap).tanh())
+}
+
+fn activated(x: f64, activation: Activation) -> f64 {
+    match activation {
+        Activation::Silu => x / (1.0 + (-x).exp()),
+        Activation::GeluTanh => {
+            let root = (2.0 / core::f64::consts::PI).sqrt();
+            0.5 * x * (1.0 + (root * (x + 0.044_715 * x * x * x)).tanh())
+        }
+        Activation::Gelu => 0.5 * x * libm::erfc(-x / core::f64::consts::SQRT_2),
+    }
 }
 
 fn norm(row: &mut [f64], gain: &[f64], eps: f64) {

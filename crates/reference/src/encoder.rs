@@ -36,7 +36,7 @@ impl FloatEncoder {
     /// If it is not an encoder's.
     pub fn open(folder: &Path) -> Result<Self, ImportError> {
         let source = EncoderSource::open(folder)?;
-        let config = source.config;
+        let config = source.config.clone();
         let width = config.d_model as usize;
         let norm = |name: String| {
             let [gain, bias] =

@@ -17,16 +17,16 @@ use potluck_model::synthetic::Random;
 use potluck_reference::decoder::FloatModel;
 use potluck_reference::quality::{Quality, measure};
 use safetensors::{Dtype, tensor::TensorView};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use support::{Imported, source_folder};
 use tempfile::TempDir;
 
-const D_MODEL: usize = 64;
-const D_FF: usize = 160;
-const HEADS: usize = 4;
-const KV_HEADS: usize = 2;
-const LAYERS: usize = 3;
 const VOCAB: usize = 2048;
+/// Tokens that are read, and one more that is asked for.
+const TEXT: usize = 48;
+/// Between logits of Hugging Face in `f32` and the definition in `f64`, as a part of the largest.
+const MOST_GOLDEN_ERROR: f64 = 1e-4;
 
 /// A folder with a model of one architecture in it.
 struct Written {
@@ -34,40 +34,42 @@ struct Written {
     folder: PathBuf,
 }
 
-/// What makes the architectures differ.
+/// One model, by its `config.json`.
+#[derive(Deserialize)]
 struct Case {
-    name: &'static str,
-    head_dim: usize,
-    tied: bool,
-    bias: bool,
-    norms: bool,
-    more: Value,
+    name: String,
+    config: Value,
+    golden: Vec<Golden>,
 }
 
-const fn case(name: &'static str) -> Case {
-    Case { name, head_dim: 16, tied: true, bias: false, norms: false, more: Value::Null }
+/// The three most likely tokens after a position, with their logits.
+#[derive(Deserialize)]
+struct Golden {
+    position: usize,
+    top: Vec<(usize, f64)>,
+}
+
+#[derive(Deserialize)]
+struct Cases {
+    /// How the golden logits were made.
+    #[serde(rename = "made")]
+    _made: String,
+    cases: Vec<Case>,
 }
 
 fn cases() -> Vec<Case> {
-    let llama3 = json!({"rope_theta": 500_000.0, "rope_scaling": {"rope_type": "llama3", "factor": 32.0,
-        "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}});
-    vec![
-        Case { tied: false, ..case("LlamaForCausalLM") },
-        Case { more: llama3, ..case("LlamaForCausalLM") },
-        Case { tied: false, more: json!({"sliding_window": 4096}), ..case("MistralForCausalLM") },
-        Case {
-            bias: true,
-            more: json!({"sliding_window": 8, "use_sliding_window": false}),
-            ..case("Qwen2ForCausalLM")
-        },
-        // Heads wider than the model's share, as in Qwen 3.
-        Case {
-            head_dim: 32,
-            norms: true,
-            more: json!({"sliding_window": null}),
-            ..case("Qwen3ForCausalLM")
-        },
-    ]
+    let cases: Cases = serde_json::from_str(include_str!("architectures.json")).unwrap();
+    cases.cases
+}
+
+impl Case {
+    fn number(&self, field: &str) -> usize {
+        usize::try_from(self.config[field].as_u64().unwrap()).unwrap()
+    }
+
+    fn is_set(&self, field: &str) -> bool {
+        self.config[field].as_bool() == Some(true)
+    }
 }
 
 impl Written {
@@ -78,64 +80,98 @@ impl Written {
         for name in ["tokenizer.json", "tokenizer_config.json", "generation_config.json"] {
             fs::copy(source_folder().join(name), folder.join(name)).unwrap();
         }
-        let mut config = json!({
-            "architectures": [case.name], "vocab_size": VOCAB, "hidden_size": D_MODEL, "intermediate_size": D_FF,
-            "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS, "head_dim": case.head_dim,
-            "hidden_act": "silu", "max_position_embeddings": 128, "rms_norm_eps": 1e-6, "rope_theta": 10_000.0,
-            "tie_word_embeddings": case.tied,
-        });
-        for (field, value) in case.more.as_object().into_iter().flatten() {
-            config[field] = value.clone();
-        }
-        fs::write(folder.join("config.json"), config.to_string()).unwrap();
+        fs::write(folder.join("config.json"), case.config.to_string()).unwrap();
         write_weights(&folder, &tensors(case), shards);
         Self { _whole: whole, folder }
     }
 }
 
+/// Names, shapes and bytes of a case's tensors. Each is drawn by its name (FNV-1a), so that whoever draws
+/// them in another order draws the same.
 fn tensors(case: &Case) -> BTreeMap<String, (Vec<usize>, Vec<u8>)> {
-    let mut random = Random::new(case.name.len() as u64);
     let mut all = BTreeMap::new();
     let mut add = |name: String, shape: &[usize], middle: f32, spread: f32| {
+        let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let mut random = Random::new(seed);
         let count: usize = shape.iter().product();
         // Nearly normal, as weights are.
         let mut one = || (0..4).map(|_| random.within(-1000, 1000)).sum::<i32>() as f32 / 1155.0;
         let bytes = (0..count).flat_map(|_| (middle + spread * one()).to_le_bytes()).collect();
         all.insert(name, (shape.to_vec(), bytes));
     };
-    let root = |width: usize| 1.0 / (width as f32).sqrt();
-    add("model.embed_tokens.weight".to_owned(), &[VOCAB, D_MODEL], 0.0, 0.5);
-    add("model.norm.weight".to_owned(), &[D_MODEL], 1.0, 0.2);
-    if !case.tied {
-        add("lm_head.weight".to_owned(), &[VOCAB, D_MODEL], 0.0, 0.5);
+    let architecture = case.config["architectures"][0].as_str().unwrap();
+    let is = |name: &str| architecture.starts_with(name);
+    let (d_model, d_ff, head) =
+        (case.number("hidden_size"), case.number("intermediate_size"), case.number("head_dim"));
+    let q = case.number("num_attention_heads") * head;
+    let kv = case.number("num_key_value_heads") * head;
+    // Gemma adds 1 to its gains.
+    let middle = if is("Gemma") { 0.0 } else { 1.0 };
+    add("model.embed_tokens.weight".to_owned(), &[VOCAB, d_model], 0.0, 0.5);
+    add("model.norm.weight".to_owned(), &[d_model], middle, 0.2);
+    if !case.is_set("tie_word_embeddings") {
+        add("lm_head.weight".to_owned(), &[VOCAB, d_model], 0.0, 0.5);
     }
-    let (q, kv) = (HEADS * case.head_dim, KV_HEADS * case.head_dim);
-    for layer in 0..LAYERS {
+    let norms: &[&str] = match () {
+        () if is("Gemma") => &[
+            "input_layernorm",
+            "post_attention_layernorm",
+            "pre_feedforward_layernorm",
+            "post_feedforward_layernorm",
+        ],
+        () if is("Olmo") => &["post_attention_layernorm", "post_feedforward_layernorm"],
+        () => &["input_layernorm", "post_attention_layernorm"],
+    };
+    let (down, o) = (("mlp.down_proj", d_model, d_ff), ("self_attn.o_proj", d_model, q));
+    let matrices = if is("Phi3") {
+        let qkv = ("self_attn.qkv_proj", q + 2 * kv, d_model);
+        vec![qkv, o, ("mlp.gate_up_proj", 2 * d_ff, d_model), down]
+    } else {
+        let [q, k, v] = [("q_proj", q), ("k_proj", kv), ("v_proj", kv)];
+        let attention = [q, k, v].map(|(part, rows)| match part {
+            "q_proj" => ("self_attn.q_proj", rows, d_model),
+            "k_proj" => ("self_attn.k_proj", rows, d_model),
+            _ => ("self_attn.v_proj", rows, d_model),
+        });
+        let mlp = [("mlp.gate_proj", d_ff, d_model), ("mlp.up_proj", d_ff, d_model), down];
+        attention.into_iter().chain([o]).chain(mlp).collect()
+    };
+    let qk_norms = match () {
+        () if is("Qwen3") || is("Gemma3") => Some([head, head]),
+        () if is("Olmo") => Some([q, kv]),
+        () => None,
+    };
+    for layer in 0..case.number("num_hidden_layers") {
         let name = |part: &str| format!("model.layers.{layer}.{part}");
-        for norm in ["input_layernorm", "post_attention_layernorm"] {
-            add(name(&format!("{norm}.weight")), &[D_MODEL], 1.0, 0.2);
+        for norm in norms {
+            add(name(&format!("{norm}.weight")), &[d_model], middle, 0.2);
         }
-        for (part, rows, columns) in [
-            ("self_attn.q_proj", q, D_MODEL),
-            ("self_attn.k_proj", kv, D_MODEL),
-            ("self_attn.v_proj", kv, D_MODEL),
-            ("self_attn.o_proj", D_MODEL, q),
-            ("mlp.gate_proj", D_FF, D_MODEL),
-            ("mlp.up_proj", D_FF, D_MODEL),
-            ("mlp.down_proj", D_MODEL, D_FF),
-        ] {
-            add(name(&format!("{part}.weight")), &[rows, columns], 0.0, root(columns));
-            if case.bias && part.contains("self_attn") && !part.contains("o_proj") {
-                add(name(&format!("{part}.bias")), &[rows], 0.0, 1.5);
+        for (part, rows, columns) in &matrices {
+            let spread = 1.0 / (*columns as f32).sqrt();
+            add(name(&format!("{part}.weight")), &[*rows, *columns], 0.0, spread);
+            let has_bias = match *part {
+                part if part.starts_with("mlp") => case.is_set("mlp_bias"),
+                "self_attn.o_proj" => case.is_set("attention_bias"),
+                _ => case.is_set("attention_bias") || is("Qwen2"),
+            };
+            if has_bias {
+                add(name(&format!("{part}.bias")), &[*rows], 0.0, 0.5);
             }
         }
-        if case.norms {
-            for norm in ["q_norm", "k_norm"] {
-                add(name(&format!("self_attn.{norm}.weight")), &[case.head_dim], 1.0, 0.2);
-            }
+        for (norm, width) in ["q_norm", "k_norm"].into_iter().zip(qk_norms.into_iter().flatten()) {
+            add(name(&format!("self_attn.{norm}.weight")), &[width], middle, 0.2);
         }
     }
     all
+}
+
+/// A text of tokens drawn at random.
+fn text() -> Vec<u32> {
+    let mut random = Random::new(5);
+    let last = i32::try_from(VOCAB - 1).unwrap();
+    (0..TEXT).map(|_| random.within(0, last).unsigned_abs()).collect()
 }
 
 fn write_weights(
@@ -166,11 +202,29 @@ fn write_weights(
 }
 
 fn quality(model: &Imported, float: &FloatModel, choice: BackendChoice) -> Quality {
-    let mut random = Random::new(5);
-    let vocab = i32::try_from(VOCAB).unwrap();
-    let texts =
-        vec![(0..48).map(|_| random.within(0, vocab).unsigned_abs()).collect::<Vec<u32>>(); 1];
-    block_on(measure(&mut model.unopened(choice), 3, float, &texts, &mut |_| ())).unwrap()
+    let layers = model.manifest.config.layers;
+    let texts = [text()];
+    block_on(measure(&mut model.unopened(choice), layers, float, &texts, &mut |_| ())).unwrap()
+}
+
+#[test]
+fn the_definitions_give_the_logits_of_hugging_face() {
+    for case in cases() {
+        let written = Written::new(&case, 1);
+        let float = FloatModel::open(&written.folder).unwrap();
+        let hidden = float.hidden(&text()[..TEXT - 1]).unwrap();
+        let mut worst = 0.0_f64;
+        for Golden { position, top } in &case.golden {
+            let scores = float.logits(&hidden[*position]);
+            for (token, logit) in top {
+                worst = worst.max((scores[*token] - logit).abs() / top[0].1.abs());
+            }
+            assert!(scores.iter().all(|score| *score < top[0].1 + 1e-3), "{}", case.name);
+        }
+        println!("{}: off by {worst:.1e}", case.name);
+        assert!(worst < MOST_GOLDEN_ERROR, "{}: off by {worst}", case.name);
+        assert!(case.golden.len() == 4, "{}", case.name);
+    }
 }
 
 #[test]

@@ -209,7 +209,7 @@ fn held(bench: &Bench) -> Vec<BlobRole> {
 async fn a_layer_of_another_model_of_the_same_name_is_not_loaded() {
     let folder = tempfile::tempdir().unwrap();
     let shape = config(LAYERS, 64, 96, (4, 2, 16), 99, 64);
-    let (old, new) = (Synthetic::new(shape, 3), Synthetic::new(shape, 4));
+    let (old, new) = (Synthetic::new(shape.clone(), 3), Synthetic::new(shape, 4));
     assert_eq!(old.manifest.name, new.manifest.name);
     let mut bench = fetching(1, &folder).await;
     bench.load(part(&old, 1, BlobRole::Layer(0))).await;
@@ -225,7 +225,7 @@ async fn a_layer_of_another_model_of_the_same_name_is_not_loaded() {
 async fn layers_do_not_meet_another_models_tables_when_their_own_were_refused() {
     let folder = tempfile::tempdir().unwrap();
     let shape = config(LAYERS, 64, 96, (4, 2, 16), 99, 64);
-    let (old, new) = (Synthetic::new(shape, 3), Synthetic::new(shape, 4));
+    let (old, new) = (Synthetic::new(shape.clone(), 3), Synthetic::new(shape, 4));
     let mut bench = fetching(1, &folder).await;
     bench.load(part(&old, 1, BlobRole::Tables)).await;
     bench.engine.as_mut().unwrap().expect(ModelId([2; 32]));

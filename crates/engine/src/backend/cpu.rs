@@ -13,7 +13,7 @@ use crate::error::{ForwardError, LoadError};
 use crate::kernels::linear::CpuPath;
 use crate::kv_cache::LayerCache;
 use crate::sampler::sample;
-use crate::step::{Output, OutputRequest, SessionRows};
+use crate::step::{MAX_BACK, Output, OutputRequest, SessionRows};
 use crate::threads;
 
 /// The processor, on one of its paths.
@@ -63,20 +63,22 @@ impl CpuBackend {
         // here waits or fails.
         let mut sessions: Vec<(u128, Session)> =
             batch.rows.iter().filter_map(|own| self.sessions.remove_entry(&own.session)).collect();
+        let kind = |index| config.layer_kind(index);
         for (at, index) in batch.layers.clone().enumerate() {
             let runs = sessions.iter_mut().zip(&batch.rows).map(|((_, caches), own)| {
                 let cache = &mut caches[at];
+                let (kv_heads, head_dim) = (config.kv_heads as usize, config.head_dim as usize);
                 // A session that was taken back overwrites what it held.
-                cache.truncate(
-                    own.position as usize,
-                    config.kv_heads as usize,
-                    config.head_dim as usize,
-                );
+                cache.truncate(own.position as usize, kv_heads, head_dim);
+                if let Some(window) = kind(index).window {
+                    let first = own.position.saturating_sub(window + MAX_BACK);
+                    cache.forget_before(first as usize, kv_heads, head_dim);
+                }
                 cpu::Run { position: own.position, rows: own.rows.len() / width, cache }
             });
             let mut runs: Vec<cpu::Run<'_>> = runs.collect();
             if let Some(weights) = model.layers.get(&index) {
-                weights.forward(config, tables, &mut runs, &mut rows);
+                weights.forward((config, kind(index)), tables, &mut runs, &mut rows);
             }
         }
         self.sessions.extend(sessions);
@@ -131,7 +133,7 @@ impl Backend for CpuBackend {
     }
 
     fn set_model(&mut self, manifest: &Manifest, tables: &Arc<Tables>) -> Result<(), LoadError> {
-        let (config, tables) = (manifest.config, Arc::clone(tables));
+        let (config, tables) = (manifest.config.clone(), Arc::clone(tables));
         self.model = Some(Model { config, tables, layers: BTreeMap::new(), head: None });
         Ok(())
     }

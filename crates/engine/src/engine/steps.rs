@@ -20,7 +20,7 @@ use super::{
 };
 use crate::backend::{Backend as _, Batch};
 use crate::sampler::{penalise, sample};
-use crate::step::{MAX_WANTED, SessionRows, Step};
+use crate::step::{MAX_BACK, MAX_WANTED, SessionRows, Step};
 
 /// A step that fits its session.
 struct Ready {
@@ -153,7 +153,8 @@ impl Engine {
         if count > config.max_positions - step.position {
             return Err(ForwardError::Full { limit: config.max_positions });
         }
-        let bytes = u64::from(count) * session.position_bytes(config);
+        let bytes = session.cache_bytes(config, step.position + count, self.is_on_gpu())
+            - session.cache_bytes(config, step.position, self.is_on_gpu());
         if held_bytes + bytes > self.max_cache_bytes {
             return Err(ForwardError::CachesFull { held_bytes, limit_bytes: self.max_cache_bytes });
         }
@@ -167,7 +168,7 @@ impl Engine {
         let config = &model.manifest.config;
         self.sessions
             .values()
-            .map(|session| u64::from(session.position) * session.position_bytes(config))
+            .map(|session| session.cache_bytes(config, session.position, self.is_on_gpu()))
             .sum()
     }
 
@@ -263,10 +264,17 @@ impl Engine {
 }
 
 impl Session {
-    /// Bytes of its caches a position: keys and values of two bytes, an exponent each a head.
-    fn position_bytes(&self, config: &ModelConfig) -> u64 {
+    /// Bytes of its caches after so many rows: for every position that a layer keeps, keys and values
+    /// of two bytes, an exponent each a head. A layer with a window keeps that and [`MAX_BACK`], and as
+    /// much again before it forgets; a GPU keeps all.
+    fn cache_bytes(&self, config: &ModelConfig, rows: u32, on_gpu: bool) -> u64 {
+        let kept = self.layers.clone().map(|index| {
+            let window = config.layer_kind(index).window.filter(|_| !on_gpu);
+            let most = window.map(|window| 2 * (window + MAX_BACK));
+            u64::from(most.map_or(rows, |most| rows.min(most)))
+        });
         let heads = u64::from(config.kv_heads);
-        self.layers.len() as u64 * heads * (u64::from(config.head_dim) * 4 + 8)
+        kept.sum::<u64>() * heads * (u64::from(config.head_dim) * 4 + 8)
     }
 }
 

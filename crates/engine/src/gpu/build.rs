@@ -1,11 +1,12 @@
 //! What layers and the head are made of: norms, matrices and what finishes heads, with their
 //! weights uploaded and everything bound.
 
+use super::compiled::run;
 use super::matrix::{Destination, Matrix, MatrixBuffers, storage, uniform};
 use super::model::Model;
 use super::pipelines::Pipelines;
 use super::uniforms;
-use potluck_model::package::{Gain, LayerWeights, Linear};
+use potluck_model::package::{Bias, Gain, LayerWeights, Linear};
 
 /// Linear's exponent is that of its input, plus that of its weights, plus this
 /// (`docs/numerics.md`).
@@ -22,7 +23,116 @@ pub(super) struct BuildContext<'a> {
     pub(super) piece_bytes: usize,
 }
 
+/// Residual rows on their way into a matrix.
+#[derive(Debug)]
+pub(super) enum Block {
+    /// Through `rms_norm`.
+    Normalised(wgpu::BindGroup),
+    /// Through `fit_rows`.
+    Fitted(wgpu::BindGroup),
+}
+
+impl Block {
+    pub(super) fn encode(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        pipelines: &Pipelines,
+        rows: u32,
+    ) {
+        let (kernel, group) = match self {
+            Self::Normalised(group) => (&pipelines.rms_norm, group),
+            Self::Fitted(group) => (&pipelines.fit_rows, group),
+        };
+        run(pass, &kernel.pipeline, group, (rows, 1));
+    }
+}
+
 impl BuildContext<'_> {
+    /// Residual rows into the block that the next matrix reads, normalised if there is a norm.
+    pub(super) fn block(&self, gain: Option<&Gain>) -> Block {
+        let Self { device, pipelines, model, .. } = *self;
+        let buffers = &model.buffers;
+        gain.map_or_else(
+            || {
+                let bound =
+                    [&buffers.shape, &buffers.rows, &buffers.block, &buffers.norm_exponents];
+                Block::Fitted(pipelines.fit_rows.bind(device, &bound))
+            },
+            |gain| Block::Normalised(self.norm(gain)),
+        )
+    }
+
+    /// What adds the outputs of a matrix, which are in `projected`, to the residual stream with a bias
+    /// or a norm, if the layer has either.
+    pub(super) fn add_row(
+        &self,
+        matrix: &Linear,
+        bias: Option<&Bias>,
+        gain: Option<&Gain>,
+    ) -> Option<wgpu::BindGroup> {
+        let Self { device, queue, pipelines, model, .. } = *self;
+        if bias.is_none() && gain.is_none() {
+            return None;
+        }
+        let add = uniforms::AddRow {
+            exponent: matrix.exponent + LINEAR_EXPONENT,
+            bias_exponent: bias.map_or(0, |bias| bias.exponent),
+            gain_exponent: gain.map_or(0, |gain| gain.exponent),
+            biased: u32::from(bias.is_some()),
+            normalised: u32::from(gain.is_some()),
+        };
+        let mut vectors = vec![0; 2 * matrix.rows];
+        let (biases, gains) = vectors.split_at_mut(matrix.rows);
+        if let Some(bias) = bias {
+            biases.copy_from_slice(&bias.mantissas);
+        }
+        if let Some(gain) = gain {
+            gains.iter_mut().zip(&gain.mantissas).for_each(|(to, from)| *to = i32::from(*from));
+        }
+        let buffers = &model.buffers;
+        Some(pipelines.add_row.bind(
+            device,
+            &[
+                &buffers.shape,
+                &uniform(device, queue, "add row", &add),
+                &buffers.rows,
+                &buffers.projected,
+                &buffers.inner_exponents,
+                &storage(device, queue, "vectors", bytemuck::cast_slice(&vectors)),
+                &buffers.rsqrt,
+            ],
+        ))
+    }
+
+    /// What normalises whole query and key rows, if the layer does.
+    pub(super) fn normalise_rows(&self, weights: &LayerWeights) -> Option<wgpu::BindGroup> {
+        let Self { device, queue, pipelines, model, .. } = *self;
+        let [query, key] = weights.qk_row_norm.as_ref()?;
+        let [query_eps, key_eps] = model.config.qk_row_norm?;
+        let norms = uniforms::RowNorms {
+            query_gain_exponent: query.exponent,
+            key_gain_exponent: key.exponent,
+            query_eps_mantissa: query_eps.mantissa,
+            query_eps_exponent: query_eps.exponent,
+            key_eps_mantissa: key_eps.mantissa,
+            key_eps_exponent: key_eps.exponent,
+        };
+        let gains = query.mantissas.iter().chain(&key.mantissas);
+        let gains: Vec<i32> = gains.map(|mantissa| i32::from(*mantissa)).collect();
+        let buffers = &model.buffers;
+        Some(pipelines.normalise_rows.bind(
+            device,
+            &[
+                &buffers.shape,
+                &uniform(device, queue, "row norms", &norms),
+                &buffers.projected,
+                &buffers.projected_exponents,
+                &storage(device, queue, "row gains", bytemuck::cast_slice(&gains)),
+                &buffers.rsqrt,
+            ],
+        ))
+    }
+
     /// RMSNorm of the residual stream, into the block that the next matrix reads.
     pub(super) fn norm(&self, gain: &Gain) -> wgpu::BindGroup {
         let Self { device, queue, pipelines, model, .. } = *self;
@@ -43,11 +153,12 @@ impl BuildContext<'_> {
         )
     }
 
-    /// What adds biases to heads and normalises them, if the layer does either.
+    /// What adds biases to heads and normalises them, if the layer does either; and what gives every
+    /// head an exponent, for norms of whole rows.
     pub(super) fn finish_heads(&self, weights: &LayerWeights) -> Option<wgpu::BindGroup> {
         let Self { device, queue, pipelines, model, .. } = *self;
         let (biases, gains) = (&weights.qkv_bias, &weights.qk_norm);
-        if biases.is_none() && gains.is_none() {
+        if biases.is_none() && gains.is_none() && weights.qk_row_norm.is_none() {
             return None;
         }
         let bias_exponent = |at: usize| biases.as_ref().map_or(0, |biases| biases[at].exponent);

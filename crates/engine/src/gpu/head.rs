@@ -20,6 +20,8 @@ pub(super) struct Head {
     forward: wgpu::Buffer,
     /// `[HEAD_ROWS, vocab]`.
     pub(super) logits: wgpu::Buffer,
+    /// Where the model bounds its logits.
+    cap: Option<wgpu::BindGroup>,
     pub(super) sampler: TokenSampler,
     /// `[HEAD_ROWS, d_model]`: rows on their way to the front of the residual stream.
     pub(super) picked: wgpu::Buffer,
@@ -29,7 +31,7 @@ pub(super) struct Head {
 
 impl Head {
     pub(super) fn new(context: BuildContext<'_>, norm: &Gain, output: &Linear) -> Self {
-        let BuildContext { device, queue, model, .. } = context;
+        let BuildContext { device, queue, model, pipelines, .. } = context;
         let buffers = &model.buffers;
         let rows =
             |label, width: u32| activation(device, label, HEAD_ROWS as u64 * u64::from(width) * 4);
@@ -48,7 +50,20 @@ impl Head {
             heads: None,
         };
         let exponent = output.exponent + LINEAR_EXPONENT;
+        let cap = model.config.logit_cap.map(|cap| {
+            let shape = uniforms::CapLogits { vocab: model.config.vocab, exponent };
+            pipelines.cap_logits.bind(
+                device,
+                &[
+                    &uniform(device, queue, "logits", &shape),
+                    &uniform(device, queue, "scoring", &model.capped(Some(cap))),
+                    &logits,
+                    &buffers.norm_exponents,
+                ],
+            )
+        });
         Self {
+            cap,
             norm: context.norm(norm),
             output: context.matrix(&[output], Destination::Stored, matrix_buffers),
             sampler: TokenSampler::new(context, &logits, exponent),
@@ -79,6 +94,9 @@ impl Head {
         let rows = count(wants.len());
         run(pass, &pipelines.rms_norm.pipeline, &self.norm, (rows, 1));
         self.output.encode(pass, &pipelines.linear, rows);
+        if let Some(cap) = &self.cap {
+            run(pass, &pipelines.cap_logits.pipeline, cap, (rows, 1));
+        }
         self.sampler.encode(pass, pipelines, wants);
     }
 }

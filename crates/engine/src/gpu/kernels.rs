@@ -103,12 +103,12 @@ kernels! {
         workgroup_size: 64,
         resizable: true,
         reduces: true,
-        bindings: &[Uniform, Part, Read, Read, Uniform, Write, Write],
+        bindings: &[Uniform, Part, Read, Read, Uniform, Write, Write, Uniform],
         cache_bindings: &[Write, Write, Write],
     };
     ROPE_ATTENTION = Kernel {
         entry_point: "rope_attention",
-        bindings: &[Uniform, Part, Read, Read, Uniform, Write, Write, Read, Uniform],
+        bindings: &[Uniform, Part, Read, Read, Uniform, Write, Write, Uniform, Read, Uniform],
         ..ATTENTION
     };
     GEMV_HEADS = Kernel {
@@ -133,7 +133,7 @@ kernels! {
         workgroup_size: 256,
         resizable: true,
         reduces: true,
-        bindings: &[Uniform, Uniform, Write, Read, Read, Write, Write],
+        bindings: &[Uniform, Uniform, Write, Read, Read, Write, Write, Read],
         cache_bindings: &[],
     };
     GEMM_8X4_W12 = Kernel {
@@ -156,7 +156,7 @@ kernels! {
     };
     ATTENTION_TEXTS = Kernel {
         entry_point: "attention_texts",
-        bindings: &[Uniform, Read, Read, Read, Uniform, Write, Write],
+        bindings: &[Uniform, Read, Read, Read, Uniform, Write, Write, Uniform],
         ..ATTENTION
     };
     FIT_ROWS = Kernel {
@@ -173,10 +173,33 @@ kernels! {
         bindings: &[Uniform, Write, Write, Write, Uniform, Read, Read, Read, Read],
         ..FIT_ROWS
     };
-    GELU = Kernel {
-        entry_point: "gelu",
-        bindings: &[Uniform, Uniform, Write, Read, Read, Write, Write, Read],
-        ..SILU_MUL
+    GELU = Kernel { entry_point: "gelu", ..SILU_MUL };
+    ADD_ROW = Kernel {
+        source: wgsl!("residual.wgsl"),
+        entry_point: "add_row",
+        workgroup_size: 256,
+        resizable: true,
+        reduces: true,
+        bindings: &[Uniform, Uniform, Write, Write, Read, Read, Read],
+        cache_bindings: &[],
+    };
+    NORMALISE_ROWS = Kernel {
+        source: wgsl!("head_rows.wgsl"),
+        entry_point: "normalise_rows",
+        workgroup_size: 256,
+        resizable: true,
+        reduces: true,
+        bindings: &[Uniform, Uniform, Write, Write, Read, Read],
+        cache_bindings: &[],
+    };
+    CAP_LOGITS = Kernel {
+        source: wgsl!("logits.wgsl"),
+        entry_point: "cap_logits",
+        workgroup_size: 256,
+        resizable: true,
+        reduces: false,
+        bindings: &[Uniform, Uniform, Write, Write],
+        cache_bindings: &[],
     };
     LARGEST = Kernel {
         source: wgsl!("sample.wgsl"),

@@ -1,34 +1,41 @@
 //! One layer's weights on the device and the dispatches that run it: eight for one row where
-//! kernels are fused, else ten (one more where a model has biases or normalised heads). Everything
-//! bound here is made once, when the weights arrive.
+//! kernels are fused, else ten (one more for each of what models have besides: biases or normalised
+//! heads, norms of whole rows, biases or norms of what is added). Everything bound here is made once,
+//! when the weights arrive.
 
-use super::build::{BuildContext, LINEAR_EXPONENT};
+use super::build::{Block, BuildContext, LINEAR_EXPONENT};
 use super::compiled::{PART_STRIDE, run, run_part};
-use super::matrix::{Destination, HeadsInput, Matrix, MatrixBuffers, uniform};
+use super::matrix::{Destination, HeadsInput, Matrix, MatrixBuffers, storage, uniform};
 use super::model::Model;
 use super::pipelines::Pipelines;
 use super::session::Cache;
 use super::uniforms;
-use potluck_model::package::{LayerWeights, Linear};
+use potluck_model::package::{LayerKind, LayerWeights, Linear};
 
 /// A layer, ready to run.
 #[derive(Debug)]
 pub(super) struct Layer {
-    attention_norm: wgpu::BindGroup,
+    attention_input: Block,
     query_key_value: Matrix,
     /// Of models with biases or normalised heads.
     finish_heads: Option<wgpu::BindGroup>,
+    /// Of models with norms of whole query and key rows.
+    normalise_rows: Option<wgpu::BindGroup>,
+    attention: wgpu::BindGroup,
     rope: wgpu::BindGroup,
     rope_attention: wgpu::BindGroup,
     attention_output: Matrix,
-    mlp_norm: wgpu::BindGroup,
+    /// Where a bias or norm comes before the residual stream; so the other.
+    add_attention: Option<wgpu::BindGroup>,
+    mlp_input: Block,
     gate_up: Matrix,
     silu_mul: wgpu::BindGroup,
     down: Matrix,
+    add_mlp: Option<wgpu::BindGroup>,
 }
 
 impl Layer {
-    pub(super) fn new(context: BuildContext<'_>, weights: &LayerWeights) -> Self {
+    pub(super) fn new(context: BuildContext<'_>, kind: LayerKind, weights: &LayerWeights) -> Self {
         let BuildContext { device, queue, pipelines, model, .. } = context;
         let buffers = &model.buffers;
         let from_norm = |outputs| MatrixBuffers {
@@ -38,18 +45,39 @@ impl Layer {
             outputs,
             heads: None,
         };
-        let to_residual =
-            MatrixBuffers { exponents: &buffers.inner_exponents, ..from_norm(&buffers.rows) };
+        let mlp_bias = weights.mlp_bias.as_ref();
+        let add_attention = context.add_row(
+            &weights.o,
+            weights.output_bias.as_ref(),
+            weights.attention_post_norm.as_ref(),
+        );
+        let add_mlp = context.add_row(
+            &weights.down,
+            mlp_bias.map(|[.., down]| down),
+            weights.mlp_post_norm.as_ref(),
+        );
+        let to_residual = |is_added: bool| MatrixBuffers {
+            exponents: &buffers.inner_exponents,
+            ..from_norm(if is_added { &buffers.projected } else { &buffers.rows })
+        };
         let heads = HeadsInput {
             layout: &pipelines.gemv_heads_layout,
             shape: &buffers.shape,
             head_outputs: &buffers.head_outputs,
             head_exponents: &buffers.head_exponents,
         };
-        let residual = |linear: &Linear| Destination::Residual {
-            exponent: linear.exponent + LINEAR_EXPONENT,
-            fraction_bits: model.config.residual_fraction_bits.cast_signed(),
+        let residual = |linear: &Linear, is_added: bool| match is_added {
+            true => Destination::Stored,
+            false => Destination::Residual {
+                exponent: linear.exponent + LINEAR_EXPONENT,
+                fraction_bits: model.config.residual_fraction_bits.cast_signed(),
+            },
         };
+        let half = model.config.head_dim / 2;
+        let rotation_start = kind.rotation.unwrap_or(0) * model.config.max_positions * half;
+        let rotates = u32::from(kind.rotation.is_some());
+        let scoring = model.scoring(kind, weights.sinks.as_ref());
+        let scoring = uniform(device, queue, "scoring", &scoring);
         let finish_heads = context.finish_heads(weights);
         let projections = match finish_heads {
             Some(_) => uniforms::Projections {
@@ -57,12 +85,16 @@ impl Layer {
                 key_exponent: 0,
                 value_exponent: 0,
                 exponents_a_row: model.config.heads + 2 * model.config.kv_heads,
+                rotates,
+                rotation_start,
             },
             None => uniforms::Projections {
                 query_exponent: weights.q.exponent + LINEAR_EXPONENT,
                 key_exponent: weights.k.exponent + LINEAR_EXPONENT,
                 value_exponent: weights.v.exponent + LINEAR_EXPONENT,
                 exponents_a_row: 1,
+                rotates,
+                rotation_start,
             },
         };
         let projected_exponents = if finish_heads.is_some() {
@@ -74,15 +106,37 @@ impl Layer {
         let gate_up = uniforms::GateUp {
             gate_exponent: weights.gate.exponent + LINEAR_EXPONENT,
             up_exponent: weights.up.exponent + LINEAR_EXPONENT,
+            gate_bias_exponent: mlp_bias.map_or(0, |[gate, ..]| gate.exponent),
+            up_bias_exponent: mlp_bias.map_or(0, |[_, up, _]| up.exponent),
+            biased: u32::from(mlp_bias.is_some()),
         };
+        // A binding must have something in it, read or not.
+        let gate_up_bias = mlp_bias.map_or_else(
+            || vec![0],
+            |[gate, up, _]| [&gate.mantissas[..], &up.mantissas[..]].concat(),
+        );
         Self {
-            attention_norm: context.norm(&weights.attention_norm),
+            attention_input: context.block(weights.attention_norm.as_ref()),
             query_key_value: context.matrix(
                 &[&weights.q, &weights.k, &weights.v],
                 Destination::Stored,
                 from_norm(&buffers.projected),
             ),
             finish_heads,
+            normalise_rows: context.normalise_rows(weights),
+            attention: pipelines.attention.bind(
+                device,
+                &[
+                    &buffers.shape,
+                    &buffers.forward,
+                    &buffers.queries,
+                    &buffers.query_exponents,
+                    &buffers.exp2,
+                    &buffers.head_outputs,
+                    &buffers.head_exponents,
+                    &scoring,
+                ],
+            ),
             rope: pipelines.rope.bind(
                 device,
                 &[
@@ -106,16 +160,18 @@ impl Layer {
                     &buffers.exp2,
                     &buffers.head_outputs,
                     &buffers.head_exponents,
+                    &scoring,
                     &buffers.rotation,
                     &projections,
                 ],
             ),
             attention_output: context.matrix(
                 &[&weights.o],
-                residual(&weights.o),
-                MatrixBuffers { heads: Some(heads), ..to_residual },
+                residual(&weights.o, add_attention.is_some()),
+                MatrixBuffers { heads: Some(heads), ..to_residual(add_attention.is_some()) },
             ),
-            mlp_norm: context.norm(&weights.mlp_norm),
+            add_attention,
+            mlp_input: context.block(weights.mlp_norm.as_ref()),
             gate_up: context.matrix(
                 &[&weights.gate, &weights.up],
                 Destination::Stored,
@@ -131,9 +187,15 @@ impl Layer {
                     &buffers.sigmoid,
                     &buffers.block,
                     &buffers.inner_exponents,
+                    &storage(device, queue, "biases", bytemuck::cast_slice(&gate_up_bias)),
                 ],
             ),
-            down: context.matrix(&[&weights.down], residual(&weights.down), to_residual),
+            down: context.matrix(
+                &[&weights.down],
+                residual(&weights.down, add_mlp.is_some()),
+                to_residual(add_mlp.is_some()),
+            ),
+            add_mlp,
         }
     }
 
@@ -149,11 +211,14 @@ impl Layer {
         rows: u32,
     ) {
         let config = &model.config;
-        run(pass, &pipelines.rms_norm.pipeline, &self.attention_norm, (rows, 1));
+        self.attention_input.encode(pass, pipelines, rows);
         self.query_key_value.encode(pass, &pipelines.linear, rows);
         let all_heads = config.heads + 2 * config.kv_heads;
         if let Some(finish_heads) = &self.finish_heads {
             run(pass, &pipelines.finish_heads.pipeline, finish_heads, (all_heads, rows));
+        }
+        if let Some(normalise_rows) = &self.normalise_rows {
+            run(pass, &pipelines.normalise_rows.pipeline, normalise_rows, (2, rows));
         }
         let alone = rows == 1 && pipelines.linear.fused();
         for ((cache, rows), offset) in parts.zip((1..).map(|at| at * PART_STRIDE)) {
@@ -166,21 +231,27 @@ impl Layer {
                 run_part(
                     pass,
                     &pipelines.attention.pipeline,
-                    &model.attention,
+                    &self.attention,
                     offset,
                     (config.heads, rows),
                 );
             }
         }
-        if alone {
+        if alone && self.add_attention.is_none() {
             self.attention_output.encode_heads(pass, &pipelines.linear);
         } else {
             run(pass, &pipelines.merge_heads.pipeline, &model.merge_heads, (rows, 1));
             self.attention_output.encode(pass, &pipelines.linear, rows);
         }
-        run(pass, &pipelines.rms_norm.pipeline, &self.mlp_norm, (rows, 1));
+        if let Some(add) = &self.add_attention {
+            run(pass, &pipelines.add_row.pipeline, add, (rows, 1));
+        }
+        self.mlp_input.encode(pass, pipelines, rows);
         self.gate_up.encode(pass, &pipelines.linear, rows);
         run(pass, &pipelines.silu_mul.pipeline, &self.silu_mul, (rows, 1));
         self.down.encode(pass, &pipelines.linear, rows);
+        if let Some(add) = &self.add_mlp {
+            run(pass, &pipelines.add_row.pipeline, add, (rows, 1));
+        }
     }
 }

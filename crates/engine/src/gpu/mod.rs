@@ -185,7 +185,8 @@ impl Gpu {
         }
         let (pipelines, piece_bytes) = (&self.pipelines, self.piece_bytes);
         let layer = self.device.allocate(Part::Layer(index), |device, queue| {
-            Layer::new(BuildContext { device, queue, pipelines, model, piece_bytes }, weights)
+            let context = BuildContext { device, queue, pipelines, model, piece_bytes };
+            Layer::new(context, model.config.layer_kind(index), weights)
         })?;
         self.layers.insert(index, layer);
         Ok(())
@@ -221,7 +222,7 @@ impl Gpu {
     /// If a layer is missing, the id is taken, too many sessions are open, or the device has no
     /// room.
     pub fn open_session(&mut self, id: u128, layers: Range<u32>) -> Result<(), GpuError> {
-        let config = self.model.as_ref().ok_or(GpuError::NoModel)?.config;
+        let config = self.model.as_ref().ok_or(GpuError::NoModel)?.config.clone();
         if layers.end > config.layers {
             return Err(GpuError::NoSuchLayer {
                 index: layers.end.saturating_sub(1),
@@ -350,7 +351,7 @@ mod tests {
     /// Rows and logits of a model whose matrices were cut into pieces of `piece_bytes`.
     fn run(piece_bytes: usize) -> Result<(Vec<i32>, Logits), GpuError> {
         let config = config(1, 96, 128, (3, 3, 32), 131, 8);
-        let model = Synthetic::new(config, 11);
+        let model = Synthetic::new(config.clone(), 11);
         let tables = Tables::from_bytes(&config, model.blob(BlobRole::Tables)).unwrap();
         let layer = LayerWeights::from_bytes(&config, 0, model.blob(BlobRole::Layer(0))).unwrap();
         let head =
@@ -381,7 +382,7 @@ mod tests {
     fn a_lost_device_is_an_error_everywhere() {
         let Some(mut gpu) = unless_no_adapter(block_on(Gpu::new(true, None))) else { return };
         let config = config(1, 32, 32, (1, 1, 32), 9, 8);
-        let model = Synthetic::new(config, 1);
+        let model = Synthetic::new(config.clone(), 1);
         let tables = Tables::from_bytes(&config, model.blob(BlobRole::Tables)).unwrap();
         let layer = LayerWeights::from_bytes(&config, 0, model.blob(BlobRole::Layer(0))).unwrap();
         let head =

@@ -7,7 +7,8 @@ use super::matrix::{storage, uniform};
 use super::pipelines::Pipelines;
 use super::{GpuError, uniforms};
 use crate::step::{MAX_ROWS, MAX_SESSIONS, MAX_WANTED};
-use potluck_model::package::{ModelConfig, Tables};
+use bytemuck::Zeroable as _;
+use potluck_model::package::{Bias, LayerKind, ModelConfig, SoftCap, Tables};
 
 /// The most elements of a head that the kernels keep in workgroup memory (`MAX_PAIRS`,
 /// `MAX_HEAD_DIM` there).
@@ -21,10 +22,34 @@ pub(super) const HEAD_ROWS: usize = MAX_WANTED;
 pub(super) struct Model {
     pub(super) config: ModelConfig,
     pub(super) buffers: Buffers,
-    /// Group 0 of `attention`, the same for every layer.
-    pub(super) attention: wgpu::BindGroup,
     /// Group 0 of `merge_heads`, the same for every layer.
     pub(super) merge_heads: wgpu::BindGroup,
+    /// `SOFTCAP`, `[1025]` and three more; zeros where nothing is capped.
+    softcap: [[u32; 4]; 257],
+}
+
+impl Model {
+    /// What becomes of a layer's scores besides their softmax.
+    pub(super) fn scoring(&self, kind: LayerKind, sinks: Option<&Bias>) -> uniforms::Scoring {
+        let mut scoring = self.capped(self.config.attention_cap);
+        scoring.window = kind.window.unwrap_or(0);
+        if let Some(sinks) = sinks {
+            scoring.has_sinks = 1;
+            let words = scoring.sinks.as_flattened_mut().iter_mut();
+            words.zip(&sinks.mantissas).for_each(|(word, sink)| *word = *sink);
+        }
+        scoring
+    }
+
+    /// A cap, or none, and nothing else.
+    pub(super) fn capped(&self, cap: Option<SoftCap>) -> uniforms::Scoring {
+        uniforms::Scoring {
+            inverse: cap.map_or(0, |cap| cap.inverse),
+            exponent: cap.map_or(0, |cap| cap.exponent),
+            softcap: self.softcap,
+            ..uniforms::Scoring::zeroed()
+        }
+    }
 }
 
 /// Everything that layers and the head bind.
@@ -40,7 +65,7 @@ pub(super) struct Buffers {
     pub(super) sigmoid: wgpu::Buffer,
     /// `RSQRT`, `[768]`.
     pub(super) rsqrt: wgpu::Buffer,
-    /// `COS` and `SIN` side by side, `[max_positions, head_dim / 2]`.
+    /// `COS` and `SIN` side by side, `[rotations, max_positions, head_dim / 2]`.
     pub(super) rotation: wgpu::Buffer,
     /// The residual stream, `[rows, d_model]`.
     pub(super) rows: wgpu::Buffer,
@@ -88,10 +113,8 @@ impl Buffers {
             eps_mantissa: config.eps_mantissa,
             eps_exponent: config.eps_exponent,
         };
-        let rotation: Vec<u32> = tables
-            .cos
-            .iter()
-            .zip(&tables.sin)
+        let turns = tables.rotations.iter().flat_map(|turn| turn.cos.iter().zip(&turn.sin));
+        let rotation: Vec<u32> = turns
             .map(|(cos, sin)| u32::from(cos.cast_unsigned()) | u32::from(sin.cast_unsigned()) << 16)
             .collect();
         let mut exp2 = uniforms::Exp2 { entries: [[0; 4]; 65] };
@@ -114,7 +137,12 @@ impl Buffers {
             exp2: uniform(device, queue, "exp2", &exp2),
             sigmoid: table("sigmoid", &tables.sigmoid),
             rsqrt: table("rsqrt", &tables.rsqrt),
-            rotation: storage(device, queue, "rotation", bytemuck::cast_slice(&rotation)),
+            // A binding must have something in it, read or not.
+            rotation: if rotation.is_empty() {
+                storage(device, queue, "rotation", &[0; 4])
+            } else {
+                storage(device, queue, "rotation", bytemuck::cast_slice(&rotation))
+            },
             rows: activations("rows", u64::from(config.d_model)),
             block: activations("block", sizes.widest_input),
             norm_exponents: activations("norm exponents", 1),
@@ -141,18 +169,10 @@ impl Model {
         tables: &Tables,
     ) -> Self {
         let buffers = Buffers::new(device, queue, config, tables, MAX_ROWS);
-        let attention = pipelines.attention.bind(
-            device,
-            &[
-                &buffers.shape,
-                &buffers.forward,
-                &buffers.queries,
-                &buffers.query_exponents,
-                &buffers.exp2,
-                &buffers.head_outputs,
-                &buffers.head_exponents,
-            ],
-        );
+        let mut softcap = [[0; 4]; 257];
+        for (word, entry) in softcap.as_flattened_mut().iter_mut().zip(&tables.softcap) {
+            *word = u32::from(*entry);
+        }
         let merge_heads = pipelines.merge_heads.bind(
             device,
             &[
@@ -163,7 +183,7 @@ impl Model {
                 &buffers.inner_exponents,
             ],
         );
-        Self { config: *config, buffers, attention, merge_heads }
+        Self { config: config.clone(), buffers, merge_heads, softcap }
     }
 }
 
@@ -183,7 +203,7 @@ impl Sizes {
         Self {
             query_width,
             widest_input: d_model.max(query_width).max(d_ff),
-            widest_projection: (query_width + 2 * kv_heads * head_dim).max(2 * d_ff),
+            widest_projection: (query_width + 2 * kv_heads * head_dim).max(2 * d_ff).max(d_model),
         }
     }
 }
@@ -197,12 +217,12 @@ pub(super) fn check_limits(
 ) -> Result<(), GpuError> {
     let sizes = Sizes::new(config);
     let buffer = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
-    let [max_positions, kv_heads, head_dim] =
-        [config.max_positions, config.kv_heads, config.head_dim].map(u64::from);
+    let [max_positions, kv_heads, head_dim, rotations] =
+        [config.max_positions, config.kv_heads, config.head_dim, config.rotations].map(u64::from);
     let rows = rows as u64;
     let needs = [
         ("a head's width", head_dim, u64::from(MAX_HEAD_DIM)),
-        ("the rotation table", max_positions * head_dim / 2 * 4, buffer),
+        ("the rotation table", rotations * max_positions * head_dim / 2 * 4, buffer),
         ("a layer's key cache", max_positions * kv_heads * head_dim * 2, buffer),
         ("a call's block", rows * sizes.widest_input * 4, buffer),
         ("a call's projections", rows * sizes.widest_projection * 4, buffer),

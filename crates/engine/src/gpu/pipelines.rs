@@ -2,8 +2,8 @@
 
 use super::compiled::{BlockFormat, CompiledKernel, KernelCompiler};
 use super::kernels::{
-    ATTENTION, FINISH_HEADS, GATHER, LARGEST, MERGE_HEADS, RMS_NORM, ROPE, ROPE_ATTENTION,
-    SILU_MUL, WEIGH,
+    ADD_ROW, ATTENTION, CAP_LOGITS, FINISH_HEADS, FIT_ROWS, GATHER, LARGEST, MERGE_HEADS,
+    NORMALISE_ROWS, RMS_NORM, ROPE, ROPE_ATTENTION, SILU_MUL, WEIGH,
 };
 use super::linear_kernels::LinearKernels;
 use super::variants::Variants;
@@ -12,15 +12,19 @@ use super::variants::Variants;
 #[derive(Debug)]
 pub(super) struct Pipelines {
     pub(super) rms_norm: CompiledKernel,
+    pub(super) fit_rows: CompiledKernel,
     pub(super) linear: LinearKernels,
     pub(super) linear_layout: wgpu::BindGroupLayout,
     pub(super) gemv_heads_layout: wgpu::BindGroupLayout,
     pub(super) finish_heads: CompiledKernel,
+    pub(super) normalise_rows: CompiledKernel,
     pub(super) rope: CompiledKernel,
     pub(super) attention: CompiledKernel,
     pub(super) rope_attention: CompiledKernel,
     pub(super) merge_heads: CompiledKernel,
     pub(super) silu_mul: CompiledKernel,
+    pub(super) add_row: CompiledKernel,
+    pub(super) cap_logits: CompiledKernel,
     pub(super) largest: CompiledKernel,
     pub(super) weigh: CompiledKernel,
     pub(super) gather: CompiledKernel,
@@ -36,15 +40,19 @@ impl Pipelines {
         };
         Self {
             rms_norm: compiler.compile(&RMS_NORM),
+            fit_rows: compiler.compile(&FIT_ROWS),
             linear: LinearKernels::new(device, kernels),
             linear_layout: LinearKernels::layout(device),
             gemv_heads_layout: LinearKernels::gemv_heads_layout(device),
             finish_heads: compiler.compile(&FINISH_HEADS),
+            normalise_rows: compiler.compile(&NORMALISE_ROWS),
             rope: compiler.compile(&ROPE),
             attention: compiler.compile(&ATTENTION),
             rope_attention: compiler.compile(&ROPE_ATTENTION),
             merge_heads: compiler.compile(&MERGE_HEADS),
             silu_mul: compiler.compile(&SILU_MUL),
+            add_row: compiler.compile(&ADD_ROW),
+            cap_logits: compiler.compile(&CAP_LOGITS),
             largest: compiler.compile(&LARGEST),
             weigh: compiler.compile(&WEIGH),
             gather: compiler.compile(&GATHER),

@@ -75,7 +75,7 @@ macro_rules! prelude {
 
 prelude! {
     "bias" "exp2" "fit" "forward" "head_outputs" "heads" "linear" "model" "mul_shift" "norm"
-    "ordered" "pairs" "projections" "rescale" "rsqrt" "store_quad" "wide"
+    "ordered" "pairs" "projections" "rescale" "rsqrt" "scoring" "store_quad" "wide"
 }
 
 /// What the first line of a file lists.

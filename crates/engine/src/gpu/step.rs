@@ -139,7 +139,7 @@ impl Gpu {
         inputs: &[SessionRows<'_>],
         encoder: &mut wgpu::CommandEncoder,
     ) -> Result<(), GpuError> {
-        let config = self.model.as_ref().ok_or(GpuError::NoModel)?.config;
+        let config = self.model.as_ref().ok_or(GpuError::NoModel)?.config.clone();
         for input in inputs {
             let session = self
                 .sessions

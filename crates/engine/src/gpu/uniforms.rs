@@ -107,6 +107,10 @@ uniforms! {
         pub value_exponent: i32,
         /// 1: a row has one exponent, that of the projections' input; else one for every head.
         pub exponents_a_row: u32,
+        /// 1: queries and keys turn.
+        pub rotates: u32,
+        /// Where the layer's rotation begins among all.
+        pub rotation_start: u32,
     }
 
     /// Biases and norms of a layer's heads.
@@ -163,6 +167,66 @@ uniforms! {
         pub gate_exponent: i32,
         /// Of the up projection.
         pub up_exponent: i32,
+        /// Of the gate's bias.
+        pub gate_bias_exponent: i32,
+        /// Of the up projection's.
+        pub up_bias_exponent: i32,
+        /// 1: there are biases.
+        pub biased: u32,
+    }
+
+    /// What is made of a matrix's outputs before they are added to the residual stream.
+    pub struct AddRow {
+        /// Of the matrix: weight exponent + 22.
+        pub exponent: i32,
+        /// Of its bias.
+        pub bias_exponent: i32,
+        /// `gain * sqrt(d_model) = mantissas * 2^gain_exponent`.
+        pub gain_exponent: i32,
+        /// 1: there is a bias.
+        pub biased: u32,
+        /// 1: there is a norm.
+        pub normalised: u32,
+    }
+
+    /// Norms of whole query and key rows.
+    pub struct RowNorms {
+        /// Of the queries' gain.
+        pub query_gain_exponent: i32,
+        /// Of the keys' gain.
+        pub key_gain_exponent: i32,
+        /// `eps * width` of the queries.
+        pub query_eps_mantissa: u32,
+        /// See `query_eps_mantissa`.
+        pub query_eps_exponent: i32,
+        /// `eps * width` of the keys.
+        pub key_eps_mantissa: u32,
+        /// See `key_eps_mantissa`.
+        pub key_eps_exponent: i32,
+    }
+
+    /// What becomes of a layer's scores, or of the logits, besides. A uniform, as `Exp2`.
+    pub struct Scoring {
+        /// Positions that a row sees; 0: all before it.
+        pub window: u32,
+        /// 1: every head has a sink.
+        pub has_sinks: u32,
+        /// Of the cap; 0: there is none.
+        pub inverse: u32,
+        /// The largest power of two that is not above the cap.
+        pub exponent: i32,
+        /// `[1025]`, and three that fill the last vector.
+        pub softcap: [[u32; 4]; 257],
+        /// `[MAX_HEADS]`, Q16.
+        pub sinks: [[i32; 4]; 64],
+    }
+
+    /// Logits under a cap.
+    pub struct CapLogits {
+        /// Tokens.
+        pub vocab: u32,
+        /// Of the output matrix: weight exponent + 22.
+        pub exponent: i32,
     }
 
     /// What tokens are sampled from.

@@ -6,21 +6,46 @@
 //! | keys, values of the cache | `[positions, kv_heads, head_dim]` and exponents `[positions, kv_heads]` |
 //! | result | one block `[heads * head_dim]` |
 //!
+//! A layer may bound its scores, and its heads may have sinks: see [`Scores`].
+//!
 //! Sums are exact in two words, so neither the order of positions nor how they are cut matters.
 //! [`reference()`] adds them up in 64 bits and is the specification; [`in_words`] does it in the
 //! 32-bit words of `docs/numerics.md`, which compilers turn into SIMD.
 
 mod words;
 
-use crate::kv_cache::LayerCache;
-use potluck_model::package::{ModelConfig, Tables};
+use core::ops::Range;
 
-use super::block::{bits, exp2_neg, fit, mul_shift, rescale};
+use crate::kv_cache::LayerCache;
+use potluck_model::package::{Bias, ModelConfig, SoftCap, Tables};
+
+use super::block::{bits, exp2_neg, fit, mul_shift, rescale, soft_cap};
 use super::rope::Heads;
 pub use words::{head_in_words, in_words};
 
-/// Attends with `queries` to the first `positions` entries of the cache, at least one; the token's
-/// own must be in it already.
+/// What becomes of scores besides their softmax.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scores<'a> {
+    /// Bounds every score.
+    pub cap: Option<SoftCap>,
+    /// One more score a head, which has no value.
+    pub sinks: Option<&'a Bias>,
+}
+
+impl Scores<'_> {
+    #[inline(always)]
+    fn bounded(&self, tables: &Tables, score: i32) -> i32 {
+        self.cap.map_or(score, |cap| soft_cap(tables, cap, score))
+    }
+
+    #[inline(always)]
+    fn sink(&self, head: usize) -> Option<i32> {
+        self.sinks.map(|sinks| sinks.mantissas[head])
+    }
+}
+
+/// Attends with `queries` to the positions `seen`, at least one, all of which are in the cache; the
+/// token's own is the last.
 ///
 /// Returns one block, `[heads * head_dim]` mantissas and their exponent.
 #[must_use]
@@ -29,31 +54,36 @@ pub fn reference(
     tables: &Tables,
     queries: &Heads,
     cache: &LayerCache,
-    positions: usize,
+    seen: Range<usize>,
+    scoring: Scores<'_>,
 ) -> (Vec<i32>, i32) {
     let (width, kv_heads) = (config.head_dim as usize, config.kv_heads as usize);
     let group = (config.heads / config.kv_heads) as usize;
     let mut row = Vec::with_capacity(config.q_width());
     let mut exponents = Vec::with_capacity(config.heads as usize);
     for (head, query) in queries.mantissas.chunks_exact(width).enumerate() {
-        let places = || (0..positions).map(|position| position * kv_heads + head / group);
+        let places =
+            || seen.clone().map(|position| (position - cache.first) * kv_heads + head / group);
         let scores: Vec<i32> = places()
             .map(|at| {
                 let key = &cache.keys[at * width..][..width];
                 let sum: i64 =
                     query.iter().zip(key).map(|(q, k)| i64::from(*q) * i64::from(*k)).sum();
-                rescale(
+                let score = rescale(
                     wrap(sum >> 7),
                     queries.exponents[head] + cache.key_exponents[at] + SCORE_BITS,
-                )
+                );
+                scoring.bounded(tables, score)
             })
             .collect();
-        let largest = scores.iter().copied().max().unwrap_or(0);
+        let sink = scoring.sink(head);
+        let largest = scores.iter().copied().chain(sink).max().unwrap_or(0);
         let exponent = places().map(|at| cache.value_exponents[at]).max().unwrap_or(0);
-        let mut total = 0_u32;
+        let below = |score: i32| largest.wrapping_sub(score).cast_unsigned();
+        let mut total = sink.map_or(0, |sink| exp2_neg(tables, below(sink)));
         let mut sums = vec![0_i64; width];
         for (at, score) in places().zip(&scores) {
-            let weight = exp2_neg(tables, largest.wrapping_sub(*score).cast_unsigned());
+            let weight = exp2_neg(tables, below(*score));
             total = total.wrapping_add(weight);
             for (sum, value) in sums.iter_mut().zip(&cache.values[at * width..][..width]) {
                 let value = rescale(i32::from(*value), cache.value_exponents[at] - exponent);
@@ -106,6 +136,8 @@ mod tests {
     use crate::kernels::testing::{tables, value};
     use potluck_model::synthetic::{Random, config};
 
+    const PLAIN: Scores<'_> = Scores { cap: None, sinks: None };
+
     /// Two query heads share each of two kv heads.
     fn shape() -> ModelConfig {
         config(1, 32, 32, (4, 2, 8), 32, 64)
@@ -126,7 +158,7 @@ mod tests {
         let values = heads(&mut random, 2, (-12, -12));
         cache.push(&heads(&mut random, 2, (-12, -12)), &values);
         let (row, exponent) =
-            reference(&config, &tables, &heads(&mut random, 4, (-12, -12)), &cache, 1);
+            reference(&config, &tables, &heads(&mut random, 4, (-12, -12)), &cache, 0..1, PLAIN);
         for (head, got) in row.chunks_exact(8).enumerate() {
             for (got, expected) in got.iter().zip(&values.mantissas[head / 2 * 8..]) {
                 let error = value(*got, exponent) - value(*expected, -12);
@@ -149,7 +181,8 @@ mod tests {
                 kept.push((keys, values));
             }
             let queries = heads(&mut random, 4, (-14, -12));
-            let (row, exponent) = reference(&config, &tables, &queries, &cache, positions);
+            let (row, exponent) =
+                reference(&config, &tables, &queries, &cache, 0..positions, PLAIN);
             for head in 0..4 {
                 let kv = head / 2;
                 let query = &queries.mantissas[head * 8..][..8];
@@ -198,9 +231,9 @@ mod tests {
                 );
             }
             let queries = heads(&mut random, 4, (-20 - spread, spread));
-            let expected = reference(&config, &tables, &queries, &cache, positions);
+            let expected = reference(&config, &tables, &queries, &cache, 0..positions, PLAIN);
             assert_eq!(
-                in_words(&config, &tables, &queries, &cache, positions),
+                in_words(&config, &tables, &queries, &cache, 0..positions, PLAIN),
                 expected,
                 "seed {seed}"
             );

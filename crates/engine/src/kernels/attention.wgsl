@@ -1,10 +1,10 @@
-// #import forward, model, projections, exp2, rescale, fit, mul_shift, pairs, ordered, head_outputs, store_quad
+// #import forward, model, projections, exp2, rescale, fit, mul_shift, pairs, ordered, head_outputs, store_quad, scoring
 //
 // Attention of one query head over the cache (`attention`) or over its own text
 // (`attention_texts`), and all heads of a row into one block (`merge_heads`).
 //
-//   score_j = rescale(floor(sum q * k_j / 2^7), qe + ke_j + 23)            a base-2 logarithm in Q16
-//   p_j = exp2_neg(max score - score_j),  P = sum p_j                       Q15
+//   score_j = soft_cap(rescale(floor(sum q * k_j / 2^7), qe + ke_j + 23))  a base-2 logarithm in Q16
+//   p_j = exp2_neg(max score - score_j),  P = sum p_j                       Q15; a sink is one more score, without a value
 //   E = max ve_j,  O = sum p_j * rescale(v_j, ve_j - E)                     two words: sum of (. >> 16), sum of (. & 0xffff)
 //   b = bits(P),  o = mul_shift(O >> (b - 16), 2^31 / (P >> (b - 16)), 15), exponent E - 16
 //   merge: Eo = max of the heads' exponents,  (m, n) = fit(rescale(o, oe - Eo)),  exponent Eo + n
@@ -22,6 +22,7 @@
 @group(0) @binding(4) var<uniform> exp2_table: Exp2;
 @group(0) @binding(5) var<storage, read_write> outputs: array<i32>;            // [rows, heads, head_dim]
 @group(0) @binding(6) var<storage, read_write> output_exponents: array<i32>;   // [rows, heads]
+@group(0) @binding(7) var<uniform> scoring: Scoring;
 @group(1) @binding(0) var<storage, read_write> keys: array<u32>;                   // [capacity, kv_heads, head_dim / 2], i16 pairs (j, j + head_dim / 2)
 @group(1) @binding(1) var<storage, read_write> values: array<u32>;                 // [capacity, kv_heads, head_dim / 2], likewise
 @group(1) @binding(2) var<storage, read_write> cache_exponents: array<i32>;        // [capacity, 2, kv_heads]: keys, then values
@@ -32,8 +33,8 @@
 // `rope_attention` has these instead of queries and tables.
 @group(0) @binding(2) var<storage, read> projected: array<i32>;                // [1, (heads + 2 * kv_heads) * head_dim]: q, k, v
 @group(0) @binding(3) var<storage, read> projected_exponents: array<i32>;      // [1, exponents_a_row]
-@group(0) @binding(7) var<storage, read> rotation: array<u32>;                 // [max_positions, head_dim / 2], cos in the low i16, sin in the high
-@group(0) @binding(8) var<uniform> projections: Projections;
+@group(0) @binding(8) var<storage, read> rotation: array<u32>;                 // [rotations, max_positions, head_dim / 2], cos in the low i16, sin in the high
+@group(0) @binding(9) var<uniform> projections: Projections;
 
 // `merge_heads` shares binding 0 and has its own from there on.
 @group(0) @binding(1) var<storage, read> head_outputs: array<i32>;             // [rows, heads, head_dim]
@@ -121,7 +122,7 @@ fn score(position: u32, kv_head: u32, query_exponent: i32) -> i32 {
         high += (first >> 7u) * key.x + (second >> 7u) * key.y;
         low += (first & 127) * key.x + (second & 127) * key.y;
     }
-    return rescale(high + (low >> 7u), query_exponent + key_exponent_at(position, kv_head) + 23);
+    return soft_cap(rescale(high + (low >> 7u), query_exponent + key_exponent_at(position, kv_head) + 23));
 }
 
 // O / P with 16 more bits, from the two words of O = high * 2^16 + low.
@@ -139,6 +140,11 @@ fn weighted_mean(high: i32, low: u32, total: u32) -> i32 {
     return mul_shift(scaled, 0x80000000u / (total >> right), 15u);
 }
 
+// Positions that a row sees which is the last of `end`.
+fn seen(end: u32) -> u32 {
+    return select(end, min(end, scoring.window), scoring.window > 0u);
+}
+
 // What `query` (with its exponent) sees of `count` positions from `first` on, into `outputs` at a
 // row and head.
 fn attend(row: u32, head: u32, kv_head: u32, first: u32, count: u32, query_exponent: i32, lane: u32) {
@@ -147,6 +153,10 @@ fn attend(row: u32, head: u32, kv_head: u32, first: u32, count: u32, query_expon
 
     // i32::MIN starts both maxima; the first position replaces it.
     var best = 0u;
+    let sink = scoring.sinks[head >> 2u][head & 3u];
+    if (scoring.has_sinks == 1u) {
+        best = ordered(sink);
+    }
     var exponent = 0u;
     for (var position = first + lane; position < first + count; position += INVOCATIONS) {
         let own_score = score(position, kv_head, query_exponent);
@@ -196,6 +206,9 @@ fn attend(row: u32, head: u32, kv_head: u32, first: u32, count: u32, query_expon
                 }
             }
         }
+        if (scoring.has_sinks == 1u && lane == 0u) {
+            sum += exp2_neg(bitcast<u32>(top_score - sink));
+        }
         if (first_pair == 0u) {
             atomicAdd(&probability_sum, sum);
         }
@@ -222,8 +235,9 @@ fn attention(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocat
     workgroupBarrier(); // every invocation reads the whole query
 
     // A token sees itself and what came before.
-    let count = forward.position + workgroup.y + 1u;
-    attend(row, head, head / (model.heads / model.kv_heads), 0u, count, query_exponents[row * model.heads + head], lane);
+    let end = forward.position + workgroup.y + 1u;
+    let count = seen(end);
+    attend(row, head, head / (model.heads / model.kv_heads), end - count, count, query_exponents[row * model.heads + head], lane);
 }
 
 // Of texts' tokens, each of which sees all of its own text; the cache holds this call's rows.
@@ -275,25 +289,29 @@ fn rope_attention(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_in
     own_key_exponent = projected_exponents[own.y] + projections.key_exponent + key_n;
     own_value_exponent = projected_exponents[own.z] + projections.value_exponent + value_n;
 
-    largest = vec3<u32>(0u);
     for (var j = lane; j < half; j += INVOCATIONS) {
-        let turn = unpack_pair(rotation[forward.position * half + j]);
-        let query_pair = fit_pair(query_pairs[j], query_n);
-        let key_pair = fit_pair(key_pairs[j], key_n);
-        let turned_query = vec2<i32>(query_pair.x * turn.x - query_pair.y * turn.y, query_pair.y * turn.x + query_pair.x * turn.y);
-        let turned_key = vec2<i32>(key_pair.x * turn.x - key_pair.y * turn.y, key_pair.y * turn.x + key_pair.x * turn.y);
-        query_pairs[j] = turned_query;
-        key_pairs[j] = turned_key;
         own_value[j] = pack_pair(fit_pair(value_pairs[j], value_n));
-        largest = max(largest, vec3<u32>(pair_magnitude(turned_query), pair_magnitude(turned_key), 0u));
     }
-    atomicMax(&largest_query[1], largest.x);
-    atomicMax(&largest_key[1], largest.y);
-    workgroupBarrier(); // the rotated heads' maxima are complete
-    query_n = fit_exponent(atomicLoad(&largest_query[1]));
-    key_n = fit_exponent(atomicLoad(&largest_key[1]));
-    query_exponent += query_n - 14;
-    own_key_exponent += key_n - 14;
+    if (projections.rotates == 1u) {
+        largest = vec3<u32>(0u);
+        for (var j = lane; j < half; j += INVOCATIONS) {
+            let turn = unpack_pair(rotation[projections.rotation_start + forward.position * half + j]);
+            let query_pair = fit_pair(query_pairs[j], query_n);
+            let key_pair = fit_pair(key_pairs[j], key_n);
+            let turned_query = vec2<i32>(query_pair.x * turn.x - query_pair.y * turn.y, query_pair.y * turn.x + query_pair.x * turn.y);
+            let turned_key = vec2<i32>(key_pair.x * turn.x - key_pair.y * turn.y, key_pair.y * turn.x + key_pair.x * turn.y);
+            query_pairs[j] = turned_query;
+            key_pairs[j] = turned_key;
+            largest = max(largest, vec3<u32>(pair_magnitude(turned_query), pair_magnitude(turned_key), 0u));
+        }
+        atomicMax(&largest_query[1], largest.x);
+        atomicMax(&largest_key[1], largest.y);
+        workgroupBarrier(); // the rotated heads' maxima are complete
+        query_n = fit_exponent(atomicLoad(&largest_query[1]));
+        key_n = fit_exponent(atomicLoad(&largest_key[1]));
+        query_exponent += query_n - 14;
+        own_key_exponent += key_n - 14;
+    }
 
     var largest_scaled = 0u;
     for (var j = lane; j < half; j += INVOCATIONS) {
@@ -324,7 +342,8 @@ fn rope_attention(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_in
     }
     own_position = forward.position;
     workgroupBarrier(); // every invocation reads the whole query, key and value
-    attend(0u, head, kv_head, 0u, forward.position + 1u, query_exponent, lane);
+    let count = seen(forward.position + 1u);
+    attend(0u, head, kv_head, forward.position + 1u - count, count, query_exponent, lane);
 }
 
 @compute @workgroup_size(INVOCATIONS)

@@ -5,7 +5,7 @@
 //! WGSL does. Functions are always inlined, so that a row's loop is compiled for the processor that
 //! its kernel is compiled for (`cpu/rows.rs`).
 
-use potluck_model::package::Tables;
+use potluck_model::package::{SOFTCAP_ENTRIES, SoftCap, Tables};
 
 /// Magnitude bits of a block's mantissas.
 pub const MANTISSA_BITS: i32 = 14;
@@ -89,6 +89,22 @@ pub fn sigmoid(tables: &Tables, x: i32) -> i32 {
     let (i, r) = ((y >> 6) as usize, y & 63);
     let (a, b) = (i32::from(tables.sigmoid[i]), i32::from(tables.sigmoid[i + 1]));
     a + (((b - a) * r) >> 6)
+}
+
+/// `cap * tanh(x / cap)` of `x` in Q16, `|x| < 2^30`; a table holds `tanh(u) / u`.
+#[must_use]
+#[inline(always)]
+pub fn soft_cap(tables: &Tables, cap: SoftCap, x: i32) -> i32 {
+    let magnitude = x.unsigned_abs().cast_signed();
+    let u = mul_shift(rescale(magnitude, -cap.exponent), cap.inverse, 16).cast_unsigned();
+    let (i, r) = ((u >> 10) as usize, u & 1023);
+    let capped = if i + 1 < SOFTCAP_ENTRIES {
+        let (a, b) = (u32::from(tables.softcap[i]), u32::from(tables.softcap[i + 1]));
+        mul_shift(magnitude, a - (((a - b) * r) >> 10), 15)
+    } else {
+        (((1 << 31) / cap.inverse) << (cap.exponent + 1)).cast_signed()
+    };
+    if x < 0 { -capped } else { capped }
 }
 
 /// `1 / sqrt(s)` for `s >= 1`: a Q16 mantissa and an exponent.
@@ -202,6 +218,27 @@ mod tests {
         for x in (-80_000..80_000).step_by(37) {
             let expected = 32_768.0 / (1.0 + (-f64::from(x.clamp(-65_536, 65_535)) / 4096.0).exp());
             assert!((f64::from(sigmoid(&tables, x)) - expected).abs() <= 1.6, "sigmoid of {x}");
+        }
+    }
+
+    #[test]
+    fn a_soft_cap_is_the_hyperbolic_tangent() {
+        let tables = tables(&config(1, 32, 32, (1, 1, 32), 32, 1));
+        for cap in [1.0_f64, 30.0, 50.0, 72.134_752, 4095.0] {
+            let exponent = (0..12).rev().find(|e| value(1, *e) <= cap).unwrap();
+            let inverse = (value(1 << 16, exponent) / cap).round();
+            let inverse = (1 << 15..=1 << 16).find(|i| f64::from(*i) >= inverse).unwrap();
+            let soft = SoftCap { inverse, exponent };
+            for x in edges().into_iter().filter(|x| x.unsigned_abs() < 1 << 30) {
+                let expected = cap * (value(x, -16) / cap).tanh();
+                let got = value(soft_cap(&tables, soft, x), -16);
+                // The table's last place, which counts more the further out: 2^-11 at 16 caps.
+                let u = (value(x, -16) / cap).abs().clamp(1.0, 16.0);
+                assert!(
+                    (got - expected).abs() <= expected.abs() * 6e-5 * u + value(2, -16),
+                    "{cap} tanh({x}): {got} for {expected}"
+                );
+            }
         }
     }
 

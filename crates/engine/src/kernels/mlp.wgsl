@@ -3,7 +3,7 @@
 // What is between the MLP's projections, to the block that the down projection reads: SwiGLU of
 // gate and up rows, and encoders' GELU.
 //
-// silu_mul:
+// silu_mul, after biases where there are any (as below):
 //   s = sigmoid(clamp(rescale(g, ge + 12), -2^20, 2^20)),  (gm, gn) = fit(g),  (um, un) = fit(u)
 //   h = ((gm * s) >> 15) * um,  (m, n) = fit(h),  exponent = ge + gn + ue + un + n
 //
@@ -16,6 +16,9 @@
 struct GateUp {
     gate_exponent: i32, // each: weight exponent + 22
     up_exponent: i32,
+    gate_bias_exponent: i32,
+    up_bias_exponent: i32,
+    biased: u32,        // 1: there are biases
 }
 
 struct Gelu {
@@ -31,10 +34,11 @@ struct Gelu {
 @group(0) @binding(5) var<storage, read_write> block: array<u32>;            // [rows, d_ff / 4] of four mantissas
 @group(0) @binding(6) var<storage, read_write> exponents: array<i32>;        // [rows]
 
-// `gelu` has these instead of binding 1, and one more; `projected` is [rows, d_ff], and the table
-// that of the normal distribution.
+@group(0) @binding(7) var<storage, read> biases: array<i32>;                 // [2, d_ff]: of gate and up, or anything; `gelu`: [d_ff]
+
+// `gelu` has this instead of binding 1; `projected` is [rows, d_ff], and the table that of the normal
+// distribution.
 @group(0) @binding(1) var<uniform> gelu_exponents: Gelu;
-@group(0) @binding(7) var<storage, read> biases: array<i32>;                 // [d_ff]
 
 override INVOCATIONS: u32 = 256u; // of a workgroup, a power of two
 
@@ -58,14 +62,32 @@ fn silu_mul(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocati
     let gate_start = row * 2u * model.d_ff;
     let up_start = gate_start + model.d_ff;
     let start = row * model.d_ff;
-    let gate_exponent = input_exponents[row] + gate_up.gate_exponent;
-    let up_exponent = input_exponents[row] + gate_up.up_exponent;
+    var gate_exponent = input_exponents[row] + gate_up.gate_exponent;
+    var up_exponent = input_exponents[row] + gate_up.up_exponent;
+
+    if (gate_up.biased == 1u) {
+        let gate_shared = max(gate_exponent, gate_up.gate_bias_exponent - BIAS_HEADROOM);
+        let up_shared = max(up_exponent, gate_up.up_bias_exponent - BIAS_HEADROOM);
+        // Four neighbours an invocation, as below.
+        for (var i = lane * 4u; i < model.d_ff; i += INVOCATIONS * 4u) {
+            for (var j = i; j < i + 4u; j++) {
+                let gate = rescale(projected[gate_start + j], gate_exponent - gate_shared);
+                let up = rescale(projected[up_start + j], up_exponent - up_shared);
+                projected[gate_start + j] = gate + rescale(biases[j], gate_up.gate_bias_exponent - gate_shared);
+                projected[up_start + j] = up + rescale(biases[model.d_ff + j], gate_up.up_bias_exponent - up_shared);
+            }
+        }
+        gate_exponent = gate_shared;
+        up_exponent = up_shared;
+    }
 
     var gate_largest = 0u;
     var up_largest = 0u;
-    for (var i = lane; i < model.d_ff; i += INVOCATIONS) {
-        gate_largest = max(gate_largest, magnitude(projected[gate_start + i]));
-        up_largest = max(up_largest, magnitude(projected[up_start + i]));
+    for (var i = lane * 4u; i < model.d_ff; i += INVOCATIONS * 4u) {
+        for (var j = i; j < i + 4u; j++) {
+            gate_largest = max(gate_largest, magnitude(projected[gate_start + j]));
+            up_largest = max(up_largest, magnitude(projected[up_start + j]));
+        }
     }
     atomicMax(&largest_gate, gate_largest);
     atomicMax(&largest_up, up_largest);

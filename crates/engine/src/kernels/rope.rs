@@ -2,7 +2,7 @@
 //!
 //! `[heads * head_dim] -> [heads, head_dim]` mantissas and `[heads]` exponents.
 
-use potluck_model::package::{Eps, Gain, ModelConfig, Tables};
+use potluck_model::package::{Eps, Gain, ModelConfig, Rotation, Tables};
 
 use super::block::fit;
 use super::rms_norm;
@@ -39,12 +39,26 @@ pub fn normalise(eps: Eps, tables: &Tables, gain: &Gain, row: &[i32], exponent: 
     heads
 }
 
+/// Normalises a row with exponent `exponent` as a whole, and cuts it into heads, each fitted on its own.
+#[must_use]
+#[inline(always)]
+pub fn normalise_row(
+    eps: Eps,
+    tables: &Tables,
+    gain: &Gain,
+    (row, exponent): (&[i32], i32),
+    head_dim: usize,
+) -> Heads {
+    let (row, exponent) = rms_norm::wide(eps, tables, gain, row, exponent);
+    split(&row, exponent, head_dim)
+}
+
 /// Rotates every head for `position`: pairs `(j, j + head_dim / 2)`.
 #[inline(always)]
-pub fn rotate(tables: &Tables, position: u32, head_dim: usize, heads: &mut Heads) {
+pub fn rotate(rotation: &Rotation, position: u32, head_dim: usize, heads: &mut Heads) {
     let half = head_dim / 2;
     let start = position as usize * half;
-    let (cos, sin) = (&tables.cos[start..start + half], &tables.sin[start..start + half]);
+    let (cos, sin) = (&rotation.cos[start..start + half], &rotation.sin[start..start + half]);
     for (head, exponent) in heads.mantissas.chunks_exact_mut(head_dim).zip(&mut heads.exponents) {
         let (low, high) = head.split_at_mut(half);
         for j in 0..half {
@@ -89,7 +103,7 @@ mod tests {
         let row = numbers(&mut Random::new(9), 32, 14);
         for position in [0, 1, 7, 39] {
             let mut heads = split(&row, -14, 16);
-            rotate(&tables, position, 16, &mut heads);
+            rotate(&tables.rotations[0], position, 16, &mut heads);
             for head in 0..2 {
                 for j in 0..8 {
                     let angle = f64::from(position) * 10_000_f64.powf(-2.0 * j as f64 / 16.0);

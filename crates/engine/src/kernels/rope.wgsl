@@ -6,7 +6,7 @@
 //   (m, n) = fit(head),  pairs a = m[j], b = m[j + head_dim/2]:  (a*cos - b*sin, b*cos + a*sin), fit, exponent + n - 14
 //   queries only:  m * qk_scale, fit, exponent + n - 15;   values are fitted once and not rotated
 //
-// One workgroup a row and head. An invocation keeps to its own pairs, so only the maxima cross: one
+// A layer may leave the rotation out. One workgroup a row and head. An invocation keeps to its own pairs, so only the maxima cross: one
 // barrier each. A cache word holds the two elements of one pair as i16 (the first in the low half):
 // whoever computed them writes them.
 
@@ -15,7 +15,7 @@
 @group(0) @binding(2) var<uniform> projections: Projections;
 @group(0) @binding(3) var<storage, read> projected: array<i32>;               // [rows, (heads + 2 * kv_heads) * head_dim]: q, k, v
 @group(0) @binding(4) var<storage, read> exponents: array<i32>;               // [rows, exponents_a_row]
-@group(0) @binding(5) var<storage, read> rotation: array<u32>;                // [max_positions, head_dim / 2], cos in the low i16, sin in the high
+@group(0) @binding(5) var<storage, read> rotation: array<u32>;                // [rotations, max_positions, head_dim / 2], cos in the low i16, sin in the high
 @group(0) @binding(6) var<storage, read_write> queries: array<i32>;           // [rows, heads, head_dim]
 @group(0) @binding(7) var<storage, read_write> query_exponents: array<i32>;   // [rows, heads]
 @group(1) @binding(0) var<storage, read_write> keys: array<u32>;              // [capacity, kv_heads, head_dim / 2]
@@ -64,18 +64,20 @@ fn rope(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         return;
     }
 
-    largest = 0u;
-    for (var j = lane; j < half; j += INVOCATIONS) {
-        let pair = fit_pair(pairs[j], n);
-        let turn = unpack_pair(rotation[position * half + j]);
-        let rotated = vec2<i32>(pair.x * turn.x - pair.y * turn.y, pair.y * turn.x + pair.x * turn.y);
-        pairs[j] = rotated;
-        largest = max(largest, pair_magnitude(rotated));
+    if (projections.rotates == 1u) {
+        largest = 0u;
+        for (var j = lane; j < half; j += INVOCATIONS) {
+            let pair = fit_pair(pairs[j], n);
+            let turn = unpack_pair(rotation[projections.rotation_start + position * half + j]);
+            let rotated = vec2<i32>(pair.x * turn.x - pair.y * turn.y, pair.y * turn.x + pair.x * turn.y);
+            pairs[j] = rotated;
+            largest = max(largest, pair_magnitude(rotated));
+        }
+        atomicMax(&largest_rotated, largest);
+        workgroupBarrier(); // the rotated head's maximum is complete
+        n = fit_exponent(atomicLoad(&largest_rotated));
+        exponent += n - 14;
     }
-    atomicMax(&largest_rotated, largest);
-    workgroupBarrier(); // the rotated head's maximum is complete
-    n = fit_exponent(atomicLoad(&largest_rotated));
-    exponent += n - 14;
 
     if (head >= model.heads) {
         let kv_head = head - model.heads;

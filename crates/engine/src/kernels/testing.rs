@@ -2,7 +2,8 @@
 //! numbers. Floats only measure here; nothing pinned depends on them.
 
 use potluck_model::package::{
-    EXP2_ENTRIES, Gain, ModelConfig, RSQRT_ENTRIES, SIGMOID_ENTRIES, Tables,
+    EXP2_ENTRIES, Gain, ModelConfig, RSQRT_ENTRIES, Rotation, SIGMOID_ENTRIES, SOFTCAP_ENTRIES,
+    Tables,
 };
 use potluck_model::synthetic::Random;
 
@@ -22,8 +23,14 @@ pub(crate) fn tables(config: &ModelConfig) -> Tables {
         rsqrt: (0..RSQRT_ENTRIES)
             .map(|i| round((32_768.0 / ((i as f64 + 256.5) / 256.0).sqrt()).min(32_767.0)))
             .collect(),
-        cos: (0..rope).map(|index| round(angle(index).cos() * 16_384.0)).collect(),
-        sin: (0..rope).map(|index| round(angle(index).sin() * 16_384.0)).collect(),
+        rotations: vec![Rotation {
+            cos: (0..rope).map(|index| round(angle(index).cos() * 16_384.0)).collect(),
+            sin: (0..rope).map(|index| round(angle(index).sin() * 16_384.0)).collect(),
+        }],
+        softcap: (0..SOFTCAP_ENTRIES)
+            .map(|i| (i as f64 / 64.0).max(1e-9))
+            .map(|u| round(u.tanh() / u * 32_768.0))
+            .collect(),
         last_norm: Gain { mantissas: vec![16_384; config.d_model as usize], exponent: -14 },
     }
 }

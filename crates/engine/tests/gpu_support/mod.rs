@@ -10,7 +10,9 @@ use potluck_engine::engine::MAX_ROWS;
 use potluck_engine::gpu::{Gpu, GpuError};
 use potluck_engine::kernels::linear::CpuPath;
 use potluck_engine::kv_cache::LayerCache;
-use potluck_model::package::{BlobRole, LayerWeights, Linear, ModelConfig, Tables};
+use potluck_model::package::{
+    BlobRole, Eps, LayerKind, LayerWeights, Linear, ModelConfig, NormPlaces, SoftCap, Tables,
+};
 use potluck_model::synthetic::{Random, Synthetic, config};
 
 /// A model on the CPU, parsed.
@@ -24,7 +26,7 @@ pub(crate) struct Reference {
 
 impl Reference {
     pub(crate) fn new(config: ModelConfig, seed: u64) -> Self {
-        let synthetic = Synthetic::new(config, seed);
+        let synthetic = Synthetic::new(config.clone(), seed);
         let tables = Tables::from_bytes(&config, synthetic.blob(BlobRole::Tables)).unwrap();
         let layers = (0..config.layers)
             .map(|index| {
@@ -55,7 +57,7 @@ impl Reference {
 
     /// Goes back to the first `positions` positions.
     pub(crate) fn truncate(&mut self, positions: usize) {
-        let config = self.synthetic.manifest.config;
+        let config = self.synthetic.manifest.config.clone();
         for cache in &mut self.caches {
             cache.truncate(positions, config.kv_heads as usize, config.head_dim as usize);
         }
@@ -63,15 +65,16 @@ impl Reference {
 
     /// The specification: `rows` through `layers`.
     pub(crate) fn forward(&mut self, layers: Range<u32>, position: u32, rows: &[i32]) -> Vec<i32> {
-        let config = self.synthetic.manifest.config;
+        let config = self.synthetic.manifest.config.clone();
         let mut rows = rows.to_vec();
         for index in layers {
+            let kind = config.layer_kind(index);
             let index = index as usize;
             let cache = &mut self.caches[index];
             let layer = cpu::Layer::new(CpuPath::Scalar, self.layers[index].clone());
             let count = rows.len() / config.d_model as usize;
             layer.forward(
-                &config,
+                (&config, kind),
                 &self.tables,
                 &mut [Run { cache, position, rows: count }],
                 &mut rows,
@@ -119,7 +122,7 @@ pub(crate) fn hidden(random: &mut Random, rows: usize, width: usize) -> Vec<i32>
 /// Batches of every size up to 17 and the largest allowed, single rows between them, until the
 /// context is full; after each, the head on the last row.
 pub(crate) async fn batches_equal(gpu: &mut Gpu, reference: &mut Reference, seed: u64) {
-    let config = *reference.config();
+    let config = reference.config().clone();
     let all = 0..config.layers;
     let width = config.d_model as usize;
     let mut random = Random::new(seed);
@@ -215,7 +218,46 @@ pub(crate) fn odd_shapes() -> Vec<ModelConfig> {
         ModelConfig { qkv_bias: true, ..config(1, 64, 96, (4, 2, 16), 33, 40) },
         normalised(config(1, 96, 64, (6, 3, 32), 40, 30)),
         ModelConfig { qkv_bias: true, ..normalised(config(1, 64, 96, (2, 1, 144), 33, 20)) },
+        capped(config(4, 64, 96, (4, 2, 16), 300, 40)),
+        normed_after(config(2, 96, 64, (6, 2, 32), 40, 30)),
+        with_sinks(config(2, 64, 96, (4, 1, 144), 33, 40)),
     ]
+}
+
+const SLIDING: LayerKind = LayerKind { window: Some(7), rotation: Some(1) };
+const UNROTATED: LayerKind = LayerKind { window: None, rotation: None };
+
+/// Norms on both sides, two rotations, windows, caps on scores and logits.
+fn capped(config: ModelConfig) -> ModelConfig {
+    let whole = LayerKind { window: None, rotation: Some(0) };
+    ModelConfig {
+        layer_kinds: vec![SLIDING, whole, UNROTATED, LayerKind { window: Some(1), ..whole }],
+        rotations: 2,
+        norms: NormPlaces::Both,
+        attention_cap: Some(SoftCap { inverse: 58_152, exponent: 6 }),
+        logit_cap: Some(SoftCap { inverse: 34_953, exponent: 4 }),
+        ..normalised(config)
+    }
+}
+
+/// Norms after only, and those of whole query and key rows.
+fn normed_after(config: ModelConfig) -> ModelConfig {
+    let eps = config.eps();
+    let key_eps = Eps { exponent: eps.exponent - 1, ..eps };
+    ModelConfig { norms: NormPlaces::After, qk_row_norm: Some([eps, key_eps]), ..config }
+}
+
+/// Sinks, a window, and biases on every matrix.
+fn with_sinks(config: ModelConfig) -> ModelConfig {
+    ModelConfig {
+        layer_kinds: vec![SLIDING, UNROTATED],
+        rotations: 2,
+        qkv_bias: true,
+        output_bias: true,
+        mlp_bias: true,
+        sinks: true,
+        ..config
+    }
 }
 
 /// With norms of query and key heads.

@@ -21,7 +21,7 @@ const SESSIONS: u128 = 16;
 pub(crate) async fn tokens_are_the_samplers(gpu: &mut Gpu) {
     let mut reference = Reference::new(config(1, WIDTH, 96, (2, 1, 32), VOCAB, 100), 5);
     reference.load(gpu);
-    let config = *reference.config();
+    let config = reference.config().clone();
     let head =
         cpu::Head::new(CpuPath::Scalar, reference.tables.last_norm.clone(), reference.head.clone());
     let mut random = Random::new(17);

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use potluck_model::encoder::{LAYER_BITS, Pooling};
-use potluck_model::package::{MAX_POSITIONS, ModelConfig};
+use potluck_model::package::{MAX_POSITIONS, ModelConfig, NormPlaces};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -154,6 +154,15 @@ impl EncoderSource {
                 weight_bits: LAYER_BITS,
                 qkv_bias: true,
                 qk_norm: None,
+                layer_kinds: Vec::new(),
+                rotations: 1,
+                qk_row_norm: None,
+                norms: NormPlaces::Before,
+                output_bias: false,
+                mlp_bias: false,
+                attention_cap: None,
+                logit_cap: None,
+                sinks: false,
             },
             eps: config.layer_norm_eps,
             pooling,

@@ -10,6 +10,7 @@ mod header;
 mod keys;
 mod metadata;
 mod parts;
+mod shape;
 mod tokenizer;
 
 use std::ops::Range;
@@ -24,14 +25,11 @@ pub use parts::gguf_parts;
 use super::element::Element;
 use super::file::WeightsFile;
 use super::tensors::{Stored, Tensors, tensor_error};
-use super::{Chat, Generation, Shape, Source, Specials};
+use super::{Chat, Generation, Source, Specials};
 use crate::error::ImportError;
-use crate::rope;
 
 /// Where tensors start, if the file does not say.
 const DEFAULT_ALIGNMENT: u64 = 32;
-/// Llama's own, where the file says nothing.
-const DEFAULT_THETA: f64 = 10_000.0;
 /// How llama.cpp samples unless told otherwise.
 const DEFAULT_TEMPERATURE: f64 = 0.8;
 const DEFAULT_TOP_P: f64 = 0.95;
@@ -85,7 +83,7 @@ pub(super) fn read(files: Vec<WeightsFile>, name: String) -> Result<Source, Impo
     let metadata = first.unwrap_or_default();
     check_parts(&metadata, &parts)?;
     let architecture = metadata.text("general.architecture").unwrap_or_default();
-    let known = ["llama", "qwen2", "qwen3"];
+    let known = shape::KNOWN;
     let Some(architecture) = known.into_iter().find(|known| *known == architecture) else {
         let what = format!("architecture {:?}", architecture.chars().take(64).collect::<String>());
         return Err(ImportError::Unsupported {
@@ -93,8 +91,9 @@ pub(super) fn read(files: Vec<WeightsFile>, name: String) -> Result<Source, Impo
             supported: format!("{} in GGUF files", known.join(", ")),
         });
     };
-    let tensors = tensors(parts, &metadata, architecture)?;
-    let shape = shape(&metadata, architecture, &tensors)?;
+    let mut tensors = tensors(parts, &metadata, architecture)?;
+    let shape = shape::shape(&metadata, architecture, &tensors)?;
+    super::unfuse(&mut tensors, &shape)?;
     let vocabulary = Vocabulary::read(&metadata)?;
     let token = |key: &str| -> Result<Option<u32>, ImportError> {
         let id = metadata.integer(&format!("tokenizer.ggml.{key}_token_id"))?;
@@ -141,72 +140,6 @@ fn generation(metadata: &Metadata) -> Result<Generation, ImportError> {
     })
 }
 
-fn shape(
-    metadata: &Metadata,
-    architecture: &'static str,
-    tensors: &Tensors,
-) -> Result<Shape, ImportError> {
-    let key = |name: &str| format!("{architecture}.{name}");
-    let needed = |name: &str| {
-        metadata
-            .integer(&key(name))?
-            .ok_or_else(|| ImportError::Weights(format!("the file does not say {}", key(name))))
-    };
-    let unsupported = |what: String, supported: &str| {
-        Err(ImportError::Unsupported { what, supported: supported.to_owned() })
-    };
-    if metadata.integer(&key("expert_count"))?.unwrap_or(0) > 0 {
-        return unsupported("a mixture of experts".to_owned(), "one MLP a layer");
-    }
-    keys::known(metadata, architecture)?;
-    let (heads, d_model) = (needed("attention.head_count")?, needed("embedding_length")?);
-    if heads == 0 {
-        return unsupported("a model without heads".to_owned(), "at least one attention head");
-    }
-    let head_dim = metadata.integer(&key("attention.key_length"))?.unwrap_or(d_model / heads);
-    for same in ["attention.value_length", "rope.dimension_count"] {
-        if metadata.integer(&key(same))?.is_some_and(|width| width != head_dim) {
-            return unsupported(
-                format!("{} other than the heads' width {head_dim}", key(same)),
-                "heads that are rotated whole",
-            );
-        }
-    }
-    let theta = metadata.float(&key("rope.freq_base")).unwrap_or(DEFAULT_THETA);
-    let mut frequencies = rope::frequencies(theta, head_dim)?;
-    if let Some(factors) = tensors.shape("rope_freqs.weight").map(<[usize]>::to_vec) {
-        let factors = tensors.rows(
-            "rope_freqs.weight",
-            &factors,
-            0..factors.first().copied().unwrap_or(0),
-        )?;
-        frequencies = rope::divided(frequencies, &factors)?;
-    }
-    let rows = tensors
-        .shape("model.embed_tokens.weight")
-        .and_then(|shape| shape.first().copied())
-        .unwrap_or(0);
-    Ok(Shape {
-        architecture,
-        layers: needed("block_count")?,
-        d_model,
-        d_ff: needed("feed_forward_length")?,
-        heads,
-        kv_heads: metadata.integer(&key("attention.head_count_kv"))?.unwrap_or(heads),
-        head_dim,
-        vocab: u32::try_from(rows).unwrap_or(u32::MAX),
-        max_positions: needed("context_length")?.min(
-            metadata
-                .integer(&key("attention.sliding_window"))?
-                .filter(|w| *w > 0)
-                .unwrap_or(u32::MAX),
-        ),
-        eps: metadata.float(&key("attention.layer_norm_rms_epsilon")).unwrap_or(1e-5),
-        frequencies,
-        tied: !tensors.has("lm_head.weight"),
-    })
-}
-
 /// Whether these are all the parts that the first one speaks of, and hold as many tensors as it says.
 fn check_parts(metadata: &Metadata, parts: &[Part]) -> Result<(), ImportError> {
     let count = metadata.integer("split.count")?.unwrap_or(1) as usize;
@@ -240,21 +173,19 @@ fn tensors(
         .map(|Part { file, listed, data, alignment }| (file, (listed, data, alignment)))
         .unzip();
     let ends: Vec<u64> = files.iter().map(WeightsFile::size_bytes).collect();
+    let interleaved = shape::INTERLEAVED.contains(&architecture);
     let mut tensors = Tensors::new(files);
     for (index, (listed, data, alignment)) in tables.iter().enumerate() {
         let mut ranges = Vec::with_capacity(listed.len());
         for tensor in listed {
             let heads = match tensor.name.rsplit_once('.').map(|(name, _)| name) {
-                Some(name) if architecture == "llama" && name.ends_with(".attn_q") => Some(heads),
-                Some(name) if architecture == "llama" && name.ends_with(".attn_k") => {
-                    Some(kv_heads)
-                }
+                Some(name) if interleaved && name.ends_with(".attn_q") => Some(heads),
+                Some(name) if interleaved && name.ends_with(".attn_k") => Some(kv_heads),
                 _ => None,
             };
-            let heads = heads.filter(|_| tensor.name.ends_with(".weight"));
             let (start, stored) = place(tensor, heads, index, (*data, *alignment, ends[index]))?;
             ranges.push((start, &tensor.name));
-            tensors.add(hugging_face_name(&tensor.name), stored)?;
+            tensors.add(hugging_face_name(&tensor.name, architecture), stored)?;
         }
         ranges.sort_unstable_by_key(|(range, _)| (range.start, range.end));
         if let Some(pair) = ranges.windows(2).find(|pair| pair[1].0.start < pair[0].0.end) {
@@ -302,7 +233,7 @@ fn element(kind: u32) -> Result<Element, String> {
 }
 
 /// What Hugging Face calls a tensor; names that it has no name for stay.
-fn hugging_face_name(name: &str) -> String {
+fn hugging_face_name(name: &str, architecture: &str) -> String {
     let whole = match name {
         "token_embd.weight" => "model.embed_tokens.weight",
         "output_norm.weight" => "model.norm.weight",
@@ -320,7 +251,11 @@ fn hugging_face_name(name: &str) -> String {
     };
     let part = match part {
         "attn_norm" => "input_layernorm",
+        "ffn_norm" if architecture.starts_with("gemma") => "pre_feedforward_layernorm",
         "ffn_norm" => "post_attention_layernorm",
+        "post_attention_norm" => "post_attention_layernorm",
+        "post_ffw_norm" => "post_feedforward_layernorm",
+        "attn_qkv" => "self_attn.qkv_proj",
         "attn_q" => "self_attn.q_proj",
         "attn_k" => "self_attn.k_proj",
         "attn_v" => "self_attn.v_proj",
@@ -328,6 +263,7 @@ fn hugging_face_name(name: &str) -> String {
         "attn_q_norm" => "self_attn.q_norm",
         "attn_k_norm" => "self_attn.k_norm",
         "ffn_gate" => "mlp.gate_proj",
+        "ffn_up" if architecture == "phi3" => "mlp.gate_up_proj",
         "ffn_up" => "mlp.up_proj",
         "ffn_down" => "mlp.down_proj",
         _ => return name.to_owned(),

@@ -17,7 +17,7 @@ const FACTORS: [&str; 6] = [
     "scale_emb",
 ];
 /// Amounts and switches: nothing, none, 0 and false change nothing.
-const SWITCHES: [&str; 22] = [
+const SWITCHES: [&str; 24] = [
     "attention_multiplier",
     "query_pre_attn_scalar",
     "attn_logit_softcapping",
@@ -40,22 +40,13 @@ const SWITCHES: [&str; 22] = [
     "dim_model_base",
     "num_nextn_predict_layers",
     "hidden_size_per_layer_input",
+    "use_bidirectional_attention",
+    "attn_temperature_tuning",
 ];
-/// What every layer is, where a configuration lists it.
-const LAYER_TYPES: &str = "layer_types";
-/// The kinds that there are: one with a window is a full one within it, and the context ends there.
-const KINDS: [&str; 2] = ["full_attention", SLIDING];
-const SLIDING: &str = "sliding_attention";
-
-/// Whether some layers see a window only.
-pub(super) fn slides(keys: &BTreeMap<String, Value>) -> bool {
-    let layers = keys.get(LAYER_TYPES).and_then(Value::as_array);
-    layers.is_some_and(|layers| layers.iter().any(|layer| layer == SLIDING))
-}
-
-/// Refuses the first key that is not neutral.
-pub(super) fn neutral(keys: &BTreeMap<String, Value>) -> Result<(), ImportError> {
-    let found = keys.iter().find(|(key, value)| !is_neutral(key, value));
+/// Refuses the first key that is neither neutral nor one of `used`.
+pub(super) fn neutral(keys: &BTreeMap<String, Value>, used: &[&str]) -> Result<(), ImportError> {
+    let found =
+        keys.iter().find(|(key, value)| !used.contains(&key.as_str()) && !is_neutral(key, value));
     let Some((key, value)) = found else { return Ok(()) };
     let value: String = value.to_string().chars().take(64).collect();
     Err(ImportError::Unsupported {
@@ -75,11 +66,6 @@ fn is_neutral(key: &str, value: &Value) -> bool {
             || value == &Value::Bool(false)
             || value.as_f64() == Some(0.0);
     }
-    if key == LAYER_TYPES {
-        let layers = value.as_array();
-        let is_known = |layer: &Value| KINDS.iter().any(|kind| layer == kind);
-        return layers.is_none_or(|layers| layers.iter().all(is_known));
-    }
     true
 }
 
@@ -91,10 +77,10 @@ mod tests {
 
     #[test]
     fn what_changes_nothing_passes_and_what_would_is_named() {
-        let read = |json: Value| neutral(&serde_json::from_value(json).unwrap());
+        let read = |json: Value| neutral(&serde_json::from_value(json).unwrap(), &["scale_emb"]);
         read(json!({
             "logit_scale": 1.0, "embedding_multiplier": 1, "clip_qkv": null, "num_experts": 0, "alibi": false,
-            "layer_types": ["full_attention", "full_attention"], "no_rope_layers": [], "torch_dtype": "bfloat16",
+            "no_rope_layers": [], "torch_dtype": "bfloat16", "scale_emb": 12,
         }))
         .unwrap();
         for (key, value) in [
@@ -102,7 +88,6 @@ mod tests {
             ("embedding_multiplier", json!(12.0)),
             ("final_logit_softcapping", json!(30.0)),
             ("num_local_experts", json!(8)),
-            ("layer_types", json!(["full_attention", "linear_attention"])),
             ("no_rope_layers", json!([1, 1, 1, 0])),
             ("clip_qkv", json!("8")),
         ] {

@@ -96,6 +96,30 @@ impl Tensors {
         self
     }
 
+    /// Cuts a tensor, if it is there, into others: each is some of its rows, in order.
+    pub(super) fn split(
+        &mut self,
+        name: &str,
+        parts: &[(String, usize)],
+    ) -> Result<(), ImportError> {
+        let Some(whole) = self.stored.remove(name) else { return Ok(()) };
+        let all = whole.shape.first().copied().unwrap_or(0);
+        let wanted = parts.iter().map(|(_, rows)| *rows).fold(0, usize::saturating_add);
+        if wanted != all || whole.interleaved_heads.is_some() {
+            return Err(tensor_error(name, &format!("{all} rows, expected {wanted}")));
+        }
+        let mut offset = whole.offset;
+        for (part, rows) in parts {
+            let shape: Vec<usize> =
+                std::iter::once(*rows).chain(whole.shape.iter().skip(1).copied()).collect();
+            let stored = Stored { shape, offset, ..whole };
+            let cut = || tensor_error(name, "is cut within a block");
+            offset += stored.size_bytes().ok_or_else(cut)?;
+            self.add(part.clone(), stored)?;
+        }
+        Ok(())
+    }
+
     /// A tensor that is none of `used`, if there is one.
     pub(crate) fn other_than(&self, used: &BTreeSet<&str>) -> Option<&str> {
         self.stored.keys().map(String::as_str).find(|name| !used.contains(name))

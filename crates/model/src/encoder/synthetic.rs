@@ -26,7 +26,7 @@ impl SyntheticEncoder {
         let config = ModelConfig { weight_bits: LAYER_BITS, qkv_bias: true, ..config };
         let mut random = Random::new(seed);
         let width = config.d_model as usize;
-        let tables = Tables { cos: Vec::new(), sin: Vec::new(), ..tables(&config, &mut random) };
+        let tables = Tables { rotations: Vec::new(), ..tables(&config, &mut random) };
         let embedding = EncoderEmbedding {
             words: linear(&mut random, config.vocab as usize, width, -30),
             positions: linear(&mut random, config.max_positions as usize, width, -30),
@@ -46,7 +46,6 @@ impl SyntheticEncoder {
             name: "synthetic".to_owned(),
             architecture: "bert".to_owned(),
             license: "none".to_owned(),
-            config,
             pooling,
             normalised: true,
             prefix: Vec::new(),
@@ -55,6 +54,7 @@ impl SyntheticEncoder {
             tokenizer: BlobRef { hash: BlobHash([0; 32]), size_bytes: 0 },
             embedding: named(BlobRole::Embedding),
             layer_blobs: (0..config.layers).map(|index| named(BlobRole::Layer(index))).collect(),
+            config,
         };
         Self { manifest, blobs }
     }

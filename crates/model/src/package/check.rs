@@ -8,9 +8,12 @@ use potluck_protocol::sampling::{
 
 /// Version of the manifest's own form.
 pub const FORMAT: u32 = 3;
-/// Architectures that the arithmetic computes: one decoder layer, with biases on its projections or
-/// norms on its heads where the config says so.
-pub const ARCHITECTURES: [&str; 4] = ["llama", "mistral", "qwen2", "qwen3"];
+/// Architectures that the arithmetic computes: one decoder layer, with windows, biases, norms and caps
+/// where the config says so.
+pub const ARCHITECTURES: [&str; 11] = [
+    "llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "phi3", "olmo2", "olmo3", "smollm3",
+    "granite",
+];
 /// Bytes of a manifest at most, for whoever writes, fetches or reads one: four times what the
 /// deepest model's needs.
 pub const MAX_MANIFEST_BYTES: usize = 256 << 10;

@@ -1,11 +1,13 @@
 //! Shapes and scales of a model, and what follows from them: the sizes of its blobs, and its work.
 
+use core::ops::Range;
+
 use potluck_protocol::codec::{self, MAX_LAYERS, MAX_POSITIONS};
 use serde::{Deserialize, Serialize};
 
 use super::check::{ManifestError, range};
 use super::name::BlobRole;
-use super::{EXP2_ENTRIES, GROUP, RSQRT_ENTRIES, SIGMOID_ENTRIES};
+use super::{EXP2_ENTRIES, GROUP, RSQRT_ENTRIES, SIGMOID_ENTRIES, SOFTCAP_ENTRIES};
 
 /// Width of the residual stream at most; sums of squares stay in the two words that the arithmetic
 /// gives them.
@@ -20,9 +22,13 @@ pub const MAX_HEADS: u32 = 256;
 pub const MAX_HEAD_DIM: u32 = 256;
 /// Tokens of a vocabulary at most.
 pub const MAX_VOCAB: u32 = 1 << 20;
+/// Rotations at most: one of layers that see all, one of those with a window, and two to spare.
+pub const MAX_ROTATIONS: u32 = 4;
+/// The largest power of two in a cap: scores beyond it saturate by themselves.
+pub const MAX_CAP_EXPONENT: u32 = 12;
 
-/// Shapes and scales of a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Shapes and scales of a model. What a plain model does not have is left out of a manifest's JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
     /// Layers.
@@ -56,6 +62,103 @@ pub struct ModelConfig {
     /// Whether query and key heads are normalised before they are rotated, and with what
     /// `eps * head_dim`.
     pub qk_norm: Option<Eps>,
+    /// What the layers are, one after the other; none: every one sees all positions, and turns by the
+    /// first rotation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layer_kinds: Vec<LayerKind>,
+    /// Rotations in the tables.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub rotations: u32,
+    /// Whether the query and key rows are normalised before they are cut into heads, and with what
+    /// `eps * width`: of the queries, and of the keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qk_row_norm: Option<[Eps; 2]>,
+    /// Where a layer's norms are.
+    #[serde(default, skip_serializing_if = "NormPlaces::is_usual")]
+    pub norms: NormPlaces,
+    /// Whether the output projection of attention has a bias.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub output_bias: bool,
+    /// Whether the MLP's projections have biases.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub mlp_bias: bool,
+    /// Bounds attention's scores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attention_cap: Option<SoftCap>,
+    /// Bounds the logits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logit_cap: Option<SoftCap>,
+    /// Whether every head has a sink: a score beside those of the positions, which has no value.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub sinks: bool,
+}
+
+/// What one layer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerKind {
+    /// Positions that a token sees, its own among them; none: all before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<u32>,
+    /// Which of the tables' rotations queries and keys turn by; none: they do not turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<u32>,
+}
+
+/// Where a layer's norms are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NormPlaces {
+    /// Before attention and before the MLP.
+    #[default]
+    Before,
+    /// After each, before it is added to the residual stream.
+    After,
+    /// Both.
+    Both,
+}
+
+impl NormPlaces {
+    /// Whether attention's and the MLP's input is normalised.
+    #[must_use]
+    pub fn before(self) -> bool {
+        self != Self::After
+    }
+
+    /// Whether their output is.
+    #[must_use]
+    pub fn after(self) -> bool {
+        self != Self::Before
+    }
+
+    fn is_usual(&self) -> bool {
+        *self == Self::Before
+    }
+}
+
+/// A bound that scores come near to and do not pass: `cap * tanh(x / cap)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SoftCap {
+    /// `round(2^(16 + exponent) / cap)`, from `2^15` to `2^16`.
+    pub inverse: u32,
+    /// The largest power of two that is not above the cap: `2^exponent <= cap`.
+    pub exponent: i32,
+}
+
+/// What a manifest leaves out.
+fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_one(value: &u32) -> bool {
+    *value == 1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// A norm's `eps * width`, as `mantissa * 2^exponent`.
@@ -89,6 +192,19 @@ impl ModelConfig {
         [(q, d), (kv, d), (kv, d), (d, q), (ff, d), (ff, d), (d, ff)]
     }
 
+    /// What a layer is.
+    #[must_use]
+    pub fn layer_kind(&self, index: u32) -> LayerKind {
+        let plain = LayerKind { window: None, rotation: Some(0) };
+        self.layer_kinds.get(index as usize).copied().unwrap_or(plain)
+    }
+
+    /// Whether scores or logits are bounded, for which there is a table.
+    #[must_use]
+    pub fn has_caps(&self) -> bool {
+        self.attention_cap.is_some() || self.logit_cap.is_some()
+    }
+
     /// Bytes of a blob of this model.
     #[must_use]
     pub fn blob_bytes(&self, role: BlobRole) -> u64 {
@@ -98,19 +214,30 @@ impl ModelConfig {
                 let fixed = [EXP2_ENTRIES, SIGMOID_ENTRIES, RSQRT_ENTRIES]
                     .map(|entries| plane_bytes(entries as u64 * 2));
                 let rope = u64::from(self.max_positions) * u64::from(self.head_dim / 2) * 2;
-                fixed.iter().sum::<u64>() + 2 * plane_bytes(rope) + gain_bytes(d)
+                let softcap =
+                    if self.has_caps() { plane_bytes(SOFTCAP_ENTRIES as u64 * 2) } else { 0 };
+                let rotations = u64::from(self.rotations) * 2 * plane_bytes(rope);
+                fixed.iter().sum::<u64>() + rotations + gain_bytes(d) + softcap
             }
             BlobRole::Embedding | BlobRole::Head => linear_bytes((self.vocab as usize, d), 8),
             BlobRole::Layer(_) => {
                 let shapes = self.layer_shapes();
                 let matrices =
                     shapes.iter().map(|shape| linear_bytes(*shape, self.weight_bits)).sum::<u64>();
-                let biases = shapes[..3].iter().map(|(out, _)| bias_bytes(*out)).sum::<u64>();
+                let biases = |which: Range<usize>| {
+                    shapes[which].iter().map(|(out, _)| bias_bytes(*out)).sum::<u64>()
+                };
                 let norms = 2 * gain_bytes(self.head_dim as usize);
-                2 * gain_bytes(d)
+                let row_norms = gain_bytes(self.q_width()) + gain_bytes(self.kv_width());
+                let places = u64::from(self.norms.before()) + u64::from(self.norms.after());
+                2 * places * gain_bytes(d)
                     + matrices
-                    + u64::from(self.qkv_bias) * biases
+                    + u64::from(self.qkv_bias) * biases(0..3)
                     + u64::from(self.qk_norm.is_some()) * norms
+                    + u64::from(self.qk_row_norm.is_some()) * row_norms
+                    + u64::from(self.output_bias) * biases(3..4)
+                    + u64::from(self.mlp_bias) * biases(4..7)
+                    + u64::from(self.sinks) * bias_bytes(self.heads as usize)
             }
         }
     }
@@ -155,7 +282,9 @@ impl ModelConfig {
         range("max_positions", self.max_positions, 1, MAX_POSITIONS)?;
         range("residual_fraction_bits", self.residual_fraction_bits, 1, 24)?;
         range("qk_scale", self.qk_scale, 1, 1 << 16)?;
-        for eps in [Some(self.eps()), self.qk_norm].into_iter().flatten() {
+        let row_norms = self.qk_row_norm.map_or([None; 2], |norms| norms.map(Some));
+        let [q, k] = row_norms;
+        for eps in [Some(self.eps()), self.qk_norm, q, k].into_iter().flatten() {
             range("eps_mantissa", eps.mantissa, 1 << 23, (1 << 24) - 1)?;
             range("-eps_exponent", eps.exponent.unsigned_abs(), 0, 100)?;
         }
@@ -171,10 +300,39 @@ impl ModelConfig {
                 )));
             }
         }
+        self.check_kinds()?;
+        for cap in [self.attention_cap, self.logit_cap].into_iter().flatten() {
+            range("a cap's inverse", cap.inverse, 1 << 15, 1 << 16)?;
+            range("a cap's exponent", cap.exponent.cast_unsigned(), 0, MAX_CAP_EXPONENT)?;
+        }
+        if self.qk_norm.is_some() && self.qk_row_norm.is_some() {
+            let twice = "queries and keys that are normalised twice".to_owned();
+            return Err(ManifestError::Inconsistent(twice));
+        }
         if !self.heads.is_multiple_of(self.kv_heads) || !self.head_dim.is_multiple_of(2) {
             let heads =
                 format!("{} heads, {} kv heads of {}", self.heads, self.kv_heads, self.head_dim);
             return Err(ManifestError::Inconsistent(heads));
+        }
+        Ok(())
+    }
+
+    fn check_kinds(&self) -> Result<(), ManifestError> {
+        range("rotations", self.rotations, 0, MAX_ROTATIONS)?;
+        let listed = self.layer_kinds.len();
+        if listed != 0 && listed != self.layers as usize {
+            let kinds = format!("{listed} kinds for {} layers", self.layers);
+            return Err(ManifestError::Inconsistent(kinds));
+        }
+        for kind in (0..self.layers).map(|index| self.layer_kind(index)) {
+            if let Some(window) = kind.window {
+                range("a layer's window", window, 1, MAX_POSITIONS)?;
+            }
+            if kind.rotation.is_some_and(|rotation| rotation >= self.rotations) {
+                let missing =
+                    format!("a layer turns by a rotation that is none of {}", self.rotations);
+                return Err(ManifestError::Inconsistent(missing));
+            }
         }
         Ok(())
     }

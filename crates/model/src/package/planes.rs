@@ -122,6 +122,8 @@ pub(crate) fn write_plane(bytes: &mut Vec<u8>, plane: impl Iterator<Item = u8>) 
     bytes.resize(padded(bytes.len()), 0);
 }
 
+/// Of sinks: scores are base-2 logarithms in Q16.
+pub const SINK_EXPONENT: i32 = -16;
 /// Magnitude of an exponent at most: real ones are within ±64, and sums of a few cannot overflow.
 const MAX_EXPONENT: u32 = 256;
 
@@ -197,6 +199,13 @@ impl<'a> Planes<'a> {
         let exponent = self.exponent()?;
         self.check(mantissas.iter().all(|value| value.unsigned_abs() <= 1 << 24))?;
         Ok(Bias { mantissas, exponent })
+    }
+
+    /// The sinks of a layer's heads, which have the exponent of a score.
+    pub(crate) fn sinks(&mut self, heads: usize) -> Result<Bias, BlobError> {
+        let sinks = self.bias(heads)?;
+        self.check(sinks.exponent == SINK_EXPONENT)?;
+        Ok(sinks)
     }
 
     pub(crate) fn linear(

@@ -4,7 +4,7 @@ use super::blob::BlobError;
 use super::config::{ModelConfig, padded};
 use super::name::BlobRole;
 use super::planes::{Gain, Planes, write_plane};
-use super::{EXP2, EXP2_ENTRIES, RSQRT_ENTRIES, SIGMOID_ENTRIES};
+use super::{EXP2, EXP2_ENTRIES, RSQRT_ENTRIES, SIGMOID_ENTRIES, SOFTCAP_ENTRIES};
 
 /// The tables of `docs/numerics.md`, and the last norm.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,13 +16,24 @@ pub struct Tables {
     pub sigmoid: Vec<u16>,
     /// `1/sqrt`, Q15, 768 entries.
     pub rsqrt: Vec<u16>,
-    /// `[max_positions, head_dim / 2]`, Q14.
-    pub cos: Vec<i16>,
-    /// `[max_positions, head_dim / 2]`, Q14.
-    pub sin: Vec<i16>,
+    /// By which queries and keys turn.
+    pub rotations: Vec<Rotation>,
     /// The norm before the head; here, so that a head tied to the embedding is the embedding's
     /// blob.
     pub last_norm: Gain,
+    /// `tanh(x) / x` in steps of 1/64, Q15, 1,025 entries, falling from 32,768; none where nothing is
+    /// capped.
+    pub softcap: Vec<u16>,
+}
+
+/// How far every pair of a head is turned at every position. Where a model's makers scale what they
+/// turn (YaRN, LongRoPE), the scale is in it; a pair that does not turn has angle 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// `[max_positions, head_dim / 2]`, Q14, below 2.
+    pub cos: Vec<i16>,
+    /// `[max_positions, head_dim / 2]`, Q14, below 2.
+    pub sin: Vec<i16>,
 }
 
 impl Tables {
@@ -38,9 +49,11 @@ impl Tables {
             exp2: planes.u16s(EXP2_ENTRIES),
             sigmoid: planes.u16s(SIGMOID_ENTRIES),
             rsqrt: planes.u16s(RSQRT_ENTRIES),
-            cos: planes.i16s(rope),
-            sin: planes.i16s(rope),
+            rotations: (0..config.rotations)
+                .map(|_| Rotation { cos: planes.i16s(rope), sin: planes.i16s(rope) })
+                .collect(),
             last_norm: planes.gain(config.d_model as usize)?,
+            softcap: if config.has_caps() { planes.u16s(SOFTCAP_ENTRIES) } else { Vec::new() },
         };
         tables.check(&planes)?;
         Ok(tables)
@@ -54,8 +67,12 @@ impl Tables {
         let rising = self.sigmoid.windows(2).all(|pair| pair[0] <= pair[1])
             && self.sigmoid[SIGMOID_ENTRIES - 1] <= 1 << 15;
         let small = self.rsqrt.iter().all(|entry| (1 << 14..1 << 15).contains(entry));
-        let unit = self.cos.iter().chain(&self.sin).all(|value| value.unsigned_abs() <= 1 << 14);
-        planes.check(defined && rising && small && unit)
+        let turns = self.rotations.iter().flat_map(|turn| turn.cos.iter().chain(&turn.sin));
+        // A sum of two products with 14-bit mantissas stays in 31 bits.
+        let below_two = turns.into_iter().all(|value| *value != i16::MIN);
+        let falling = self.softcap.windows(2).all(|pair| pair[0] >= pair[1])
+            && self.softcap.first().is_none_or(|first| *first <= 1 << 15);
+        planes.check(defined && rising && small && below_two && falling)
     }
 
     /// Reads an encoder's tables, which have no rotations and no last norm.
@@ -68,9 +85,9 @@ impl Tables {
             exp2: planes.u16s(EXP2_ENTRIES),
             sigmoid: planes.u16s(SIGMOID_ENTRIES),
             rsqrt: planes.u16s(RSQRT_ENTRIES),
-            cos: Vec::new(),
-            sin: Vec::new(),
+            rotations: Vec::new(),
             last_norm: Gain { mantissas: Vec::new(), exponent: 0 },
+            softcap: Vec::new(),
         };
         tables.check(&planes)?;
         Ok(tables)
@@ -93,10 +110,12 @@ impl Tables {
         for table in [&self.exp2, &self.sigmoid, &self.rsqrt] {
             write_plane(&mut bytes, table.iter().flat_map(|value| value.to_le_bytes()));
         }
-        for table in [&self.cos, &self.sin] {
+        for table in self.rotations.iter().flat_map(|turn| [&turn.cos, &turn.sin]) {
             write_plane(&mut bytes, table.iter().flat_map(|value| value.to_le_bytes()));
         }
         self.last_norm.write(&mut bytes);
+        // Nothing where there is no cap.
+        write_plane(&mut bytes, self.softcap.iter().flat_map(|value| value.to_le_bytes()));
         bytes
     }
 }

@@ -106,7 +106,7 @@ impl Stages {
                 return false;
             }
         };
-        let stage = StageSession::new(session, earns, index, manifest.config, context.now);
+        let stage = StageSession::new(session, earns, index, manifest.config.clone(), context.now);
         for peer in [stage.requester(), stage.previous(), stage.next()] {
             context.open_peer(peer, stage.session());
         }

@@ -16,12 +16,13 @@ use self::layer::{BuildContext, Layer, Shared};
 use crate::encoder::{Embedding, EncodeError, Frame};
 use crate::gpu::compiled::run;
 use crate::gpu::device::{Device, Part};
-use crate::gpu::matrix::count;
+use crate::gpu::matrix::{count, uniform};
 use crate::gpu::model::{Buffers, activation, check_limits};
 use crate::gpu::read_back::{self, Ring};
 use crate::gpu::variants::Shaders;
 use crate::gpu::{GpuError, GpuInfo, uniforms};
 use crate::threads;
+use bytemuck::Zeroable as _;
 use potluck_model::encoder::{EncoderLayer, EncoderManifest};
 use potluck_model::package::{BlobError, BlobRole, ModelConfig};
 
@@ -104,7 +105,7 @@ impl GpuEncoder {
         blob: impl Fn(BlobRole) -> Cow<'a, [u8]>,
     ) -> Result<Self, GpuEncoderError> {
         let frame = Frame::new(Arc::clone(&manifest), &blob)?;
-        let config = manifest.config;
+        let config = manifest.config.clone();
         let rows = config.max_positions.max(ROWS_AT_ONCE).next_multiple_of(ROWS_TOGETHER);
         check_limits(&config, rows as usize, &device.limits)?;
         let kernels =
@@ -131,6 +132,7 @@ impl GpuEncoder {
                 &buffers.exp2,
                 &buffers.head_outputs,
                 &buffers.head_exponents,
+                &uniform(handle, queue, "scoring", &uniforms::Scoring::zeroed()),
             ];
             let merge_heads = [
                 &buffers.shape,

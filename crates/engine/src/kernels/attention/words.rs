@@ -6,12 +6,14 @@
 //! no intrinsics here: the loops are plain enough for a compiler to see. Values are summed up a few
 //! places of the head at a time, whose sums stay in registers while all positions pass.
 
+use core::ops::Range;
+
 use crate::kernels::block::{exp2_neg, rescale};
 use crate::kernels::rope::Heads;
 use crate::kv_cache::LayerCache;
 use potluck_model::package::{ModelConfig, Tables};
 
-use super::{SCORE_BITS, divide, join};
+use super::{SCORE_BITS, Scores, divide, join};
 
 /// [`super::reference()`] in 32-bit words.
 #[must_use]
@@ -20,10 +22,11 @@ pub fn in_words(
     tables: &Tables,
     queries: &Heads,
     cache: &LayerCache,
-    positions: usize,
+    seen: Range<usize>,
+    scoring: Scores<'_>,
 ) -> (Vec<i32>, i32) {
     let heads = (0..config.heads as usize)
-        .map(|head| head_in_words(config, tables, queries, cache, positions, head));
+        .map(|head| head_in_words(config, tables, queries, cache, (seen.clone(), head), scoring));
     let (rows, exponents): (Vec<_>, Vec<_>) = heads.unzip();
     join(rows.concat(), &exponents, config.head_dim as usize)
 }
@@ -40,12 +43,12 @@ pub fn head_in_words(
     tables: &Tables,
     queries: &Heads,
     cache: &LayerCache,
-    positions: usize,
-    head: usize,
+    (seen, head): (Range<usize>, usize),
+    scoring: Scores<'_>,
 ) -> (Vec<i32>, i32) {
     let (width, kv_heads) = (config.head_dim as usize, config.kv_heads as usize);
     let kv_head = head / (config.heads / config.kv_heads) as usize;
-    let places = || (0..positions).map(|position| position * kv_heads + kv_head);
+    let places = || seen.clone().map(|position| (position - cache.first) * kv_heads + kv_head);
     let query = &queries.mantissas[head * width..][..width];
     let (high, low): (Vec<i16>, Vec<i16>) =
         query.iter().map(|q| (narrow(q >> 7), narrow(q & 127))).unzip();
@@ -53,15 +56,18 @@ pub fn head_in_words(
         .map(|at| {
             let key = &cache.keys[at * width..][..width];
             let sum = dot(&high, key).wrapping_add(dot(&low, key) >> 7);
-            rescale(sum, queries.exponents[head] + cache.key_exponents[at] + SCORE_BITS)
+            let exponent = queries.exponents[head] + cache.key_exponents[at] + SCORE_BITS;
+            scoring.bounded(tables, rescale(sum, exponent))
         })
         .collect();
-    let largest = scores.iter().copied().max().unwrap_or(0);
+    let sink = scoring.sink(head);
+    let largest = scores.iter().copied().chain(sink).max().unwrap_or(0);
     let exponent = places().map(|at| cache.value_exponents[at]).max().unwrap_or(0);
-    let mut total = 0_u32;
-    let mut weighted = Vec::with_capacity(positions);
+    let below = |score: i32| largest.wrapping_sub(score).cast_unsigned();
+    let mut total = sink.map_or(0, |sink| exp2_neg(tables, below(sink)));
+    let mut weighted = Vec::with_capacity(scores.len());
     for (at, score) in places().zip(&scores) {
-        let weight = exp2_neg(tables, largest.wrapping_sub(*score).cast_unsigned());
+        let weight = exp2_neg(tables, below(*score));
         total += weight;
         let shift = exponent - cache.value_exponents[at];
         // Beyond 16 places nothing of 15 bits is left.

@@ -5,4 +5,6 @@ struct Projections {
     key_exponent: i32,
     value_exponent: i32,
     exponents_a_row: u32, // 1: of the projections' input; else one a head, which has its projection's in it
+    rotates: u32,         // 1: queries and keys turn
+    rotation_start: u32,  // where the layer's rotation begins among all
 }

@@ -37,22 +37,53 @@ const FACTORS: [&str; 7] = [
     "residual_scale",
     "attention.scale",
 ];
+/// Those of one scaling.
+const YARN: [&str; 3] =
+    ["rope.scaling.factor", "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow"];
+
+/// Keys that an architecture computes with, and others do not have.
+fn used(architecture: &str) -> &'static [&'static str] {
+    match architecture {
+        "gemma2" => &[
+            "attn_logit_softcapping",
+            "final_logit_softcapping",
+            "attention.sliding_window_pattern",
+        ],
+        "gemma3" => {
+            &["final_logit_softcapping", "attention.sliding_window_pattern", "rope.freq_base_swa"]
+        }
+        "phi3" => &["rope.scaling.attn_factor"],
+        "olmo2" => &["attention.sliding_window_pattern"],
+        "granite" => &["logit_scale", "embedding_scale", "residual_scale", "attention.scale"],
+        _ => &[],
+    }
+}
 
 /// Refuses the first key of this architecture that would change what the model says.
 pub(super) fn known(metadata: &Metadata, architecture: &str) -> Result<(), ImportError> {
     let unsupported = |what: String| {
-        let supported = "plain RoPE and Llama 3's, and keys that change nothing".to_owned();
-        Err(ImportError::Unsupported { what, supported })
+        let supported = "plain RoPE, Llama 3's, linear and yarn, and keys that change nothing";
+        Err(ImportError::Unsupported { what, supported: supported.to_owned() })
     };
-    let linear = metadata.text(&format!("{architecture}.rope.scaling.type"));
-    if let Some(kind) = linear.filter(|kind| !matches!(*kind, "none" | "linear")) {
-        let kind: String = kind.chars().take(64).collect();
-        return unsupported(format!("rope scaling {kind:?}"));
-    }
+    let scaling = metadata.text(&format!("{architecture}.rope.scaling.type"));
+    let factor = metadata.number(&format!("{architecture}.rope.scaling.factor"));
+    let stretches = match scaling {
+        None | Some("none") => false,
+        Some("linear") if factor.is_none() => false,
+        // Of Phi-3, whose factors are tensors.
+        Some("longrope") if architecture == "phi3" => false,
+        Some("linear") => factor.is_some_and(|factor| factor > 0.0),
+        Some("yarn") if factor.is_some() => true,
+        Some(kind) => {
+            let kind: String = kind.chars().take(64).collect();
+            return unsupported(format!("rope scaling {kind:?}"));
+        }
+    };
     for key in metadata.keys_of(architecture) {
         let is_neutral = FACTORS.contains(&key)
             && metadata.number(&format!("{architecture}.{key}")).is_some_and(|it| it == 1.0);
-        if !KNOWN.contains(&key) && !is_neutral {
+        let is_used = used(architecture).contains(&key) || (stretches && YARN.contains(&key));
+        if !KNOWN.contains(&key) && !is_neutral && !is_used {
             let key: String = key.chars().take(64).collect();
             return unsupported(format!("the key {architecture}.{key}"));
         }
