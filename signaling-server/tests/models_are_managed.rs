@@ -49,7 +49,7 @@ impl Data {
 fn models_come_are_listed_and_go() {
     let (data, folder) = (Data::new(), built_in().display().to_string());
     assert!(data.model(&["list"]).unwrap().contains("no models"));
-    assert!(data.model(&["add", &folder]).unwrap().starts_with("added potluck-tiny as de273604"));
+    assert!(data.model(&["add", &folder]).unwrap().starts_with("added potluck-tiny as 876f4981"));
     let blobs = data.files("blobs");
     data.model(&["add", &folder, "--weights", "q4", "--context", "256", "--name", "small"])
         .unwrap();
