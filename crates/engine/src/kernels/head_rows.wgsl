@@ -66,12 +66,7 @@ fn normalise_rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_in
 
     let eps_mantissa = select(norms.query_eps_mantissa, norms.key_eps_mantissa, is_key);
     let eps_exponent = select(norms.query_eps_exponent, norms.key_eps_exponent, is_key);
-    var sum = wide_add(wide_shift_left(high, 16u), vec2<u32>(low, 0u));
-    sum = wide_add(sum, wide_scale(eps_mantissa, eps_exponent - 2 * (exponent + n)));
-    if (sum.x == 0u && sum.y == 0u) {
-        sum.x = 1u;
-    }
-    let root = reciprocal_root(sum);
+    let root = root_of_squares(high, low, wide_scale(eps_mantissa, eps_exponent - 2 * (exponent + n)));
 
     let k = i32(bits(largest)) - 24;
     let first_gain = select(0u, model.heads * model.head_dim, is_key);

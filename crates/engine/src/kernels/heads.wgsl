@@ -77,12 +77,7 @@ fn finish_heads(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invo
     high = atomicLoad(&squares_high);
     low = atomicLoad(&squares_low);
 
-    var sum = wide_add(wide_shift_left(high, 16u), vec2<u32>(low, 0u));
-    sum = wide_add(sum, wide_scale(heads.eps_mantissa, heads.eps_exponent - 2 * (exponent + n)));
-    if (sum.x == 0u && sum.y == 0u) {
-        sum.x = 1u;
-    }
-    let root = reciprocal_root(sum);
+    let root = root_of_squares(high, low, wide_scale(heads.eps_mantissa, heads.eps_exponent - 2 * (exponent + n)));
 
     let k = i32(bits(largest)) - 24;
     let first_gain = select(model.head_dim, 0u, is_query);

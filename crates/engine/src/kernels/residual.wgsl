@@ -70,12 +70,7 @@ fn add_row(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocatio
         high = atomicLoad(&squares_high);
         low = atomicLoad(&squares_low);
 
-        var sum = wide_add(wide_shift_left(high, 16u), vec2<u32>(low, 0u));
-        sum = wide_add(sum, wide_scale(model.eps_mantissa, model.eps_exponent - 2 * (exponent + n)));
-        if (sum.x == 0u && sum.y == 0u) {
-            sum.x = 1u;
-        }
-        let root = reciprocal_root(sum);
+        let root = root_of_squares(high, low, wide_scale(model.eps_mantissa, model.eps_exponent - 2 * (exponent + n)));
         let k = i32(bits(largest)) - 24;
         for (var i = lane; i < model.d_model; i += INVOCATIONS) {
             products[start + i] = normalise(products[start + i], vectors[model.d_model + i], k, root.mantissa);

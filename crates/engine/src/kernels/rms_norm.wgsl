@@ -58,12 +58,7 @@ fn rms_norm(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocati
     high = atomicLoad(&squares_high);
     low = atomicLoad(&squares_low);
 
-    var sum = wide_add(wide_shift_left(high, 16u), vec2<u32>(low, 0u));
-    sum = wide_add(sum, epsilon(n));
-    if (sum.x == 0u && sum.y == 0u) {
-        sum.x = 1u;
-    }
-    let root = reciprocal_root(sum);
+    let root = root_of_squares(high, low, epsilon(n));
 
     let k = i32(bits(largest)) - 24;
     largest = 0u;

@@ -21,3 +21,13 @@ fn reciprocal_root(s: vec2<u32>) -> ReciprocalRoot {
     let factor = (196608u - t) >> 1u;
     return ReciprocalRoot(min((first * factor) >> 15u, 65535u), -16 - (b - 2) / 2);
 }
+
+// The reciprocal root of a sum of squares, kept as sums of their upper and lower halves, and epsilon.
+fn root_of_squares(high: u32, low: u32, epsilon: vec2<u32>) -> ReciprocalRoot {
+    var sum = wide_add(wide_shift_left(high, 16u), vec2<u32>(low, 0u));
+    sum = wide_add(sum, epsilon);
+    if (sum.x == 0u && sum.y == 0u) {
+        sum.x = 1u;
+    }
+    return reciprocal_root(sum);
+}
