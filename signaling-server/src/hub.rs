@@ -47,8 +47,12 @@ pub(crate) struct Link {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sender {
     node: NodeId,
-    connection: u64,
+    connection: Number,
 }
+
+/// Of a connection, in the order in which keys were proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Number(u64);
 
 #[derive(Debug)]
 enum Message {
@@ -125,9 +129,20 @@ impl Hub {
         Self { messages, next_connection: Arc::default(), start }
     }
 
+    /// A number for a connection whose node proved its key just now. Of two connections of a node the
+    /// one with the higher number counts, however long each of them takes until it joins.
+    pub(crate) fn number(&self) -> Number {
+        Number(self.next_connection.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// Announces a connection of a node that proved its key.
-    pub(crate) async fn join(&self, node: NodeId, standing: Standing, link: Link) -> Member {
-        let connection = self.next_connection.fetch_add(1, Ordering::Relaxed);
+    pub(crate) async fn join(
+        &self,
+        node: NodeId,
+        connection: Number,
+        standing: Standing,
+        link: Link,
+    ) -> Member {
         let sender = Sender { node, connection };
         self.send(Message::Join { sender, standing, link }).await;
         Member { hub: self.clone(), sender, share: Arc::new(Semaphore::new(SHARE)) }
@@ -223,7 +238,7 @@ impl Member {
 
 struct HubTask {
     scheduler: Scheduler,
-    connections: HashMap<NodeId, (u64, Link)>,
+    connections: HashMap<NodeId, (Number, Link)>,
     /// Nodes whose connections were let go, for the scheduler to be told.
     leaving: Vec<NodeId>,
     stopping: bool,
@@ -290,7 +305,7 @@ impl HubTask {
             }
             Message::Stop { told } => {
                 self.stopping = true;
-                for (_, (connection, link)) in self.connections.drain() {
+                for (_, (Number(connection), link)) in self.connections.drain() {
                     // It may have ended by itself.
                     let _ = link.end.send(Ending::stopping(connection));
                 }
@@ -304,12 +319,17 @@ impl HubTask {
     fn join(&mut self, sender: Sender, standing: Standing, link: Link) {
         let Sender { node, connection } = sender;
         if self.stopping {
-            let _ = link.end.send(Ending::stopping(connection));
+            let _ = link.end.send(Ending::stopping(connection.0));
+            return;
+        }
+        let elsewhere =
+            || Ending::for_good("this identity connected elsewhere; one connection an identity");
+        if self.connections.get(&node).is_some_and(|(newer, _)| *newer > connection) {
+            let _ = link.end.send(elsewhere());
             return;
         }
         if let Some((_, old)) = self.connections.insert(node, (connection, link)) {
-            let reason = "this identity connected elsewhere; one connection an identity";
-            let _ = old.end.send(Ending::for_good(reason));
+            let _ = old.end.send(elsewhere());
             self.schedule(node, Event::Left);
         }
         self.schedule(node, Event::Joined(standing));

@@ -132,12 +132,12 @@ async fn serve(
     proved: Proved,
     standing: Standing,
 ) -> Ending {
-    let Proved { node, origin, room, until_s } = proved;
+    let Proved { node, connection, origin, room, until_s } = proved;
     let arrived = Arrived { origin, address: standing.address, until_s };
     let (outbox, inbox) = mpsc::channel(OUTBOX);
     let answers = outbox.downgrade();
     let (end, ended) = oneshot::channel();
-    let member = room.hub.join(node, standing, Link { outbox, end }).await;
+    let member = room.hub.join(node, connection, standing, Link { outbox, end }).await;
     let from_hub = FromHub { inbox, answers, end: ended };
     let ending = exchange(socket, app, (&room, &member), arrived, from_hub).await;
     member.leave().await;

@@ -20,11 +20,15 @@ struct Connection {
 
 impl Connection {
     async fn open(hub: &Hub, seed: u8, outbox: usize) -> Self {
+        Self::open_as(hub, hub.number(), seed, outbox).await
+    }
+
+    async fn open_as(hub: &Hub, number: Number, seed: u8, outbox: usize) -> Self {
         let identity = Identity::from_seed(&[seed; 32]);
         let (sender, inbox) = mpsc::channel(outbox);
         let (end, ended) = oneshot::channel();
         let link = Link { outbox: sender, end };
-        let member = hub.join(identity.node(), Standing::default(), link).await;
+        let member = hub.join(identity.node(), number, Standing::default(), link).await;
         Self { identity, member, inbox, ended }
     }
 
@@ -159,6 +163,20 @@ async fn what_comes_late_from_an_old_connection_is_ignored() {
 }
 
 #[tokio::test]
+async fn of_two_connections_the_one_that_was_proved_last_counts() {
+    let (hub, _) = hub();
+    let older = hub.number();
+    let new = Connection::open(&hub, 1, OUTBOX).await;
+    // It took longer from its proof until it joined.
+    let old = Connection::open_as(&hub, older, 1, OUTBOX).await;
+    let (reason, retry_after) = old.reason().await;
+    assert!(reason.contains("elsewhere") && retry_after.is_none(), "{reason} {retry_after:?}");
+    assert!(!new.inbox.is_closed());
+    new.member.leave().await;
+    assert_eq!(hub.view(0).await.unwrap().connected, 0);
+}
+
+#[tokio::test]
 async fn a_flood_of_signals_is_lost_and_lets_nobody_go() {
     let (hub, model) = hub();
     let mut stage = Connection::open(&hub, 1, OUTBOX).await;
@@ -188,7 +206,7 @@ async fn one_connection_has_a_small_part_of_the_queue() {
     let hub = Hub { messages, next_connection: Arc::default(), start: Instant::now() };
     let [flooding, other] = [1, 2].map(|connection| Member {
         hub: hub.clone(),
-        sender: Sender { node: NodeId([1; 32]), connection },
+        sender: Sender { node: NodeId([1; 32]), connection: Number(connection) },
         share: Arc::new(Semaphore::new(SHARE)),
     });
     let flood = async {

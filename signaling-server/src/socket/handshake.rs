@@ -13,12 +13,15 @@ use super::frames::{receive, send};
 use crate::app::App;
 use crate::calendar::unix_now_s;
 use crate::ending::Ending;
+use crate::hub::Number;
 use crate::rooms::{Room, RoomError};
 
 /// Who is at the other end, proved.
 #[derive(Debug)]
 pub(super) struct Proved {
     pub(super) node: NodeId,
+    /// Which of its connections this is.
+    pub(super) connection: Number,
     /// This server, as the node dialled it.
     pub(super) origin: String,
     /// Where it wants to be.
@@ -87,6 +90,8 @@ async fn prove(
         models: room.models.summaries(),
         heartbeat_ms: u32::try_from(timeouts.heartbeat.as_millis()).unwrap_or(u32::MAX),
     };
+    // Before it is welcome, so that the connection that it makes next is a newer one.
+    let connection = room.hub.number();
     send(socket, &welcome, || None, timeouts.send).await?;
-    Ok(Proved { node, origin, room, until_s })
+    Ok(Proved { node, connection, origin, room, until_s })
 }
