@@ -21,7 +21,8 @@ use serde::de::DeserializeOwned;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{
-    Event, EventSource, Headers, MessageEvent, RequestCache, RequestInit, Response, VisibilityState,
+    AbortSignal, Event, EventSource, Headers, MessageEvent, RequestCache, RequestInit, Response,
+    VisibilityState,
 };
 use yew::Callback;
 
@@ -32,6 +33,8 @@ use crate::state::feed::{Feed, FeedAction, FeedEvent};
 use crate::state::mine::Which;
 
 const NOT_FOUND: u16 = 404;
+/// How long a statement waits for its answer: the next one waits for it too.
+const STATEMENT_LIMIT_MS: u32 = 20_000;
 
 /// Keeps the page told as long as it lives and is seen.
 pub struct Listening {
@@ -288,6 +291,7 @@ pub async fn say(body: &str) -> Result<PersonView, String> {
     let options = with_pass();
     options.set_method("POST");
     options.set_body(&body.into());
+    options.set_signal(Some(&AbortSignal::timeout_with_u32(STATEMENT_LIMIT_MS)));
     answer(send(&address("people"), &options).await?).await
 }
 

@@ -113,10 +113,11 @@ impl Keys {
             Some(room) => identity.in_room(room.room()),
             None => identity,
         };
+        let is_change = says != Says::Look;
         let statement = Statement { to: self.server.clone(), at_ms, says };
         let signed = SignedStatement::new(&identity, &statement);
         match signed.and_then(|signed| serde_json::to_string(&signed)) {
-            Ok(body) => KeyNotice::Signed { body },
+            Ok(body) => KeyNotice::Signed { body, is_change },
             Err(error) => KeyNotice::Failed { reason: error.to_string() },
         }
     }
@@ -205,7 +206,7 @@ mod tests {
     fn a_statement_is_for_the_server_and_by_the_key_of_the_room() {
         let mut keys = keys();
         let mut said = |says: Says| match keys.handle(KeyTask::Sign(says), FRESH, 7) {
-            Step::Say(KeyNotice::Signed { body }) => {
+            Step::Say(KeyNotice::Signed { body, .. }) => {
                 serde_json::from_str::<SignedStatement>(&body).unwrap()
             }
             other => panic!("{other:?}"),
@@ -217,7 +218,7 @@ mod tests {
         let room = Invitation::from(potluck_protocol::room::RoomSecret([3; 16]));
         let server = "https://here.example".to_owned();
         keys.note(&Command::Connect { server, room: Some(room) });
-        let Step::Say(KeyNotice::Signed { body }) =
+        let Step::Say(KeyNotice::Signed { body, .. }) =
             keys.handle(KeyTask::Sign(Says::Look), FRESH, 7)
         else {
             panic!("not signed")

@@ -8,6 +8,8 @@
 //! file ──▶ the worker says whose key it holds ──▶ the person says yes ──▶ kept; another worker begins
 //! ```
 
+use std::collections::VecDeque;
+
 use potluck_protocol::api::{BoardOf, BoardView, HardwareClass, Period, ReceiptsPage};
 use potluck_protocol::id::{NodeId, TeamId};
 use potluck_protocol::page::{Command, KeyNotice, KeyTask, SecretText};
@@ -46,8 +48,29 @@ pub struct Mine {
     pub done: Option<String>,
     /// Why something was not.
     pub failure: Option<String>,
-    /// The statement that is on its way changes something.
-    is_saying: bool,
+    /// The statement that was sent and is not answered yet.
+    on_its_way: Option<OnItsWay>,
+    /// Those that are signed and wait for that answer: answers that overtook each other would leave
+    /// what the older one knew.
+    waiting: VecDeque<Signed>,
+}
+
+/// What the statement is that an answer is awaited to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnItsWay {
+    /// Nothing was said by it.
+    Look,
+    /// It changes what others see.
+    Change,
+    /// The worker that signed it has ended, so its answer is of no use.
+    Outdated,
+}
+
+/// A statement as the worker signed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Signed {
+    body: String,
+    is_change: bool,
 }
 
 /// Whom a board is of, and when.
@@ -153,11 +176,11 @@ impl State {
             MineAction::Toggle => return self.toggle_mine(),
             MineAction::TypeName(name) => self.mine.typed_name = name,
             MineAction::TypeTeam(name) => self.mine.typed_team = name,
-            MineAction::Say(says) => return self.say(says),
+            MineAction::Say(says) => return self.with_key(KeyTask::Sign(says)),
             MineAction::Join => {
                 let Some(team) = self.opened.team else { return Vec::new() };
                 self.mine.is_open = true;
-                let mut effects = self.say(Says::Join { team });
+                let mut effects = self.with_key(KeyTask::Sign(Says::Join { team }));
                 effects.push(self.fetch_board());
                 return effects;
             }
@@ -215,7 +238,10 @@ impl State {
     /// Something came of what the key was needed for.
     pub(super) fn key(&mut self, notice: KeyNotice) -> Vec<Effect> {
         match notice {
-            KeyNotice::Signed { body } => return vec![Effect::Mine(MineEffect::Post(body))],
+            KeyNotice::Signed { body, is_change } => {
+                self.mine.waiting.push_back(Signed { body, is_change });
+                return self.mine.post().into_iter().collect();
+            }
             KeyNotice::Backup { name, text } => {
                 self.mine.done = Some(say!("mine-backed-up", name = &name));
                 return vec![Effect::Mine(MineEffect::Save { name, text })];
@@ -225,7 +251,6 @@ impl State {
             }
             KeyNotice::Failed { reason } => {
                 self.mine.failure = Some(reason);
-                self.mine.is_saying = false;
             }
             KeyNotice::Changed { node } => {
                 // The one that runs has the old key still.
@@ -264,12 +289,6 @@ impl State {
         effects
     }
 
-    /// Has something said and signed that changes what others see.
-    fn say(&mut self, says: Says) -> Vec<Effect> {
-        self.mine.is_saying = true;
-        self.with_key(KeyTask::Sign(says))
-    }
-
     fn with_key(&mut self, task: KeyTask) -> Vec<Effect> {
         (self.mine.done, self.mine.failure) = (None, None);
         let mut effects = self.connected();
@@ -297,25 +316,29 @@ impl State {
     }
 
     fn heard_of_me(&mut self, answer: Result<PersonView, String>) -> Vec<Effect> {
-        let was_saying = core::mem::take(&mut self.mine.is_saying);
-        let person = match answer {
-            Ok(person) => person,
-            Err(reason) => {
-                self.mine.failure = Some(reason);
-                return Vec::new();
+        let was = self.mine.on_its_way.take();
+        let mut effects: Vec<_> = self.mine.post().into_iter().collect();
+        if was != Some(OnItsWay::Outdated) {
+            match answer {
+                Ok(person) => effects.extend(self.know_me(person, was == Some(OnItsWay::Change))),
+                Err(reason) => self.mine.failure = Some(reason),
             }
-        };
-        if was_saying {
+        }
+        effects
+    }
+
+    fn know_me(&mut self, person: PersonView, has_changed: bool) -> [Effect; 2] {
+        if has_changed {
             self.mine.done = Some(say!("mine-said"));
             self.mine.typed_team = String::new();
         }
         let known = self.mine.person.as_ref().and_then(|person| person.called.as_ref());
-        if was_saying || person.called.as_ref() != known {
+        if has_changed || person.called.as_ref() != known {
             self.mine.typed_name = person.called.clone().unwrap_or_default();
         }
         let node = person.node;
         self.mine.person = Some(person);
-        vec![Effect::Mine(MineEffect::FetchReceipts { node, before: None }), self.fetch_board()]
+        [Effect::Mine(MineEffect::FetchReceipts { node, before: None }), self.fetch_board()]
     }
 
     fn fetch_board(&self) -> Effect {
@@ -331,8 +354,19 @@ impl State {
 impl Mine {
     /// What is shown was the worker's, which has ended.
     pub(super) fn close(&mut self) {
-        let Self { which, invitation, .. } = core::mem::take(self);
-        *self = Self { which, invitation, ..Self::default() };
+        let Self { which, invitation, on_its_way, .. } = core::mem::take(self);
+        let on_its_way = on_its_way.map(|_| OnItsWay::Outdated);
+        *self = Self { which, invitation, on_its_way, ..Self::default() };
+    }
+
+    /// Sends the next statement, once the one before is answered.
+    fn post(&mut self) -> Option<Effect> {
+        if self.on_its_way.is_some() {
+            return None;
+        }
+        let Signed { body, is_change } = self.waiting.pop_front()?;
+        self.on_its_way = Some(if is_change { OnItsWay::Change } else { OnItsWay::Look });
+        Some(Effect::Mine(MineEffect::Post(body)))
     }
 
     /// Adds the page behind `before`, or begins with the newest.

@@ -28,6 +28,14 @@ fn noticed(state: &mut State, notice: KeyNotice) -> Vec<Effect> {
     state.reduce(Action::Notice(Notice::Key(notice)))
 }
 
+fn signed(state: &mut State, body: &str, is_change: bool) -> Vec<Effect> {
+    noticed(state, KeyNotice::Signed { body: body.to_owned(), is_change })
+}
+
+fn post(body: &str) -> Effect {
+    Effect::Mine(MineEffect::Post(body.to_owned()))
+}
+
 fn named(state: &mut State, node: NodeId) -> Vec<Effect> {
     state.reduce(Action::Notice(Notice::Identity { node }))
 }
@@ -58,9 +66,8 @@ fn nothing_is_fetched_or_started_before_it_is_opened() {
     assert!(!state.volunteer.is_lending(), "nothing is lent by it");
     let effects = named(&mut state, ME);
     assert_eq!(effects, [Effect::FetchContribution(ME), sign(Says::Look)]);
-    let body = "signed".to_owned();
-    let effects = noticed(&mut state, KeyNotice::Signed { body: body.clone() });
-    assert_eq!(effects, [Effect::Mine(MineEffect::Post(body))]);
+    let body = "signed";
+    assert_eq!(signed(&mut state, body, false), [post(body)]);
     let effects = mine(&mut state, person(None, None));
     let receipts = Effect::Mine(MineEffect::FetchReceipts { node: ME, before: None });
     let board = Effect::Mine(MineEffect::FetchBoard(Which::default(), Some(ME.to_string())));
@@ -81,6 +88,7 @@ fn a_name_is_said_and_shown_and_a_refusal_is_told() {
     assert_eq!(state.mine.typed_name, "Rosa", "it can be tried again");
     mine(&mut state, MineAction::Say(says));
     assert_eq!(state.mine.failure, None);
+    assert_eq!(signed(&mut state, "name", true), [post("name")]);
     mine(&mut state, person(Some("Rosa"), None));
     assert!(state.mine.done.is_some());
     // What is being typed is not taken away by an answer to a look.
@@ -166,6 +174,31 @@ fn a_team_is_joined_with_one_click_of_a_link() {
     // In a room there are no teams.
     state.opened.room = Some(RoomSecret([1; 16]).into());
     assert_eq!(mine(&mut state, MineAction::LookAtTeam), []);
+}
+
+#[test]
+fn a_statement_is_sent_when_the_one_before_is_answered() {
+    let mut state = opened_page();
+    assert_eq!(signed(&mut state, "join", true), [post("join")]);
+    assert_eq!(
+        signed(&mut state, "look", false),
+        [],
+        "its answer may come first, and be the older"
+    );
+    let own = OwnTeam { id: TEAM, name: "Bakers".to_owned(), members: 3, credit_macs: 0 };
+    let effects = mine(&mut state, person(None, Some(own)));
+    assert!(effects.contains(&post("look")), "{effects:?}");
+    assert!(state.mine.done.is_some(), "it was the answer to what was said");
+    let effects = mine(&mut state, MineAction::Person(Err("no".to_owned())));
+    assert_eq!((effects, state.mine.failure.as_deref()), (Vec::new(), Some("no")));
+    // Another key: what the old one's statement is answered is not shown as the new one's.
+    assert_eq!(signed(&mut state, "old", true), [post("old")]);
+    assert_eq!(signed(&mut state, "never sent", true), []);
+    noticed(&mut state, KeyNotice::Changed { node: OTHER });
+    named(&mut state, OTHER);
+    assert_eq!(signed(&mut state, "new", false), []);
+    assert_eq!(mine(&mut state, person(Some("Rosa"), None)), [post("new")]);
+    assert_eq!(state.mine.person, None);
 }
 
 #[test]

@@ -56,6 +56,8 @@ pub enum KeyNotice {
     Signed {
         /// The JSON.
         body: String,
+        /// It says more than [`Says::Look`].
+        is_change: bool,
     },
 }
 
