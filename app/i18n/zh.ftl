@@ -246,6 +246,8 @@ map-answer = 回答
 map-you = 您
 map-missing = 还没有人
 map-room = 请入座
+tie-direct = 与您直接相连
+tie-relayed = 与您经中继相连
 
 ## What this computer has done
 

@@ -12,9 +12,9 @@ use std::cell::Cell;
 
 use yew::{Callback, Html, Properties, function_component, html, use_effect_with, use_state};
 
-use crate::say;
 use crate::state::Action;
-use crate::view::Later;
+use crate::view::{LATER, Later};
+use crate::{say, words};
 
 thread_local! {
     /// Once it is here.
@@ -47,16 +47,27 @@ pub(crate) async fn fetched() -> Option<&'static Later> {
     let here = split::later().await.ok();
     #[cfg(not(all(feature = "split", target_arch = "wasm32")))]
     let here = {
-        crate::words::learn_now(crate::words::ENGLISH_LATER);
-        Some(&crate::view::LATER)
+        arrived();
+        here()
     };
     HERE.set(here);
     here
 }
 
+/// Said by what came with the later part, and by nothing else: it would be cut out no more.
+pub fn arrived() {
+    words::learn_now(words::ENGLISH_LATER);
+    HERE.set(Some(&LATER));
+}
+
+/// The later part, if it is here.
+pub(crate) fn here() -> Option<&'static Later> {
+    HERE.get()
+}
+
 /// What `draw` makes of the later part; until it is here, a word that it comes.
 pub(crate) fn later(dispatch: &Callback<Action>, draw: impl FnOnce(&Later) -> Html) -> Html {
-    match HERE.get() {
+    match here() {
         Some(here) => draw(here),
         None => html! { <Awaited dispatch={dispatch.clone()} /> },
     }

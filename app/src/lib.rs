@@ -12,7 +12,7 @@
 
 pub mod api;
 pub mod browser;
-mod later;
+pub mod later;
 pub mod sensors;
 pub mod state;
 pub mod store;

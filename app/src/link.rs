@@ -9,8 +9,9 @@ use std::rc::Rc;
 
 use gloo::timers::callback::Timeout;
 use potluck_app::state::Action;
+use potluck_app::state::swarm::Tie;
 use potluck_app::store::{Platform, Worker};
-use potluck_app::{api, browser};
+use potluck_app::{api, browser, later};
 use potluck_net::platform::port::WorkerLink;
 use potluck_net::platform::{Claim, Lock, claim};
 use potluck_protocol::page::{Command, Notice};
@@ -51,7 +52,14 @@ fn spawn(start: &Rc<Start>) -> Result<WorkerLink, String> {
         move |notice| heard.notice(notice),
         move |reason| failed.fail(reason),
     );
-    link.map_err(|error| error.to_string())
+    let link = link.map_err(|error| error.to_string())?;
+    later::arrived();
+    let dispatch = start.dispatch.clone();
+    link.watch_paths(move |paths| {
+        let tie = |(node, is_relayed)| Tie { node, is_relayed };
+        dispatch.emit(Action::Ties(paths.into_iter().map(tie).collect()));
+    });
+    Ok(link)
 }
 
 /// A worker's start, which can fail in silence.

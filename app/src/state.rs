@@ -25,20 +25,16 @@ use potluck_protocol::room::ModelTag;
 
 use asking::{Asking, Kept};
 use door::{Door, DoorAction};
-use lending::Volunteer;
+use lending::{Volunteer, looks};
 use mine::{Mine, MineAction, MineEffect};
 use names::Names;
 use options::Options;
 use problem::Problem;
 use sensing::Sensed;
-use swarm::{Heard, Swarm};
+use swarm::{Heard, Swarm, Tie};
 
 use crate::say;
 use crate::words::{self, Language};
-
-/// The plot of what was done is looked up again after so many receipts: each is a minute's work of a
-/// slow computer, or a second's of a fast one.
-const RECEIPTS_A_LOOK: u32 = 16;
 
 /// What the page knows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -59,6 +55,8 @@ pub struct State {
     pub asking: Asking,
     /// Who sits at the table.
     pub swarm: Heard<Swarm>,
+    /// Whom this tab is connected to.
+    pub ties: Vec<Tie>,
     /// Names of those at a table too large to list, as far as they were asked for.
     pub names: Names,
     /// Who was credited with what.
@@ -168,6 +166,8 @@ pub enum Action {
     Silent(String),
     /// The server sent who is connected, or did not answer.
     Swarm(Result<SwarmView, String>),
+    /// Whom this tab is connected to changed.
+    Ties(Vec<Tie>),
     /// Names of those at the table were asked for, the first or the next ones.
     ShowNames,
     /// The server sent some, or did not answer.
@@ -285,6 +285,9 @@ impl State {
                 let before = self.swarm.value.as_ref();
                 self.swarm.handle(answer.map(|view| Swarm::new(view, before)));
             }
+            // What was under way when the worker was ended does not count.
+            Action::Ties(ties) if self.worker_runs => self.ties = ties,
+            Action::Ties(_) => {}
             Action::ShowNames => return self.names.ask(),
             Action::Names(answer) => self.names.handle(answer),
             Action::Tally(answer) => self.tally.handle(answer),
@@ -337,6 +340,7 @@ impl State {
         self.worker_runs = false;
         self.link = None;
         self.node = None;
+        self.ties.clear();
         self.mine.close();
         self.volunteer.reset();
         self.door.worker_ended();
@@ -362,8 +366,7 @@ impl State {
                 Vec::new()
             }
             Notice::Lending(lending) => {
-                let is_more = lending.receipts / RECEIPTS_A_LOOK
-                    > self.volunteer.lending.receipts / RECEIPTS_A_LOOK;
+                let is_more = looks(lending.receipts) > looks(self.volunteer.lending.receipts);
                 let node = self.node.filter(|_| is_more);
                 let mut effects = self.lending(lending);
                 effects.extend(node.and_then(|node| self.contribution_of(node)));

@@ -23,12 +23,14 @@ pub mod plot;
 mod problem;
 mod room;
 mod tally;
+mod ties;
 mod unfold;
 mod who;
 
 use std::rc::Rc;
 
 use potluck_protocol::api::ModelView;
+use potluck_protocol::id::NodeId;
 use potluck_protocol::page::{LendingPhase, StageView};
 use yew::{Callback, Html, Properties, function_component, html, use_effect_with};
 
@@ -68,6 +70,8 @@ pub(crate) struct Later {
     come_in: fn(&room::ComeInProps) -> Html,
     in_room: fn(&room::InRoomProps) -> Html,
     contribution: fn(&contribution::ContributionProps) -> Html,
+    ties: fn(&map::Map, &Swarm, Option<NodeId>) -> [Html; 2],
+    tie_words: fn(&Swarm, NodeId) -> Option<String>,
     mine: fn(&mine::MineProps) -> Html,
     /// Does what the visitor's own things want done.
     pub(crate) run_mine: fn(MineEffect, Callback<Action>),
@@ -88,6 +92,8 @@ pub(crate) static LATER: Later = Later {
     come_in: room::come_in,
     in_room: room::in_room,
     contribution: contribution::contribution,
+    ties: ties::drawn,
+    tie_words: ties::tie_words,
     mine: mine::opened,
     run_mine: crate::store::mine::run,
     sense: Sensors::start,
@@ -130,7 +136,8 @@ fn Page(props: &PageProps) -> Html {
     let (state, dispatch) = (&*props.state, &props.dispatch);
     let model = state.model().cloned();
     let layers = model.as_ref().map_or(state.volunteer.lending.model_layers, |model| model.layers);
-    let swarm = Rc::new(state.swarm.value.clone().unwrap_or_default());
+    let ties = state.ties.clone();
+    let swarm = Rc::new(Swarm { ties, ..state.swarm.value.clone().unwrap_or_default() });
     let (route, tokens) = computing(state);
     html! {
         <>

@@ -34,5 +34,12 @@ async fn two_browsers_and_a_native_answer() -> anyhow::Result<()> {
     assert_eq!(answer.text, reference.text);
     assert_eq!(answer.token_ids, reference.token_ids);
     assert_eq!(answer.stages.len(), 3, "all three take part: {:?}", answer.stages);
+
+    // Each page draws whom it is connected to. No relay is needed on one machine.
+    for browser in &swarm.browsers {
+        browser.wait_for_text("legend-direct", |text| text.contains("directly")).await?;
+        browser.wait_for_text("swarm-table", |text| text.contains("to you directly")).await?;
+        assert_eq!(browser.text("legend-relayed").await?, None);
+    }
     Ok(())
 }

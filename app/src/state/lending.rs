@@ -247,3 +247,12 @@ impl State {
         }
     }
 }
+
+/// The plot of what was done is looked up again with each of the first receipts, and after so many
+/// from then on: each is a minute's work of a slow computer, or a second's of a fast one.
+const RECEIPTS_A_LOOK: u32 = 16;
+
+/// How often the plot has been looked up by the time of so many receipts.
+pub(super) fn looks(receipts: u32) -> u32 {
+    receipts.min(RECEIPTS_A_LOOK) + receipts / RECEIPTS_A_LOOK
+}

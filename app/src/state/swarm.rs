@@ -48,6 +48,8 @@ pub struct Swarm {
     pub sessions: u32,
     /// Questions that wait for a route.
     pub waiting: u32,
+    /// Whom this tab is connected to, as the page itself knows.
+    pub ties: Vec<Tie>,
 }
 
 impl Swarm {
@@ -60,7 +62,8 @@ impl Swarm {
             |node: &&NodeView| earlier(node.id).is_some_and(|tokens| node.tokens > tokens);
         let working = view.nodes.iter().filter(has_worked).map(|node| node.id).collect();
         let SwarmView { nodes, models, connected, sessions, waiting, totals } = view;
-        Self { nodes, working, copies: models, totals, connected, sessions, waiting }
+        let ties = Vec::new();
+        Self { nodes, working, copies: models, totals, connected, sessions, waiting, ties }
     }
 
     /// True if there are too many to list: only sums are known.
@@ -98,6 +101,15 @@ impl Swarm {
         gaps.extend(LayerRange::new(next, layers));
         gaps
     }
+}
+
+/// A connection of this tab's to another node. Of those between others nothing is known here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tie {
+    /// The other node.
+    pub node: NodeId,
+    /// Its bytes go through a relay (TURN).
+    pub is_relayed: bool,
 }
 
 /// A swarm for tests: nodes 1, 2, … with these layers, first and last.

@@ -20,6 +20,7 @@ use super::*;
 mod consent;
 mod mine;
 mod old_page;
+mod ties;
 mod widget;
 
 const SERVER: &str = "http://127.0.0.1:8080";

@@ -103,7 +103,7 @@ fn names(props: &CrowdProps) -> Html {
                 <div class="scroll" tabindex="0" role="region" aria-label={say!("names-region")}>
                     <table data-testid="swarm-table">
                         { head() }
-                        <tbody>{ for names.nodes.iter().map(|node| row(node, props.you)) }</tbody>
+                        <tbody>{ for names.nodes.iter().map(|node| row(node, props.you, &props.swarm)) }</tbody>
                     </table>
                 </div>
             }

@@ -14,7 +14,7 @@ use super::map::{
 };
 use crate::state::numbers;
 use crate::state::swarm::Swarm;
-use crate::{say, words};
+use crate::{later, say, words};
 
 /// Properties of [`Drawing`].
 #[derive(Clone, Debug, PartialEq, Properties)]
@@ -39,6 +39,8 @@ pub(super) fn Drawing(props: &DrawingProps) -> Html {
     let model = props.model.as_deref().unwrap_or_default();
     let map = map::arrange(&props.swarm, model, props.layers, props.you);
     let way = map::way(&props.route, props.layers);
+    let [ties, what_ties_are] =
+        later::here().map(|it| (it.ties)(&map, &props.swarm, props.you)).unwrap_or_default();
     let (number, word) = if props.route.is_empty() {
         (props.layers, say!("map-layers"))
     } else {
@@ -59,6 +61,7 @@ pub(super) fn Drawing(props: &DrawingProps) -> Html {
                     <text class="bowl-number" x={unit(BOWL_X)} y={unit(TABLE.2 + 2.0)}>{ number }</text>
                     <text class="bowl-word" x={unit(BOWL_X)} y={unit(TABLE.2 + 14.0)}>{ word }</text>
                 }
+                { ties }
                 { below(&map) }
                 if let Some(way) = way {
                     <Light path={way} tokens={props.tokens} />
@@ -71,6 +74,7 @@ pub(super) fn Drawing(props: &DrawingProps) -> Html {
                     <span>{ say!("map-browser") }</span><span>{ say!("map-native") }</span>
                     <span><span class="ok">{ "●" }</span>{ say!("map-working") }</span>
                 }
+                { what_ties_are }
             </p>
         </>
     }

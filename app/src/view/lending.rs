@@ -72,7 +72,7 @@ pub(crate) fn agreed(granted: &Granted) -> Html {
     html! {
         <details data-testid="agreed">
             <summary>{ say!("agreed") }</summary>
-            <dl>
+            <dl class="facts">
                 { for lines.into_iter().map(|Line { about, says }| html! {
                     <><dt>{ about }</dt><dd>{ says }</dd></>
                 }) }

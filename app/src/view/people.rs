@@ -9,6 +9,7 @@ use potluck_protocol::server::NodeKind;
 use yew::{Html, Properties, function_component, html};
 
 use super::map::short_range;
+use crate::later;
 use crate::say;
 use crate::state::numbers;
 use crate::state::swarm::Swarm;
@@ -28,7 +29,7 @@ pub(super) struct PeopleProps {
 
 #[function_component]
 pub(super) fn People(props: &PeopleProps) -> Html {
-    let rows = props.swarm.nodes.iter().map(|node| row(node, props.you));
+    let rows = props.swarm.nodes.iter().map(|node| row(node, props.you, &props.swarm));
     html! {
         <>
             if let Some(failure) = &props.failure {
@@ -75,14 +76,15 @@ pub(super) fn out_of_date(failure: &str) -> Html {
     }
 }
 
-/// One node.
-pub(super) fn row(node: &NodeView, you: Option<NodeId>) -> Html {
+/// One node of a swarm.
+pub(super) fn row(node: &NodeView, you: Option<NodeId>, swarm: &Swarm) -> Html {
     let you = if Some(node.id) == you { say!("you") } else { String::new() };
     let mut details = vec![words::kind(node.kind)];
     if !node.backend.is_empty() {
         details.push(node.backend.clone());
     }
     details.push(words::state(node.state));
+    details.extend(later::here().and_then(|it| (it.tie_words)(swarm, node.id)));
     details.extend(node.called.as_ref().map(|_| node.id.name()));
     details.push(node.id.short());
     html! {

@@ -25,6 +25,11 @@ pub(crate) mod ice_servers;
 mod introduction;
 pub(crate) mod negotiation;
 mod outbox;
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    allow(dead_code, reason = "only pages are asked, by people")
+)]
+pub(crate) mod path;
 mod peer;
 mod reassembler;
 

@@ -60,3 +60,17 @@ fn a_widget_does_not_ask_for_a_plot_that_it_does_not_show() {
     assert_eq!(asked(Opened { site: Some(SITE), ..opened() }), 0);
     assert_eq!(asked(opened()), 2, "the page does");
 }
+
+#[test]
+fn the_plot_follows_the_first_receipts_at_once_and_many_in_steps() {
+    let node = NodeId([3; 32]);
+    let mut state = lending_page();
+    state.reduce(Action::Notice(Notice::Identity { node }));
+    let mut after = |receipts| {
+        let phase = LendingPhase::Serving;
+        let lending = Lending { phase, receipts, ..Lending::default() };
+        state.reduce(Action::Notice(Notice::Lending(lending))) == [Effect::FetchContribution(node)]
+    };
+    let looked: Vec<u32> = (0..=48).filter(|receipts| after(*receipts)).collect();
+    assert_eq!(looked, (1..=16).chain([32, 48]).collect::<Vec<u32>>());
+}

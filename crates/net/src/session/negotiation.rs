@@ -149,7 +149,7 @@ impl<P: Platform> Peer<P> {
         self.events.connection()
     }
 
-    #[allow(dead_code, reason = "of the platforms only tokio keeps something of its own there")]
+    /// What makes its connections.
     pub(crate) fn platform(&self) -> &P {
         &self.platform
     }

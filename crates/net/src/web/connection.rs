@@ -1,10 +1,11 @@
 //! A WebRTC connection by the browser, with its two data channels, negotiated in advance by their
 //! ids.
 
+use core::cell::RefCell;
 use core::time::Duration;
 use std::sync::Arc;
 
-use js_sys::{Array, Uint8Array};
+use js_sys::{Array, Map, Uint8Array};
 use potluck_protocol::id::NodeId;
 use potluck_protocol::peer::Channel;
 use potluck_protocol::server::IceServer;
@@ -22,6 +23,7 @@ use super::describe;
 use crate::Role;
 use crate::events::EventSender;
 use crate::session::negotiation::{self, Channels, PeerConnection, Platform, Reporter, negotiate};
+use crate::session::path::{self, Statistic};
 use crate::session::{
     Candidate, Input, LOW_WATER_BYTES, Limits, Networks, PathState, Surroundings, ice_servers,
 };
@@ -53,7 +55,7 @@ pub(super) fn open_peer(
 ) -> Arc<Peer> {
     let ice_servers = ice_servers::usable(ice_servers);
     let surroundings = Surroundings::new(networks, &ice_servers);
-    let stack = Stack { ice_servers, started: Instant::now() };
+    let stack = Stack { ice_servers, started: Instant::now(), newest: RefCell::default() };
     let (peer, task) = Peer::open(id, role, limits, surroundings, stack, events);
     spawn_local(negotiate(Arc::clone(&peer), task));
     peer
@@ -63,6 +65,25 @@ pub(super) fn open_peer(
 pub(super) struct Stack {
     ice_servers: Vec<IceServer>,
     started: Instant,
+    /// The connection made last, to ask about.
+    newest: RefCell<Option<RtcPeerConnection>>,
+}
+
+impl Stack {
+    /// As [`path::is_relayed`]; `None` too where the browser tells nothing.
+    pub(super) async fn is_relayed(&self) -> Option<bool> {
+        let connection = self.newest.borrow().clone()?;
+        if connection.connection_state() != RtcPeerConnectionState::Connected {
+            return None;
+        }
+        // A map by its methods, not by its class.
+        let report: Map = JsFuture::from(connection.get_stats()).await.ok()?.unchecked_into();
+        let mut statistics: Vec<Statistic> = Vec::new();
+        report.for_each(&mut |entry, _| {
+            statistics.extend(serde_wasm_bindgen::from_value(entry));
+        });
+        path::is_relayed(&statistics)
+    }
 }
 
 impl Platform for Stack {
@@ -84,6 +105,7 @@ impl Platform for Stack {
                 RtcPeerConnection::new_with_configuration(&configuration(&[]))
             })
             .map_err(|thrown| format!("no WebRTC here: {}", describe(&thrown)))?;
+        self.newest.replace(Some(stack.clone()));
         let mut listeners =
             vec![watch_path(&reporter, &stack), watch_candidates(&reporter, &stack)];
         let mut open = |channel| {

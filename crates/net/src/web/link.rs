@@ -1,19 +1,21 @@
 //! The page's end: starts the worker, owns its connections, and passes everything on.
 
+use core::time::Duration;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 use futures::StreamExt as _;
+use potluck_protocol::id::NodeId;
 use potluck_protocol::page::{self, Notice};
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{ErrorEvent, MessageEvent, Worker};
 
 use super::connection::{Listener, listen};
-use super::describe;
 use super::envelope::{FromWorker, ToWorker, open, seal};
 use super::page::PageNet;
+use super::{describe, sleep};
 use crate::events::EventReceiver;
 use crate::session::Limits;
 
@@ -42,6 +44,10 @@ struct Shared {
 
 /// Commands kept until the worker is ready. A person gives a few; more means that it never will be.
 const MAX_WAITING: usize = 64;
+
+/// How often the browser is asked which way the connections go. They open within about a second and
+/// seldom change afterwards; asking costs it a millisecond or so.
+const PATHS_EVERY: Duration = Duration::from_secs(2);
 
 impl core::fmt::Debug for WorkerLink {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -99,6 +105,26 @@ impl WorkerLink {
             return;
         }
         self.shared.post(ToWorker::Page(command));
+    }
+
+    /// Has `on_change` told whom this page's connections lead to, and whether through a relay: once
+    /// soon after either changes, until the link is gone.
+    pub fn watch_paths(&self, on_change: impl Fn(Vec<(NodeId, bool)>) + 'static) {
+        let shared = Rc::downgrade(&self.shared);
+        spawn_local(async move {
+            let mut told = Vec::new();
+            loop {
+                sleep(PATHS_EVERY).await;
+                let Some(net) = shared.upgrade().map(|shared| Rc::clone(&shared.net)) else {
+                    return;
+                };
+                let paths = net.paths().await;
+                if paths != told && shared.strong_count() > 0 {
+                    told.clone_from(&paths);
+                    on_change(paths);
+                }
+            }
+        });
     }
 
     /// Ends the worker, whatever it is computing, and closes its connections.

@@ -190,6 +190,18 @@ impl PageNet {
         self.sender.close();
     }
 
+    /// Whom a connection leads to just now, and whether through a relay.
+    pub(super) async fn paths(&self) -> Vec<(NodeId, bool)> {
+        let peers: Vec<(NodeId, Arc<Peer>)> =
+            self.peers.borrow().iter().map(|(id, peer)| (*id, Arc::clone(peer))).collect();
+        let mut paths = Vec::new();
+        for (id, peer) in peers {
+            paths.extend(peer.platform().is_relayed().await.map(|relayed| (id, relayed)));
+        }
+        paths.sort_unstable();
+        paths
+    }
+
     fn tick(&self) {
         let peers: Vec<Arc<Peer>> = self.peers.borrow().values().cloned().collect();
         for peer in peers {
