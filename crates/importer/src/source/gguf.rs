@@ -2,8 +2,8 @@
 //!
 //! Read from its specification (ggml, `docs/gguf.md`), versions 2 and 3, little endian. Everything
 //! that a header says about itself (counts, lengths, offsets) is compared with the file's real
-//! length before memory is taken for it. Names become those of Hugging Face; rows of `llama`'s
-//! queries and keys come back in the order in which they were before llama.cpp's converter
+//! length before memory is taken for it. Names become those of Hugging Face; rows of queries
+//! and keys of some architectures come back in the order in which they were before llama.cpp's converter
 //! interleaved them.
 
 mod header;
@@ -35,8 +35,8 @@ const DEFAULT_TEMPERATURE: f64 = 0.8;
 const DEFAULT_TOP_P: f64 = 0.95;
 const DEFAULT_TOP_K: u32 = 40;
 /// What ends an answer, whatever the file names as its end: llama.cpp stops at these too.
-const ENDS_OF_TURN: [&str; 5] =
-    ["<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>", "<|end|>"];
+const ENDS_OF_TURN: [&str; 6] =
+    ["<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>", "<|end|>", "<end_of_turn>"];
 
 /// Opens a file.
 pub(super) fn open(path: &Path) -> Result<Source, ImportError> {
@@ -94,7 +94,7 @@ pub(super) fn read(files: Vec<WeightsFile>, name: String) -> Result<Source, Impo
     let mut tensors = tensors(parts, &metadata, architecture)?;
     let shape = shape::shape(&metadata, architecture, &tensors)?;
     super::unfuse(&mut tensors, &shape)?;
-    let vocabulary = Vocabulary::read(&metadata)?;
+    let vocabulary = Vocabulary::read(&metadata, architecture)?;
     let token = |key: &str| -> Result<Option<u32>, ImportError> {
         let id = metadata.integer(&format!("tokenizer.ggml.{key}_token_id"))?;
         Ok(id.filter(|id| vocabulary.tokens.get(*id as usize).is_some()))
@@ -102,7 +102,7 @@ pub(super) fn read(files: Vec<WeightsFile>, name: String) -> Result<Source, Impo
     let (bos, eos) = (token("bos")?, token("eos")?);
     let mut end_tokens: Vec<u32> = eos.into_iter().chain(token("eot")?).collect();
     end_tokens.extend((0..).zip(&vocabulary.tokens).filter_map(|(id, text)| {
-        (vocabulary.is_control(id) && ENDS_OF_TURN.contains(&text.as_str())).then_some(id)
+        (vocabulary.is_added(id) && ENDS_OF_TURN.contains(&text.as_str())).then_some(id)
     }));
     end_tokens.sort_unstable();
     end_tokens.dedup();

@@ -46,6 +46,17 @@ pub fn of_f32(value: f32) -> Vec<u8> {
     [6_u32.to_le_bytes(), value.to_le_bytes()].concat()
 }
 
+pub fn of_bool(value: bool) -> Vec<u8> {
+    [7_u32.to_le_bytes().as_slice(), &[u8::from(value)]].concat()
+}
+
+pub fn of_bools(values: &[bool]) -> Vec<u8> {
+    let mut bytes = [9_u32.to_le_bytes(), 7_u32.to_le_bytes()].concat();
+    bytes.extend((values.len() as u64).to_le_bytes());
+    bytes.extend(values.iter().map(|value| u8::from(*value)));
+    bytes
+}
+
 pub fn of_text(value: &str) -> Vec<u8> {
     [8_u32.to_le_bytes().as_slice(), &text(value)].concat()
 }
@@ -113,7 +124,8 @@ impl Gguf {
         gguf
     }
 
-    fn vocabulary(&mut self) {
+    /// The built-in model's vocabulary.
+    pub fn vocabulary(&mut self) {
         let tokenizer = source_json("tokenizer.json");
         let vocab = tokenizer["model"]["vocab"].as_object().unwrap();
         let mut tokens = vec![String::new(); vocab.len()];
@@ -174,7 +186,7 @@ impl Gguf {
 }
 
 /// Rows of every head with its two halves taking turns.
-fn interleaved(values: &[f32], columns: usize, heads: usize) -> Vec<f32> {
+pub fn interleaved(values: &[f32], columns: usize, heads: usize) -> Vec<f32> {
     let rows: Vec<&[f32]> = values.chunks_exact(columns).collect();
     let head = rows.len() / heads;
     let order = |row: usize| row / head * head + row % head / 2 + row % 2 * (head / 2);

@@ -38,8 +38,12 @@ const FACTORS: [&str; 7] = [
     "attention.scale",
 ];
 /// Those of one scaling.
-const YARN: [&str; 3] =
-    ["rope.scaling.factor", "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow"];
+const YARN: [&str; 4] = [
+    "rope.scaling.factor",
+    "rope.scaling.yarn_attn_factor",
+    "rope.scaling.yarn_beta_fast",
+    "rope.scaling.yarn_beta_slow",
+];
 
 /// Keys that an architecture computes with, and others do not have.
 fn used(architecture: &str) -> &'static [&'static str] {
@@ -53,7 +57,7 @@ fn used(architecture: &str) -> &'static [&'static str] {
             &["final_logit_softcapping", "attention.sliding_window_pattern", "rope.freq_base_swa"]
         }
         "phi3" => &["rope.scaling.attn_factor"],
-        "olmo2" => &["attention.sliding_window_pattern"],
+        "olmo2" => &["attention.sliding_window_pattern", "rope.freq_base_swa"],
         "granite" => &["logit_scale", "embedding_scale", "residual_scale", "attention.scale"],
         _ => &[],
     }
@@ -79,6 +83,13 @@ pub(super) fn known(metadata: &Metadata, architecture: &str) -> Result<(), Impor
             return unsupported(format!("rope scaling {kind:?}"));
         }
     };
+    // Of Granite it says whether anything turns.
+    let finetuned = "rope.scaling.finetuned";
+    if architecture == "granite"
+        && metadata.bool(&format!("{architecture}.{finetuned}")) == Some(false)
+    {
+        return unsupported(format!("a Granite model without RoPE (granite.{finetuned})"));
+    }
     for key in metadata.keys_of(architecture) {
         let is_neutral = FACTORS.contains(&key)
             && metadata.number(&format!("{architecture}.{key}")).is_some_and(|it| it == 1.0);

@@ -9,16 +9,24 @@ use crate::rope::{self, Yarn};
 use crate::source::tensors::Tensors;
 use crate::source::{Activation, Biases, QkNorm, Rotation, Scales, Shape};
 
-/// Those of which a file is compared with its folder in the tests. What the others write is read below as
-/// llama.cpp does; until a file of each is compared they are refused, rather than read wrong in silence.
-pub(super) const KNOWN: [&str; 3] = ["llama", "qwen2", "qwen3"];
+/// Those of which a file is compared with its folder in the tests; `olmo2` with windows is `olmo3`.
+pub(super) const KNOWN: [&str; 9] =
+    ["llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3", "granite", "olmo2", "smollm3"];
 /// Those whose queries and keys llama.cpp's converter interleaves.
 pub(super) const INTERLEAVED: [&str; 3] = ["llama", "granite", "smollm3"];
 /// Llama's own, where the file says nothing.
 const DEFAULT_THETA: f64 = 10_000.0;
+/// Between a number and the `f32` that a file has of it, below 2.
+const MOST_ROUNDED: f64 = 1e-7;
 /// Of Gemma 3's layers with a window, and SmolLM3's every so many layers that do not turn.
 const LOCAL_THETA: f64 = 10_000.0;
 const UNTURNED_INTERVAL: u32 = 4;
+/// Gemma 2's window and caps, which its first files leave out.
+const GEMMA2_WINDOW: u32 = 4096;
+const GEMMA2_ATTENTION_CAP: f64 = 50.0;
+const GEMMA2_LOGIT_CAP: f64 = 30.0;
+/// The window of Phi-3's first files of 4096 positions, which leave it out too.
+const PHI3_WINDOW: (u32, u32) = (4096, 2047);
 /// Layers of Gemma 2 and 3 of 27 billion weights, whose scores have a scale of their own.
 const GEMMA_27B_LAYERS: [(&str, u32); 2] = [("gemma2", 46), ("gemma3", 62)];
 
@@ -65,9 +73,11 @@ pub(super) fn shape(
     let is_olmo = architecture == "olmo2";
     let layers = needed("block_count")?;
     let number = |name: &str| metadata.number(&key(name));
+    let own_cap = |cap: f64| (architecture == "gemma2").then_some(cap);
+    let window = window(metadata, architecture)?;
     let bias = |part: &str| tensors.has(&format!("model.layers.0.{part}.bias"));
     let mut shape = Shape {
-        architecture,
+        architecture: if is_olmo && window.is_some() { "olmo3" } else { architecture },
         layers,
         d_model,
         d_ff: needed("feed_forward_length")?,
@@ -99,11 +109,11 @@ pub(super) fn shape(
         },
         activation: if is_gemma { Activation::GeluTanh } else { Activation::Silu },
         scales: scales(architecture, (layers, d_model, heads, head_dim), number),
-        attention_cap: number("attn_logit_softcapping"),
-        logit_cap: number("final_logit_softcapping"),
+        attention_cap: number("attn_logit_softcapping").or(own_cap(GEMMA2_ATTENTION_CAP)),
+        logit_cap: number("final_logit_softcapping").or(own_cap(GEMMA2_LOGIT_CAP)),
     };
     let rotations = rotations(metadata, architecture, turning, tensors)?;
-    shape.set_layers(layer_kinds(metadata, architecture, layers)?, rotations);
+    shape.set_layers(layer_kinds(metadata, architecture, layers, window)?, rotations);
     Ok(shape)
 }
 
@@ -121,23 +131,45 @@ fn scales(
         }
     }
     if architecture == "granite" {
+        let number = |name: &str| number(name).filter(|it| *it != 0.0).map(decimal);
         scales.embedding = number("embedding_scale").unwrap_or(1.0);
         scales.residual = number("residual_scale").unwrap_or(1.0);
-        scales.logit = 1.0 / number("logit_scale").filter(|scale| *scale != 0.0).unwrap_or(1.0);
-        scales.score = number("attention.scale").filter(|it| *it != 0.0).unwrap_or(scales.score);
+        scales.logit = 1.0 / number("logit_scale").unwrap_or(1.0);
+        scales.score = number("attention.scale").unwrap_or(scales.score);
     }
     scales
+}
+
+/// The decimal that a model's makers wrote: the shortest of those that a file rounds to this `f32`.
+#[expect(clippy::cast_possible_truncation, reason = "a number that was rounded before")]
+fn decimal(rounded: f64) -> f64 {
+    (rounded as f32).to_string().parse().unwrap_or(rounded)
+}
+
+/// How far back layers with a window see; Phi-3's files say 0 where there is none.
+fn window(metadata: &Metadata, architecture: &str) -> Result<Option<u32>, ImportError> {
+    let said = metadata.integer(&format!("{architecture}.attention.sliding_window"))?;
+    let context = metadata.integer(&format!("{architecture}.context_length"))?;
+    let own = match architecture {
+        "gemma2" => Some(GEMMA2_WINDOW),
+        "phi3" if context == Some(PHI3_WINDOW.0) => Some(PHI3_WINDOW.1),
+        _ => None,
+    };
+    Ok(said.or(own).filter(|window| *window > 0))
 }
 
 fn layer_kinds(
     metadata: &Metadata,
     architecture: &str,
     layers: u32,
+    window: Option<u32>,
 ) -> Result<Vec<LayerKind>, ImportError> {
-    let key = |name: &str| format!("{architecture}.attention.{name}");
-    let window = metadata.integer(&key("sliding_window"))?.filter(|window| *window > 0);
-    let pattern = key("sliding_window_pattern");
+    let pattern = format!("{architecture}.attention.sliding_window_pattern");
     let listed = metadata.numbers(&pattern);
+    if let Some(listed) = listed.filter(|listed| listed.len() != layers as usize) {
+        let words = format!("{pattern} has {} entries for {layers} layers", listed.len());
+        return Err(ImportError::Weights(words));
+    }
     let every = match (architecture, listed) {
         (_, Some(_)) => None,
         ("gemma2", None) => Some(metadata.integer(&pattern)?.unwrap_or(2)),
@@ -183,40 +215,62 @@ fn rotations(
     }
     let factor = metadata.number(&key("scaling.factor"));
     let original = metadata.integer(&key("scaling.original_context_length"))?;
+    let trained = metadata.integer(&format!("{architecture}.context_length"))?.unwrap_or(0);
     let stretch = metadata.number(&key("scaling.attn_factor")).unwrap_or(1.0);
     match (metadata.text(&key("scaling.type")), factor) {
         (Some("linear"), Some(factor)) if factor.is_finite() && factor > 0.0 => {
             rotation.frequencies.iter_mut().for_each(|it| *it /= factor);
         }
         (Some("yarn"), Some(factor)) => {
-            let trained = metadata.integer(&format!("{architecture}.context_length"))?;
             let scaling = Yarn {
                 theta,
                 factor,
                 fast: metadata.number(&key("scaling.yarn_beta_fast")).unwrap_or(32.0),
                 slow: metadata.number(&key("scaling.yarn_beta_slow")).unwrap_or(1.0),
-                original: f64::from(original.or(trained).unwrap_or(0)),
+                original: f64::from(original.unwrap_or(trained)),
                 truncate: true,
             };
             rotation.frequencies = rope::yarn(rotation.frequencies, scaling)?;
             rotation.scale = rope::yarn_scale(factor, 1.0);
+            // What the model's makers wrote; llama.cpp takes its own, which theirs should be.
+            let theirs = metadata.number(&key("scaling.yarn_attn_factor"));
+            if let Some(theirs) = theirs.filter(|it| (it - rotation.scale).abs() > MOST_ROUNDED) {
+                let supported = format!("0.1 ln(factor) + 1, here {}", rotation.scale);
+                return unsupported(format!("a yarn_attn_factor of {theirs}"), &supported);
+            }
         }
         _ => (),
     }
-    if let (Some(short), Some(long), Some(original)) =
-        (factors("rope_factors_short.weight")?, factors("rope_factors_long.weight")?, original)
-    {
-        rotation.frequencies = rope::divided(plain.clone(), &short)?;
-        rotation.long = Some((original, rope::divided(plain, &long)?));
+    let by_length = (factors("rope_factors_short.weight")?, factors("rope_factors_long.weight")?);
+    match (by_length, original) {
+        ((Some(short), Some(long)), Some(original)) => {
+            rotation.frequencies = rope::divided(plain.clone(), &short)?;
+            rotation.long = Some((original, rope::divided(plain, &long)?));
+            // The file has it rounded to `f32`.
+            let longer = f64::from(trained) / f64::from(original.max(1));
+            let own = rope::longrope_scale(longer, f64::from(original));
+            rotation.scale = if (own - stretch).abs() > MOST_ROUNDED { stretch } else { own };
+        }
+        ((None, None), _) => rotation.scale *= stretch,
+        _ => {
+            let what = "LongRoPE factors without all of short, long and original_context_length";
+            return unsupported(what.to_owned(), "all three");
+        }
     }
-    rotation.scale *= stretch;
     if !(rotation.scale > 0.0 && rotation.scale < 1.99) {
         return unsupported(format!("a RoPE's attention factor of {}", rotation.scale), "below 2");
     }
     // Layers with a window are not stretched, whatever the others are.
+    let said = metadata.float(&key("freq_base_swa"));
     let local = match architecture {
-        "gemma3" => metadata.float(&key("freq_base_swa")).unwrap_or(LOCAL_THETA),
-        "olmo2" => theta,
+        "gemma3" => said.unwrap_or(LOCAL_THETA),
+        "olmo2" => match said.filter(|said| *said != theta) {
+            // Llama.cpp turns them by the others' all the same, `transformers` does not.
+            Some(said) => {
+                return unsupported(format!("{} {said}", key("freq_base_swa")), "freq_base");
+            }
+            None => theta,
+        },
         _ => return Ok(vec![rotation]),
     };
     let frequencies = rope::frequencies(local, turning)?;

@@ -23,6 +23,8 @@ const SPACE: &str = "\u{2581}";
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// Qwen 2: digits one by one.
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// GPT-4o's, which Phi-4-mini has: words also end where small letters do, but for what is left out.
+const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// Mistral's, since Nemo: words also end where small letters do.
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
@@ -36,10 +38,15 @@ pub(super) struct Vocabulary {
     scores: Vec<f64>,
     merges: Vec<String>,
     add_space_prefix: bool,
+    /// Whether tokens that are no text swallow the blanks behind them.
+    swallows_blanks: bool,
 }
 
+/// Phi-3's that do not; which ones do is in no file, and llama.cpp knows it too.
+const SWALLOW_NOTHING: [&str; 3] = ["<unk>", "<s>", "<|endoftext|>"];
+
 impl Vocabulary {
-    pub(super) fn read(metadata: &Metadata) -> Result<Self, ImportError> {
+    pub(super) fn read(metadata: &Metadata, architecture: &str) -> Result<Self, ImportError> {
         let tokens = metadata.texts("tokenizer.ggml.tokens").unwrap_or_default().to_vec();
         if tokens.is_empty() {
             return Err(ImportError::Weights(
@@ -64,8 +71,10 @@ impl Vocabulary {
                 return Err(ImportError::Weights(words));
             }
         }
+        let model = metadata.text("tokenizer.ggml.model").unwrap_or_default().to_owned();
         Ok(Self {
-            model: metadata.text("tokenizer.ggml.model").unwrap_or_default().to_owned(),
+            swallows_blanks: architecture == "phi3" && model == "llama",
+            model,
             pre: metadata.text("tokenizer.ggml.pre").unwrap_or("default").to_owned(),
             tokens,
             kinds,
@@ -75,9 +84,9 @@ impl Vocabulary {
         })
     }
 
-    /// Whether a token steers the model and is no text.
-    pub(super) fn is_control(&self, id: u32) -> bool {
-        self.kinds.get(id as usize) == Some(&CONTROL)
+    /// Whether a token was put in for a purpose: it steers the model, or at least is never taken apart.
+    pub(super) fn is_added(&self, id: u32) -> bool {
+        matches!(self.kinds.get(id as usize), Some(&(CONTROL | USER_DEFINED)))
     }
 }
 
@@ -100,11 +109,14 @@ fn byte_level(vocabulary: &Vocabulary) -> Result<Value, ImportError> {
     };
     let (normalizer, pre_tokenizer) = match vocabulary.pre.as_str() {
         "default" | "gpt-2" => (Value::Null, bytes(true)),
-        "llama-bpe" | "llama3" | "llama-v3" | "smaug-bpe" => (Value::Null, split(LLAMA3)),
+        // GPT-4's pattern (`dbrx`: OLMo 2, Phi-4) is Llama 3's.
+        "llama-bpe" | "llama3" | "llama-v3" | "smaug-bpe" | "dbrx" => (Value::Null, split(LLAMA3)),
+        "gpt-4o" => (Value::Null, split(GPT4O)),
         // Llama.cpp's own name for a distilled Qwen 2.
         "qwen2" | "deepseek-r1-qwen" => (json!({"type": "NFC"}), split(QWEN2)),
         "tekken" => (Value::Null, split(TEKKEN)),
-        "smollm" => {
+        // `refact`: StarCoder's, which Granite 3 has.
+        "smollm" | "refact" => {
             let digits = json!({"type": "Digits", "individual_digits": true});
             (Value::Null, json!({"type": "Sequence", "pretokenizers": [digits, bytes(true)]}))
         }
@@ -112,7 +124,7 @@ fn byte_level(vocabulary: &Vocabulary) -> Result<Value, ImportError> {
             return Err(unsupported(
                 "tokenizer",
                 other,
-                "default, gpt-2, llama-bpe, smaug-bpe, qwen2, deepseek-r1-qwen, tekken, smollm",
+                "default, gpt-2, llama-bpe, smaug-bpe, dbrx, gpt-4o, qwen2, deepseek-r1-qwen, tekken, smollm, refact",
             ));
         }
     };
@@ -196,7 +208,8 @@ fn whole(
         .enumerate()
         .filter(|(_, (_, kind))| matches!(**kind, CONTROL | USER_DEFINED))
         .map(|(id, (text, kind))| {
-            json!({"id": id, "content": text, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+            let swallows = vocabulary.swallows_blanks && !SWALLOW_NOTHING.contains(&text.as_str());
+            json!({"id": id, "content": text, "single_word": false, "lstrip": false, "rstrip": swallows, "normalized": false,
                    "special": *kind == CONTROL})
         })
         .collect();
@@ -260,6 +273,87 @@ mod tests {
         // Two bytes of a letter that the vocabulary has not.
         assert_eq!(encoding.get_ids(), [264, 264, 3 + 0xc3, 3 + 0xa9]);
         assert_eq!(tokenizer.decode(encoding.get_ids(), true).unwrap(), "hi hi\u{e9}");
+    }
+
+    /// A vocabulary of single bytes that is cut up as a file of this name says.
+    fn cut(pre: &str, text: &str) -> Vec<String> {
+        let vocabulary =
+            Vocabulary { model: "gpt2".to_owned(), pre: pre.to_owned(), ..Vocabulary::default() };
+        let tokenizer = tokenizers::Tokenizer::from_bytes(to_json(&vocabulary).unwrap()).unwrap();
+        let mut pieces = tokenizers::PreTokenizedString::from(text);
+        let cutter = tokenizer.get_pre_tokenizer().unwrap();
+        tokenizers::PreTokenizer::pre_tokenize(cutter, &mut pieces).unwrap();
+        let (kind, offset) =
+            (tokenizers::OffsetType::Byte, tokenizers::OffsetReferential::Original);
+        let splits = pieces.get_splits(offset, kind);
+        splits.into_iter().map(|(_, (start, end), _)| text[start..end].to_owned()).collect()
+    }
+
+    #[test]
+    fn each_name_cuts_as_its_models_do() {
+        let text = "HelloWorld's 12345\n\nx";
+        let cut = |pre: &str| cut(pre, text).join("|");
+        assert_eq!(cut("dbrx"), "HelloWorld|'s| |123|45|\n\n|x");
+        assert_eq!(cut("smaug-bpe"), cut("dbrx"));
+        assert_eq!(cut("gpt-4o"), "Hello|World's| |123|45|\n\n|x");
+        assert_eq!(cut("refact"), "HelloWorld|'s| |1|2|3|4|5|\n|\n|x");
+        assert_eq!(cut("smollm"), cut("refact"));
+    }
+
+    /// A vocabulary with scores: bytes, some pieces, and what is put in.
+    fn pieces(added: &[(&str, u32)], add_space_prefix: bool) -> Vocabulary {
+        let bytes = (0..=255_u32).map(|byte| (format!("<0x{byte:02X}>"), 6));
+        let added = added.iter().map(|(text, kind)| ((*text).to_owned(), *kind));
+        let normal = ["\u{2581}", "a", "b", "\u{2581}a", "\u{2581}b"];
+        let normal = normal.into_iter().map(|text| (text.to_owned(), 1));
+        let all: Vec<(String, u32)> = added.chain(bytes).chain(normal).collect();
+        Vocabulary {
+            model: "llama".to_owned(),
+            scores: (0..all.len()).map(|id| -(id as f64)).collect(),
+            kinds: all.iter().map(|(_, kind)| *kind).collect(),
+            tokens: all.into_iter().map(|(text, _)| text).collect(),
+            add_space_prefix,
+            ..Vocabulary::default()
+        }
+    }
+
+    fn encoded(vocabulary: &Vocabulary, text: &str) -> Vec<String> {
+        let tokenizer = tokenizers::Tokenizer::from_bytes(to_json(vocabulary).unwrap()).unwrap();
+        let encoding = tokenizer.encode_fast(text, false).unwrap();
+        encoding.get_ids().iter().map(|id| vocabulary.tokens[*id as usize].clone()).collect()
+    }
+
+    #[test]
+    fn tokens_of_phi_3_swallow_the_blanks_behind_them() {
+        let added = [
+            ("<unk>", UNKNOWN),
+            ("<s>", CONTROL),
+            ("<|user|>", CONTROL),
+            ("<|end|>", CONTROL),
+            ("<|endoftext|>", CONTROL),
+        ];
+        let mut vocabulary = pieces(&added, true);
+        let text = "<|user|>\n a<|end|>\n<|endoftext|>  b";
+        assert!(encoded(&vocabulary, text).contains(&"<0x0A>".to_owned()));
+        vocabulary.swallows_blanks = true;
+        let blank = "\u{2581}";
+        let (a, b) = (format!("{blank}a"), format!("{blank}b"));
+        assert_eq!(
+            encoded(&vocabulary, text),
+            ["<|user|>", &a, "<|end|>", "<|endoftext|>", blank, &b]
+        );
+    }
+
+    #[test]
+    fn gemma_s_pieces_begin_without_a_blank() {
+        // Llama.cpp's converter writes its runs of blanks, which are never taken apart, with blanks.
+        let added = [("<bos>", CONTROL), ("  ", USER_DEFINED), ("\n", USER_DEFINED)];
+        let vocabulary = pieces(&added, false);
+        let (blank_a, text) = ("\u{2581}a", "a\n  b a");
+        assert_eq!(encoded(&vocabulary, text), ["a", "\n", "  ", "b", blank_a]);
+        let tokenizer = tokenizers::Tokenizer::from_bytes(to_json(&vocabulary).unwrap()).unwrap();
+        let ids = tokenizer.encode_fast(text, false).unwrap().get_ids().to_vec();
+        assert_eq!(tokenizer.decode(&ids, true).unwrap(), text);
     }
 
     #[test]

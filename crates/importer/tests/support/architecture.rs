@@ -1,0 +1,414 @@
+//! Small random models of architectures, each as a Hugging Face folder and as the GGUF file that
+//! llama.cpp's converter makes of it.
+#![allow(dead_code, unreachable_pub, reason = "every test file uses its own part")]
+
+use std::fs;
+use std::path::Path;
+
+use potluck_model::synthetic::Random;
+use safetensors::{Dtype, tensor::TensorView};
+use serde_json::{Value, json};
+
+use crate::gguf::{F32, Gguf, Tensor, interleaved, of_bools, of_f32, of_text, of_u32};
+use crate::support::source_folder;
+
+/// One model in both forms.
+#[derive(Clone)]
+pub struct Model {
+    pub name: &'static str,
+    /// What its keys begin with.
+    pub prefix: &'static str,
+    pub file: Gguf,
+    /// Keys of the file that say what nothing else says.
+    pub telling: &'static [&'static str],
+    config: Value,
+    /// The folder's: name, shape and numbers.
+    tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
+}
+
+/// How the converter changes a tensor.
+#[derive(Clone, Copy)]
+enum Change {
+    None,
+    /// Adds the 1 that Gemma's norms add.
+    PlusOne,
+    /// Lets the halves of so many heads take turns.
+    Heads(usize),
+}
+
+/// Names in the folder and in the file, shape, change.
+type Part = (&'static str, &'static str, Vec<usize>, Change);
+
+/// What a model's configuration says of its sizes.
+struct Sizes {
+    d_model: usize,
+    d_ff: usize,
+    heads: usize,
+    kv_heads: usize,
+    head: usize,
+    vocab: usize,
+    layers: usize,
+}
+
+impl Model {
+    /// From what its configuration and its file say beside what all of these say.
+    fn new(
+        (name, prefix): (&'static str, &'static str),
+        changes: Value,
+        keys: Vec<(&str, Vec<u8>)>,
+        telling: &'static [&'static str],
+    ) -> Self {
+        let mut config = json!({
+            "vocab_size": 2048, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "hidden_act": "silu",
+            "max_position_embeddings": 128, "rms_norm_eps": 1e-6, "rope_theta": 10_000.0,
+            "tie_word_embeddings": true,
+        });
+        for (field, value) in changes.as_object().unwrap() {
+            config[field] = value.clone();
+        }
+        let mut model =
+            Self { name, prefix, file: Gguf::default(), telling, config, tensors: Vec::new() };
+        model.describe(keys);
+        model.draw();
+        model
+    }
+
+    fn sizes(&self) -> Sizes {
+        let number = |field: &str| usize::try_from(self.config[field].as_u64().unwrap()).unwrap();
+        Sizes {
+            d_model: number("hidden_size"),
+            d_ff: number("intermediate_size"),
+            heads: number("num_attention_heads"),
+            kv_heads: number("num_key_value_heads"),
+            head: number("head_dim"),
+            vocab: number("vocab_size"),
+            layers: number("num_hidden_layers"),
+        }
+    }
+
+    /// The file's keys.
+    fn describe(&mut self, keys: Vec<(&str, Vec<u8>)>) {
+        let Self { config, file, prefix, .. } = self;
+        file.set("general.architecture", of_text(prefix));
+        for (key, field) in [
+            ("block_count", "num_hidden_layers"),
+            ("context_length", "max_position_embeddings"),
+            ("embedding_length", "hidden_size"),
+            ("feed_forward_length", "intermediate_size"),
+            ("attention.head_count", "num_attention_heads"),
+            ("attention.head_count_kv", "num_key_value_heads"),
+        ] {
+            let number = u32::try_from(config[field].as_u64().unwrap()).unwrap();
+            file.set(&format!("{prefix}.{key}"), of_u32(number));
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "as the converter writes it")]
+        let eps = config["rms_norm_eps"].as_f64().unwrap() as f32;
+        file.set(&format!("{prefix}.attention.layer_norm_rms_epsilon"), of_f32(eps));
+        for (key, value) in keys {
+            file.set(&format!("{prefix}.{key}"), value);
+        }
+        file.vocabulary();
+    }
+
+    /// The tensors, in both forms.
+    fn draw(&mut self) {
+        let sizes = self.sizes();
+        let Sizes { d_model, vocab, .. } = sizes;
+        let gain = if self.prefix.starts_with("gemma") { Change::PlusOne } else { Change::None };
+        let embedding = vec![vocab, d_model];
+        let mut random = Random::new(11);
+        self.add(&mut random, "model.embed_tokens", "token_embd", &embedding, Change::None);
+        self.add(&mut random, "model.norm", "output_norm", &[d_model], gain);
+        if self.config["tie_word_embeddings"] != true {
+            self.add(&mut random, "lm_head", "output", &embedding, Change::None);
+        }
+        let parts = self.parts(&sizes, gain);
+        for layer in 0..sizes.layers {
+            for (folder, file, shape, change) in &parts {
+                let folder = format!("model.layers.{layer}.{folder}");
+                self.add(&mut random, &folder, &format!("blk.{layer}.{file}"), shape, *change);
+            }
+        }
+        if let Some(scaling) = self.config["rope_scaling"].as_object().cloned() {
+            for (field, name) in [("long_factor", "long"), ("short_factor", "short")] {
+                let Some(factors) = scaling.get(field).and_then(Value::as_array) else { continue };
+                #[expect(clippy::cast_possible_truncation, reason = "as the converter writes them")]
+                let factors: Vec<f32> =
+                    factors.iter().map(|factor| factor.as_f64().unwrap() as f32).collect();
+                let name = format!("rope_factors_{name}.weight");
+                self.file.tensors.push(tensor(name, &[factors.len()], &factors));
+            }
+        }
+    }
+
+    /// Those of a layer; names without `.weight`, but with `.bias`.
+    fn parts(&self, sizes: &Sizes, gain: Change) -> Vec<Part> {
+        let Sizes { d_model, d_ff, heads, kv_heads, head, .. } = *sizes;
+        let (q, kv) = (heads * head, kv_heads * head);
+        let norms: &[(&str, &str)] = match self.prefix {
+            "gemma2" | "gemma3" => &[
+                ("input_layernorm", "attn_norm"),
+                ("post_attention_layernorm", "post_attention_norm"),
+                ("pre_feedforward_layernorm", "ffn_norm"),
+                ("post_feedforward_layernorm", "post_ffw_norm"),
+            ],
+            "olmo2" => &[
+                ("post_attention_layernorm", "post_attention_norm"),
+                ("post_feedforward_layernorm", "post_ffw_norm"),
+            ],
+            _ => &[("input_layernorm", "attn_norm"), ("post_attention_layernorm", "ffn_norm")],
+        };
+        let norms = norms.iter().map(|(folder, file)| (*folder, *file, vec![d_model], gain));
+        let mut parts: Vec<Part> = norms.collect();
+        let interleaves = matches!(self.prefix, "granite" | "smollm3");
+        let turning = |heads| if interleaves { Change::Heads(heads) } else { Change::None };
+        let plain = Change::None;
+        parts.push(("self_attn.o_proj", "attn_output", vec![d_model, q], plain));
+        parts.push(("mlp.down_proj", "ffn_down", vec![d_model, d_ff], plain));
+        if self.prefix == "phi3" {
+            parts.push(("self_attn.qkv_proj", "attn_qkv", vec![q + 2 * kv, d_model], plain));
+            parts.push(("mlp.gate_up_proj", "ffn_up", vec![2 * d_ff, d_model], plain));
+        } else {
+            parts.push(("self_attn.q_proj", "attn_q", vec![q, d_model], turning(heads)));
+            parts.push(("self_attn.k_proj", "attn_k", vec![kv, d_model], turning(kv_heads)));
+            parts.push(("self_attn.v_proj", "attn_v", vec![kv, d_model], plain));
+            parts.push(("mlp.gate_proj", "ffn_gate", vec![d_ff, d_model], plain));
+            parts.push(("mlp.up_proj", "ffn_up", vec![d_ff, d_model], plain));
+        }
+        if self.config["attention_bias"] == true {
+            parts.push(("self_attn.q_proj.bias", "attn_q.bias", vec![q], turning(heads)));
+            parts.push(("self_attn.k_proj.bias", "attn_k.bias", vec![kv], turning(kv_heads)));
+            parts.push(("self_attn.v_proj.bias", "attn_v.bias", vec![kv], plain));
+            parts.push(("self_attn.o_proj.bias", "attn_output.bias", vec![d_model], plain));
+        }
+        let widths = match self.prefix {
+            "gemma3" => Some((head, head)),
+            "olmo2" => Some((q, kv)),
+            _ => None,
+        };
+        if let Some((queries, keys)) = widths {
+            parts.push(("self_attn.q_norm", "attn_q_norm", vec![queries], gain));
+            parts.push(("self_attn.k_norm", "attn_k_norm", vec![keys], gain));
+        }
+        parts
+    }
+
+    fn add(&mut self, random: &mut Random, folder: &str, file: &str, shape: &[usize], by: Change) {
+        let count: usize = shape.iter().product();
+        let middle =
+            if folder.ends_with("norm") && !matches!(by, Change::PlusOne) { 1.0 } else { 0.0 };
+        // Multiples of 1/4096: adding 1 to them rounds nothing.
+        let mut one = || middle + random.within(-1000, 1000) as f32 / 4096.0;
+        let values: Vec<f32> = (0..count).map(|_| one()).collect();
+        let changed = match by {
+            Change::None => values.clone(),
+            Change::PlusOne => values.iter().map(|value| value + 1.0).collect(),
+            Change::Heads(heads) => interleaved(&values, shape.get(1).copied().unwrap_or(1), heads),
+        };
+        let whole = |name: &str| {
+            if name.ends_with(".bias") { name.to_owned() } else { format!("{name}.weight") }
+        };
+        self.file.tensors.push(tensor(whole(file), shape, &changed));
+        self.tensors.push((whole(folder), shape.to_vec(), values));
+    }
+
+    /// Writes the folder.
+    pub fn write(&self, folder: &Path) {
+        for name in ["tokenizer.json", "tokenizer_config.json", "generation_config.json"] {
+            fs::copy(source_folder().join(name), folder.join(name)).unwrap();
+        }
+        fs::write(folder.join("config.json"), self.config.to_string()).unwrap();
+        let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = self
+            .tensors
+            .iter()
+            .map(|(name, shape, values)| {
+                (name, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            })
+            .collect();
+        let views = bytes.iter().map(|(name, shape, bytes)| {
+            (name.as_str(), TensorView::new(Dtype::F32, shape.to_vec(), bytes).unwrap())
+        });
+        fs::write(folder.join("model.safetensors"), safetensors::serialize(views, None).unwrap())
+            .unwrap();
+    }
+}
+
+fn tensor(name: String, shape: &[usize], values: &[f32]) -> Tensor {
+    let sizes = shape.iter().rev().map(|size| *size as u64).collect();
+    let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    Tensor { name, sizes, kind: F32, bytes, offset: None }
+}
+
+/// One of each. Configurations are such as a file can say: its reader knows Gemma's pattern of windows and
+/// SmolLM3's of layers that do not turn, and Gemma's scale of scores by the number of layers.
+#[expect(clippy::too_many_lines, reason = "a table")]
+pub fn models() -> Vec<Model> {
+    let gemma = |changes: Value| {
+        let mut config =
+            json!({"hidden_activation": "gelu_pytorch_tanh", "query_pre_attn_scalar": 16});
+        for (field, value) in changes.as_object().unwrap() {
+            config[field] = value.clone();
+        }
+        config
+    };
+    let wide =
+        || vec![("attention.key_length", of_u32(16)), ("attention.value_length", of_u32(16))];
+    let with = |keys: Vec<(&'static str, Vec<u8>)>| [wide(), keys].concat();
+    vec![
+        Model::new(
+            ("Gemma 2", "gemma2"),
+            gemma(json!({"architectures": ["Gemma2ForCausalLM"], "sliding_window": 8,
+                "attn_logit_softcapping": 5.0, "final_logit_softcapping": 10.0})),
+            with(vec![
+                ("attn_logit_softcapping", of_f32(5.0)),
+                ("final_logit_softcapping", of_f32(10.0)),
+                ("attention.sliding_window", of_u32(8)),
+            ]),
+            &[
+                "gemma2.attn_logit_softcapping",
+                "gemma2.final_logit_softcapping",
+                "gemma2.attention.sliding_window",
+            ],
+        ),
+        // The first converters wrote neither caps nor window. Its size is the largest's, by layers.
+        Model::new(
+            ("Gemma 2 27B, an early file", "gemma2"),
+            gemma(json!({"architectures": ["Gemma2ForCausalLM"], "sliding_window": 4096,
+                "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0,
+                "num_hidden_layers": 46, "hidden_size": 96, "intermediate_size": 32, "head_dim": 32,
+                "query_pre_attn_scalar": 24, "max_position_embeddings": 8192})),
+            vec![("attention.key_length", of_u32(32)), ("attention.value_length", of_u32(32))],
+            &["gemma2.attention.key_length"],
+        ),
+        Model::new(
+            ("Gemma 3", "gemma3"),
+            gemma(json!({"architectures": ["Gemma3ForCausalLM"], "sliding_window": 8,
+                "sliding_window_pattern": 6, "num_hidden_layers": 7, "rope_theta": 1_000_000.0,
+                "rope_local_base_freq": 100.0, "rope_scaling": {"rope_type": "linear", "factor": 8.0}})),
+            with(vec![
+                ("attention.sliding_window", of_u32(8)),
+                ("rope.freq_base", of_f32(1_000_000.0)),
+                ("rope.freq_base_swa", of_f32(100.0)),
+                ("rope.scaling.type", of_text("linear")),
+                ("rope.scaling.factor", of_f32(8.0)),
+            ]),
+            &[
+                "gemma3.attention.sliding_window",
+                "gemma3.rope.freq_base",
+                "gemma3.rope.freq_base_swa",
+                "gemma3.rope.scaling.type",
+                "gemma3.rope.scaling.factor",
+            ],
+        ),
+        Model::new(
+            ("Gemma 3 27B, an early file", "gemma3"),
+            gemma(json!({"architectures": ["Gemma3ForCausalLM"], "sliding_window": 8,
+                "num_hidden_layers": 62, "hidden_size": 96, "intermediate_size": 32, "head_dim": 32,
+                "query_pre_attn_scalar": 24, "rope_theta": 1_000_000.0})),
+            vec![
+                ("attention.key_length", of_u32(32)),
+                ("attention.value_length", of_u32(32)),
+                ("attention.sliding_window", of_u32(8)),
+                ("rope.freq_base", of_f32(1_000_000.0)),
+            ],
+            &[],
+        ),
+        Model::new(
+            ("Phi-3", "phi3"),
+            json!({"architectures": ["Phi3ForCausalLM"], "sliding_window": 24, "tie_word_embeddings": false,
+                "original_max_position_embeddings": 128}),
+            vec![
+                ("attention.sliding_window", of_u32(24)),
+                ("rope.dimension_count", of_u32(16)),
+                ("rope.freq_base", of_f32(10_000.0)),
+                ("rope.scaling.original_context_length", of_u32(128)),
+            ],
+            &["phi3.attention.sliding_window"],
+        ),
+        Model::new(
+            ("Phi-3 with LongRoPE", "phi3"),
+            json!({"architectures": ["Phi3ForCausalLM"], "partial_rotary_factor": 0.75,
+                "original_max_position_embeddings": 32,
+                "rope_scaling": {"type": "longrope", "short_factor": [1.0, 1.0, 1.1, 1.2, 1.3, 1.4],
+                    "long_factor": [1.0, 1.5, 2.0, 3.0, 5.0, 8.0]}}),
+            vec![
+                ("attention.sliding_window", of_u32(0)),
+                ("rope.dimension_count", of_u32(12)),
+                ("rope.freq_base", of_f32(10_000.0)),
+                ("rope.scaling.original_context_length", of_u32(32)),
+                ("rope.scaling.attn_factor", of_f32(1.183_216)),
+            ],
+            &[
+                "phi3.rope.dimension_count",
+                "phi3.rope.scaling.original_context_length",
+                "phi3.rope.scaling.attn_factor",
+            ],
+        ),
+        Model::new(
+            ("Granite 3", "granite"),
+            json!({"architectures": ["GraniteForCausalLM"], "embedding_multiplier": 12.0,
+                "logits_scaling": 6.0, "residual_multiplier": 0.22, "attention_multiplier": 0.5,
+                "attention_bias": true}),
+            vec![
+                ("vocab_size", of_u32(2048)),
+                ("rope.dimension_count", of_u32(16)),
+                ("rope.freq_base", of_f32(10_000.0)),
+                ("attention.scale", of_f32(0.5)),
+                ("embedding_scale", of_f32(12.0)),
+                ("residual_scale", of_f32(0.22)),
+                ("logit_scale", of_f32(6.0)),
+            ],
+            &[
+                "granite.attention.scale",
+                "granite.embedding_scale",
+                "granite.residual_scale",
+                "granite.logit_scale",
+            ],
+        ),
+        Model::new(
+            ("OLMo 2", "olmo2"),
+            json!({"architectures": ["Olmo2ForCausalLM"], "tie_word_embeddings": false, "rope_theta": 500_000.0}),
+            with(vec![("rope.freq_base", of_f32(500_000.0))]),
+            &["olmo2.rope.freq_base"],
+        ),
+        Model::new(
+            ("OLMo 3", "olmo2"),
+            json!({"architectures": ["Olmo3ForCausalLM"], "tie_word_embeddings": false, "rope_theta": 500_000.0,
+                "sliding_window": 8, "layer_types":
+                    ["sliding_attention", "full_attention", "sliding_attention", "full_attention"],
+                "rope_scaling": {"rope_type": "yarn", "factor": 4.0, "beta_fast": 32, "beta_slow": 1,
+                    "original_max_position_embeddings": 32, "attention_factor": 1.138_629_436_111_989}}),
+            with(vec![
+                ("attention.sliding_window", of_u32(8)),
+                ("attention.sliding_window_pattern", of_bools(&[true, false, true, false])),
+                ("rope.freq_base", of_f32(500_000.0)),
+                ("rope.freq_base_swa", of_f32(500_000.0)),
+                ("rope.scaling.type", of_text("yarn")),
+                ("rope.scaling.factor", of_f32(4.0)),
+                ("rope.scaling.original_context_length", of_u32(32)),
+                ("rope.scaling.yarn_attn_factor", of_f32(1.138_629_4)),
+                ("rope.scaling.yarn_beta_fast", of_f32(32.0)),
+                ("rope.scaling.yarn_beta_slow", of_f32(1.0)),
+            ]),
+            &[
+                "olmo2.attention.sliding_window",
+                "olmo2.attention.sliding_window_pattern",
+                "olmo2.rope.scaling.type",
+                "olmo2.rope.scaling.factor",
+                "olmo2.rope.scaling.original_context_length",
+            ],
+        ),
+        Model::new(
+            ("SmolLM3", "smollm3"),
+            json!({"architectures": ["SmolLM3ForCausalLM"], "no_rope_layers": [1, 1, 1, 0],
+                "rope_theta": 2_000_000.0}),
+            with(vec![
+                ("vocab_size", of_u32(2048)),
+                ("rope.dimension_count", of_u32(16)),
+                ("rope.freq_base", of_f32(2_000_000.0)),
+            ]),
+            &["smollm3.rope.freq_base"],
+        ),
+    ]
+}
