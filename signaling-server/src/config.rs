@@ -55,6 +55,9 @@ pub enum ModelTask {
         /// What to call it here; its folder's or file's name if left out.
         #[arg(long)]
         name: Option<String>,
+        /// Do not compare it with what it was made from afterwards.
+        #[arg(long)]
+        no_self_test: bool,
         /// The server's data folder.
         #[arg(long, env = "POTLUCK_DATA_DIR", default_value = "potluck-data")]
         data_dir: PathBuf,
@@ -69,9 +72,10 @@ pub enum ModelTask {
     Check {
         /// Its name.
         model: String,
-        /// A text to measure on; some thousand words say much.
+        /// A text to measure on; some thousand words say much. A short one of Potluck's own if left
+        /// out, as after an import, however long it takes.
         #[arg(long)]
-        text: PathBuf,
+        text: Option<PathBuf>,
         /// What to compare with; what it was imported from if left out.
         #[arg(long)]
         against: Option<String>,

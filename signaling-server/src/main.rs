@@ -34,14 +34,18 @@ fn main() -> ExitCode {
 fn model(task: ModelTask) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout();
     match task {
-        ModelTask::Add { source, weights, context, name, data_dir } => {
+        ModelTask::Add { source, weights, context, name, no_self_test, data_dir } => {
             let options = Options { weight_bits: weights.bits(), context, name };
-            let (name, id) = models::add(&source, &data_dir, &options)?;
-            writeln!(stdout, "added {name} as {id}")?;
+            let added = models::add(&source, &data_dir, &options)?;
+            writeln!(stdout, "added {} as {}", added.name, added.id)?;
+            if !no_self_test {
+                stdout.flush()?;
+                writeln!(stdout, "{}", printable(&added.self_test(&data_dir)))?;
+            }
         }
         ModelTask::List { data_dir } => write!(stdout, "{}", printable(&models::list(&data_dir)?))?,
         ModelTask::Check { model, text, against, data_dir } => {
-            let report = models::check(&model, &text, against.as_deref(), &data_dir)?;
+            let report = models::check(&model, text.as_deref(), against.as_deref(), &data_dir)?;
             writeln!(stdout, "{}", printable(&report))?;
         }
         ModelTask::Remove { model, data_dir } => {

@@ -1,5 +1,6 @@
 //! The models in the data folder: the only place that knows the engine's package format.
 
+mod checker;
 mod compress;
 mod download;
 mod manage;
@@ -15,7 +16,7 @@ use potluck_protocol::id::ModelId;
 use potluck_protocol::room::ModelTag;
 use potluck_protocol::server::ModelSummary;
 
-pub use manage::{add, check, list, remove};
+pub use manage::{Added, add, check, list, remove};
 
 /// A model, as far as the server needs it.
 #[derive(Clone, Debug)]

@@ -71,27 +71,79 @@ fn models_come_are_listed_and_go() {
     assert_eq!((data.files("blobs"), data.files("models"), data.files("origins")), (0, 0, 0));
 }
 
+/// The server under another roof, so that what lies beside it is up to a test.
+#[cfg(unix)]
+struct Roof {
+    folder: TempDir,
+    server: PathBuf,
+}
+
+#[cfg(unix)]
+impl Roof {
+    fn new() -> Self {
+        let server = PathBuf::from(env!("CARGO_BIN_EXE_potluck-server"));
+        let folder = tempfile::tempdir_in(server.parent().unwrap()).unwrap();
+        let moved = folder.path().join(server.file_name().unwrap());
+        // A hard link: the program is large, and a symbolic one would lead back.
+        fs::hard_link(&server, &moved).unwrap();
+        Self { folder, server: moved }
+    }
+
+    /// Puts a program that compares beside it.
+    fn put(&self, script: &str) {
+        let checker = self.folder.path().join("potluck-model-check");
+        fs::write(&checker, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&checker, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_import_ends_with_a_self_test_and_stays_whatever_comes_of_it() {
+    let (data, folder) = (Data::new(), built_in().display().to_string());
+    let roof = Roof::new();
+    let add = |arguments: &[&str]| {
+        data.run(&roof.server, &[&["add", &folder][..], arguments].concat()).unwrap()
+    };
+    let lines = |output: &str| output.lines().map(str::to_owned).collect::<Vec<_>>();
+
+    let missing = lines(&add(&[]));
+    assert!(missing[0].starts_with("added potluck-tiny as "), "{missing:?}");
+    assert!(missing[1].starts_with("warning: the self-test was not made"), "{missing:?}");
+    for named in ["cargo build -p potluck-reference", "potluck-server model check potluck-tiny"] {
+        assert!(missing[1].contains(named), "{missing:?}");
+    }
+
+    roof.put("printf '%s|' \"$@\"; printf '\\033[2J'");
+    let origin = fs::canonicalize(built_in()).unwrap().display().to_string();
+    let data_dir = data.0.path().display().to_string();
+    let asked = format!("small|--if-quick|--against|{origin}|--data-dir|{data_dir}|[2J");
+    let made = lines(&add(&["--name", "small"]));
+    assert!(made[0].starts_with("added small as "), "{made:?}");
+    assert_eq!(made[1..], [asked]);
+    assert_eq!(add(&["--name", "small", "--no-self-test"]).lines().count(), 1);
+
+    // As by a machine that has no memory left.
+    roof.put("kill -9 $$");
+    let killed = lines(&add(&["--name", "large"]));
+    assert!(killed[0].starts_with("added large as ") && killed[1].contains("signal"), "{killed:?}");
+    assert_eq!((data.files("models"), data.files("origins")), (3, 3));
+}
+
 #[cfg(unix)]
 #[test]
 fn a_check_asks_the_program_beside_this_one() {
     let (data, folder) = (Data::new(), built_in().display().to_string());
-    data.model(&["add", &folder]).unwrap();
+    data.model(&["add", &folder, "--no-self-test"]).unwrap();
     let text = data.0.path().join("text.txt").display().to_string();
-    // The server under another roof, so that what lies beside it is up to this test. A hard link:
-    // the program is large, and a symbolic one would lead back.
-    let server = PathBuf::from(env!("CARGO_BIN_EXE_potluck-server"));
-    let roof = tempfile::tempdir_in(server.parent().unwrap()).unwrap();
-    let moved = roof.path().join(server.file_name().unwrap());
-    fs::hard_link(&server, &moved).unwrap();
-    let check = |arguments: &[&str]| data.run(&moved, &[&["check"][..], arguments].concat());
+    let roof = Roof::new();
+    let check = |arguments: &[&str]| data.run(&roof.server, &[&["check"][..], arguments].concat());
 
     let missing = check(&["potluck-tiny", "--text", &text]).unwrap_err();
     assert!(missing.contains("cargo build -p potluck-reference"), "{missing}");
     assert!(check(&["none", "--text", &text]).unwrap_err().contains("no model \"none\""));
 
-    let checker = roof.path().join("potluck-model-check");
-    fs::write(&checker, "#!/bin/sh\nprintf '%s|' \"$@\"\n").unwrap();
-    fs::set_permissions(&checker, fs::Permissions::from_mode(0o755)).unwrap();
+    roof.put("printf '%s|' \"$@\"");
     let origin = fs::canonicalize(built_in()).unwrap().display().to_string();
     let expected = format!(
         "potluck-tiny|--text|{text}|--against|{origin}|--data-dir|{}|\n",
@@ -100,7 +152,10 @@ fn a_check_asks_the_program_beside_this_one() {
     assert_eq!(check(&["potluck-tiny", "--text", &text]).unwrap(), expected);
     assert_eq!(check(&["potluck-tiny", "--text", &text, "--against", &folder]).unwrap(), expected);
 
-    fs::write(&checker, "#!/bin/sh\nexit 3\n").unwrap();
+    let without = expected.replace(&format!("--text|{text}|"), "");
+    assert_eq!(check(&["potluck-tiny"]).unwrap(), without);
+
+    roof.put("exit 3");
     assert!(check(&["potluck-tiny", "--text", &text]).unwrap_err().contains("failed"));
     fs::write(data.0.path().join("origins/potluck-tiny"), "/no/such/folder").unwrap();
     assert!(check(&["potluck-tiny", "--text", &text]).unwrap_err().contains("--against"));

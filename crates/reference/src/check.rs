@@ -9,18 +9,45 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use potluck_engine::encoder::Encoder;
-use potluck_engine::engine::{BackendChoice, Engine};
 use potluck_engine::kernels::linear::CpuPath;
 use potluck_model::encoder::EncoderManifest;
-use potluck_model::package::{BlobRef, BlobRole, Manifest, is_name, verify_blob};
+use potluck_model::package::{BlobRef, Manifest, is_name};
 use potluck_model::tokenizer::Tokenizer;
 
 use crate::decoder::FloatModel;
 use crate::encoder::FloatEncoder;
-use crate::quality;
+use crate::package::{Package, read_verified};
+use crate::quality::{Quality, measure_installed};
 
 /// Tokens of a text that are measured at once; each starts without what came before.
 const WINDOW: usize = 512;
+
+/// A model of a data folder.
+pub(crate) enum Installed {
+    /// Texts to next tokens.
+    Decoder(Box<Manifest>),
+    /// Texts to vectors.
+    Encoder(Box<EncoderManifest>),
+}
+
+impl Installed {
+    /// The model of this name.
+    pub(crate) fn find(name: &str, data_dir: &Path) -> anyhow::Result<Self> {
+        // A name becomes a path: one that could leave the folder is no model's.
+        ensure!(is_name(name), "{name:?} is no model's name");
+        let manifest = |kind: &str| data_dir.join(kind).join(format!("{name}.json"));
+        let (model, encoder) = (manifest("models"), manifest("encoders"));
+        ensure!(
+            model.exists() || encoder.exists(),
+            "there is no model {name:?} in {}",
+            data_dir.display()
+        );
+        if encoder.exists() {
+            return Ok(Self::Encoder(Box::new(EncoderManifest::from_bytes(&fs::read(encoder)?)?)));
+        }
+        Ok(Self::Decoder(Box::new(Manifest::from_bytes(&fs::read(model)?)?)))
+    }
+}
 
 /// Compares the model `name` of a server's data folder with the files at `against`; of an encoder
 /// every line of the text is a text of its own. Returns what people read.
@@ -28,56 +55,57 @@ const WINDOW: usize = 512;
 /// # Errors
 /// If there is no such model, a file cannot be read, or the two are not the same model.
 pub fn check(name: &str, text: &Path, against: &Path, data_dir: &Path) -> anyhow::Result<String> {
-    // A name becomes a path: one that could leave the folder is no model's.
-    ensure!(is_name(name), "{name:?} is no model's name");
-    let manifest = |kind: &str| data_dir.join(kind).join(format!("{name}.json"));
-    let (model, encoder) = (manifest("models"), manifest("encoders"));
-    ensure!(
-        model.exists() || encoder.exists(),
-        "there is no model {name:?} in {}",
-        data_dir.display()
-    );
+    let installed = Installed::find(name, data_dir)?;
     let text =
         fs::read_to_string(text).with_context(|| format!("could not read {}", text.display()))?;
-    if encoder.exists() {
-        let manifest = EncoderManifest::from_bytes(&fs::read(encoder)?)?;
-        return check_encoder(&manifest, &text, against, data_dir);
+    match installed {
+        Installed::Decoder(manifest) => {
+            let tokens = tokenizer(data_dir, &manifest.tokenizer)?.encode(&text)?;
+            let window = WINDOW.min(manifest.config.max_positions as usize);
+            let texts: Vec<Vec<u32>> = tokens.chunks(window).map(<[u32]>::to_vec).collect();
+            Ok(decoder_quality(*manifest, &texts, 1, against, data_dir)?.to_string())
+        }
+        Installed::Encoder(manifest) => {
+            let cosines = encoder_cosines(&manifest, &text, against, data_dir)?;
+            let least = cosines.iter().copied().fold(1.0, f64::min);
+            let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
+            let count = cosines.len();
+            Ok(format!("texts   {count}\ncosine  at least {least:.6}, {mean:.6} on average"))
+        }
     }
-    check_decoder(&Manifest::from_bytes(&fs::read(model)?)?, &text, against, data_dir)
 }
 
-fn check_decoder(
-    manifest: &Manifest,
-    text: &str,
+/// How an installed decoder compares with the files at `against`, on `texts`, of each of which the
+/// first `given` tokens are not asked for.
+pub(crate) fn decoder_quality(
+    manifest: Manifest,
+    texts: &[Vec<u32>],
+    given: usize,
     against: &Path,
     data_dir: &Path,
-) -> anyhow::Result<String> {
+) -> anyhow::Result<Quality> {
     let float = FloatModel::open(against)?.with_context(manifest.config.max_positions);
-    let tokenizer = Tokenizer::from_bytes(&read_verified(data_dir, &manifest.tokenizer)?)?;
-    let tokens = tokenizer.encode(text)?;
-    let window = WINDOW.min(manifest.config.max_positions as usize);
-    let texts: Vec<Vec<u32>> = tokens.chunks(window).map(<[u32]>::to_vec).collect();
-    let bar = ProgressBar::new(tokens.len() as u64)
+    let package = Package::new(data_dir, manifest);
+    let tokens: usize = texts.iter().map(Vec::len).sum();
+    let bar = ProgressBar::new(tokens as u64)
         .with_style(ProgressStyle::with_template("{wide_bar} {pos} of {len} tokens, {eta} left")?);
-    let measured = futures::executor::block_on(async {
-        let mut engine = whole_engine(manifest, data_dir).await?;
-        let progress = &mut |done| bar.set_position(done as u64);
-        anyhow::Ok(
-            quality::measure(&mut engine, manifest.config.layers, &float, &texts, progress).await?,
-        )
-    });
+    let progress = &mut |done| bar.set_position(done as u64);
+    let measured =
+        futures::executor::block_on(measure_installed(&package, &float, texts, given, progress));
     bar.finish_and_clear();
-    Ok(measured?.to_string())
+    Ok(measured?)
 }
 
-fn check_encoder(
+/// The cosines between an installed encoder's vectors and those of the files at `against`, one for
+/// every line that is not blank; one at least.
+pub(crate) fn encoder_cosines(
     manifest: &EncoderManifest,
     text: &str,
     against: &Path,
     data_dir: &Path,
-) -> anyhow::Result<String> {
+) -> anyhow::Result<Vec<f64>> {
     let float = FloatEncoder::open(against)?;
-    let tokenizer = Tokenizer::from_bytes(&read_verified(data_dir, &manifest.tokenizer)?)?;
+    let tokenizer = tokenizer(data_dir, &manifest.tokenizer)?;
     let mut parts = HashMap::new();
     for (role, blob) in manifest.blobs() {
         parts.insert(role, read_verified(data_dir, &blob)?);
@@ -96,33 +124,15 @@ fn check_encoder(
             cosines.push(cosine(&vector.to_f64(), &float.encode(text)));
         }
     }
-    let least = cosines.iter().copied().fold(1.0, f64::min);
-    let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
-    Ok(format!("texts   {}\ncosine  at least {least:.6}, {mean:.6} on average", texts.len()))
+    Ok(cosines)
+}
+
+/// A model's tokenizer.
+pub(crate) fn tokenizer(data_dir: &Path, blob: &BlobRef) -> anyhow::Result<Tokenizer> {
+    Ok(Tokenizer::from_bytes(&read_verified(data_dir, blob)?)?)
 }
 
 fn cosine(a: &[f64], b: &[f64]) -> f64 {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
-}
-
-/// An engine on this processor with all of a model in it.
-async fn whole_engine(manifest: &Manifest, data_dir: &Path) -> anyhow::Result<Engine> {
-    let mut engine = Engine::new(BackendChoice::Cpu).await?;
-    engine.set_model(Arc::new(manifest.clone()), &read_verified(data_dir, &manifest.tables)?)?;
-    for (role, blob) in manifest.blobs_for(0..manifest.config.layers) {
-        if role != BlobRole::Tables {
-            engine.load(role, &read_verified(data_dir, &blob)?)?;
-        }
-    }
-    Ok(engine)
-}
-
-/// A blob's bytes, which are those that its manifest names.
-fn read_verified(data_dir: &Path, blob: &BlobRef) -> anyhow::Result<Vec<u8>> {
-    let path = data_dir.join("blobs").join(blob.hash.to_string());
-    let again = || format!("could not read {}; import the model again", path.display());
-    let bytes = fs::read(&path).with_context(again)?;
-    verify_blob(blob, &bytes).with_context(again)?;
-    Ok(bytes)
 }

@@ -2,8 +2,7 @@
 //! measured against.
 //!
 //! Slow and simple. A whole text goes through one layer after the other, and each matrix is read
-//! from its file as it is needed, so that a model larger than memory can be measured too; only the
-//! head stays.
+//! from its file as it is needed, the head too, so that a model larger than memory can be measured.
 
 use std::path::Path;
 
@@ -15,8 +14,6 @@ use rayon::prelude::*;
 #[derive(Debug)]
 pub struct FloatModel {
     source: Source,
-    /// `[vocab, d_model]`.
-    head: Vec<f32>,
     /// Positions, by which some models choose how fast they turn.
     context: u32,
 }
@@ -34,11 +31,8 @@ impl FloatModel {
     /// If it is not a model that can be imported.
     pub fn open(path: &Path) -> Result<Self, ImportError> {
         let source = Source::open(path)?;
-        let (vocab, d_model) = (source.shape.vocab as usize, source.shape.d_model as usize);
-        let name = if source.shape.tied { "model.embed_tokens.weight" } else { "lm_head.weight" };
-        let head = source.rows(name, &[vocab, d_model], 0..vocab)?;
         let context = source.shape.max_positions.min(DEFAULT_CONTEXT);
-        Ok(Self { source, head, context })
+        Ok(Self { source, context })
     }
 
     /// The same model in a context of so many positions.
@@ -47,12 +41,27 @@ impl FloatModel {
         Self { context, ..self }
     }
 
+    /// How many layers there are.
+    #[must_use]
+    pub fn layers(&self) -> u32 {
+        self.source.shape.layers
+    }
+
     /// The rows before the head, `[tokens, d_model]`, of a text read from its first token on.
     ///
     /// # Errors
     /// If the files cannot be read, or a token is none of the vocabulary's.
     pub fn hidden(&self, tokens: &[u32]) -> Result<Rows, ImportError> {
-        let Shape { vocab, d_model, layers, .. } = self.source.shape;
+        let mut x = self.embedded(tokens)?;
+        for layer in 0..self.layers() {
+            self.layer(layer, &mut x)?;
+        }
+        self.last_normed(&x)
+    }
+
+    /// The rows before the first layer.
+    pub(crate) fn embedded(&self, tokens: &[u32]) -> Result<Rows, ImportError> {
+        let Shape { vocab, d_model, .. } = self.source.shape;
         let embedding = |token: &u32| {
             let at = *token as usize;
             let row = self.source.rows(
@@ -65,22 +74,30 @@ impl FloatModel {
                 row.into_iter().map(|x| f64::from(x) * scale).collect::<Vec<f64>>(),
             )
         };
-        let mut x = tokens.iter().map(embedding).collect::<Result<Rows, _>>()?;
-        for layer in 0..layers {
-            self.layer(layer, &mut x)?;
-        }
-        self.normed(&x, "model.norm.weight")
+        tokens.iter().map(embedding).collect()
     }
 
-    /// The scores of all tokens after one of [`Self::hidden`]'s rows, `[vocab]`.
-    #[must_use]
-    pub fn logits(&self, row: &[f64]) -> Vec<f64> {
+    /// What the head is given, of the rows behind the last layer.
+    pub(crate) fn last_normed(&self, x: &Rows) -> Result<Rows, ImportError> {
+        self.normed(x, "model.norm.weight")
+    }
+
+    /// The scores of all tokens after some of [`Self::hidden`]'s rows, `[rows, vocab]`. The head is
+    /// read from its file each time: many rows at once are cheaper, and need room for their scores.
+    ///
+    /// # Errors
+    /// If the files cannot be read.
+    pub fn logits(&self, rows: &[Vec<f64>]) -> Result<Rows, ImportError> {
         let shape = &self.source.shape;
-        let products = products(&self.head, row.len(), &[row.to_vec()]).concat();
-        products.into_iter().map(|x| capped(x * shape.scales.logit, shape.logit_cap)).collect()
+        let name = if shape.tied { "model.embed_tokens.weight" } else { "lm_head.weight" };
+        let mut all = self.times(name, (shape.vocab as usize, shape.d_model as usize), rows)?;
+        let scored = |x: &mut f64| *x = capped(*x * shape.scales.logit, shape.logit_cap);
+        all.iter_mut().flatten().for_each(scored);
+        Ok(all)
     }
 
-    fn layer(&self, index: u32, x: &mut Rows) -> Result<(), ImportError> {
+    /// The residual rows of a text through one layer.
+    pub(crate) fn layer(&self, index: u32, x: &mut Rows) -> Result<(), ImportError> {
         let (names, residual) = (self.source.shape.norm_names(), self.source.shape.scales.residual);
         let name = |part: &str| format!("model.layers.{index}.{part}.weight");
         for part in 0..2 {
@@ -191,7 +208,7 @@ impl FloatModel {
         &self,
         name: &str,
         (rows, columns): (usize, usize),
-        x: &Rows,
+        x: &[Vec<f64>],
     ) -> Result<Rows, ImportError> {
         let mut out = vec![Vec::with_capacity(rows); x.len()];
         let step = (CHUNK_VALUES / columns.max(1)).max(1);

@@ -8,16 +8,24 @@
 use core::fmt;
 use core::ops::Range;
 
-use potluck_engine::engine::{Engine, ForwardError, Input, Output, OutputRequest, SessionError};
+use potluck_engine::engine::{
+    Engine, ForwardError, Input, MAX_ROWS, Output, OutputRequest, SessionError,
+};
 use potluck_importer::ImportError;
 
 use crate::decoder::{FloatModel, softmax};
+use crate::package::{Package, PackageError};
 
 /// What one value of the residual may be, up or down: what `rescale` gives out at most.
 const RESIDUAL_MAX: u32 = (1 << 30) - 1;
-/// Parts in which the layers are gone through; the residual is looked at after each. Sessions are
-/// few, and this takes one a part.
+/// Parts in which the layers of a model that an engine holds are gone through; the residual is looked
+/// at after each.
 const PARTS: u32 = 8;
+/// The session that is open, one at a time.
+const SESSION: u128 = 1;
+/// Rows whose float scores are computed at once: 64 MB for a vocabulary of 256,000, and the head is
+/// read once for all of them.
+const HEAD_ROWS: usize = 32;
 
 /// How the two compare.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,6 +60,17 @@ pub enum QualityError {
     /// The engine failed.
     #[error(transparent)]
     Forward(#[from] ForwardError),
+    /// The exact model's files.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// Not the same model.
+    #[error("the two are not the same model: {exact} and {float} layers")]
+    Layers {
+        /// The exact model's.
+        exact: u32,
+        /// The floats'.
+        float: u32,
+    },
     /// Not the same model.
     #[error("the two are not the same model: {exact} and {float} tokens in their vocabularies")]
     Vocabulary {
@@ -65,7 +84,7 @@ pub enum QualityError {
     NoText,
 }
 
-/// Runs both over `texts`; `progress` is called with how many positions are done. The
+/// Runs both over `texts`; `progress` is called with how many positions' work is done. The
 /// engine must hold all of the model, with `layers` layers, and have no sessions.
 ///
 /// # Errors
@@ -77,74 +96,138 @@ pub async fn measure(
     texts: &[Vec<u32>],
     progress: &mut dyn FnMut(usize),
 ) -> Result<Quality, QualityError> {
-    let mut sums = Sums { least_cosine: 1.0, ..Sums::default() };
-    for text in texts.iter().filter(|text| text.len() > 1) {
-        let hidden = float.hidden(&text[..text.len() - 1])?;
-        let parts = open(engine, layers)?;
-        for (position, (pair, row)) in (0..).zip(text.windows(2).zip(&hidden)) {
-            let exact = step(engine, &parts, position, pair[0], &mut sums).await?;
-            let wanted = float.logits(row);
-            if exact.len() != wanted.len() {
-                return Err(QualityError::Vocabulary { exact: exact.len(), float: wanted.len() });
-            }
-            sums.add(&exact, &wanted, pair[1] as usize);
-            progress(sums.positions);
-        }
-        parts.iter().for_each(|(id, _)| engine.close_session(*id));
-    }
-    if sums.positions == 0 {
-        return Err(QualityError::NoText);
-    }
-    let positions = sums.positions as f64;
-    Ok(Quality {
-        positions: sums.positions,
-        exact_perplexity: (sums.exact_loss / positions).exp(),
-        float_perplexity: (sums.float_loss / positions).exp(),
-        agreement: sums.same as f64 / positions,
-        worst_top_logit: sums.worst_top_logit,
-        least_cosine: sums.least_cosine,
-        saturated: sums.saturated,
-        residual_bits: u32::BITS - sums.largest.leading_zeros(),
-    })
-}
-
-/// Sessions over all layers, one after the other.
-fn open(engine: &mut Engine, layers: u32) -> Result<Vec<(u128, Range<u32>)>, SessionError> {
     let step = layers.div_ceil(PARTS).max(1);
-    let ranges =
-        (0..layers.div_ceil(step)).map(|part| part * step..((part + 1) * step).min(layers));
-    let parts: Vec<(u128, Range<u32>)> = (1..).zip(ranges).collect();
-    for (id, range) in &parts {
-        engine.open_session(*id, range.clone())?;
-    }
-    Ok(parts)
+    let ranges = (0..layers).step_by(step as usize).map(|from| from..(from + step).min(layers));
+    let parts: Vec<Range<u32>> = ranges.collect();
+    compare(engine, &parts, &mut |_, _| Ok(()), float, texts, 1, progress).await
 }
 
-/// One token through all parts; its logits.
-async fn step(
+/// The same of an installed model, a layer at a time: no more of it is in memory, and of the floats
+/// a piece of a matrix. Of each text the first `given` tokens are read and not asked for.
+///
+/// # Errors
+/// As [`measure`], and if the package cannot be read.
+pub async fn measure_installed(
+    package: &Package,
+    float: &FloatModel,
+    texts: &[Vec<u32>],
+    given: usize,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Quality, QualityError> {
+    let mut engine = package.engine().await?;
+    let parts: Vec<Range<u32>> =
+        (0..package.manifest().config.layers).map(|layer| layer..layer + 1).collect();
+    let mut hold = |engine: &mut Engine, part| package.hold_only(engine, part);
+    compare(&mut engine, &parts, &mut hold, float, texts, given, progress).await
+}
+
+/// Makes an engine hold what a part needs; of the rest it may let go.
+type Hold<'a> = &'a mut dyn FnMut(&mut Engine, Range<u32>) -> Result<(), PackageError>;
+
+/// Both over every text, in step: a part of the layers in one, then in the other.
+async fn compare(
     engine: &mut Engine,
-    parts: &[(u128, Range<u32>)],
-    position: u32,
-    token: u32,
-    sums: &mut Sums,
-) -> Result<Vec<f64>, ForwardError> {
-    let mut hidden = Vec::new();
-    for (id, range) in parts {
-        let input = if range.start == 0 { Input::Tokens(&[token]) } else { Input::Hidden(&hidden) };
-        match engine.forward(*id, position, input, OutputRequest::Logits).await? {
-            Output::Hidden(rows) => {
-                sums.saturated +=
-                    rows.iter().filter(|value| value.unsigned_abs() > RESIDUAL_MAX).count();
-                sums.largest = rows
-                    .iter()
-                    .fold(sums.largest, |largest, value| largest.max(value.unsigned_abs()));
-                hidden = rows;
+    parts: &[Range<u32>],
+    hold: Hold<'_>,
+    float: &FloatModel,
+    texts: &[Vec<u32>],
+    given: usize,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Quality, QualityError> {
+    let layers = parts.last().map_or(0, |part| part.end);
+    if float.layers() != layers {
+        return Err(QualityError::Layers { exact: layers, float: float.layers() });
+    }
+    let mut sums = Sums { least_cosine: 1.0, ..Sums::default() };
+    let mut before = 0;
+    for text in texts.iter().filter(|text| text.len() > 1) {
+        let read = &text[..text.len() - 1];
+        let (mut x, mut rows) = (float.embedded(read)?, Vec::new());
+        for (at, part) in parts.iter().enumerate() {
+            part.clone().try_for_each(|layer| float.layer(layer, &mut x))?;
+            hold(engine, part.clone())?;
+            engine.open_session(SESSION, part.clone())?;
+            if part.end < layers {
+                rows = through(engine, part.start, read, &rows).await?;
+                sums.look_at(&rows);
+                progress(before + read.len() * (at + 1) / parts.len());
+            } else {
+                let hidden = float.last_normed(&x)?;
+                let done = |positions| before + (read.len() * at + positions) / parts.len();
+                for (chunk, hidden) in hidden.chunks(HEAD_ROWS).enumerate() {
+                    let first = chunk * HEAD_ROWS;
+                    for (position, wanted) in (first..).zip(float.logits(hidden)?) {
+                        let exact = scores(engine, part.start, position, read, &rows).await?;
+                        if exact.len() != wanted.len() {
+                            let (exact, float) = (exact.len(), wanted.len());
+                            return Err(QualityError::Vocabulary { exact, float });
+                        }
+                        if position + 1 >= given {
+                            sums.add(&exact, &wanted, text[position + 1] as usize);
+                        }
+                        progress(done(position + 1));
+                    }
+                }
             }
-            Output::Logits(logits) => return Ok(logits.to_f64()),
-            Output::Token(_) | Output::None => {}
+            engine.close_session(SESSION);
+        }
+        before += read.len();
+    }
+    sums.quality()
+}
+
+/// What a part makes of the text's rows, `[positions, d_model]`.
+async fn through(
+    engine: &mut Engine,
+    first_layer: u32,
+    text: &[u32],
+    rows: &[i32],
+) -> Result<Vec<i32>, ForwardError> {
+    let mut out = Vec::new();
+    for from in (0..text.len()).step_by(MAX_ROWS) {
+        let taken = from..(from + MAX_ROWS).min(text.len());
+        let input = input(engine, first_layer, text, rows, taken);
+        let output = engine.forward(SESSION, position(from), input, OutputRequest::Nothing).await?;
+        if let Output::Hidden(rows) = output {
+            out.extend(rows);
         }
     }
-    Ok(Vec::new())
+    Ok(out)
+}
+
+/// What the last part says after one of the text's rows, `[vocab]`.
+async fn scores(
+    engine: &mut Engine,
+    first_layer: u32,
+    at: usize,
+    text: &[u32],
+    rows: &[i32],
+) -> Result<Vec<f64>, ForwardError> {
+    let input = input(engine, first_layer, text, rows, at..at + 1);
+    match engine.forward(SESSION, position(at), input, OutputRequest::Logits).await? {
+        Output::Logits(logits) => Ok(logits.to_f64()),
+        Output::Hidden(_) | Output::Token(_) | Output::None => Ok(Vec::new()),
+    }
+}
+
+/// Some of a text's rows, as a part that begins at `first_layer` takes them.
+fn input<'a>(
+    engine: &Engine,
+    first_layer: u32,
+    text: &'a [u32],
+    rows: &'a [i32],
+    taken: Range<usize>,
+) -> Input<'a> {
+    let width = engine.d_model();
+    match first_layer {
+        0 => Input::Tokens(&text[taken]),
+        _ => Input::Hidden(&rows[taken.start * width..taken.end * width]),
+    }
+}
+
+/// A place in a text as sessions count it; one that is past all limits is refused as such.
+fn position(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 #[derive(Default)]
@@ -160,6 +243,31 @@ struct Sums {
 }
 
 impl Sums {
+    /// Looks at rows of the residual.
+    fn look_at(&mut self, rows: &[i32]) {
+        for value in rows.iter().map(|value| value.unsigned_abs()) {
+            self.saturated += usize::from(value > RESIDUAL_MAX);
+            self.largest = self.largest.max(value);
+        }
+    }
+
+    fn quality(&self) -> Result<Quality, QualityError> {
+        if self.positions == 0 {
+            return Err(QualityError::NoText);
+        }
+        let positions = self.positions as f64;
+        Ok(Quality {
+            positions: self.positions,
+            exact_perplexity: (self.exact_loss / positions).exp(),
+            float_perplexity: (self.float_loss / positions).exp(),
+            agreement: self.same as f64 / positions,
+            worst_top_logit: self.worst_top_logit,
+            least_cosine: self.least_cosine,
+            saturated: self.saturated,
+            residual_bits: u32::BITS - self.largest.leading_zeros(),
+        })
+    }
+
     fn add(&mut self, exact: &[f64], float: &[f64], next: usize) {
         let loss = |scores: &[f64]| -softmax(scores).get(next).copied().unwrap_or(0.0).ln();
         let best = largest(float);

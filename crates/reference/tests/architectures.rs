@@ -16,6 +16,7 @@ use potluck_importer::Options;
 use potluck_model::synthetic::Random;
 use potluck_reference::decoder::FloatModel;
 use potluck_reference::quality::{Quality, measure};
+use potluck_reference::self_test::self_test;
 use safetensors::{Dtype, tensor::TensorView};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -215,7 +216,7 @@ fn the_definitions_give_the_logits_of_hugging_face() {
         let hidden = float.hidden(&text()[..TEXT - 1]).unwrap();
         let mut worst = 0.0_f64;
         for Golden { position, top } in &case.golden {
-            let scores = float.logits(&hidden[*position]);
+            let scores = float.logits(&hidden[*position..=*position]).unwrap().remove(0);
             for (token, logit) in top {
                 worst = worst.max((scores[*token] - logit).abs() / top[0].1.abs());
             }
@@ -240,6 +241,27 @@ fn each_computes_what_its_definition_computes() {
         assert!(quality.least_cosine > 0.999, "{}: {quality}", case.name);
         assert_eq!(quality.saturated, 0);
         assert_eq!(model.manifest.config.max_positions, 128, "{}", case.name);
+    }
+}
+
+#[test]
+fn a_self_test_says_of_random_weights_that_they_know_nothing_and_does_not_warn() {
+    for case in cases() {
+        let written = Written::new(&case, 1);
+        for weight_bits in [8, 4] {
+            let model =
+                Imported::from(&written.folder, &Options { weight_bits, ..Options::default() });
+            let report =
+                self_test(&model.manifest.name, &written.folder, model.folder.path(), None)
+                    .unwrap();
+            println!("{}, {weight_bits} bits\n{report}\n", case.name);
+            assert!(
+                report.contains("note: random does not know this text"),
+                "{}: {report}",
+                case.name
+            );
+            assert!(!report.contains("warning"), "{}: {report}", case.name);
+        }
     }
 }
 

@@ -7,20 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use potluck_importer::{Options, import};
 use potluck_model::encoder::EncoderManifest;
 use potluck_model::package::{BlobHash, BlobRef, BlobRole, Manifest, ManifestError, ModelConfig};
 use potluck_protocol::id::ModelId;
 
+use super::checker::{self, On};
 use super::compress::{compress_beside, compressed};
 use super::download::{Reference, SCHEME};
-
-/// The program that compares a model with its floats, of the crate `potluck-reference`.
-const CHECKER: &str = "potluck-model-check";
 
 /// What a model is made from: a folder, a GGUF file, or one of the Hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,11 +53,40 @@ impl Origin {
     }
 }
 
-/// Imports a folder, a GGUF file or a model of the Hub into the data folder; gives its name and id.
+/// A model that was imported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Added {
+    /// Its name.
+    pub name: String,
+    /// BLAKE3 of its manifest.
+    pub id: ModelId,
+    /// The folder or file that it was made from.
+    pub source: PathBuf,
+}
+
+impl Added {
+    /// Compares it with what it was made from, on a short text; a model for which that takes minutes
+    /// is left alone. Returns what people read: whatever comes of it, the model stays installed.
+    #[must_use]
+    pub fn self_test(&self, data_dir: &Path) -> String {
+        checker::run(&self.name, On::ShortTextIfQuick, &self.source, data_dir).unwrap_or_else(
+            |error| {
+                format!(
+                    "warning: the self-test was not made, so that nobody knows whether {name} came over well: \
+                     {error:#}. It is installed all the same; try again with `potluck-server model check {name} \
+                     --data-dir {data_dir:?}`",
+                    name = self.name
+                )
+            },
+        )
+    }
+}
+
+/// Imports a folder, a GGUF file or a model of the Hub into the data folder.
 ///
 /// # Errors
 /// If it cannot be fetched or imported; nothing is installed then.
-pub fn add(source: &str, data_dir: &Path, options: &Options) -> anyhow::Result<(String, ModelId)> {
+pub fn add(source: &str, data_dir: &Path, options: &Options) -> anyhow::Result<Added> {
     let origin = Origin::parse(source)?;
     let path = origin.fetch()?;
     let mut options = options.clone();
@@ -91,7 +117,7 @@ pub fn add(source: &str, data_dir: &Path, options: &Options) -> anyhow::Result<(
         .with_context(|| format!("could not create {}", origins.display()))?;
     fs::write(origins.join(&name), origin.text())
         .context("could not note where the model came from")?;
-    Ok((name, ModelId(hash.0)))
+    Ok(Added { name, id: ModelId(hash.0), source: path })
 }
 
 /// A table of the installed models.
@@ -181,14 +207,13 @@ pub fn remove(name: &str, data_dir: &Path) -> anyhow::Result<()> {
 }
 
 /// Compares a model with the floats it was made from, on a text; of an encoder every line of it is
-/// a text of its own. The program that computes, `potluck-model-check`, lies beside this one: a
-/// server links no kernels.
+/// a text of its own. Without a text on a short one, as after an import.
 ///
 /// # Errors
-/// If either cannot be read, they are not the same model, or the program is missing.
+/// If either cannot be read, they are not the same model, or the program that compares is missing.
 pub fn check(
     name: &str,
-    text: &Path,
+    text: Option<&Path>,
     against: Option<&str>,
     data_dir: &Path,
 ) -> anyhow::Result<String> {
@@ -208,28 +233,7 @@ pub fn check(
             )?
         }
     };
-    let program = std::env::current_exe()
-        .context("where this program lies cannot be found out")?
-        .with_file_name(format!("{CHECKER}{}", std::env::consts::EXE_SUFFIX));
-    ensure!(
-        program.exists(),
-        "the program that compares, {CHECKER}, is not beside this one: {} is missing; build it with \
-         `cargo build -p potluck-reference`",
-        program.display()
-    );
-    let output = Command::new(&program)
-        .arg(name)
-        .arg("--text")
-        .arg(text)
-        .arg("--against")
-        .arg(origin.fetch()?)
-        .arg("--data-dir")
-        .arg(data_dir)
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("could not start {}", program.display()))?;
-    ensure!(output.status.success(), "{CHECKER} failed ({})", output.status);
-    Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    checker::run(name, text.map_or(On::ShortText, On::Text), &origin.fetch()?, data_dir)
 }
 
 /// All models, by name.
