@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use potluck_ledger::work::WorkModel;
-use potluck_model::package::{BlobRole, Manifest};
+use potluck_model::package::{BlobRole, Manifest, ModelConfig};
 use potluck_protocol::id::ModelId;
 use potluck_protocol::room::ModelTag;
 use potluck_protocol::server::ModelSummary;
@@ -122,7 +122,7 @@ impl ModelInfo {
             name: manifest.name.clone(),
             license: manifest.license.clone(),
             layers: config.layers,
-            layer_bytes: manifest.layer_blobs.iter().map(|blob| blob.size_bytes).collect(),
+            layer_bytes: (0..config.layers).map(|index| layer_bytes(config, index)).collect(),
             embedding_bytes: config.blob_bytes(BlobRole::Embedding),
             head_bytes: config.blob_bytes(BlobRole::Head),
             tables_bytes: config.blob_bytes(BlobRole::Tables),
@@ -135,6 +135,12 @@ impl ModelInfo {
             },
         }
     }
+}
+
+/// A layer's bytes, its experts' with them.
+fn layer_bytes(config: &ModelConfig, index: u32) -> u64 {
+    let expert = config.blob_bytes(BlobRole::Expert(index, 0));
+    config.blob_bytes(BlobRole::Layer(index)) + u64::from(config.experts_of(index)) * expert
 }
 
 /// Every `*.json` of a folder with its bytes, in the order of their names; none of a folder that is

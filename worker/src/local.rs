@@ -149,6 +149,7 @@ impl Model {
         }
         let mut seen: BTreeSet<u32> = pending.iter().copied().collect();
         let mut engine = Engine::new(backend).await?;
+        engine.prove(config).await?;
         for (role, part) in self.manifest.blobs_for(0..config.layers) {
             let bytes = blob(&self.blobs, &part)?;
             match role {

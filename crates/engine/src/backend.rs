@@ -7,7 +7,7 @@ mod gpu;
 use std::ops::Range;
 use std::sync::Arc;
 
-use potluck_model::package::{BlobRole, Gain, LayerWeights, Linear, Manifest, Tables};
+use potluck_model::package::{BlobRole, Gain, LayerWeights, Linear, Manifest, MlpWeights, Tables};
 
 use crate::error::{ForwardError, LoadError};
 use crate::step::{Output, SessionRows};
@@ -62,6 +62,9 @@ pub(crate) trait Backend {
     /// Takes in a layer, whose shapes are the model's.
     fn load_layer(&mut self, index: u32, weights: LayerWeights) -> Result<(), LoadError>;
 
+    /// Takes in a layer's expert, likewise, before the layer or after it.
+    fn load_expert(&mut self, at: (u32, u32), weights: MlpWeights) -> Result<(), LoadError>;
+
     /// Takes in the output matrix and the norm before it.
     fn load_head(&mut self, norm: &Gain, output: Linear) -> Result<(), LoadError>;
 
@@ -106,6 +109,10 @@ impl Backend for Device {
 
     fn load_layer(&mut self, index: u32, weights: LayerWeights) -> Result<(), LoadError> {
         of_either!(self, backend => backend.load_layer(index, weights))
+    }
+
+    fn load_expert(&mut self, at: (u32, u32), weights: MlpWeights) -> Result<(), LoadError> {
+        of_either!(self, backend => backend.load_expert(at, weights))
     }
 
     fn load_head(&mut self, norm: &Gain, output: Linear) -> Result<(), LoadError> {

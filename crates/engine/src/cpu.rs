@@ -1,6 +1,7 @@
 //! Layers and head on the CPU: the specification's kernels in order, with the matrices on the
 //! fastest exact path.
 
+mod mlp;
 pub(crate) mod rows;
 
 use core::ops::Range;
@@ -13,8 +14,10 @@ use crate::kv_cache::LayerCache;
 use crate::sampler::Logits;
 use crate::threads;
 use potluck_model::package::{
-    Bias, Gain, LayerKind, LayerWeights, Linear, ModelConfig, SoftCap, Tables,
+    Bias, Gain, LayerKind, LayerWeights, Linear, Mlp as MlpPart, ModelConfig, SoftCap, Tables,
 };
+
+pub use mlp::Mlp;
 
 /// A layer's weights, packed for one path.
 #[derive(Debug)]
@@ -31,10 +34,15 @@ pub struct Layer {
     sinks: Option<Bias>,
     o: Matrices,
     output_bias: Option<Bias>,
-    gate_up: Matrices,
-    gate_up_bias: Option<[Bias; 2]>,
-    down: Matrices,
-    down_bias: Option<Bias>,
+    mlp: FeedForward,
+}
+
+/// What comes after attention.
+#[derive(Debug)]
+enum FeedForward {
+    Dense(Mlp),
+    /// The router's two matrices.
+    Routed(Matrices),
 }
 
 impl Layer {
@@ -50,20 +58,13 @@ impl Layer {
             k,
             v,
             o,
-            gate,
-            up,
-            down,
+            mlp,
             qkv_bias,
             qk_norm,
             qk_row_norm,
             output_bias,
-            mlp_bias,
             sinks,
         } = weights;
-        let (gate_up_bias, down_bias) = match mlp_bias {
-            Some([gate, up, down]) => (Some([gate, up]), Some(down)),
-            None => (None, None),
-        };
         Self {
             path,
             attention_norm,
@@ -77,10 +78,12 @@ impl Layer {
             sinks,
             o: Matrices::new(path, vec![o]),
             output_bias,
-            gate_up: Matrices::new(path, vec![gate, up]),
-            gate_up_bias,
-            down: Matrices::new(path, vec![down]),
-            down_bias,
+            mlp: match mlp {
+                MlpPart::Dense(weights) => FeedForward::Dense(Mlp::new(path, *weights)),
+                MlpPart::Routed(router) => {
+                    FeedForward::Routed(Matrices::new(path, Vec::from(*router)))
+                }
+            },
         }
     }
 
@@ -88,16 +91,16 @@ impl Layer {
     /// `[tokens, d_model]`, those of every run one after the other.
     ///
     /// All rows go through a matrix together, so that its weights are read once a step and not once
-    /// a token or session.
+    /// a token or session. `experts` are the layer's, where it has them: all of them.
     pub fn forward(
         &self,
         (config, kind): (&ModelConfig, LayerKind),
         tables: &Tables,
+        experts: &[Option<Mlp>],
         runs: &mut [Run<'_>],
         rows: &mut [i32],
     ) {
-        let (width, head_dim, d_ff) =
-            (config.d_model as usize, config.head_dim as usize, config.d_ff as usize);
+        let (width, head_dim) = (config.d_model as usize, config.head_dim as usize);
         let tokens = rows.len() / width;
 
         let a = normalise(config, tables, self.attention_norm.as_ref(), rows);
@@ -140,17 +143,18 @@ impl Layer {
         add((config, tables), &self.o, (bias, norm), &a, rows);
 
         let a = normalise(config, tables, self.mlp_norm.as_ref(), rows);
-        let mut products = self.gate_up.multiply(&a.mantissas);
-        let biases = self.gate_up_bias.as_ref();
-        let exponents = add_biases(&self.gate_up, biases, &mut products, &a.exponents);
-        let a = Blocks::new(&threads::map(tokens, 8 * d_ff, |token| {
-            let [gate, up] = [0, 1].map(|matrix| {
-                (&products[matrix][token * d_ff..][..d_ff], exponents[matrix][token])
-            });
-            rows::gated(tables, gate, up)
-        }));
-        let (bias, norm) = (self.down_bias.as_ref(), self.mlp_post_norm.as_ref());
-        add((config, tables), &self.down, (bias, norm), &a, rows);
+        match (&self.mlp, config.experts) {
+            (FeedForward::Dense(mlp), _) => {
+                let (bias, norm) = (mlp.down_bias.as_ref(), self.mlp_post_norm.as_ref());
+                let a = mlp.gated(tables, &a);
+                add((config, tables), &mlp.down, (bias, norm), &a, rows);
+            }
+            (FeedForward::Routed(router), Some(shape)) => {
+                mlp::add_experts((config, shape, tables), router, experts, &a, rows);
+            }
+            // A config that is checked has experts where a layer has a router.
+            (FeedForward::Routed(_), None) => {}
+        }
     }
 
     /// Attention of every token, whose keys and values are in its run's cache.
@@ -336,6 +340,14 @@ impl Blocks {
             rows::join(rows.concat(), &exponents, head_dim)
         });
         Self::new(&joined.collect::<Vec<_>>())
+    }
+
+    /// Those of some tokens.
+    pub(crate) fn of(&self, tokens: impl Iterator<Item = usize> + Clone) -> Self {
+        let width = self.mantissas.len() / self.exponents.len().max(1);
+        let rows = tokens.clone().flat_map(|token| &self.mantissas[token * width..][..width]);
+        let exponents = tokens.clone().map(|token| self.exponents[token]).collect();
+        Self { mantissas: rows.copied().collect(), exponents }
     }
 
     pub(crate) fn new(tokens: &[(Vec<i32>, i32)]) -> Self {

@@ -13,12 +13,15 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
-use potluck_model::package::{BlobRole, LayerWeights, Linear, Manifest, ModelConfig, Tables};
+use potluck_model::package::{
+    BlobRole, LayerWeights, Linear, Manifest, MlpWeights, ModelConfig, Tables,
+};
 
 use crate::backend::{Backend as _, CpuBackend, Device};
 use crate::gpu::GpuError;
 use crate::kernels::embedding;
 use crate::kernels::linear::CpuPath;
+use crate::known_answer::{self, KnownAnswerError};
 
 pub use crate::backend::{BackendChoice, BackendInfo};
 pub use crate::error::{EngineError, ForwardError, GpuLoss, LoadError, SessionError};
@@ -39,7 +42,7 @@ const MAX_KEPT_BYTES: usize = 64 << 20;
 #[derive(Debug)]
 pub struct Engine {
     backend: Device,
-    /// Whether a GPU that is too small for a model gives way to the processor: only where which of
+    /// Whether a GPU that is too small for a model, or computes it wrongly, gives way to the processor: only where which of
     /// them computes was left open.
     may_give_way: bool,
     info: BackendInfo,
@@ -48,6 +51,8 @@ pub struct Engine {
     /// Taken over and not yet resumed: no step must meet a cache that is not there.
     waiting: HashMap<u128, Session>,
     max_cache_bytes: u64,
+    /// What the GPU was seen to compute rightly besides the pinned test.
+    proved: Vec<ModelConfig>,
 }
 
 #[derive(Debug)]
@@ -58,6 +63,8 @@ struct Model {
     embedding: Option<Linear>,
     /// Layers that the backend holds.
     layers: BTreeSet<u32>,
+    /// Of layers, experts that it holds.
+    experts: BTreeSet<(u32, u32)>,
     /// Whether the backend holds the head.
     head: bool,
 }
@@ -82,6 +89,7 @@ impl Model {
             BlobRole::Tables => false,
             BlobRole::Embedding => self.embedding.is_none(),
             BlobRole::Layer(index) => !self.layers.contains(index),
+            BlobRole::Expert(layer, index) => !self.experts.contains(&(*layer, *index)),
             BlobRole::Head => !self.head,
         })
     }
@@ -119,6 +127,7 @@ impl Engine {
             sessions: HashMap::new(),
             waiting: HashMap::new(),
             max_cache_bytes: DEFAULT_CACHE_BYTES,
+            proved: Vec::new(),
         }
     }
 
@@ -158,18 +167,66 @@ impl Engine {
         let tables = Arc::new(Tables::from_bytes(&manifest.config, tables)?);
         self.forget_model();
         self.set_tables(&manifest, &tables)?;
-        let layers = BTreeSet::new();
-        self.model = Some(Model { manifest, tables, embedding: None, layers, head: false });
+        self.model = Some(Model {
+            manifest,
+            tables,
+            embedding: None,
+            layers: BTreeSet::new(),
+            experts: BTreeSet::new(),
+            head: false,
+        });
         Ok(())
+    }
+
+    /// Has a GPU compute a small model with the parts that a model has beyond those of the known-answer
+    /// test, as the processor does: before the first of that kind. A GPU that gets it wrong is left to
+    /// the processor, where that is allowed. The engine's own model is dropped.
+    ///
+    /// # Errors
+    /// If the GPU that was asked for gets it wrong, or fails.
+    pub async fn prove(&mut self, config: &ModelConfig) -> Result<(), LoadError> {
+        let parts = known_answer::parts_of(config);
+        let Device::Gpu(gpu) = &self.backend else { return Ok(()) };
+        if !known_answer::has_parts(&parts) || self.proved.contains(&parts) {
+            return Ok(());
+        }
+        let adapter = gpu.info().adapter;
+        let cpu = CpuBackend::new(CpuPath::detect());
+        let info = cpu.info(None);
+        let mut processor = Self::over(Device::Cpu(Box::new(cpu)), info, false);
+        let expected = known_answer::compute(&mut processor, parts.clone()).await;
+        let failed = |error: KnownAnswerError| match error {
+            KnownAnswerError::Load(error) => error,
+            KnownAnswerError::Forward(ForwardError::Gpu(error)) => LoadError::Gpu(error),
+            other => LoadError::Gpu(GpuError::Refused { reason: other.to_string() }),
+        };
+        let got = known_answer::compute(self, parts.clone()).await;
+        self.forget_model();
+        let (expected, got) = (expected.map_err(failed)?, got.map_err(failed)?);
+        if got == expected {
+            self.proved.push(parts);
+            return Ok(());
+        }
+        let error = GpuError::Wrong { adapter };
+        if !self.may_give_way {
+            return Err(error.into());
+        }
+        self.give_way(&error);
+        Ok(())
+    }
+
+    /// Leaves the GPU to the processor.
+    fn give_way(&mut self, reason: &GpuError) {
+        let cpu = CpuBackend::new(CpuPath::detect());
+        self.info = cpu.info(Some(format!("computing on the CPU: {reason}")));
+        self.backend = Device::Cpu(Box::new(cpu));
     }
 
     /// Starts a model on the backend; leaves a GPU that is too small for it, where that is allowed.
     fn set_tables(&mut self, manifest: &Manifest, tables: &Arc<Tables>) -> Result<(), LoadError> {
         match self.backend.set_model(manifest, tables) {
             Err(LoadError::Gpu(error @ GpuError::Limit { .. })) if self.may_give_way => {
-                let cpu = CpuBackend::new(CpuPath::detect());
-                self.info = cpu.info(Some(format!("computing on the CPU: {error}")));
-                self.backend = Device::Cpu(Box::new(cpu));
+                self.give_way(&error);
                 self.backend.set_model(manifest, tables)
             }
             outcome => outcome,
@@ -194,7 +251,14 @@ impl Engine {
                 self.backend.load_layer(index, weights)?;
                 model.layers.insert(index);
             }
-            BlobRole::Layer(_) => return Err(LoadError::NoSuchPart(role)),
+            BlobRole::Expert(layer, index)
+                if layer < config.layers && index < config.experts_of(layer) =>
+            {
+                let weights = MlpWeights::expert_from_bytes(config, (layer, index), bytes)?;
+                self.backend.load_expert((layer, index), weights)?;
+                model.experts.insert((layer, index));
+            }
+            BlobRole::Layer(_) | BlobRole::Expert(..) => return Err(LoadError::NoSuchPart(role)),
             BlobRole::Head => {
                 let output = Linear::vocabulary_from_bytes(config, role, bytes)?;
                 self.backend.load_head(&model.tables.last_norm, output)?;
@@ -214,6 +278,9 @@ impl Engine {
             BlobRole::Layer(index) => {
                 model.layers.remove(&index);
             }
+            BlobRole::Expert(layer, index) => {
+                model.experts.remove(&(layer, index));
+            }
             BlobRole::Head => model.head = false,
         }
     }
@@ -225,6 +292,7 @@ impl Engine {
         let mut held = vec![BlobRole::Tables];
         held.extend(model.embedding.as_ref().map(|_| BlobRole::Embedding));
         held.extend(model.layers.iter().map(|index| BlobRole::Layer(*index)));
+        held.extend(model.experts.iter().map(|(layer, index)| BlobRole::Expert(*layer, *index)));
         held.extend(model.head.then_some(BlobRole::Head));
         held
     }
@@ -302,9 +370,15 @@ impl Engine {
         let Some(model) = &lost.model else { return Ok(Vec::new()) };
         self.set_tables(&model.manifest, &model.tables)?;
         let layers = model.layers.iter().map(|index| BlobRole::Layer(*index));
-        let missing = layers.chain(model.head.then_some(BlobRole::Head)).collect();
-        let model = lost.model.take();
-        self.model = model.map(|model| Model { layers: BTreeSet::new(), head: false, ..model });
+        let experts = model.experts.iter().map(|(layer, index)| BlobRole::Expert(*layer, *index));
+        let missing = layers.chain(experts).chain(model.head.then_some(BlobRole::Head)).collect();
+        let nothing = |model| Model {
+            layers: BTreeSet::new(),
+            experts: BTreeSet::new(),
+            head: false,
+            ..model
+        };
+        self.model = lost.model.take().map(nothing);
         self.waiting = std::mem::take(&mut lost.waiting);
         self.waiting.extend(std::mem::take(&mut lost.sessions));
         Ok(missing)

@@ -2,15 +2,19 @@
 //! compute for others.
 //!
 //! One synthetic layer and head, a prompt of nine rows, a step of one, a step of three (GPUs take
-//! each another way), logits: it touches every kernel. Its hash is pinned; a driver that gets it
+//! each another way), logits: it touches every kernel of a plain model. Its hash is pinned; a driver that gets it
 //! wrong is not used. It takes well under a second on anything. The same model, loaded once,
 //! measures a machine's speed: see [`speed_step`].
+//!
+//! That is what every model is made of. What some have besides (biases, norms, caps, windows, experts)
+//! is computed by kernels of its own, and is proved before the first model that has it: a small one with
+//! those [parts](parts_of), on the GPU and on the processor ([`Engine::prove`]).
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::engine::{Engine, ForwardError, Input, LoadError, Output, OutputRequest, SessionError};
-use potluck_model::package::{BlobHash, BlobRole, ModelConfig};
+use potluck_model::package::{BlobHash, BlobRole, Experts, LayerKind, ModelConfig};
 use potluck_model::synthetic::{Synthetic, config};
 
 /// What the answer hashes to, on every backend.
@@ -47,8 +51,19 @@ pub enum KnownAnswerError {
 /// # Errors
 /// If the backend refuses it.
 pub async fn run(engine: &mut Engine) -> Result<BlobHash, KnownAnswerError> {
-    load(engine)?;
-    engine.open_session(SESSION, ALL)?;
+    compute(engine, shape()).await
+}
+
+/// What the logits of a synthetic model of a shape hash to; it replaces the engine's.
+pub(crate) async fn compute(
+    engine: &mut Engine,
+    shape: ModelConfig,
+) -> Result<BlobHash, KnownAnswerError> {
+    let vocab = shape.vocab;
+    let layers = 0..shape.layers;
+    load(engine, shape)?;
+    engine.open_session(SESSION, layers)?;
+    let token = |position| token(position) % vocab;
     let prompt: Vec<u32> = (0..9).map(token).collect();
     let mut hasher = blake3::Hasher::new();
     for (position, tokens) in [(0, &prompt[..]), (9, &[77][..]), (10, &prompt[..3])] {
@@ -82,8 +97,8 @@ pub async fn speed_step(engine: &mut Engine) -> Result<(), KnownAnswerError> {
 const SESSION: u128 = 0;
 const ALL: Range<u32> = 0..1;
 
-fn load(engine: &mut Engine) -> Result<(), LoadError> {
-    let model = Synthetic::new(shape(), 7);
+fn load(engine: &mut Engine, shape: ModelConfig) -> Result<(), LoadError> {
+    let model = Synthetic::new(shape, 7);
     engine.set_model(Arc::new(model.manifest.clone()), model.blob(BlobRole::Tables))?;
     model.blobs.iter().try_for_each(|(role, bytes)| engine.load(*role, bytes))
 }
@@ -93,6 +108,51 @@ fn token(position: u32) -> u32 {
     (position * 61 + 5) % 512
 }
 
+/// Positions that a window of the small model spans: fewer than it computes.
+const WINDOW: u32 = 4;
+/// Experts of the small model.
+const EXPERTS: u32 = 10;
+
+/// A small model with the parts of another: a layer of each kind that it has.
+pub(crate) fn parts_of(of: &ModelConfig) -> ModelConfig {
+    let small = config(1, 64, 96, (4, 2, 16), 64, 16);
+    let eps = small.eps();
+    let mut layer_kinds = Vec::new();
+    for kind in (0..of.layers).map(|index| of.layer_kind(index)) {
+        let kind = LayerKind { window: kind.window.map(|_| WINDOW), ..kind };
+        if !layer_kinds.contains(&kind) {
+            layer_kinds.push(kind);
+        }
+    }
+    let count = |experts: Experts| experts.count.min(EXPERTS);
+    ModelConfig {
+        layers: u32::try_from(layer_kinds.len()).unwrap_or(1),
+        qkv_bias: of.qkv_bias,
+        qk_norm: of.qk_norm.map(|_| eps),
+        rotations: of.rotations,
+        qk_row_norm: of.qk_row_norm.map(|_| [eps; 2]),
+        norms: of.norms,
+        output_bias: of.output_bias,
+        mlp_bias: of.mlp_bias,
+        attention_cap: of.attention_cap,
+        logit_cap: of.logit_cap,
+        sinks: of.sinks,
+        experts: of.experts.map(|it| Experts {
+            count: count(it),
+            used: it.used.min(count(it)),
+            d_ff: 64,
+            renormalised: it.renormalised,
+        }),
+        layer_kinds,
+        ..small
+    }
+}
+
+/// Whether a small model has any part that those of the pinned test do not have.
+pub(crate) fn has_parts(small: &ModelConfig) -> bool {
+    *small != parts_of(&shape())
+}
+
 fn shape() -> ModelConfig {
     config(1, 256, 512, (8, 4, 32), 512, 64)
 }
@@ -100,6 +160,22 @@ fn shape() -> ModelConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_small_model_has_the_parts_of_a_large_one() {
+        assert!(!has_parts(&parts_of(&config(24, 2048, 5632, (32, 4, 64), 32_000, 4096))));
+        let mut large = config(3, 4096, 14_336, (32, 8, 128), 32_000, 4096);
+        let window = LayerKind { window: Some(512), ..LayerKind::PLAIN };
+        large.layer_kinds = vec![window, LayerKind { experts: true, ..window }, window];
+        large.experts = Some(Experts { count: 128, used: 12, d_ff: 768, renormalised: false });
+        large.qk_norm = Some(large.eps());
+        let small = parts_of(&large);
+        assert!(has_parts(&small));
+        small.check().unwrap();
+        assert_eq!((small.layers, small.experts.unwrap().used), (2, EXPERTS));
+        // It is a small model whatever it is of.
+        assert_eq!(parts_of(&small), small);
+    }
 
     #[test]
     fn a_speed_step_counts_what_the_manifest_counts() {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures::executor::block_on;
 use potluck_engine::engine::{BackendChoice, Engine, Input, Output, OutputRequest};
 use potluck_engine::kernels::linear::{CpuPath, Matrices, reference};
-use potluck_model::package::{GROUP, LayerKind, Linear, ModelConfig, NormPlaces, SoftCap};
+use potluck_model::package::{Experts, GROUP, LayerKind, Linear, ModelConfig, NormPlaces, SoftCap};
 use potluck_model::synthetic::{Random, Synthetic, config};
 use proptest::prelude::*;
 
@@ -165,15 +165,21 @@ proptest! {
 /// What models have besides: any of it, by the bits of `choice`.
 fn add_todays_parts(shape: &mut ModelConfig, choice: u64) {
     let has = |bit: u32| choice >> bit & 1 == 1;
-    let sliding =
-        LayerKind { window: Some(1 + u32::try_from(choice >> 20 & 7).unwrap()), rotation: Some(1) };
-    let unrotated = LayerKind { window: None, rotation: None };
+    let window = Some(1 + u32::try_from(choice >> 20 & 7).unwrap());
+    let sliding = LayerKind { window, rotation: Some(1), experts: false };
+    let unrotated = LayerKind { rotation: None, ..LayerKind::PLAIN };
     shape.rotations = 2;
     shape.layer_kinds = vec![sliding, if has(8) { sliding } else { unrotated }, unrotated];
     shape.norms = [NormPlaces::Before, NormPlaces::After, NormPlaces::Both]
         [usize::try_from(choice >> 30 & 3).unwrap() % 3];
     if shape.qk_norm.is_none() && has(9) {
         shape.qk_row_norm = Some([shape.eps(); 2]);
+    }
+    if has(15) && !shape.norms.after() {
+        let count = 1 + u32::try_from(choice >> 32 & 15).unwrap();
+        let used = 1 + u32::try_from(choice >> 36).unwrap() % count;
+        shape.experts = Some(Experts { count, used, d_ff: 64, renormalised: has(16) });
+        shape.layer_kinds.iter_mut().skip(1).for_each(|kind| kind.experts = true);
     }
     (shape.output_bias, shape.mlp_bias, shape.sinks) = (has(10), has(11), has(12));
     shape.attention_cap = has(13).then_some(SoftCap { inverse: 58_000, exponent: 6 });

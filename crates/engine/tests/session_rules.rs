@@ -12,7 +12,7 @@ use potluck_engine::engine::{
     OutputRequest, SessionError, Step,
 };
 use potluck_engine::sampler::{penalise, sample};
-use potluck_model::package::{BlobError, BlobRole};
+use potluck_model::package::{BlobError, BlobRole, Experts, LayerKind};
 use potluck_model::synthetic::{Synthetic, config};
 use potluck_protocol::sampling::Sampling;
 
@@ -93,6 +93,37 @@ fn every_refused_step_leaves_the_session_as_it_was() {
     }
     assert_eq!(engine.session_position(1), Some(2));
     assert_eq!(step(&mut engine, 2), step(&mut untouched, 2));
+}
+
+#[test]
+fn a_layer_is_here_when_all_of_its_experts_are() {
+    let mut shape = config(2, 64, 96, (4, 2, 16), VOCAB, 32);
+    shape.experts = Some(Experts { count: 3, used: 1, d_ff: 32, renormalised: true });
+    shape.layer_kinds = vec![LayerKind::PLAIN, LayerKind { experts: true, ..LayerKind::PLAIN }];
+    let model = Synthetic::new(shape, 5);
+    let mut engine = engine(&model);
+    let last = BlobRole::Expert(1, 2);
+    engine.unload(last);
+    assert_eq!(engine.open_session(1, 0..2), Err(SessionError::Missing(last)));
+    engine.open_session(2, 0..1).unwrap();
+    engine.load(last, model.blob(last)).unwrap();
+    engine.open_session(1, 0..2).unwrap();
+    let step = |engine: &mut Engine| forward(engine, 1, 0, Input::Tokens(&[3])).unwrap();
+    let first = step(&mut engine);
+    engine.unload(last);
+    let error = forward(&mut engine, 1, 1, Input::Tokens(&[1])).unwrap_err();
+    assert!(matches!(error, ForwardError::Missing(missing) if missing == last), "{error:?}");
+    // The layer may come after its experts.
+    engine.unload(BlobRole::Layer(1));
+    engine.load(last, model.blob(last)).unwrap();
+    engine.load(BlobRole::Layer(1), model.blob(BlobRole::Layer(1))).unwrap();
+    assert!(engine.truncate(1, 0));
+    assert_eq!(step(&mut engine), first);
+    assert!(engine.held().contains(&last));
+    for role in [BlobRole::Expert(0, 0), BlobRole::Expert(1, 3)] {
+        let unknown = engine.load(role, model.blob(last));
+        assert!(matches!(unknown, Err(LoadError::NoSuchPart(_))), "{role}: {unknown:?}");
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn run(engine: &mut Engine, rows: &[i32], chunk: usize) -> Output {
 
 #[test]
 fn what_is_behind_the_window_is_forgotten_and_missed_by_nobody() {
-    let sliding = LayerKind { window: Some(WINDOW), rotation: None };
+    let sliding = LayerKind { window: Some(WINDOW), rotation: None, experts: false };
     let layer_kinds = vec![sliding; 2];
     let shape = ModelConfig { layer_kinds, ..config(2, 64, 96, (4, 2, 16), 48, 3000) };
     let model = Synthetic::new(shape, 7);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use potluck_model::chat::ChatFormat;
 use potluck_model::package::{
     Bias, BlobHash, BlobRef, Defaults, FORMAT, Gain, LayerKind, LayerWeights, Linear,
-    MAX_POSITIONS, Manifest, ModelConfig,
+    MAX_POSITIONS, Manifest, Mlp, MlpWeights, ModelConfig,
 };
 use potluck_model::tokenizer::Tokenizer;
 use potluck_protocol::NUMERICS_VERSION;
@@ -59,14 +59,13 @@ fn model_config(shape: &Shape, fold: &Fold, options: &Options) -> Result<ModelCo
     let eps = quantise::eps(shape.eps, shape.d_model);
     // A longer context is cut: the arithmetic's sums hold no more.
     let max_positions = shape.max_positions.min(options.context).min(MAX_POSITIONS);
-    let plain = LayerKind { window: None, rotation: Some(0) };
     // A window of the whole context is none.
     let within = |kind: &LayerKind| LayerKind {
         window: kind.window.filter(|window| *window < max_positions),
         ..*kind
     };
     let kinds: Vec<LayerKind> = shape.kinds.iter().map(within).collect();
-    let is_plain = kinds.iter().all(|kind| *kind == plain);
+    let is_plain = kinds.iter().all(|kind| *kind == LayerKind::PLAIN);
     let row_eps = |heads: u32| quantise::eps(shape.eps, heads.saturating_mul(shape.head_dim));
     let cap = |cap: Option<f64>| cap.map(quantise::soft_cap).transpose();
     Ok(ModelConfig {
@@ -97,6 +96,7 @@ fn model_config(shape: &Shape, fold: &Fold, options: &Options) -> Result<ModelCo
         attention_cap: cap(shape.attention_cap.map(|cap| cap * core::f64::consts::LOG2_E))?,
         logit_cap: cap(shape.logit_cap)?,
         sinks: false,
+        experts: shape.experts,
     })
 }
 
@@ -121,10 +121,26 @@ fn tensors_needed(config: &ModelConfig, shape: &Shape) -> Vec<(String, Vec<usize
             need(&format!("{norm}.weight"), &[d_model]);
         }
         for (at, (part, (rows, columns))) in MATRICES.iter().zip(shapes).enumerate() {
-            need(&format!("{part}.weight"), &[rows, columns]);
+            need(&format!("self_attn.{part}.weight"), &[rows, columns]);
             if has_bias(config, at) {
-                need(&format!("{part}.bias"), &[rows]);
+                need(&format!("self_attn.{part}.bias"), &[rows]);
             }
+        }
+        let mut need_mlp = |parent: &str, shapes: &[(usize, usize)]| {
+            for (part, (rows, columns)) in MLP_MATRICES.iter().zip(shapes) {
+                need(&format!("{parent}.{part}.weight"), &[*rows, *columns]);
+                if config.mlp_bias {
+                    need(&format!("{parent}.{part}.bias"), &[*rows]);
+                }
+            }
+        };
+        let experts = config.experts_of(index);
+        match (config.router_shape(), config.expert_shapes()) {
+            (Some((rows, columns)), Some(shapes)) if experts > 0 => {
+                (0..experts).for_each(|expert| need_mlp(&expert_name(expert), &shapes));
+                need(ROUTER, &[rows, columns]);
+            }
+            _ => need_mlp(DENSE, &shapes[4..]),
         }
         if let Some(widths) = qk_norm_widths(config) {
             for (norm, width) in ["q_norm", "k_norm"].into_iter().zip(widths) {
@@ -139,8 +155,7 @@ fn tensors_needed(config: &ModelConfig, shape: &Shape) -> Vec<(String, Vec<usize
 fn has_bias(config: &ModelConfig, at: usize) -> bool {
     match at {
         0..3 => config.qkv_bias,
-        3 => config.output_bias,
-        _ => config.mlp_bias,
+        _ => config.output_bias,
     }
 }
 
@@ -151,16 +166,18 @@ fn qk_norm_widths(config: &ModelConfig) -> Option<[usize; 2]> {
     config.qk_norm.map(|_| [head, head]).or(config.qk_row_norm.map(|_| [q, k]))
 }
 
-/// A layer's matrices, in the order of [`ModelConfig::layer_shapes`].
-const MATRICES: [&str; 7] = [
-    "self_attn.q_proj",
-    "self_attn.k_proj",
-    "self_attn.v_proj",
-    "self_attn.o_proj",
-    "mlp.gate_proj",
-    "mlp.up_proj",
-    "mlp.down_proj",
-];
+/// Attention's matrices, the first of [`ModelConfig::layer_shapes`].
+const MATRICES: [&str; 4] = ["q_proj", "k_proj", "v_proj", "o_proj"];
+/// Those of an MLP or an expert, the others.
+const MLP_MATRICES: [&str; 3] = ["gate_proj", "up_proj", "down_proj"];
+/// Whose they are in a layer without experts.
+const DENSE: &str = "mlp";
+/// What chooses experts.
+const ROUTER: &str = "mlp.gate.weight";
+
+fn expert_name(expert: u32) -> String {
+    format!("mlp.experts.{expert}")
+}
 
 /// What becomes of a matrix, beside integers.
 #[derive(Clone, Copy, Debug)]
@@ -211,15 +228,29 @@ impl Import<'_> {
         let tables = quantise::tables(&self.config, &rotations, shape.activation, last_norm);
         let tables = self.put(&tables.to_bytes())?;
         let tokenizer = self.put(&self.source.tokenizer)?;
-        let mut layer_blobs = Vec::new();
+        let (mut layer_blobs, mut expert_blobs) = (Vec::new(), Vec::new());
+        let bits = self.config.weight_bits;
         for index in 0..self.config.layers {
             let layer = self.layer(index)?;
-            layer_blobs.push(self.put(&layer.to_bytes(self.config.weight_bits))?);
+            layer_blobs.push(self.put(&layer.to_bytes(bits))?);
+            let mut experts = Vec::new();
+            for expert in 0..self.config.experts_of(index) {
+                let parent = format!("model.layers.{index}.{}", expert_name(expert));
+                let shapes = self.config.expert_shapes().unwrap_or_default();
+                let expert = self.mlp(&parent, shapes)?;
+                experts.push(self.put(&expert.to_bytes(bits))?);
+            }
+            expert_blobs.push(experts);
+        }
+        if expert_blobs.iter().all(Vec::is_empty) {
+            expert_blobs.clear();
         }
         let head = if self.source.shape.tied {
             embedding
         } else {
-            let (head, _) = self.linear("lm_head.weight", (vocab, d_model), bits, AS_IT_IS)?;
+            let shape = (vocab, d_model);
+            let (head, _) =
+                self.linear("lm_head.weight", shape, quantise::VOCABULARY_BITS, AS_IT_IS)?;
             self.put(&head.to_bytes())?
         };
         let generation = &self.source.generation;
@@ -234,6 +265,7 @@ impl Import<'_> {
             tokenizer,
             embedding,
             layer_blobs,
+            expert_blobs,
             head,
             chat,
             end_tokens,
@@ -258,22 +290,26 @@ impl Import<'_> {
         let (projection, norm) = self.fold.query_exponents(self.source.shape.qk_norm);
         let output = Change { scale: self.fold.output, ..AS_IT_IS };
         let turned = Change { turned: true, ..AS_IT_IS };
-        let changes = [
-            Change { exponent: projection, ..turned },
-            turned,
-            AS_IT_IS,
-            output,
-            AS_IT_IS,
-            AS_IT_IS,
-            output,
-        ];
+        let changes = [Change { exponent: projection, ..turned }, turned, AS_IT_IS, output];
         let name = |part: &str| format!("model.layers.{index}.{part}");
         let mut matrix = |at: usize| {
-            let name = name(&format!("{}.weight", MATRICES[at]));
+            let name = name(&format!("self_attn.{}.weight", MATRICES[at]));
             Ok::<_, ImportError>(self.linear(&name, shapes[at], weight_bits, changes[at])?.0)
         };
-        let [q, k, v, o, gate, up, down] =
-            [matrix(0)?, matrix(1)?, matrix(2)?, matrix(3)?, matrix(4)?, matrix(5)?, matrix(6)?];
+        let [q, k, v, o] = [matrix(0)?, matrix(1)?, matrix(2)?, matrix(3)?];
+        let router = self.config.router_shape().filter(|_| self.config.experts_of(index) > 0);
+        let mlp = match router {
+            Some((rows, columns)) => {
+                let mut values = self.source.rows(&name(ROUTER), &[rows, columns], 0..rows)?;
+                // Scores are base-2 logarithms.
+                scale(&mut values, core::f64::consts::LOG2_E);
+                Mlp::Routed(Box::new(quantise::twice(&values, columns)))
+            }
+            None => {
+                let [.., gate, up, down] = shapes;
+                Mlp::Dense(Box::new(self.mlp(&name(DENSE), [gate, up, down])?))
+            }
+        };
         let mut gains = |names: Option<[&str; 2]>, scale: f64| {
             let mut gain = |part: &str| self.gain(&name(&format!("{part}.weight")), d_model, scale);
             Ok::<_, ImportError>(match names {
@@ -283,14 +319,13 @@ impl Import<'_> {
         };
         let (attention_norm, mlp_norm) = gains(names.before, 1.0)?;
         let (attention_post_norm, mlp_post_norm) = gains(names.after, after)?;
-        let ModelConfig { qkv_bias, output_bias, mlp_bias, .. } = self.config;
+        let ModelConfig { qkv_bias, output_bias, .. } = self.config;
         let mut bias = |at: usize| {
-            let part = name(&format!("{}.bias", MATRICES[at]));
+            let part = name(&format!("self_attn.{}.bias", MATRICES[at]));
             self.bias(&part, shapes[at].0, changes[at])
         };
         let qkv_bias = if qkv_bias { Some([bias(0)?, bias(1)?, bias(2)?]) } else { None };
         let output_bias = if output_bias { Some(bias(3)?) } else { None };
-        let mlp_bias = if mlp_bias { Some([bias(4)?, bias(5)?, bias(6)?]) } else { None };
         let qk_norms = match qk_norm_widths(&self.config) {
             Some([q, k]) => {
                 let mut queries = self.head_gain(&name("self_attn.q_norm.weight"), q)?;
@@ -310,16 +345,35 @@ impl Import<'_> {
             k,
             v,
             o,
-            gate,
-            up,
-            down,
+            mlp,
             qkv_bias,
             qk_norm,
             qk_row_norm,
             output_bias,
-            mlp_bias,
             sinks: None,
         })
+    }
+
+    /// An MLP or an expert: the matrices of `parent`.
+    fn mlp(
+        &mut self,
+        parent: &str,
+        shapes: [(usize, usize); 3],
+    ) -> Result<MlpWeights, ImportError> {
+        let output = Change { scale: self.fold.output, ..AS_IT_IS };
+        let (bits, changes) = (self.config.weight_bits, [AS_IT_IS, AS_IT_IS, output]);
+        let mut matrix = |at: usize| {
+            let name = format!("{parent}.{}.weight", MLP_MATRICES[at]);
+            Ok::<_, ImportError>(self.linear(&name, shapes[at], bits, changes[at])?.0)
+        };
+        let [gate, up, down] = [matrix(0)?, matrix(1)?, matrix(2)?];
+        let has_bias = self.config.mlp_bias;
+        let mut bias = |at: usize| {
+            let name = format!("{parent}.{}.bias", MLP_MATRICES[at]);
+            self.bias(&name, shapes[at].0, changes[at])
+        };
+        let bias = if has_bias { Some([bias(0)?, bias(1)?, bias(2)?]) } else { None };
+        Ok(MlpWeights { gate, up, down, bias })
     }
 
     fn linear(

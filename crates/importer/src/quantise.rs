@@ -102,6 +102,30 @@ impl Quantiser {
     }
 }
 
+/// Two matrices of eight bits whose sum a matrix is: the second is what the first leaves.
+pub(super) fn twice(values: &[f32], columns: usize) -> [Linear; 2] {
+    let quantised = |values: &[f32]| {
+        let mut quantiser = Quantiser::new(values.len() / columns.max(1), columns, 8);
+        quantiser.push(values);
+        quantiser.finish().0
+    };
+    let first = quantised(values);
+    let rest: Vec<f32> = values
+        .iter()
+        .enumerate()
+        .map(|(at, value)| {
+            let step = exp2(first.exponent)
+                * f64::from(first.row_multipliers[at / columns])
+                * f64::from(first.group_scales[at / GROUP]);
+            #[expect(clippy::cast_possible_truncation, reason = "what is left has few digits")]
+            let left = (f64::from(*value) - f64::from(first.weight(at)) * step) as f32;
+            left
+        })
+        .collect();
+    let second = quantised(&rest);
+    [first, second]
+}
+
 /// The integer for a value.
 fn weight(value: f32, step: f64, (low, high): (f64, f64)) -> i64 {
     round((f64::from(value) / step).clamp(low, high))

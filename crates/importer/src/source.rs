@@ -178,6 +178,9 @@ impl Source {
 
 /// Gives the parts of what some models keep in one tensor the names that they have elsewhere.
 fn unfuse(tensors: &mut Tensors, shape: &Shape) -> Result<(), ImportError> {
+    if shape.architecture == "mixtral" {
+        return tensors.rename(usual_name);
+    }
     if shape.architecture != "phi3" {
         return Ok(());
     }
@@ -192,6 +195,22 @@ fn unfuse(tensors: &mut Tensors, shape: &Shape) -> Result<(), ImportError> {
         tensors.split(&name("mlp.gate_up_proj"), &parts)?;
     }
     Ok(())
+}
+
+/// What other models call a tensor of Mixtral's experts.
+fn usual_name(name: &str) -> Option<String> {
+    let (layer, part) = name.split_once(".block_sparse_moe.")?;
+    let Some((expert, matrix)) = part.strip_prefix("experts.").and_then(|it| it.split_once('.'))
+    else {
+        return Some(format!("{layer}.mlp.{part}"));
+    };
+    let matrix = match matrix {
+        "w1.weight" => "gate_proj.weight",
+        "w2.weight" => "down_proj.weight",
+        "w3.weight" => "up_proj.weight",
+        other => other,
+    };
+    Some(format!("{layer}.mlp.experts.{expert}.{matrix}"))
 }
 
 /// Judges a folder by its small files, before its weights are fetched: whether they describe a model that

@@ -100,7 +100,7 @@ fn a_window_is_each_layer_s() {
     let mut gguf = Gguf::tiny(BF16);
     gguf.set("llama.attention.sliding_window", of_u32(64));
     let config = imported(&gguf, &Options::default()).0.manifest.config.clone();
-    let windowed = LayerKind { window: Some(64), rotation: Some(0) };
+    let windowed = LayerKind { window: Some(64), ..LayerKind::PLAIN };
     assert_eq!(config.layer_kinds, vec![windowed; config.layers as usize]);
     assert_eq!(config.max_positions, Imported::tiny().manifest.config.max_positions);
     // One of the whole context is none.

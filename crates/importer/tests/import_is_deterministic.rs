@@ -12,7 +12,7 @@ use std::path::Path;
 
 use potluck_importer::import_folder;
 use potluck_model::package::{
-    BlobHash, BlobRole, LayerWeights, Linear, Manifest, Tables, verify_blob,
+    BlobHash, BlobRole, LayerWeights, Linear, Manifest, MlpWeights, Tables, verify_blob,
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use support::{Imported, source_folder, source_json};
@@ -60,6 +60,9 @@ fn every_blob_is_what_its_name_says_and_reads_back() {
             BlobRole::Tables => Tables::from_bytes(config, &bytes).unwrap().to_bytes(),
             BlobRole::Layer(index) => {
                 LayerWeights::from_bytes(config, index, &bytes).unwrap().to_bytes(8)
+            }
+            BlobRole::Expert(layer, index) => {
+                MlpWeights::expert_from_bytes(config, (layer, index), &bytes).unwrap().to_bytes(8)
             }
             BlobRole::Embedding | BlobRole::Head => {
                 Linear::vocabulary_from_bytes(config, role, &bytes).unwrap().to_bytes()

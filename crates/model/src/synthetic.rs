@@ -9,8 +9,8 @@ use potluck_protocol::NUMERICS_VERSION;
 use crate::chat::ChatFormat;
 use crate::package::{
     Bias, BlobHash, BlobRef, BlobRole, Defaults, EXP2, FORMAT, GROUP, Gain, LayerWeights, Linear,
-    Manifest, ModelConfig, NormPlaces, RSQRT_ENTRIES, Rotation, SIGMOID_ENTRIES, SINK_EXPONENT,
-    SOFTCAP_ENTRIES, Tables,
+    Manifest, Mlp, MlpWeights, ModelConfig, NormPlaces, RSQRT_ENTRIES, Rotation, SIGMOID_ENTRIES,
+    SINK_EXPONENT, SOFTCAP_ENTRIES, Tables,
 };
 
 /// A synthetic model: manifest and blobs.
@@ -87,6 +87,7 @@ pub fn config(
         attention_cap: None,
         logit_cap: None,
         sinks: false,
+        experts: None,
     }
 }
 
@@ -101,8 +102,12 @@ impl Synthetic {
         for index in 0..config.layers {
             blobs.push((
                 BlobRole::Layer(index),
-                layer(&mut random, &config).to_bytes(config.weight_bits),
+                layer(&mut random, &config, index).to_bytes(config.weight_bits),
             ));
+            for expert in 0..config.experts_of(index) {
+                let bytes = expert_weights(&mut random, &config).to_bytes(config.weight_bits);
+                blobs.push((BlobRole::Expert(index, expert), bytes));
+            }
         }
         let head = linear(&mut random, config.vocab as usize, config.d_model as usize, -32);
         blobs.push((BlobRole::Head, head.to_bytes()));
@@ -119,6 +124,7 @@ impl Synthetic {
             BlobRole::Embedding => 1,
             BlobRole::Head => 2,
             BlobRole::Layer(index) => 3 + u64::from(index),
+            BlobRole::Expert(layer, index) => (u64::from(layer) + 1) << 16 | u64::from(index),
         };
         let mut random = Random::new(seed ^ (place << 32));
         let (vocab, width) = (config.vocab as usize, config.d_model as usize);
@@ -126,7 +132,12 @@ impl Synthetic {
             BlobRole::Tables => tables(config, &mut random).to_bytes(),
             BlobRole::Embedding => linear(&mut random, vocab, width, -30).to_bytes(),
             BlobRole::Head => linear(&mut random, vocab, width, -32).to_bytes(),
-            BlobRole::Layer(_) => layer(&mut random, config).to_bytes(config.weight_bits),
+            BlobRole::Layer(index) => {
+                layer(&mut random, config, index).to_bytes(config.weight_bits)
+            }
+            BlobRole::Expert(..) => {
+                expert_weights(&mut random, config).to_bytes(config.weight_bits)
+            }
         }
     }
 
@@ -165,6 +176,7 @@ fn manifest(config: ModelConfig, blobs: &[(BlobRole, Vec<u8>)]) -> Manifest {
         tokenizer: BlobRef { hash: BlobHash([0; 32]), size_bytes: 0 },
         embedding: named(BlobRole::Embedding),
         layer_blobs: (0..config.layers).map(|index| named(BlobRole::Layer(index))).collect(),
+        expert_blobs: expert_blobs(&config, named),
         head: named(BlobRole::Head),
         config,
         chat: ChatFormat::default(),
@@ -210,24 +222,29 @@ pub(crate) fn gain(random: &mut Random, width: usize) -> Gain {
     }
 }
 
-fn layer(random: &mut Random, config: &ModelConfig) -> LayerWeights {
+fn layer(random: &mut Random, config: &ModelConfig, index: u32) -> LayerWeights {
     let width = config.d_model as usize;
     let mut norms = |there: bool| [there; 2].map(|there| there.then(|| gain(random, width)));
     let [attention_norm, mlp_norm] = norms(config.norms.before());
     let [attention_post_norm, mlp_post_norm] = norms(config.norms.after());
-    let [q, k, v, o, gate, up, down] = config.layer_shapes().map(|(rows, columns)| {
-        let mut matrix = linear(random, rows, columns, -32);
-        if config.weight_bits == 4 {
-            matrix.weights.iter_mut().for_each(|weight| *weight >>= 4);
+    let [q, k, v, o, mlp @ ..] = config.layer_shapes();
+    let [q, k, v, o] = [q, k, v, o].map(|shape| layer_matrix(random, config, shape));
+    let router = config.router_shape().filter(|_| config.layer_kind(index).experts);
+    let matrices = match router {
+        // The second adds what the first leaves: less than a unit of its last place.
+        Some((rows, columns)) => {
+            Err([linear(random, rows, columns, -32), linear(random, rows, columns, -39)])
         }
-        matrix
-    });
+        None => Ok(mlp.map(|shape| layer_matrix(random, config, shape))),
+    };
     let qkv_bias = config.qkv_bias.then(|| [q.rows, k.rows, v.rows].map(|rows| bias(random, rows)));
     let qk_norm = config.qk_norm.map(|_| [0; 2].map(|_| gain(random, config.head_dim as usize)));
     let qk_row_norm = config.qk_row_norm.map(|_| [q.rows, k.rows].map(|width| gain(random, width)));
     let output_bias = config.output_bias.then(|| bias(random, o.rows));
-    let mlp_bias =
-        config.mlp_bias.then(|| [gate.rows, up.rows, down.rows].map(|rows| bias(random, rows)));
+    let mlp = match matrices {
+        Ok(matrices) => Mlp::Dense(Box::new(with_biases(random, config, matrices))),
+        Err(router) => Mlp::Routed(Box::new(router)),
+    };
     let sinks = config.sinks.then(|| sinks(random, config.heads as usize));
     LayerWeights {
         attention_norm,
@@ -238,16 +255,49 @@ fn layer(random: &mut Random, config: &ModelConfig) -> LayerWeights {
         k,
         v,
         o,
-        gate,
-        up,
-        down,
+        mlp,
         qkv_bias,
         qk_norm,
         qk_row_norm,
         output_bias,
-        mlp_bias,
         sinks,
     }
+}
+
+fn layer_matrix(
+    random: &mut Random,
+    config: &ModelConfig,
+    (rows, columns): (usize, usize),
+) -> Linear {
+    let mut matrix = linear(random, rows, columns, -32);
+    if config.weight_bits == 4 {
+        matrix.weights.iter_mut().for_each(|weight| *weight >>= 4);
+    }
+    matrix
+}
+
+fn expert_weights(random: &mut Random, config: &ModelConfig) -> MlpWeights {
+    let shapes = config.expert_shapes().unwrap_or_default();
+    let matrices = shapes.map(|shape| layer_matrix(random, config, shape));
+    with_biases(random, config, matrices)
+}
+
+fn with_biases(
+    random: &mut Random,
+    config: &ModelConfig,
+    [gate, up, down]: [Linear; 3],
+) -> MlpWeights {
+    let widths = [gate.rows, up.rows, down.rows];
+    let bias = config.mlp_bias.then(|| widths.map(|rows| bias(random, rows)));
+    MlpWeights { gate, up, down, bias }
+}
+
+fn expert_blobs(config: &ModelConfig, named: impl Fn(BlobRole) -> BlobRef) -> Vec<Vec<BlobRef>> {
+    if !config.layer_kinds.iter().any(|kind| kind.experts) {
+        return Vec::new();
+    }
+    let of = |layer| (0..config.experts_of(layer)).map(move |at| BlobRole::Expert(layer, at));
+    (0..config.layers).map(|layer| of(layer).map(&named).collect()).collect()
 }
 
 /// Sinks as strong as a score may be that decides nothing alone: within ±4.

@@ -4,8 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use potluck_model::package::{
-    BlobError, BlobHash, BlobRef, BlobRole, LayerWeights, Linear, MAX_MANIFEST_BYTES, Manifest,
-    ManifestError, Tables, verify_blob,
+    BlobError, BlobHash, BlobRef, BlobRole, Experts, LayerKind, LayerWeights, Linear,
+    MAX_MANIFEST_BYTES, Manifest, ManifestError, Mlp, MlpWeights, ModelConfig, Tables, verify_blob,
 };
 use potluck_model::synthetic::{Synthetic, config};
 use proptest::prelude::*;
@@ -82,6 +82,7 @@ fn every_limit_refuses_what_is_beyond_it() {
             ],
         ),
         ("/config/norms", vec![json!("none"), json!("both")]),
+        ("/config/layer_kinds", vec![json!([{"rotation": 0, "experts": true}, {"rotation": 0}])]),
         ("/config/sinks", vec![json!(true)]),
         (
             "/config/attention_cap",
@@ -286,7 +287,8 @@ fn layers_with_biases_norms_and_four_bits_read_back() {
         let bytes = Synthetic::part(&config, 5, BlobRole::Layer(1));
         let layer = LayerWeights::from_bytes(&config, 1, &bytes).unwrap();
         assert_eq!(layer.to_bytes(weight_bits), bytes);
-        let most = layer.down.weights.iter().map(|weight| weight.unsigned_abs()).max();
+        let Mlp::Dense(mlp) = &layer.mlp else { panic!("it has no experts") };
+        let most = mlp.down.weights.iter().map(|weight| weight.unsigned_abs()).max();
         assert_eq!(most, Some(if weight_bits == 4 { 8 } else { 127 }));
         assert_eq!(layer.qkv_bias.as_ref().map(|biases| biases[0].mantissas.len()), Some(64));
         assert_eq!(layer.qk_norm.as_ref().map(|gains| gains[1].mantissas.len()), Some(16));
@@ -310,6 +312,68 @@ fn layers_with_biases_norms_and_four_bits_read_back() {
     );
 }
 
+/// Two layers, the second with three experts of which a token goes through two.
+fn with_experts() -> ModelConfig {
+    let mut config = config(2, 64, 96, (4, 2, 16), 40, 16);
+    config.experts = Some(Experts { count: 3, used: 2, d_ff: 32, renormalised: true });
+    config.layer_kinds = vec![LayerKind::PLAIN, LayerKind { experts: true, ..LayerKind::PLAIN }];
+    config.mlp_bias = true;
+    config
+}
+
+#[test]
+fn experts_are_blobs_of_their_own() {
+    let config = with_experts();
+    let model = Synthetic::new(config.clone(), 4);
+    let bytes = model.manifest.to_bytes().unwrap();
+    assert_eq!(Manifest::from_bytes(&bytes).unwrap(), model.manifest);
+    use BlobRole::{Embedding, Expert, Head, Layer, Tables};
+    let blobs = model.manifest.blobs_for(0..2);
+    let roles: Vec<_> = blobs.iter().map(|(role, _)| *role).collect();
+    let experts = [0, 1, 2].map(|index| Expert(1, index));
+    assert_eq!(roles[..4], [Tables, Embedding, Layer(0), Layer(1)]);
+    assert_eq!((&roles[4..7], roles[7]), (&experts[..], Head));
+    assert_eq!(model.manifest.blobs_for(0..1).len(), 3, "the first layer has none");
+    for (role, _) in blobs.iter().filter(|(role, _)| matches!(role, Expert(..) | Layer(_))) {
+        let bytes = model.blob(*role);
+        let again = match *role {
+            Expert(layer, index) => {
+                MlpWeights::expert_from_bytes(&config, (layer, index), bytes).unwrap().to_bytes(8)
+            }
+            Layer(index) => LayerWeights::from_bytes(&config, index, bytes).unwrap().to_bytes(8),
+            _ => panic!("{role}"),
+        };
+        assert!(again == bytes, "{role}");
+    }
+    // The mean of both layers: 12,288 of attention and 18,432 of an MLP, or a router twice and two experts.
+    let (dense, routed) = (12_288 + 18_432, 12_288 + 2 * 3 * 64 + 2 * 3 * 32 * 64);
+    assert_eq!(config.linear_macs_per_layer(), (dense + routed) / 2);
+}
+
+#[test]
+fn experts_that_cannot_be_are_refused() {
+    let mut good = serde_json::to_value(&Synthetic::new(with_experts(), 4).manifest).unwrap();
+    // Left out where they are the usual ones.
+    good["config"]["norms"] = json!("before");
+    for (pointer, value, words) in [
+        ("/config/experts/count", json!(513), "experts is 513"),
+        ("/config/experts/count", json!(2), "other experts"),
+        ("/config/experts/used", json!(4), "experts used is 4"),
+        ("/config/experts/used", json!(0), "experts used is 0"),
+        ("/config/experts/d_ff", json!(33), "not a multiple of 32"),
+        ("/config/experts/d_ff", json!(64), "expert 0 of layer 1 has"),
+        ("/config/experts", json!(null), "no experts"),
+        ("/config/norms", json!("both"), "a norm after them"),
+        ("/expert_blobs/1", json!([]), "other experts"),
+        ("/expert_blobs", json!([]), "other experts"),
+    ] {
+        let mut changed = good.clone();
+        *changed.pointer_mut(pointer).unwrap() = value;
+        let error = Manifest::from_bytes(changed.to_string().as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(words), "{pointer}: {error}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
@@ -326,15 +390,18 @@ proptest! {
     }
 
     #[test]
-    fn blobs_of_any_bytes_are_read_or_refused(seed in any::<[u8; 32]>(), role in 0_u32..4, length in -1_i64..2) {
-        let config = model().manifest.config;
-        let role = [BlobRole::Tables, BlobRole::Embedding, BlobRole::Layer(1), BlobRole::Head][role as usize];
+    fn blobs_of_any_bytes_are_read_or_refused(seed in any::<[u8; 32]>(), role in 0_u32..6, length in -1_i64..2) {
+        let config = with_experts();
+        use BlobRole::{Embedding, Expert, Head, Layer};
+        let roles = [BlobRole::Tables, Embedding, Layer(0), Head, Layer(1), Expert(1, 2)];
+        let role = roles[role as usize];
         let expected = i64::try_from(config.blob_bytes(role)).unwrap();
         let mut bytes = vec![0; usize::try_from(expected + length).unwrap()];
         blake3::Hasher::new_keyed(&seed).finalize_xof().fill(&mut bytes);
         let read = match role {
             BlobRole::Tables => Tables::from_bytes(&config, &bytes).map(|_| ()),
             BlobRole::Layer(index) => LayerWeights::from_bytes(&config, index, &bytes).map(|_| ()),
+            BlobRole::Expert(layer, index) => MlpWeights::expert_from_bytes(&config, (layer, index), &bytes).map(|_| ()),
             BlobRole::Embedding | BlobRole::Head => Linear::vocabulary_from_bytes(&config, role, &bytes).map(|_| ()),
         };
         let refused_for_its_length = matches!(read, Err(BlobError::Length { .. }));

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use potluck_importer::source::{Activation, QkNorm, Rotation, Shape, Source};
 use potluck_importer::{CHUNK_VALUES, DEFAULT_CONTEXT, ImportError};
+use potluck_model::package::Experts;
 use rayon::prelude::*;
 
 /// A model's files, opened to be computed in floats.
@@ -159,9 +160,46 @@ impl FloatModel {
 
     fn mlp(&self, index: u32, a: &Rows) -> Result<Rows, ImportError> {
         let shape = &self.source.shape;
-        let (d_model, d_ff, biased) =
-            (shape.d_model as usize, shape.d_ff as usize, shape.biases.mlp);
-        let name = |part: &str| format!("model.layers.{index}.mlp.{part}_proj");
+        let parent = format!("model.layers.{index}.mlp");
+        match shape.experts.filter(|_| shape.kind(index).experts) {
+            Some(experts) => self.experts(&parent, experts, a),
+            None => self.mlp_of(&parent, shape.d_ff, a),
+        }
+    }
+
+    /// What the experts give that the router chooses for each row.
+    fn experts(&self, parent: &str, experts: Experts, a: &Rows) -> Result<Rows, ImportError> {
+        let Experts { count, used, d_ff, renormalised } = experts;
+        let d_model = self.source.shape.d_model as usize;
+        let scores = self.times(&format!("{parent}.gate.weight"), (count as usize, d_model), a)?;
+        let mut sums = vec![vec![0.0; d_model]; a.len()];
+        let mut chosen = vec![Vec::new(); count as usize];
+        for (row, scores) in scores.iter().enumerate() {
+            let weights = softmax(scores);
+            let mut order: Vec<usize> = (0..weights.len()).collect();
+            order.sort_by(|a, b| weights[*b].total_cmp(&weights[*a]));
+            order.truncate(used as usize);
+            let total: f64 = order.iter().map(|expert| weights[*expert]).sum();
+            for expert in order {
+                let weight = weights[expert] / if renormalised { total } else { 1.0 };
+                chosen[expert].push((row, weight));
+            }
+        }
+        for (expert, rows) in chosen.iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
+            let own: Rows = rows.iter().map(|(row, _)| a[*row].clone()).collect();
+            let out = self.mlp_of(&format!("{parent}.experts.{expert}"), d_ff, &own)?;
+            for ((row, weight), out) in rows.iter().zip(out) {
+                sums[*row].iter_mut().zip(out).for_each(|(sum, out)| *sum += weight * out);
+            }
+        }
+        Ok(sums)
+    }
+
+    /// An MLP, or one expert.
+    fn mlp_of(&self, parent: &str, d_ff: u32, a: &Rows) -> Result<Rows, ImportError> {
+        let shape = &self.source.shape;
+        let (d_model, d_ff, biased) = (shape.d_model as usize, d_ff as usize, shape.biases.mlp);
+        let name = |part: &str| format!("{parent}.{part}_proj");
         let mut gate = self.projected(&name("gate"), (d_ff, d_model), biased, a)?;
         let up = self.projected(&name("up"), (d_ff, d_model), biased, a)?;
         for (gate, up) in gate.iter_mut().flatten().zip(up.iter().flatten()) {

@@ -60,11 +60,14 @@ impl Loaded {
     }
 
     /// Puts a part into the engine; a layer only beside its own model's tables.
-    fn put(&mut self, part: &Part) -> Result<(), LoadError> {
+    async fn put(&mut self, part: &Part) -> Result<(), LoadError> {
         if part.role != BlobRole::Tables {
             return self.engine.load(part.role, &part.bytes);
         }
-        let set = self.engine.set_model(Arc::clone(&part.manifest), &part.bytes);
+        let set = match self.engine.prove(&part.manifest.config).await {
+            Ok(()) => self.engine.set_model(Arc::clone(&part.manifest), &part.bytes),
+            Err(error) => Err(error),
+        };
         if set.is_ok() {
             self.model = Some((part.model, Arc::clone(&part.manifest)));
         } else if self.engine.held().is_empty() {
@@ -150,7 +153,7 @@ impl Bench {
         loop {
             let loaded = self.engine.as_mut().ok_or(EngineFailure::Stopped)?;
             let backend = loaded.engine.backend().kind;
-            match loaded.put(part) {
+            match loaded.put(part).await {
                 Ok(()) if loaded.engine.backend().kind == backend => return Ok(()),
                 Ok(()) => {
                     self.announce_fallback().await?;

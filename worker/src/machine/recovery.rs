@@ -60,7 +60,11 @@ impl Bench {
         choice: BackendChoice,
         reason: &str,
     ) -> Result<(), EngineFailure> {
-        let (engine, mut description) = self.open_engine(choice).await?;
+        let (mut engine, mut description) = self.open_engine(choice).await?;
+        let model = self.engine.as_ref().and_then(|lost| lost.model.clone());
+        if let Some((_, manifest)) = model {
+            engine.prove(&manifest.config).await?;
+        }
         if choice == BackendChoice::Cpu {
             description.note = Some(format!("computing on the CPU: {reason}"));
         }

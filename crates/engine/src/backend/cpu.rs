@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
-use potluck_model::package::{BlobRole, Gain, LayerWeights, Linear, Manifest, ModelConfig, Tables};
+use potluck_model::package::{
+    BlobRole, Gain, LayerWeights, Linear, Manifest, MlpWeights, ModelConfig, Tables,
+};
 
 use super::{Backend, BackendInfo, Batch, Outputs};
 use crate::cpu;
@@ -30,6 +32,8 @@ struct Model {
     config: ModelConfig,
     tables: Arc<Tables>,
     layers: BTreeMap<u32, cpu::Layer>,
+    /// Of each layer as many as it has, those that are not here as none.
+    experts: BTreeMap<u32, Vec<Option<cpu::Mlp>>>,
     head: Option<cpu::Head>,
 }
 
@@ -53,6 +57,9 @@ impl CpuBackend {
         let Model { config, tables, .. } = model;
         if let Some(index) = batch.layers.clone().find(|index| !model.layers.contains_key(index)) {
             return Err(missing(BlobRole::Layer(index)));
+        }
+        if let Some(role) = batch.layers.clone().find_map(|layer| model.missing_expert(layer)) {
+            return Err(missing(role));
         }
         if batch.rows.iter().any(|own| !self.sessions.contains_key(&own.session)) {
             return Err(ForwardError::NoSession);
@@ -78,7 +85,8 @@ impl CpuBackend {
             });
             let mut runs: Vec<cpu::Run<'_>> = runs.collect();
             if let Some(weights) = model.layers.get(&index) {
-                weights.forward((config, kind(index)), tables, &mut runs, &mut rows);
+                let experts = model.experts.get(&index).map_or(&[][..], Vec::as_slice);
+                weights.forward((config, kind(index)), tables, experts, &mut runs, &mut rows);
             }
         }
         self.sessions.extend(sessions);
@@ -87,6 +95,14 @@ impl CpuBackend {
 }
 
 impl Model {
+    /// The first of a layer's experts that is not here.
+    fn missing_expert(&self, layer: u32) -> Option<BlobRole> {
+        let held = self.experts.get(&layer).map_or(&[][..], Vec::as_slice);
+        let is_missing = |index: &u32| !matches!(held.get(*index as usize), Some(Some(_)));
+        let missing = (0..self.config.experts_of(layer)).find(is_missing);
+        missing.map(|index| BlobRole::Expert(layer, index))
+    }
+
     /// What is made of `rows`, which went through the batch's layers.
     fn outputs(&self, batch: &Batch<'_>, rows: &[i32]) -> Outputs {
         let width = self.config.d_model as usize;
@@ -134,13 +150,25 @@ impl Backend for CpuBackend {
 
     fn set_model(&mut self, manifest: &Manifest, tables: &Arc<Tables>) -> Result<(), LoadError> {
         let (config, tables) = (manifest.config.clone(), Arc::clone(tables));
-        self.model = Some(Model { config, tables, layers: BTreeMap::new(), head: None });
+        let (layers, experts) = (BTreeMap::new(), BTreeMap::new());
+        self.model = Some(Model { config, tables, layers, experts, head: None });
         Ok(())
     }
 
     fn load_layer(&mut self, index: u32, weights: LayerWeights) -> Result<(), LoadError> {
         let model = self.model.as_mut().ok_or(LoadError::NoModel(BlobRole::Layer(index)))?;
         model.layers.insert(index, cpu::Layer::new(self.path, weights));
+        Ok(())
+    }
+
+    fn load_expert(&mut self, at: (u32, u32), weights: MlpWeights) -> Result<(), LoadError> {
+        let (layer, index) = at;
+        let role = BlobRole::Expert(layer, index);
+        let model = self.model.as_mut().ok_or(LoadError::NoModel(role))?;
+        let experts = model.experts.entry(layer).or_default();
+        experts.resize_with(model.config.experts_of(layer) as usize, || None);
+        let place = experts.get_mut(index as usize).ok_or(LoadError::NoSuchPart(role))?;
+        *place = Some(cpu::Mlp::new(self.path, weights));
         Ok(())
     }
 
@@ -154,6 +182,12 @@ impl Backend for CpuBackend {
         let Some(model) = &mut self.model else { return };
         match role {
             BlobRole::Layer(index) => drop(model.layers.remove(&index)),
+            BlobRole::Expert(layer, index) => {
+                let experts = model.experts.get_mut(&layer);
+                if let Some(place) = experts.and_then(|experts| experts.get_mut(index as usize)) {
+                    *place = None;
+                }
+            }
             BlobRole::Head => model.head = None,
             BlobRole::Tables | BlobRole::Embedding => {}
         }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use potluck_model::package::{BlobRole, Gain, LayerWeights, Linear, Manifest, Tables};
+use potluck_model::package::{BlobRole, Gain, LayerWeights, Linear, Manifest, MlpWeights, Tables};
 
 use super::{Backend, BackendInfo, Batch, Outputs};
 use crate::error::{ForwardError, LoadError};
@@ -58,6 +58,10 @@ impl Backend for GpuBackend {
         Ok(self.gpu.load_layer(index, &weights)?)
     }
 
+    fn load_expert(&mut self, at: (u32, u32), weights: MlpWeights) -> Result<(), LoadError> {
+        Ok(self.gpu.load_expert(at, &weights)?)
+    }
+
     fn load_head(&mut self, norm: &Gain, output: Linear) -> Result<(), LoadError> {
         Ok(self.gpu.load_head(norm, &output)?)
     }
@@ -66,6 +70,7 @@ impl Backend for GpuBackend {
         match role {
             BlobRole::Layer(index) => self.gpu.unload_layer(index),
             BlobRole::Head => self.gpu.unload_head(),
+            BlobRole::Expert(layer, index) => self.gpu.unload_expert((layer, index)),
             BlobRole::Tables | BlobRole::Embedding => {}
         }
     }

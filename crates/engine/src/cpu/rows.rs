@@ -116,6 +116,11 @@ compiled! {
 }
 
 compiled! {
+    /// [`block::add_weighed`].
+    fn add_weighed(x: &mut [i32], y: &[i32], weight: u32, shift: i32) = block::add_weighed
+}
+
+compiled! {
     /// [`block::add`].
     fn add(x: &mut [i32], y: &[i32], shift: i32) = block::add
 }

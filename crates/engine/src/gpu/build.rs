@@ -206,6 +206,39 @@ impl BuildContext<'_> {
         ))
     }
 
+    /// A matrix that reads the block which a norm made.
+    pub(super) fn normed<'b>(&'b self, outputs: &'b wgpu::Buffer) -> MatrixBuffers<'b> {
+        let buffers = &self.model.buffers;
+        MatrixBuffers {
+            forward: &buffers.forward,
+            block: &buffers.block,
+            exponents: &buffers.norm_exponents,
+            outputs,
+            heads: None,
+        }
+    }
+
+    /// A matrix whose outputs go to the residual stream: by itself, or by what [adds](Self::add_row)
+    /// them.
+    pub(super) fn inner(&self, is_added: bool) -> MatrixBuffers<'_> {
+        let buffers = &self.model.buffers;
+        MatrixBuffers {
+            exponents: &buffers.inner_exponents,
+            ..self.normed(if is_added { &buffers.projected } else { &buffers.rows })
+        }
+    }
+
+    /// Where those outputs go.
+    pub(super) fn residual(&self, linear: &Linear, is_added: bool) -> Destination {
+        if is_added {
+            return Destination::Stored;
+        }
+        Destination::Residual {
+            exponent: linear.exponent + LINEAR_EXPONENT,
+            fraction_bits: self.model.config.residual_fraction_bits.cast_signed(),
+        }
+    }
+
     /// A matrix of `parts`, one below the other.
     pub(super) fn matrix(
         &self,

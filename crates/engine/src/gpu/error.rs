@@ -34,6 +34,14 @@ pub enum GpuError {
         /// How much the adapter or the kernels allow.
         allowed: u64,
     },
+    /// It computes something wrongly that a model needs.
+    #[error(
+        "{adapter} computes wrongly what this model needs (its driver fails the known-answer test)"
+    )]
+    Wrong {
+        /// The adapter's name.
+        adapter: String,
+    },
     /// The device had no memory left.
     #[error("the device ran out of memory: {what}")]
     OutOfMemory {

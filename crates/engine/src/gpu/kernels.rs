@@ -136,6 +136,37 @@ kernels! {
         bindings: &[Uniform, Uniform, Write, Read, Read, Write, Write, Read],
         cache_bindings: &[],
     };
+    ROUTE = Kernel {
+        source: wgsl!("route.wgsl"),
+        entry_point: "route",
+        workgroup_size: 256,
+        resizable: true,
+        reduces: true,
+        bindings: &[Uniform, Read, Read, Uniform, Write],
+        cache_bindings: &[],
+    };
+    GEMV_EXPERTS_FMA = Kernel {
+        source: wgsl!("experts.wgsl"),
+        entry_point: "gemv_experts_fma",
+        workgroup_size: 64,
+        resizable: false,
+        reduces: false,
+        bindings: &[Uniform, Read, Read, Read, Read, Read, Write],
+        cache_bindings: &[],
+    };
+    GEMV_EXPERTS_DOT = Kernel { entry_point: "gemv_experts_dot", ..GEMV_EXPERTS_FMA };
+    SILU_MUL_EXPERTS = Kernel {
+        entry_point: "silu_mul_experts",
+        bindings: &[Uniform, Read, Write, Read, Read, Write, Write, Read, Read],
+        ..SILU_MUL
+    };
+    ADD_EXPERTS = Kernel {
+        entry_point: "add_experts",
+        workgroup_size: 256,
+        resizable: true,
+        bindings: &[Uniform, Read, Write, Read, Read, Read, Read],
+        ..GEMV_EXPERTS_FMA
+    };
     GEMM_8X4_W12 = Kernel {
         source: wgsl!("linear_w12.wgsl"),
         entry_point: "gemm_8x4_w12",

@@ -5,12 +5,14 @@
 
 use super::build::{Block, BuildContext, LINEAR_EXPONENT};
 use super::compiled::{PART_STRIDE, run, run_part};
-use super::matrix::{Destination, HeadsInput, Matrix, MatrixBuffers, storage, uniform};
+use super::experts::{Experts, Router};
+use super::matrix::{Destination, HeadsInput, Matrix, MatrixBuffers, uniform};
+use super::mlp::Mlp;
 use super::model::Model;
 use super::pipelines::Pipelines;
 use super::session::Cache;
 use super::uniforms;
-use potluck_model::package::{LayerKind, LayerWeights, Linear};
+use potluck_model::package::{LayerKind, LayerWeights, Mlp as MlpPart};
 
 /// A layer, ready to run.
 #[derive(Debug)]
@@ -28,50 +30,32 @@ pub(super) struct Layer {
     /// Where a bias or norm comes before the residual stream; so the other.
     add_attention: Option<wgpu::BindGroup>,
     mlp_input: Block,
-    gate_up: Matrix,
-    silu_mul: wgpu::BindGroup,
-    down: Matrix,
-    add_mlp: Option<wgpu::BindGroup>,
+    mlp: FeedForward,
+}
+
+/// What comes after attention.
+#[derive(Debug)]
+enum FeedForward {
+    Dense(Mlp),
+    Routed(Router),
+    /// A router of a model without experts: there is none where the config was checked.
+    None,
 }
 
 impl Layer {
     pub(super) fn new(context: BuildContext<'_>, kind: LayerKind, weights: &LayerWeights) -> Self {
         let BuildContext { device, queue, pipelines, model, .. } = context;
         let buffers = &model.buffers;
-        let from_norm = |outputs| MatrixBuffers {
-            forward: &buffers.forward,
-            block: &buffers.block,
-            exponents: &buffers.norm_exponents,
-            outputs,
-            heads: None,
-        };
-        let mlp_bias = weights.mlp_bias.as_ref();
         let add_attention = context.add_row(
             &weights.o,
             weights.output_bias.as_ref(),
             weights.attention_post_norm.as_ref(),
         );
-        let add_mlp = context.add_row(
-            &weights.down,
-            mlp_bias.map(|[.., down]| down),
-            weights.mlp_post_norm.as_ref(),
-        );
-        let to_residual = |is_added: bool| MatrixBuffers {
-            exponents: &buffers.inner_exponents,
-            ..from_norm(if is_added { &buffers.projected } else { &buffers.rows })
-        };
         let heads = HeadsInput {
             layout: &pipelines.gemv_heads_layout,
             shape: &buffers.shape,
             head_outputs: &buffers.head_outputs,
             head_exponents: &buffers.head_exponents,
-        };
-        let residual = |linear: &Linear, is_added: bool| match is_added {
-            true => Destination::Stored,
-            false => Destination::Residual {
-                exponent: linear.exponent + LINEAR_EXPONENT,
-                fraction_bits: model.config.residual_fraction_bits.cast_signed(),
-            },
         };
         let half = model.config.head_dim / 2;
         let rotation_start = kind.rotation.unwrap_or(0) * model.config.max_positions * half;
@@ -103,24 +87,12 @@ impl Layer {
             &buffers.norm_exponents
         };
         let projections = uniform(device, queue, "projections", &projections);
-        let gate_up = uniforms::GateUp {
-            gate_exponent: weights.gate.exponent + LINEAR_EXPONENT,
-            up_exponent: weights.up.exponent + LINEAR_EXPONENT,
-            gate_bias_exponent: mlp_bias.map_or(0, |[gate, ..]| gate.exponent),
-            up_bias_exponent: mlp_bias.map_or(0, |[_, up, _]| up.exponent),
-            biased: u32::from(mlp_bias.is_some()),
-        };
-        // A binding must have something in it, read or not.
-        let gate_up_bias = mlp_bias.map_or_else(
-            || vec![0],
-            |[gate, up, _]| [&gate.mantissas[..], &up.mantissas[..]].concat(),
-        );
         Self {
             attention_input: context.block(weights.attention_norm.as_ref()),
             query_key_value: context.matrix(
                 &[&weights.q, &weights.k, &weights.v],
                 Destination::Stored,
-                from_norm(&buffers.projected),
+                context.normed(&buffers.projected),
             ),
             finish_heads,
             normalise_rows: context.normalise_rows(weights),
@@ -167,35 +139,20 @@ impl Layer {
             ),
             attention_output: context.matrix(
                 &[&weights.o],
-                residual(&weights.o, add_attention.is_some()),
-                MatrixBuffers { heads: Some(heads), ..to_residual(add_attention.is_some()) },
+                context.residual(&weights.o, add_attention.is_some()),
+                MatrixBuffers { heads: Some(heads), ..context.inner(add_attention.is_some()) },
             ),
             add_attention,
             mlp_input: context.block(weights.mlp_norm.as_ref()),
-            gate_up: context.matrix(
-                &[&weights.gate, &weights.up],
-                Destination::Stored,
-                from_norm(&buffers.projected),
-            ),
-            silu_mul: pipelines.silu_mul.bind(
-                device,
-                &[
-                    &buffers.shape,
-                    &uniform(device, queue, "gate and up", &gate_up),
-                    &buffers.projected,
-                    &buffers.norm_exponents,
-                    &buffers.sigmoid,
-                    &buffers.block,
-                    &buffers.inner_exponents,
-                    &storage(device, queue, "biases", bytemuck::cast_slice(&gate_up_bias)),
-                ],
-            ),
-            down: context.matrix(
-                &[&weights.down],
-                residual(&weights.down, add_mlp.is_some()),
-                to_residual(add_mlp.is_some()),
-            ),
-            add_mlp,
+            mlp: match (&weights.mlp, &model.experts) {
+                (MlpPart::Dense(mlp), _) => {
+                    FeedForward::Dense(Mlp::new(context, mlp, weights.mlp_post_norm.as_ref()))
+                }
+                (MlpPart::Routed(router), Some(set)) => {
+                    FeedForward::Routed(Router::new(context, set, router))
+                }
+                (MlpPart::Routed(_), None) => FeedForward::None,
+            },
         }
     }
 
@@ -207,6 +164,7 @@ impl Layer {
         pass: &mut wgpu::ComputePass<'_>,
         pipelines: &Pipelines,
         model: &Model,
+        experts: Option<&Experts>,
         parts: impl Iterator<Item = (&'a Cache, u32)>,
         rows: u32,
     ) {
@@ -247,11 +205,14 @@ impl Layer {
             run(pass, &pipelines.add_row.pipeline, add, (rows, 1));
         }
         self.mlp_input.encode(pass, pipelines, rows);
-        self.gate_up.encode(pass, &pipelines.linear, rows);
-        run(pass, &pipelines.silu_mul.pipeline, &self.silu_mul, (rows, 1));
-        self.down.encode(pass, &pipelines.linear, rows);
-        if let Some(add) = &self.add_mlp {
-            run(pass, &pipelines.add_row.pipeline, add, (rows, 1));
+        match (&self.mlp, &model.experts, experts) {
+            (FeedForward::Dense(mlp), ..) => mlp.encode(pass, pipelines, rows),
+            (FeedForward::Routed(router), Some(set), Some(experts)) => {
+                router.encode(pass, pipelines, set, rows);
+                experts.encode(pass, pipelines, set, rows);
+            }
+            // The call was refused.
+            (FeedForward::Routed(_) | FeedForward::None, ..) => {}
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The variants of Linear that an adapter runs, and which of them takes how many rows.
 
-use super::compiled::{CompiledKernel, layout, run};
+use super::compiled::{BlockFormat, CompiledKernel, KernelCompiler, layout, run};
 use super::kernels::{
     GEMM_4X4_DOT, GEMM_4X4_FMA, GEMM_TILED_64X64_DOT, GEMM_TILED_64X64_FMA, GEMV_HEADS,
     GEMV_ROWS1_DOT, GEMV_ROWS1_FMA, GEMV_ROWS4_DOT, GEMV_ROWS4_FMA, Kernel,
@@ -24,16 +24,16 @@ pub(super) struct LinearKernels {
 
 /// A kernel that spreads the inputs of an output (`K`) over so many invocations.
 #[derive(Debug)]
-struct SplitK {
-    splits: u32,
-    kernel: CompiledKernel,
+pub(super) struct SplitK {
+    pub(super) splits: u32,
+    pub(super) kernel: CompiledKernel,
 }
 
 /// Over how many invocations the inputs of an output can be spread.
 const SPLITS: [u32; 3] = [1, 4, 16];
 
 /// Invocations of a workgroup of `gemv_…` and `gemm_4x4_…` (`LANES` there).
-const LANES: u32 = 64;
+pub(super) const LANES: u32 = 64;
 /// Rows and outputs of a workgroup of `gemm_tiled_64x64_…`.
 const TILE: u32 = 64;
 /// Rows up to which `gemv_rows4_…` computes, whatever is best for many.
@@ -71,6 +71,20 @@ impl LinearKernels {
     /// What the bind groups of all of them look like.
     pub(super) fn layout(device: &wgpu::Device) -> wgpu::BindGroupLayout {
         layout(device, "linear", GEMV_ROWS1_FMA.bindings)
+    }
+
+    /// A kernel of the same kind, with every split.
+    pub(super) fn splits(&self, device: &wgpu::Device, kernel: &Kernel) -> Vec<SplitK> {
+        SplitK::compile(device, self.variants, kernel, &SPLITS)
+    }
+
+    /// Compiles kernels that write what these read.
+    pub(super) fn compiler<'a>(&self, device: &'a wgpu::Device) -> KernelCompiler<'a> {
+        KernelCompiler {
+            device,
+            shaders: self.variants.shaders,
+            format: self.variants.arithmetic.of(BlockFormat::F32, BlockFormat::Planes),
+        }
     }
 
     pub(super) fn arithmetic(&self) -> Arithmetic {
@@ -128,7 +142,7 @@ impl LinearKernels {
     }
 
     /// Enough invocations that the adapter is busy, and no more splits than that takes.
-    fn busy<'a>(&self, kernels: &'a [SplitK], outputs: u32) -> Option<&'a SplitK> {
+    pub(super) fn busy<'a>(&self, kernels: &'a [SplitK], outputs: u32) -> Option<&'a SplitK> {
         let enough = |split: &&SplitK| outputs * split.splits >= self.variants.busy_invocations;
         kernels.iter().find(enough).or_else(|| kernels.last())
     }

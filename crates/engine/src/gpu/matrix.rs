@@ -66,7 +66,7 @@ struct Piece {
 
 /// Bytes of weights that are interleaved and written at a time: what a browser's worker, whose
 /// memory never shrinks, holds twice.
-const UPLOAD_BYTES: usize = 4 << 20;
+pub(super) const UPLOAD_BYTES: usize = 4 << 20;
 
 impl Matrix {
     /// Uploads `parts`, of equally many columns and bits, one below the other. `piece_bytes` bounds
@@ -174,11 +174,15 @@ impl Matrix {
 
 /// Bytes of weights of one row that lie side by side: 16 weights of eight bits, or eight of twelve,
 /// an `i16` each.
-const CHUNK: usize = 16;
+pub(super) const CHUNK: usize = 16;
 
 /// Weights of `chunks` of the rows `range`, in the order of `kernels/linear.wgsl` and
 /// `kernels/linear_w12.wgsl`: `[chunks, rows]` of 16 bytes.
-fn interleave_weights(parts: &[&Linear], range: Range<usize>, chunks: Range<usize>) -> Vec<u8> {
+pub(super) fn interleave_weights(
+    parts: &[&Linear],
+    range: Range<usize>,
+    chunks: Range<usize>,
+) -> Vec<u8> {
     let rows = range.len();
     let mut interleaved = vec![0; chunks.len() * rows * CHUNK];
     let all_rows =
@@ -203,14 +207,14 @@ fn interleave_weights(parts: &[&Linear], range: Range<usize>, chunks: Range<usiz
 }
 
 /// The scales of a piece in the order of `kernels/linear.wgsl`.
-struct Scales {
+pub(super) struct Scales {
     /// `[ceil(groups / 4), rows]` of 4 bytes.
-    group_scales: Vec<u8>,
+    pub(super) group_scales: Vec<u8>,
     /// `[rows]`.
-    row_multipliers: Vec<u32>,
+    pub(super) row_multipliers: Vec<u32>,
 }
 
-fn interleave_scales(inputs: usize, parts: &[&Linear], range: Range<usize>) -> Scales {
+pub(super) fn interleave_scales(inputs: usize, parts: &[&Linear], range: Range<usize>) -> Scales {
     let rows = range.len();
     let groups = inputs / GROUP;
     let mut planes = Scales {
@@ -262,7 +266,7 @@ fn filled(
     buffer
 }
 
-fn empty(
+pub(super) fn empty(
     device: &wgpu::Device,
     label: &str,
     size_bytes: usize,

@@ -17,7 +17,7 @@
 //! | `compiled`, `pipelines`, `linear_kernels` | one that is compiled; a model's; those of Linear |
 //! | `variants`, `tune` | what there is to choose from; which of it is fastest here |
 //! | `device`, `read_back` | the adapter and its faults; results on their way back |
-//! | `model`, `matrix`, `build`, `layer`, `head`, `sampling`, `session` | what lies on the device |
+//! | `model`, `matrix`, `build`, `layer`, `mlp`, `experts`, `head`, `sampling`, `session` | what lies on the device |
 //! | `step`, `collect` | a call, and what comes back of it |
 //! | `encoder` | texts to vectors |
 
@@ -27,11 +27,13 @@ mod compiled;
 mod device;
 mod encoder;
 mod error;
+mod experts;
 mod head;
 mod kernels;
 mod layer;
 mod linear_kernels;
 mod matrix;
+mod mlp;
 mod model;
 mod pipelines;
 mod read_back;
@@ -58,11 +60,12 @@ pub use crate::step::SessionRows;
 use crate::step::{MAX_ROWS, MAX_SESSIONS, Output, OutputRequest};
 use build::BuildContext;
 use device::{Device, Part};
+use experts::Experts;
 use head::Head;
 use layer::Layer;
 use model::Model;
 use pipelines::Pipelines;
-use potluck_model::package::{Gain, LayerWeights, Linear, Manifest, Tables};
+use potluck_model::package::{Gain, LayerWeights, Linear, Manifest, MlpWeights, Tables};
 use read_back::Ring;
 use session::{Caches, Session};
 
@@ -82,6 +85,8 @@ pub struct Gpu {
     pipelines: Pipelines,
     model: Option<Model>,
     layers: BTreeMap<u32, Layer>,
+    /// Of layers that have them.
+    experts: BTreeMap<u32, Experts>,
     head: Option<Head>,
     sessions: HashMap<u128, Session>,
     staging: Ring,
@@ -128,6 +133,7 @@ impl Gpu {
             pipelines,
             model: None,
             layers: BTreeMap::new(),
+            experts: BTreeMap::new(),
             head: None,
             sessions: HashMap::new(),
             staging: Ring::default(),
@@ -162,6 +168,7 @@ impl Gpu {
     pub fn set_model(&mut self, manifest: &Manifest, tables: &Tables) -> Result<(), GpuError> {
         self.sessions.clear();
         self.layers.clear();
+        self.experts.clear();
         self.head = None;
         self.model = None;
         model::check_limits(&manifest.config, MAX_ROWS, &self.device.limits)?;
@@ -195,6 +202,42 @@ impl Gpu {
     /// Drops a layer's weights. Sessions that need it fail at their next call.
     pub fn unload_layer(&mut self, index: u32) {
         self.layers.remove(&index);
+    }
+
+    /// Takes an expert's weights in, before its layer's or after them; an earlier copy is replaced.
+    ///
+    /// # Errors
+    /// As [`Self::load_layer`].
+    pub fn load_expert(
+        &mut self,
+        (layer, index): (u32, u32),
+        weights: &MlpWeights,
+    ) -> Result<(), GpuError> {
+        let model = self.model.as_ref().ok_or(GpuError::NoModel)?;
+        let config = &model.config;
+        let Some(set) = model.experts.as_ref().filter(|_| index < config.experts_of(layer)) else {
+            return Err(GpuError::NoSuchLayer { index: layer, layers: config.layers });
+        };
+        let (pipelines, piece_bytes) = (&self.pipelines, self.piece_bytes);
+        if !self.experts.contains_key(&layer) {
+            let experts = self.device.allocate(Part::Layer(layer), |device, queue| {
+                Experts::new(BuildContext { device, queue, pipelines, model, piece_bytes }, set)
+            })?;
+            self.experts.insert(layer, experts);
+        }
+        if let Some(experts) = self.experts.get_mut(&layer) {
+            experts.load(&self.device.queue, index, weights);
+        }
+        Ok(())
+    }
+
+    /// Drops an expert's weights. Sessions that need its layer fail at their next call.
+    pub fn unload_expert(&mut self, (layer, index): (u32, u32)) {
+        let Some(experts) = self.experts.get_mut(&layer) else { return };
+        experts.unload(index);
+        if experts.held() == 0 {
+            self.experts.remove(&layer);
+        }
     }
 
     /// Takes the head's weights in; an earlier copy is replaced.

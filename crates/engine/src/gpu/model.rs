@@ -3,6 +3,7 @@
 //! them). Holds no weights and no cache.
 
 use super::compiled::PART_STRIDE;
+use super::experts::{ExpertSet, widest_output};
 use super::matrix::{storage, uniform};
 use super::pipelines::Pipelines;
 use super::{GpuError, uniforms};
@@ -22,6 +23,8 @@ pub(super) const HEAD_ROWS: usize = MAX_WANTED;
 pub(super) struct Model {
     pub(super) config: ModelConfig,
     pub(super) buffers: Buffers,
+    /// Of a model with experts.
+    pub(super) experts: Option<ExpertSet>,
     /// Group 0 of `merge_heads`, the same for every layer.
     pub(super) merge_heads: wgpu::BindGroup,
     /// `SOFTCAP`, `[1025]` and three more; zeros where nothing is capped.
@@ -183,7 +186,9 @@ impl Model {
                 &buffers.inner_exponents,
             ],
         );
-        Self { config: config.clone(), buffers, merge_heads, softcap }
+        let experts =
+            config.experts.map(|shape| ExpertSet::new(device, pipelines, config, shape, MAX_ROWS));
+        Self { config: config.clone(), buffers, experts, merge_heads, softcap }
     }
 }
 
@@ -192,6 +197,10 @@ struct Sizes {
     query_width: u64,
     widest_input: u64,
     widest_projection: u64,
+    /// Of a row: of all its experts.
+    expert_products: u64,
+    /// Bytes of an expert's gate and up.
+    expert_matrix: u64,
 }
 
 impl Sizes {
@@ -200,10 +209,17 @@ impl Sizes {
             [config.d_model, config.d_ff, config.heads, config.kv_heads, config.head_dim]
                 .map(u64::from);
         let query_width = heads * head_dim;
+        let shape = config.experts;
+        let experts = shape.map_or(0, |it| u64::from(it.count));
         Self {
             query_width,
             widest_input: d_model.max(query_width).max(d_ff),
-            widest_projection: (query_width + 2 * kv_heads * head_dim).max(2 * d_ff).max(d_model),
+            widest_projection: (query_width + 2 * kv_heads * head_dim)
+                .max(2 * d_ff)
+                .max(d_model)
+                .max(2 * experts),
+            expert_products: shape.map_or(0, |it| u64::from(it.used) * widest_output(config, it)),
+            expert_matrix: shape.map_or(0, |it| 2 * u64::from(it.d_ff) * d_model),
         }
     }
 }
@@ -226,6 +242,8 @@ pub(super) fn check_limits(
         ("a layer's key cache", max_positions * kv_heads * head_dim * 2, buffer),
         ("a call's block", rows * sizes.widest_input * 4, buffer),
         ("a call's projections", rows * sizes.widest_projection * 4, buffer),
+        ("the experts' products", rows * sizes.expert_products * 4, buffer),
+        ("an expert's matrix", sizes.expert_matrix, buffer),
         ("the logits", HEAD_ROWS as u64 * u64::from(config.vocab) * 4, buffer),
         ("storage buffers of a kernel", 8, u64::from(limits.max_storage_buffers_per_shader_stage)),
         (

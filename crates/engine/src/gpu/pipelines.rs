@@ -1,6 +1,6 @@
 //! The compiled kernels of a model's layers and head.
 
-use super::compiled::{BlockFormat, CompiledKernel, KernelCompiler};
+use super::compiled::CompiledKernel;
 use super::kernels::{
     ADD_ROW, ATTENTION, CAP_LOGITS, FINISH_HEADS, FIT_ROWS, GATHER, LARGEST, MERGE_HEADS,
     NORMALISE_ROWS, RMS_NORM, ROPE, ROPE_ATTENTION, SILU_MUL, WEIGH,
@@ -32,16 +32,12 @@ pub(super) struct Pipelines {
 
 impl Pipelines {
     pub(super) fn new(device: &wgpu::Device, kernels: Variants) -> Self {
+        let linear = LinearKernels::new(device, kernels);
         // The kernels before Linear write what its arithmetic reads.
-        let compiler = KernelCompiler {
-            device,
-            shaders: kernels.shaders,
-            format: kernels.arithmetic.of(BlockFormat::F32, BlockFormat::Planes),
-        };
+        let compiler = linear.compiler(device);
         Self {
             rms_norm: compiler.compile(&RMS_NORM),
             fit_rows: compiler.compile(&FIT_ROWS),
-            linear: LinearKernels::new(device, kernels),
             linear_layout: LinearKernels::layout(device),
             gemv_heads_layout: LinearKernels::gemv_heads_layout(device),
             finish_heads: compiler.compile(&FINISH_HEADS),
@@ -56,6 +52,7 @@ impl Pipelines {
             largest: compiler.compile(&LARGEST),
             weigh: compiler.compile(&WEIGH),
             gather: compiler.compile(&GATHER),
+            linear,
         }
     }
 }

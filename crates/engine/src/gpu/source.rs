@@ -74,7 +74,7 @@ macro_rules! prelude {
 }
 
 prelude! {
-    "bias" "exp2" "fit" "forward" "head_outputs" "heads" "linear" "model" "mul_shift" "norm"
+    "bias" "eights" "exp2" "exp2_neg" "fit" "forward" "head_outputs" "heads" "linear" "model" "mul_shift" "norm"
     "ordered" "pairs" "projections" "rescale" "rsqrt" "scoring" "store_quad" "wide"
 }
 

@@ -14,6 +14,7 @@ use std::ops::Range;
 
 use super::collect::{Answer, Submitted, answer_words};
 use super::compiled::PART_STRIDE;
+use super::experts::Experts;
 use super::head::Head;
 use super::matrix::count;
 use super::model::{HEAD_ROWS, Model};
@@ -126,7 +127,11 @@ impl Gpu {
         }
         let layers =
             layers.ok_or(GpuError::Shape { what: "hidden rows", expected: width, got: 0 })?;
-        match layers.clone().find(|index| !self.layers.contains_key(index)) {
+        let is_missing = |index: &u32| {
+            let held = self.experts.get(index).map_or(0, Experts::held);
+            !self.layers.contains_key(index) || held < config.experts_of(*index) as usize
+        };
+        match layers.clone().find(is_missing) {
             Some(index) => Err(GpuError::LayerMissing { index }),
             None => Ok(layers),
         }
@@ -221,7 +226,8 @@ impl Gpu {
                 let session = self.sessions.get(&answer.session)?;
                 Some((session.caches.at(at), answer.rows()))
             });
-            layer.encode(&mut pass, &self.pipelines, model, parts, plan.rows);
+            let experts = self.experts.get(&index);
+            layer.encode(&mut pass, &self.pipelines, model, experts, parts, plan.rows);
         }
         if let Some(head) = self.head.as_ref()
             && !plan.wants.is_empty()

@@ -175,6 +175,56 @@ uniforms! {
         pub biased: u32,
     }
 
+    /// A router.
+    pub struct Routing {
+        /// Experts of the layer.
+        pub experts: u32,
+        /// Experts of a row.
+        pub used: u32,
+        /// 1: the weights of the chosen sum to one; 0: those of all.
+        pub renormalised: u32,
+        /// Of the router's first matrix: weight exponent + 22.
+        pub first_exponent: i32,
+        /// Of its second.
+        pub second_exponent: i32,
+    }
+
+    /// A piece of the matrices of a layer's experts.
+    pub struct ExpertMatrices {
+        /// Input width / 32.
+        pub groups: u32,
+        /// Output rows of each.
+        pub out_rows: u32,
+        /// The first expert of this piece.
+        pub first_expert: u32,
+        /// Experts in this piece.
+        pub experts: u32,
+        /// Pairs of a row and an expert that have the same input.
+        pub pairs_a_input: u32,
+    }
+
+    /// Between the experts' matrices.
+    pub struct ExpertGateUp {
+        /// Width of an expert.
+        pub d_ff: u32,
+        /// Experts of a row.
+        pub used: u32,
+        /// 1: there are biases.
+        pub biased: u32,
+    }
+
+    /// What experts give, added to the residual stream.
+    pub struct AddExperts {
+        /// Width of the residual stream.
+        pub d_model: u32,
+        /// Experts of a row.
+        pub used: u32,
+        /// Of the residual stream.
+        pub residual_fraction_bits: i32,
+        /// 1: there are biases.
+        pub biased: u32,
+    }
+
     /// What is made of a matrix's outputs before they are added to the residual stream.
     pub struct AddRow {
         /// Of the matrix: weight exponent + 22.

@@ -1,4 +1,4 @@
-// #import forward, model, projections, exp2, rescale, fit, mul_shift, pairs, ordered, head_outputs, store_quad, scoring
+// #import forward, model, projections, exp2, exp2_neg, rescale, fit, mul_shift, pairs, ordered, head_outputs, store_quad, scoring
 //
 // Attention of one query head over the cache (`attention`) or over its own text
 // (`attention_texts`), and all heads of a row into one block (`merge_heads`).
@@ -73,15 +73,6 @@ var<workgroup> largest_merged: atomic<u32>;
 var<workgroup> largest_query: array<atomic<u32>, 3>; // as projected, rotated, scaled
 var<workgroup> largest_key: array<atomic<u32>, 2>;   // as projected, rotated
 var<workgroup> largest_value: atomic<u32>;
-
-// 2^(-distance / 2^16), Q15.
-fn exp2_neg(distance: u32) -> u32 {
-    let d = min(distance, 31u << 16u);
-    let index = (d >> 8u) & 255u;
-    let upper = exp2_table.entries[index >> 2u][index & 3u];
-    let lower = exp2_table.entries[(index + 1u) >> 2u][(index + 1u) & 3u];
-    return (upper - (((upper - lower) * (d & 255u)) >> 8u)) >> (d >> 16u);
-}
 
 fn key_word(position: u32, kv_head: u32, j: u32) -> u32 {
     if (position == own_position) {

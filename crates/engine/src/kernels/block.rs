@@ -5,6 +5,7 @@
 //! WGSL does. Functions are always inlined, so that a row's loop is compiled for the processor that
 //! its kernel is compiled for (`cpu/rows.rs`).
 
+use super::route::WEIGHT_BITS;
 use potluck_model::package::{SOFTCAP_ENTRIES, SoftCap, Tables};
 
 /// Magnitude bits of a block's mantissas.
@@ -60,6 +61,14 @@ pub fn fit(row: &mut [i32]) -> i32 {
 pub fn add(x: &mut [i32], y: &[i32], shift: i32) {
     for (x, y) in x.iter_mut().zip(y) {
         *x = x.wrapping_add(rescale(*y, shift));
+    }
+}
+
+/// `x += rescale(mul_shift(y, weight, 16), shift)` for a row, with a weight in Q16.
+#[inline(always)]
+pub fn add_weighed(x: &mut [i32], y: &[i32], weight: u32, shift: i32) {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x = x.wrapping_add(rescale(mul_shift(*y, weight, WEIGHT_BITS), shift));
     }
 }
 

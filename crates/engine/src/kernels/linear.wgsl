@@ -1,4 +1,4 @@
-// #import forward, linear, rescale, mul_shift
+// #import forward, linear, rescale, mul_shift, eights
 //
 // Linear: y = W a, over a block (mantissas and one exponent a row) and grouped 8-bit weights.
 //
@@ -23,12 +23,6 @@
 // comes in pieces of whole output rows; each piece has its own weights and its own `Linear`. Rows
 // past `forward.rows` (there is room for a multiple of 64) hold an earlier call's numbers; they are
 // computed and dropped.
-
-// Eight inputs: a browser checks every index into a buffer, so an index should fetch much.
-struct EightInputs {
-    first: vec4<f32>,
-    second: vec4<f32>,
-}
 
 @group(0) @binding(0) var<uniform> forward: Forward;
 @group(0) @binding(1) var<uniform> linear: Linear;
@@ -56,14 +50,6 @@ var<workgroup> tile_weights: array<vec4<f32>, 512>;   // [QUADS, TILE outputs]
 var<workgroup> tile_planes: array<vec2<u32>, 512>;    // [QUADS, TILE rows]
 var<workgroup> tile_words: array<u32, 512>;           // [QUADS, TILE outputs]
 
-// Four i8 of a word as f32, lowest byte first: the byte plus 128 becomes the last bits of 2^23.
-// Exact, and cheaper than conversions.
-fn signed_floats(word: u32) -> vec4<f32> {
-    let biased = word ^ 0x80808080u;
-    let bytes = vec4<u32>(biased, biased >> 8u, biased >> 16u, biased >> 24u) & vec4<u32>(255u);
-    return bitcast<vec4<f32>>(bytes | vec4<u32>(0x4b000000u)) - vec4<f32>(8388736.0);
-}
-
 fn finish(row: u32, out: u32, high: i32, low: u32) {
     // The last workgroup may reach past the matrix.
     if (row >= forward.rows || out >= linear.out_rows) {
@@ -76,12 +62,6 @@ fn finish(row: u32, out: u32, high: i32, low: u32) {
     } else {
         outputs[index] = y;
     }
-}
-
-// Eight products as an integer.
-fn dot_eight(weights: vec2<u32>, at: u32) -> i32 {
-    let a = inputs[at];
-    return i32(dot(signed_floats(weights.x), a.first) + dot(signed_floats(weights.y), a.second));
 }
 
 // H and L of eight inputs from an even quad on, added to `sums`.

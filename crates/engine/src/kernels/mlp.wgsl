@@ -21,6 +21,13 @@ struct GateUp {
     biased: u32,        // 1: there are biases
 }
 
+// Experts in place of an MLP: what is a row otherwise is a row and one of its experts.
+struct ExpertGateUp {
+    d_ff: u32,   // of an expert
+    used: u32,   // experts of a row
+    biased: u32, // 1: there are biases
+}
+
 struct Gelu {
     exponent: i32,      // weight exponent + 26: its matrix has twelve bits
     bias_exponent: i32,
@@ -40,6 +47,11 @@ struct Gelu {
 // distribution.
 @group(0) @binding(1) var<uniform> gelu_exponents: Gelu;
 
+// `silu_mul_experts` has these instead of the first, and besides.
+@group(0) @binding(0) var<uniform> experts: ExpertGateUp;
+@group(0) @binding(1) var<storage, read> routes: array<vec2<u32>>;           // [rows, used]: expert, weight
+@group(0) @binding(8) var<storage, read> expert_exponents: array<vec4<i32>>; // [experts]: as in `GateUp`
+
 override INVOCATIONS: u32 = 256u; // of a workgroup, a power of two
 
 // Workgroup memory starts as zero, which is the identity of a maximum of magnitudes.
@@ -56,25 +68,27 @@ fn sigmoid(x: i32) -> i32 {
     return below + (((above - below) * bitcast<i32>(y & 63u)) >> 6u);
 }
 
-@compute @workgroup_size(INVOCATIONS)
-fn silu_mul(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let row = workgroup.x;
-    let gate_start = row * 2u * model.d_ff;
-    let up_start = gate_start + model.d_ff;
-    let start = row * model.d_ff;
-    var gate_exponent = input_exponents[row] + gate_up.gate_exponent;
-    var up_exponent = input_exponents[row] + gate_up.up_exponent;
+// A row of `projected`, [2, d_ff], to a row of the block. `exponents_of` are those of gate and up and of their
+// biases; the biases, [2, d_ff], begin at `bias_start`.
+fn gated(row: u32, lane: u32, d_ff: u32, exponents_of: vec4<i32>, biased: u32, bias_start: u32) {
+    let gate_start = row * 2u * d_ff;
+    let up_start = gate_start + d_ff;
+    let start = row * d_ff;
+    var gate_exponent = exponents_of.x;
+    var up_exponent = exponents_of.y;
 
-    if (gate_up.biased == 1u) {
-        let gate_shared = max(gate_exponent, gate_up.gate_bias_exponent - BIAS_HEADROOM);
-        let up_shared = max(up_exponent, gate_up.up_bias_exponent - BIAS_HEADROOM);
+    if (biased == 1u) {
+        let gate_shared = max(gate_exponent, exponents_of.z - BIAS_HEADROOM);
+        let up_shared = max(up_exponent, exponents_of.w - BIAS_HEADROOM);
         // Four neighbours an invocation, as below.
-        for (var i = lane * 4u; i < model.d_ff; i += INVOCATIONS * 4u) {
+        for (var i = lane * 4u; i < d_ff; i += INVOCATIONS * 4u) {
             for (var j = i; j < i + 4u; j++) {
                 let gate = rescale(projected[gate_start + j], gate_exponent - gate_shared);
                 let up = rescale(projected[up_start + j], up_exponent - up_shared);
-                projected[gate_start + j] = gate + rescale(biases[j], gate_up.gate_bias_exponent - gate_shared);
-                projected[up_start + j] = up + rescale(biases[model.d_ff + j], gate_up.up_bias_exponent - up_shared);
+                let gate_bias = biases[bias_start + j];
+                let up_bias = biases[bias_start + d_ff + j];
+                projected[gate_start + j] = gate + rescale(gate_bias, exponents_of.z - gate_shared);
+                projected[up_start + j] = up + rescale(up_bias, exponents_of.w - up_shared);
             }
         }
         gate_exponent = gate_shared;
@@ -83,7 +97,7 @@ fn silu_mul(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocati
 
     var gate_largest = 0u;
     var up_largest = 0u;
-    for (var i = lane * 4u; i < model.d_ff; i += INVOCATIONS * 4u) {
+    for (var i = lane * 4u; i < d_ff; i += INVOCATIONS * 4u) {
         for (var j = i; j < i + 4u; j++) {
             gate_largest = max(gate_largest, magnitude(projected[gate_start + j]));
             up_largest = max(up_largest, magnitude(projected[up_start + j]));
@@ -96,7 +110,7 @@ fn silu_mul(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocati
     let up_n = fit_exponent(atomicLoad(&largest_up));
 
     var largest = 0u;
-    for (var i = lane * 4u; i < model.d_ff; i += INVOCATIONS * 4u) {
+    for (var i = lane * 4u; i < d_ff; i += INVOCATIONS * 4u) {
         for (var j = i; j < i + 4u; j++) {
             let gate = projected[gate_start + j];
             let s = sigmoid(clamp(rescale(gate, gate_exponent + 12), -1048576, 1048576));
@@ -109,7 +123,7 @@ fn silu_mul(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocati
     atomicMax(&largest_product, largest);
     workgroupBarrier(); // the product's maximum is complete; a product is only re-read by whoever wrote it
     let n = fit_exponent(atomicLoad(&largest_product));
-    for (var i = lane * 4u; i < model.d_ff; i += INVOCATIONS * 4u) {
+    for (var i = lane * 4u; i < d_ff; i += INVOCATIONS * 4u) {
         var quad: vec4<i32>;
         for (var j = 0u; j < 4u; j++) {
             quad[j] = fit_mantissa(projected[gate_start + i + j], n);
@@ -119,6 +133,29 @@ fn silu_mul(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocati
     if (lane == 0u) {
         exponents[row] = gate_exponent + gate_n + up_exponent + up_n + n;
     }
+}
+
+@compute @workgroup_size(INVOCATIONS)
+fn silu_mul(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let row = workgroup.x;
+    let input_exponent = input_exponents[row];
+    let exponents_of = vec4<i32>(
+        input_exponent + gate_up.gate_exponent,
+        input_exponent + gate_up.up_exponent,
+        gate_up.gate_bias_exponent,
+        gate_up.up_bias_exponent,
+    );
+    gated(row, lane, model.d_ff, exponents_of, gate_up.biased, 0u);
+}
+
+@compute @workgroup_size(INVOCATIONS)
+fn silu_mul_experts(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let pair = workgroup.x;
+    let expert = routes[pair].x;
+    let own = expert_exponents[expert];
+    let input_exponent = input_exponents[pair / experts.used];
+    let exponents_of = vec4<i32>(input_exponent + own.x, input_exponent + own.y, own.z, own.w);
+    gated(pair, lane, experts.d_ff, exponents_of, experts.biased, expert * 2u * experts.d_ff);
 }
 
 @compute @workgroup_size(INVOCATIONS)

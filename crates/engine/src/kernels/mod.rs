@@ -19,6 +19,7 @@ pub mod linear;
 pub mod mlp;
 pub mod rms_norm;
 pub mod rope;
+pub mod route;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -11,7 +11,8 @@ use potluck_engine::gpu::{Gpu, GpuError};
 use potluck_engine::kernels::linear::CpuPath;
 use potluck_engine::kv_cache::LayerCache;
 use potluck_model::package::{
-    BlobRole, Eps, LayerKind, LayerWeights, Linear, ModelConfig, NormPlaces, SoftCap, Tables,
+    BlobRole, Eps, Experts, LayerKind, LayerWeights, Linear, MlpWeights, ModelConfig, NormPlaces,
+    SoftCap, Tables,
 };
 use potluck_model::synthetic::{Random, Synthetic, config};
 
@@ -20,6 +21,8 @@ pub(crate) struct Reference {
     pub(crate) synthetic: Synthetic,
     pub(crate) tables: Tables,
     pub(crate) layers: Vec<LayerWeights>,
+    /// Of every layer.
+    experts: Vec<Vec<MlpWeights>>,
     pub(crate) head: Linear,
     caches: Vec<LayerCache>,
 }
@@ -34,6 +37,13 @@ impl Reference {
                     .unwrap()
             })
             .collect();
+        let expert = |layer, index| {
+            let bytes = synthetic.blob(BlobRole::Expert(layer, index));
+            MlpWeights::expert_from_bytes(&config, (layer, index), bytes).unwrap()
+        };
+        let experts = (0..config.layers)
+            .map(|layer| (0..config.experts_of(layer)).map(|index| expert(layer, index)).collect())
+            .collect();
         let head =
             Linear::vocabulary_from_bytes(&config, BlobRole::Head, synthetic.blob(BlobRole::Head))
                 .unwrap();
@@ -41,6 +51,7 @@ impl Reference {
             synthetic,
             tables,
             layers,
+            experts,
             head,
             caches: vec![LayerCache::default(); config.layers as usize],
         }
@@ -72,10 +83,14 @@ impl Reference {
             let index = index as usize;
             let cache = &mut self.caches[index];
             let layer = cpu::Layer::new(CpuPath::Scalar, self.layers[index].clone());
+            let experts = self.experts[index].iter().cloned();
+            let experts: Vec<_> =
+                experts.map(|weights| Some(cpu::Mlp::new(CpuPath::Scalar, weights))).collect();
             let count = rows.len() / config.d_model as usize;
             layer.forward(
                 (&config, kind),
                 &self.tables,
+                &experts,
                 &mut [Run { cache, position, rows: count }],
                 &mut rows,
             );
@@ -88,6 +103,11 @@ impl Reference {
         gpu.set_model(&self.synthetic.manifest, &self.tables).unwrap();
         for (index, layer) in (0..).zip(&self.layers) {
             gpu.load_layer(index, layer).unwrap();
+        }
+        for (layer, experts) in (0..).zip(&self.experts) {
+            for (index, expert) in (0..).zip(experts) {
+                gpu.load_expert((layer, index), expert).unwrap();
+            }
         }
         gpu.load_head(&self.tables.last_norm, &self.head).unwrap();
     }
@@ -221,15 +241,21 @@ pub(crate) fn odd_shapes() -> Vec<ModelConfig> {
         capped(config(4, 64, 96, (4, 2, 16), 300, 40)),
         normed_after(config(2, 96, 64, (6, 2, 32), 40, 30)),
         with_sinks(config(2, 64, 96, (4, 1, 144), 33, 40)),
+        // The second layer has an MLP; a width of experts below a workgroup's, and one above.
+        routed(config(3, 96, 64, (4, 2, 16), 40, 30), [11, 3, 96], true),
+        ModelConfig {
+            mlp_bias: true,
+            ..routed(config(3, 160, 96, (2, 1, 32), 33, 20), [70, 16, 544], false)
+        },
     ]
 }
 
-const SLIDING: LayerKind = LayerKind { window: Some(7), rotation: Some(1) };
-const UNROTATED: LayerKind = LayerKind { window: None, rotation: None };
+const SLIDING: LayerKind = LayerKind { window: Some(7), rotation: Some(1), experts: false };
+const UNROTATED: LayerKind = LayerKind { rotation: None, ..LayerKind::PLAIN };
 
 /// Norms on both sides, two rotations, windows, caps on scores and logits.
 fn capped(config: ModelConfig) -> ModelConfig {
-    let whole = LayerKind { window: None, rotation: Some(0) };
+    let whole = LayerKind::PLAIN;
     ModelConfig {
         layer_kinds: vec![SLIDING, whole, UNROTATED, LayerKind { window: Some(1), ..whole }],
         rotations: 2,
@@ -256,6 +282,16 @@ fn with_sinks(config: ModelConfig) -> ModelConfig {
         output_bias: true,
         mlp_bias: true,
         sinks: true,
+        ..config
+    }
+}
+
+/// With experts in all layers but the second: how many, how many are used, and how wide they are.
+fn routed(config: ModelConfig, [count, used, d_ff]: [u32; 3], renormalised: bool) -> ModelConfig {
+    let experts = LayerKind { experts: true, ..LayerKind::PLAIN };
+    ModelConfig {
+        layer_kinds: vec![experts, LayerKind::PLAIN, experts],
+        experts: Some(Experts { count, used, d_ff, renormalised }),
         ..config
     }
 }

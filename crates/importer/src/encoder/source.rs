@@ -163,6 +163,7 @@ impl EncoderSource {
                 attention_cap: None,
                 logit_cap: None,
                 sinks: false,
+                experts: None,
             },
             eps: config.layer_norm_eps,
             pooling,

@@ -1,7 +1,7 @@
 //! A decoder's shape as its files say it, in floats: what the import turns into integers, and what the
 //! definition in `f64` computes from.
 
-use potluck_model::package::{LayerKind, NormPlaces};
+use potluck_model::package::{Experts, LayerKind, NormPlaces};
 
 /// The decoder's shape, in floats where the files have floats.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct Shape {
     pub tied: bool,
     /// What the layers are; none: each sees all, and turns by the first rotation.
     pub kinds: Vec<LayerKind>,
+    /// What layers have in place of an MLP whose kind says so.
+    pub experts: Option<Experts>,
     /// By which queries and keys turn; all of as many pairs.
     pub rotations: Vec<Rotation>,
     /// Where a layer's norms are.
@@ -143,8 +145,7 @@ impl Shape {
     /// What a layer is.
     #[must_use]
     pub fn kind(&self, layer: u32) -> LayerKind {
-        let plain = LayerKind { window: None, rotation: Some(0) };
-        self.kinds.get(layer as usize).copied().unwrap_or(plain)
+        self.kinds.get(layer as usize).copied().unwrap_or(LayerKind::PLAIN)
     }
 
     /// What a layer's norms are called.
@@ -174,8 +175,7 @@ impl Shape {
         if !kinds.iter().any(|kind| kind.rotation == Some(1)) {
             rotations.truncate(1);
         }
-        let plain = LayerKind { window: None, rotation: Some(0) };
-        if kinds.iter().all(|kind| *kind == plain) {
+        if kinds.iter().all(|kind| *kind == LayerKind::PLAIN) {
             kinds.clear();
         }
         (self.kinds, self.rotations) = (kinds, rotations);

@@ -96,6 +96,18 @@ impl Tensors {
         self
     }
 
+    /// Gives tensors the names that `renamed` has for them.
+    pub(super) fn rename(
+        &mut self,
+        renamed: impl Fn(&str) -> Option<String>,
+    ) -> Result<(), ImportError> {
+        for (name, stored) in std::mem::take(&mut self.stored) {
+            let name = renamed(&name).unwrap_or(name);
+            self.add(name, stored)?;
+        }
+        Ok(())
+    }
+
     /// Cuts a tensor, if it is there, into others: each is some of its rows, in order.
     pub(super) fn split(
         &mut self,

@@ -74,7 +74,7 @@ pub(crate) fn blob_bytes(config: &ModelConfig, role: BlobRole) -> u64 {
                 .map(|shape| linear_bytes(shape, LAYER_BITS) + bias_bytes(shape.0));
             matrices.iter().sum::<u64>() + 2 * norm
         }
-        BlobRole::Head => 0,
+        BlobRole::Head | BlobRole::Expert(..) => 0,
     }
 }
 

@@ -22,8 +22,14 @@ pub const MAX_HEADS: u32 = 256;
 pub const MAX_HEAD_DIM: u32 = 256;
 /// Tokens of a vocabulary at most.
 pub const MAX_VOCAB: u32 = 1 << 20;
+/// Experts of a layer at most.
+pub const MAX_EXPERTS: u32 = 512;
+/// Experts that a token goes through at most.
+pub const MAX_EXPERTS_USED: u32 = 16;
 /// Rotations at most: one of layers that see all, one of those with a window, and two to spare.
 pub const MAX_ROTATIONS: u32 = 4;
+/// Bits of each of the two matrices of a router.
+pub(crate) const ROUTER_BITS: u32 = 8;
 /// The largest power of two in a cap: scores beyond it saturate by themselves.
 pub const MAX_CAP_EXPONENT: u32 = 12;
 
@@ -91,6 +97,24 @@ pub struct ModelConfig {
     /// Whether every head has a sink: a score beside those of the positions, which has no value.
     #[serde(default, skip_serializing_if = "is_false")]
     pub sinks: bool,
+    /// What the layers have in place of an MLP whose kind says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experts: Option<Experts>,
+}
+
+/// MLPs of a layer, of which a token goes through a few: a router chooses them and weighs what they
+/// give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Experts {
+    /// A layer's.
+    pub count: u32,
+    /// Those that a token goes through.
+    pub used: u32,
+    /// Width of each; a multiple of 32.
+    pub d_ff: u32,
+    /// Whether the weights of those that are chosen sum to one; else those of all do.
+    pub renormalised: bool,
 }
 
 /// What one layer is.
@@ -103,6 +127,14 @@ pub struct LayerKind {
     /// Which of the tables' rotations queries and keys turn by; none: they do not turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<u32>,
+    /// Whether it has [`Experts`] in place of an MLP.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub experts: bool,
+}
+
+impl LayerKind {
+    /// One that sees all, turns by the first rotation and has an MLP.
+    pub const PLAIN: Self = Self { window: None, rotation: Some(0), experts: false };
 }
 
 /// Where a layer's norms are.
@@ -184,7 +216,28 @@ impl ModelConfig {
         (self.kv_heads * self.head_dim) as usize
     }
 
-    /// Shapes `(out, in)` of a layer's matrices: q, k, v, o, gate, up, down.
+    /// Shapes `(out, in)` of an expert's matrices: gate, up, down; none where there are none.
+    #[must_use]
+    pub fn expert_shapes(&self) -> Option<[(usize, usize); 3]> {
+        let Experts { d_ff, .. } = self.experts?;
+        let (d, ff) = (self.d_model as usize, d_ff as usize);
+        Some([(ff, d), (ff, d), (d, ff)])
+    }
+
+    /// How many experts a layer has; 0 where it has an MLP.
+    #[must_use]
+    pub fn experts_of(&self, layer: u32) -> u32 {
+        let experts = self.experts.filter(|_| self.layer_kind(layer).experts);
+        experts.map_or(0, |experts| experts.count)
+    }
+
+    /// Shape `(out, in)` of each of the two matrices that a router is the sum of.
+    #[must_use]
+    pub fn router_shape(&self) -> Option<(usize, usize)> {
+        Some((self.experts?.count as usize, self.d_model as usize))
+    }
+
+    /// Shapes `(out, in)` of the matrices of a layer with an MLP: q, k, v, o, gate, up, down.
     #[must_use]
     pub fn layer_shapes(&self) -> [(usize, usize); 7] {
         let (d, ff, q, kv) =
@@ -195,8 +248,7 @@ impl ModelConfig {
     /// What a layer is.
     #[must_use]
     pub fn layer_kind(&self, index: u32) -> LayerKind {
-        let plain = LayerKind { window: None, rotation: Some(0) };
-        self.layer_kinds.get(index as usize).copied().unwrap_or(plain)
+        self.layer_kinds.get(index as usize).copied().unwrap_or(LayerKind::PLAIN)
     }
 
     /// Whether scores or logits are bounded, for which there is a table.
@@ -220,10 +272,18 @@ impl ModelConfig {
                 fixed.iter().sum::<u64>() + rotations + gain_bytes(d) + softcap
             }
             BlobRole::Embedding | BlobRole::Head => linear_bytes((self.vocab as usize, d), 8),
-            BlobRole::Layer(_) => {
+            BlobRole::Expert(..) => self.mlp_bytes(self.expert_shapes().unwrap_or_default()),
+            BlobRole::Layer(index) => {
                 let shapes = self.layer_shapes();
-                let matrices =
-                    shapes.iter().map(|shape| linear_bytes(*shape, self.weight_bits)).sum::<u64>();
+                let [.., gate, up, down] = shapes;
+                let mlp = match self.router_shape().filter(|_| self.layer_kind(index).experts) {
+                    Some(router) => 2 * linear_bytes(router, ROUTER_BITS),
+                    None => self.mlp_bytes([gate, up, down]),
+                };
+                let matrices = shapes[..4]
+                    .iter()
+                    .map(|shape| linear_bytes(*shape, self.weight_bits))
+                    .sum::<u64>();
                 let biases = |which: Range<usize>| {
                     shapes[which].iter().map(|(out, _)| bias_bytes(*out)).sum::<u64>()
                 };
@@ -232,14 +292,20 @@ impl ModelConfig {
                 let places = u64::from(self.norms.before()) + u64::from(self.norms.after());
                 2 * places * gain_bytes(d)
                     + matrices
+                    + mlp
                     + u64::from(self.qkv_bias) * biases(0..3)
                     + u64::from(self.qk_norm.is_some()) * norms
                     + u64::from(self.qk_row_norm.is_some()) * row_norms
                     + u64::from(self.output_bias) * biases(3..4)
-                    + u64::from(self.mlp_bias) * biases(4..7)
                     + u64::from(self.sinks) * bias_bytes(self.heads as usize)
             }
         }
+    }
+
+    fn mlp_bytes(&self, shapes: [(usize, usize); 3]) -> u64 {
+        let biases = shapes.map(|(out, _)| bias_bytes(out)).iter().sum::<u64>();
+        shapes.map(|shape| linear_bytes(shape, self.weight_bits)).iter().sum::<u64>()
+            + u64::from(self.mlp_bias) * biases
     }
 
     /// Of the norms of residual rows.
@@ -248,10 +314,21 @@ impl ModelConfig {
         Eps { mantissa: self.eps_mantissa, exponent: self.eps_exponent }
     }
 
-    /// Multiply-accumulates of one layer's matrices for one token.
+    /// Multiply-accumulates of one layer's matrices for one token, of layers of several kinds the mean.
     #[must_use]
     pub fn linear_macs_per_layer(&self) -> u64 {
-        self.layer_shapes().iter().map(|(out, r#in)| (*out as u64) * (*r#in as u64)).sum()
+        let macs = |shapes: &[(usize, usize)]| {
+            shapes.iter().map(|(out, r#in)| (*out as u64) * (*r#in as u64)).sum::<u64>()
+        };
+        let shapes = self.layer_shapes();
+        let expert = self.expert_shapes().map_or(0, |shapes| macs(&shapes));
+        let used = self.experts.map_or(0, |experts| u64::from(experts.used));
+        let router = 2 * self.router_shape().map_or(0, |router| macs(&[router]));
+        let layers = (0..self.layers).map(|index| match self.layer_kind(index).experts {
+            true => macs(&shapes[..4]) + router + used * expert,
+            false => macs(&shapes),
+        });
+        layers.sum::<u64>() / u64::from(self.layers.max(1))
     }
 
     /// Multiply-accumulates of one layer's attention for the token at `position`, which sees
@@ -301,6 +378,7 @@ impl ModelConfig {
             }
         }
         self.check_kinds()?;
+        self.check_experts()?;
         for cap in [self.attention_cap, self.logit_cap].into_iter().flatten() {
             range("a cap's inverse", cap.inverse, 1 << 15, 1 << 16)?;
             range("a cap's exponent", cap.exponent.cast_unsigned(), 0, MAX_CAP_EXPONENT)?;
@@ -313,6 +391,31 @@ impl ModelConfig {
             let heads =
                 format!("{} heads, {} kv heads of {}", self.heads, self.kv_heads, self.head_dim);
             return Err(ManifestError::Inconsistent(heads));
+        }
+        Ok(())
+    }
+
+    fn check_experts(&self) -> Result<(), ManifestError> {
+        let has_some = self.layer_kinds.iter().any(|kind| kind.experts);
+        let Some(Experts { count, used, d_ff, .. }) = self.experts else {
+            return if has_some {
+                Err(ManifestError::Inconsistent("layers with experts, and no experts".to_owned()))
+            } else {
+                Ok(())
+            };
+        };
+        range("experts", count, 1, MAX_EXPERTS)?;
+        range("experts used", used, 1, count.min(MAX_EXPERTS_USED))?;
+        range("an expert's d_ff", d_ff, 32, MAX_D_FF)?;
+        let group = u32::try_from(GROUP).unwrap_or(u32::MAX);
+        if !d_ff.is_multiple_of(group) {
+            let width = format!("an expert's d_ff is {d_ff}, not a multiple of {GROUP}");
+            return Err(ManifestError::Inconsistent(width));
+        }
+        // What they give is added one by one; a norm would need the sum.
+        if has_some && self.norms.after() {
+            let after = "experts with a norm after them".to_owned();
+            return Err(ManifestError::Inconsistent(after));
         }
         Ok(())
     }

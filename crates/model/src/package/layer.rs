@@ -1,11 +1,33 @@
 //! The blob of a layer.
 
 use super::blob::BlobError;
-use super::config::ModelConfig;
+use super::config::{ModelConfig, ROUTER_BITS};
 use super::name::BlobRole;
 use super::planes::{Bias, Gain, Linear, Planes};
 
-/// One layer.
+/// What comes after attention in a layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mlp {
+    /// One MLP for every token.
+    Dense(Box<MlpWeights>),
+    /// The matrices `[experts, d_model]` whose sum chooses experts: their scores, as base-2 logarithms.
+    Routed(Box<[Linear; 2]>),
+}
+
+/// An MLP, or an expert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MlpWeights {
+    /// Goes through the activation.
+    pub gate: Linear,
+    /// Is multiplied by it.
+    pub up: Linear,
+    /// Back to the residual stream.
+    pub down: Linear,
+    /// Of gate, up and down.
+    pub bias: Option<[Bias; 3]>,
+}
+
+/// One layer, without its experts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerWeights {
     /// Before attention.
@@ -24,12 +46,8 @@ pub struct LayerWeights {
     pub v: Linear,
     /// Output projection.
     pub o: Linear,
-    /// MLP gate.
-    pub gate: Linear,
-    /// MLP up.
-    pub up: Linear,
-    /// MLP down.
-    pub down: Linear,
+    /// What comes after attention.
+    pub mlp: Mlp,
     /// Of the query, key and value projections.
     pub qkv_bias: Option<[Bias; 3]>,
     /// Norms of query and key heads.
@@ -38,8 +56,6 @@ pub struct LayerWeights {
     pub qk_row_norm: Option<[Gain; 2]>,
     /// Of the output projection.
     pub output_bias: Option<Bias>,
-    /// Of gate, up and down.
-    pub mlp_bias: Option<[Bias; 3]>,
     /// The heads' sinks: scores as base-2 logarithms in Q16, all with exponent -16.
     pub sinks: Option<Bias>,
 }
@@ -56,22 +72,28 @@ impl LayerWeights {
         let (before, after) = (config.norms.before(), config.norms.after());
         let (attention_norm, mlp_norm) = (gain(before)?, gain(before)?);
         let (attention_post_norm, mlp_post_norm) = (gain(after)?, gain(after)?);
-        let shapes = config.layer_shapes();
-        let [q, k, v, o, gate, up, down] = shapes;
+        let [q, k, v, o, gate, up, down] = config.layer_shapes();
         let head = config.head_dim as usize;
         let mut linear = |shape| planes.linear(shape, config.weight_bits);
+        let [q_weights, k_weights, v_weights, o_weights] =
+            [linear(q)?, linear(k)?, linear(v)?, linear(o)?];
+        let router = config.router_shape().filter(|_| config.layer_kind(index).experts);
+        let matrices = match router {
+            Some(router) => {
+                let mut linear = || planes.linear(router, ROUTER_BITS);
+                Err([linear()?, linear()?])
+            }
+            None => Ok([linear(gate)?, linear(up)?, linear(down)?]),
+        };
         Ok(Self {
             attention_norm,
             mlp_norm,
             attention_post_norm,
             mlp_post_norm,
-            q: linear(q)?,
-            k: linear(k)?,
-            v: linear(v)?,
-            o: linear(o)?,
-            gate: linear(gate)?,
-            up: linear(up)?,
-            down: linear(down)?,
+            q: q_weights,
+            k: k_weights,
+            v: v_weights,
+            o: o_weights,
             qkv_bias: match config.qkv_bias {
                 true => Some([planes.bias(q.0)?, planes.bias(k.0)?, planes.bias(v.0)?]),
                 false => None,
@@ -85,9 +107,14 @@ impl LayerWeights {
                 None => None,
             },
             output_bias: config.output_bias.then(|| planes.bias(o.0)).transpose()?,
-            mlp_bias: match config.mlp_bias {
-                true => Some([planes.bias(gate.0)?, planes.bias(up.0)?, planes.bias(down.0)?]),
-                false => None,
+            mlp: match matrices {
+                Ok([gate_weights, up_weights, down_weights]) => Mlp::Dense(Box::new(MlpWeights {
+                    gate: gate_weights,
+                    up: up_weights,
+                    down: down_weights,
+                    bias: planes.mlp_bias(config, [gate.0, up.0, down.0])?,
+                })),
+                Err(router) => Mlp::Routed(Box::new(router)),
             },
             sinks: config.sinks.then(|| planes.sinks(config.heads as usize)).transpose()?,
         })
@@ -102,17 +129,63 @@ impl LayerWeights {
         for gain in norms.into_iter().flatten() {
             gain.write(&mut bytes);
         }
-        for linear in [&self.q, &self.k, &self.v, &self.o, &self.gate, &self.up, &self.down] {
+        for linear in [&self.q, &self.k, &self.v, &self.o] {
             linear.write(&mut bytes, weight_bits);
         }
+        let mlp_bias = match &self.mlp {
+            Mlp::Dense(mlp) => {
+                let MlpWeights { gate, up, down, bias } = &**mlp;
+                [gate, up, down].into_iter().for_each(|it| it.write(&mut bytes, weight_bits));
+                bias.as_ref()
+            }
+            Mlp::Routed(router) => {
+                router.iter().for_each(|matrix| matrix.write(&mut bytes, ROUTER_BITS));
+                None
+            }
+        };
         for bias in self.qkv_bias.iter().flatten() {
             bias.write(&mut bytes);
         }
         for gain in self.qk_norm.iter().chain(&self.qk_row_norm).flatten() {
             gain.write(&mut bytes);
         }
-        let biases = self.output_bias.iter().chain(self.mlp_bias.iter().flatten());
+        let biases = self.output_bias.iter().chain(mlp_bias.into_iter().flatten());
         for bias in biases.chain(&self.sinks) {
+            bias.write(&mut bytes);
+        }
+        bytes
+    }
+}
+
+impl MlpWeights {
+    /// Reads an expert's blob.
+    ///
+    /// # Errors
+    /// If its length is not what `config` needs, or a value is out of range.
+    pub fn expert_from_bytes(
+        config: &ModelConfig,
+        (layer, index): (u32, u32),
+        bytes: &[u8],
+    ) -> Result<Self, BlobError> {
+        let mut planes = Planes::new(config, BlobRole::Expert(layer, index), bytes)?;
+        let [gate, up, down] = config.expert_shapes().unwrap_or_default();
+        let mut linear = |shape| planes.linear(shape, config.weight_bits);
+        Ok(Self {
+            gate: linear(gate)?,
+            up: linear(up)?,
+            down: linear(down)?,
+            bias: planes.mlp_bias(config, [gate.0, up.0, down.0])?,
+        })
+    }
+
+    /// The bytes of an expert's blob, for weights of `weight_bits`.
+    #[must_use]
+    pub fn to_bytes(&self, weight_bits: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for matrix in [&self.gate, &self.up, &self.down] {
+            matrix.write(&mut bytes, weight_bits);
+        }
+        for bias in self.bias.iter().flatten() {
             bias.write(&mut bytes);
         }
         bytes

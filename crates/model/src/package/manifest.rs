@@ -45,6 +45,9 @@ pub struct Manifest {
     pub embedding: BlobRef,
     /// Layers, in order.
     pub layer_blobs: Vec<BlobRef>,
+    /// Of every layer its experts, in order; none where it has an MLP. Left out where none has any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expert_blobs: Vec<Vec<BlobRef>>,
     /// Head.
     pub head: BlobRef,
     /// How it is talked to.
@@ -113,7 +116,7 @@ impl Manifest {
     }
 
     /// The blobs that a node needs to compute `layers`: tables, the embedding with the first layer,
-    /// the head with the last. Layers that the model does not have are left out.
+    /// a layer's experts behind it, the head with the last. Layers that the model does not have are left out.
     #[must_use]
     pub fn blobs_for(&self, layers: Range<u32>) -> Vec<(BlobRole, BlobRef)> {
         let mut blobs = vec![(BlobRole::Tables, self.tables)];
@@ -121,7 +124,12 @@ impl Manifest {
             blobs.push((BlobRole::Embedding, self.embedding));
         }
         let held = (0..).zip(&self.layer_blobs).filter(|(index, _)| layers.contains(index));
-        blobs.extend(held.map(|(index, blob)| (BlobRole::Layer(index), *blob)));
+        for (index, blob) in held {
+            blobs.push((BlobRole::Layer(index), *blob));
+            let experts = self.expert_blobs.get(index as usize).into_iter().flatten();
+            let role = |expert| BlobRole::Expert(index, expert);
+            blobs.extend((0..).zip(experts).map(|(expert, blob)| (role(expert), *blob)));
+        }
         if layers.end == self.config.layers {
             blobs.push((BlobRole::Head, self.head));
         }
@@ -147,6 +155,12 @@ impl Manifest {
                 self.layer_blobs.len(),
                 self.config.layers
             ));
+        }
+        let expected = (0..self.config.layers).map(|index| self.config.experts_of(index) as usize);
+        let has_experts = self.config.layer_kinds.iter().any(|kind| kind.experts);
+        let listed = self.expert_blobs.iter().map(Vec::len);
+        if (has_experts || !self.expert_blobs.is_empty()) && !listed.eq(expected) {
+            return inconsistent("other experts in the list of blobs than layers have".to_owned());
         }
         if !is_name(&self.name) {
             let name: String = self.name.chars().take(MAX_NAME_BYTES).collect();

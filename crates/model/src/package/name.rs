@@ -26,8 +26,10 @@ pub enum BlobRole {
     Tables,
     /// Tokens to residual rows; with the first layer.
     Embedding,
-    /// One layer.
+    /// One layer, without its experts.
     Layer(u32),
+    /// Of a layer, one of its experts.
+    Expert(u32, u32),
     /// Last norm and logits; with the last layer.
     Head,
 }
@@ -38,6 +40,7 @@ impl fmt::Display for BlobRole {
             Self::Tables => f.write_str("tables"),
             Self::Embedding => f.write_str("embedding"),
             Self::Layer(index) => write!(f, "layer {index}"),
+            Self::Expert(layer, index) => write!(f, "expert {index} of layer {layer}"),
             Self::Head => f.write_str("head"),
         }
     }

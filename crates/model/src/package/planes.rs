@@ -201,6 +201,18 @@ impl<'a> Planes<'a> {
         Ok(Bias { mantissas, exponent })
     }
 
+    /// The biases of an MLP of such widths, where the model has them.
+    pub(crate) fn mlp_bias(
+        &mut self,
+        config: &ModelConfig,
+        [gate, up, down]: [usize; 3],
+    ) -> Result<Option<[Bias; 3]>, BlobError> {
+        Ok(match config.mlp_bias {
+            true => Some([self.bias(gate)?, self.bias(up)?, self.bias(down)?]),
+            false => None,
+        })
+    }
+
     /// The sinks of a layer's heads, which have the exponent of a score.
     pub(crate) fn sinks(&mut self, heads: usize) -> Result<Bias, BlobError> {
         let sinks = self.bias(heads)?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use potluck_model::package::NormPlaces;
+use potluck_model::package::{Experts, NormPlaces};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -44,6 +44,12 @@ pub(super) struct Config {
     pub(super) sliding_window_pattern: Option<u32>,
     pub(super) max_window_layers: Option<u32>,
     pub(super) layer_types: Option<Vec<String>>,
+    /// Of Qwen3-MoE: every so manieth layer has experts.
+    pub(super) decoder_sparse_step: Option<u32>,
+    /// And these have none.
+    pub(super) mlp_only_layers: Option<Vec<u32>>,
+    moe_intermediate_size: Option<u32>,
+    norm_topk_prob: Option<bool>,
     pub(super) tie_word_embeddings: Option<bool>,
     #[serde(default)]
     attention_bias: bool,
@@ -55,7 +61,7 @@ pub(super) struct Config {
 }
 
 /// What a folder names as its architecture, and what it is called here.
-const KNOWN: [(&str, &str); 11] = [
+const KNOWN: [(&str, &str); 14] = [
     ("LlamaForCausalLM", "llama"),
     ("MistralForCausalLM", "mistral"),
     ("Qwen2ForCausalLM", "qwen2"),
@@ -67,6 +73,9 @@ const KNOWN: [(&str, &str); 11] = [
     ("Olmo3ForCausalLM", "olmo3"),
     ("SmolLM3ForCausalLM", "smollm3"),
     ("GraniteForCausalLM", "granite"),
+    ("MixtralForCausalLM", "mixtral"),
+    ("Qwen3MoeForCausalLM", "qwen3moe"),
+    ("OlmoeForCausalLM", "olmoe"),
 ];
 /// Heads of Gemma, where the file does not say.
 const GEMMA_HEAD_DIM: u32 = 256;
@@ -87,6 +96,8 @@ fn used(architecture: &str) -> &'static [&'static str] {
             "attention_multiplier",
         ],
         "smollm3" => &["no_rope_layers", "no_rope_layer_interval"],
+        "mixtral" => &["num_local_experts", "num_experts", "num_experts_per_tok"],
+        "qwen3moe" | "olmoe" => &["num_experts", "num_local_experts", "num_experts_per_tok"],
         _ => &[],
     }
 }
@@ -123,7 +134,7 @@ impl Config {
         let is_gemma = architecture.starts_with("gemma");
         let own = if is_gemma { GEMMA_HEAD_DIM } else { self.hidden_size / heads };
         let head_dim = self.head_dim.unwrap_or(own);
-        let is_olmo = architecture.starts_with("olmo");
+        let is_olmo = matches!(architecture, "olmo2" | "olmo3");
         let mut shape = Shape {
             architecture,
             layers: self.num_hidden_layers,
@@ -137,6 +148,7 @@ impl Config {
             eps: self.rms_norm_eps,
             tied: self.tie_word_embeddings.unwrap_or(false),
             kinds: Vec::new(),
+            experts: self.experts(architecture)?,
             rotations: Vec::new(),
             norms: match () {
                 () if is_gemma => NormPlaces::Both,
@@ -145,8 +157,8 @@ impl Config {
             },
             gain_offset: if is_gemma { 1.0 } else { 0.0 },
             qk_norm: match architecture {
-                "qwen3" | "gemma3" => QkNorm::Heads,
-                "olmo2" | "olmo3" => QkNorm::Rows,
+                "qwen3" | "qwen3moe" | "gemma3" => QkNorm::Heads,
+                "olmo2" | "olmo3" | "olmoe" => QkNorm::Rows,
                 _ => QkNorm::None,
             },
             biases: self.biases(architecture)?,
@@ -167,7 +179,7 @@ impl Config {
     fn biases(&self, architecture: &str) -> Result<Biases, ImportError> {
         let whole = matches!(architecture, "llama" | "granite" | "smollm3");
         let attention = whole
-            || matches!(architecture, "qwen2" | "qwen3" | "olmo2" | "olmo3")
+            || matches!(architecture, "qwen2" | "qwen3" | "qwen3moe" | "olmo2" | "olmo3" | "olmoe")
             || architecture.starts_with("gemma");
         if (self.attention_bias && !attention) || (self.mlp_bias && !whole) {
             let what = format!("biases in architecture {architecture:?}");
@@ -176,6 +188,35 @@ impl Config {
         let qkv = architecture == "qwen2" || self.attention_bias;
         let output = architecture != "qwen2" && self.attention_bias;
         Ok(Biases { qkv, output, mlp: self.mlp_bias })
+    }
+
+    /// What some architectures have in place of MLPs. Left out of a file is what Hugging Face takes for
+    /// it.
+    fn experts(&self, architecture: &str) -> Result<Option<Experts>, ImportError> {
+        let (count, used, d_ff, renormalised) = match architecture {
+            "mixtral" => (8, 2, self.intermediate_size, true),
+            "qwen3moe" => (128, 8, self.moe_intermediate_size.unwrap_or(768), false),
+            "olmoe" => (64, 8, self.intermediate_size, false),
+            _ => return Ok(None),
+        };
+        let keys = ["num_experts", "num_local_experts"];
+        let listed = keys.iter().filter_map(|key| self.others.get(*key)).find(|it| !it.is_null());
+        let number = |value: Option<&Value>, usual: u32| match value {
+            None => Ok(usual),
+            Some(value) => match value.as_u64().and_then(|it| u32::try_from(it).ok()) {
+                Some(number @ 1..) => Ok(number),
+                _ => {
+                    let value: String = value.to_string().chars().take(64).collect();
+                    unsupported(format!("{value} experts"), "at least one expert")
+                }
+            },
+        };
+        Ok(Some(Experts {
+            count: number(listed, count)?,
+            used: number(self.others.get("num_experts_per_tok"), used)?,
+            d_ff,
+            renormalised: renormalised || self.norm_topk_prob.unwrap_or(false),
+        }))
     }
 
     fn activation(&self, is_gemma: bool) -> Result<Activation, ImportError> {

@@ -37,7 +37,7 @@ pub(super) fn layers(config: &Config, architecture: &str) -> Result<Vec<LayerKin
     let uses = config.use_sliding_window.unwrap_or(false);
     let window = config.sliding_window.filter(|window| *window > 0);
     let (window, own): (Option<u32>, Box<dyn Fn(u32) -> bool>) = match architecture {
-        "mistral" | "phi3" => {
+        "mistral" | "mixtral" | "phi3" => {
             let mixed = indices.clone().any(|at| listed(at).is_some_and(|slides| !slides));
             if mixed && indices.clone().any(|at| listed(at) == Some(true)) {
                 return unsupported(
@@ -52,6 +52,8 @@ pub(super) fn layers(config: &Config, architecture: &str) -> Result<Vec<LayerKin
             let first = config.max_window_layers.unwrap_or(DEFAULT_MAX_WINDOW_LAYERS);
             (window.filter(|_| uses), Box::new(move |at| at >= first))
         }
+        // All of its layers or none.
+        "qwen3moe" => (window.filter(|_| uses), Box::new(|_| true)),
         "gemma2" => (window.or(Some(DEFAULT_WINDOW)), Box::new(every(2))),
         "gemma3" => {
             let pattern = config.sliding_window_pattern.unwrap_or(6);
@@ -73,16 +75,30 @@ pub(super) fn layers(config: &Config, architecture: &str) -> Result<Vec<LayerKin
     let by_kind = matches!(architecture, "gemma3" | "olmo3");
     let kind = |index: u32| {
         let slides = match architecture {
-            "mistral" | "phi3" => true,
+            "mistral" | "mixtral" | "phi3" | "qwen3moe" => true,
             _ => listed(index).unwrap_or_else(|| own(index)),
         };
         let rotation = match architecture {
             "smollm3" if unturned(config, index) => None,
             _ => Some(u32::from(by_kind && slides)),
         };
-        LayerKind { window: window.filter(|_| slides), rotation }
+        let experts = has_experts(config, architecture, index);
+        LayerKind { window: window.filter(|_| slides), rotation, experts }
     };
     Ok(indices.map(kind).collect())
+}
+
+/// Whether a layer has experts in place of an MLP.
+fn has_experts(config: &Config, architecture: &str, index: u32) -> bool {
+    match architecture {
+        "mixtral" | "olmoe" => true,
+        "qwen3moe" => {
+            let step = config.decoder_sparse_step.unwrap_or(1).max(1);
+            let dense = config.mlp_only_layers.as_ref();
+            (index + 1).is_multiple_of(step) && !dense.is_some_and(|all| all.contains(&index))
+        }
+        _ => false,
+    }
 }
 
 /// Whether SmolLM3 leaves a layer's queries and keys as they are.

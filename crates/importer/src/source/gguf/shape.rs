@@ -89,6 +89,7 @@ pub(super) fn shape(
         eps: metadata.float(&key("attention.layer_norm_rms_epsilon")).unwrap_or(1e-5),
         tied: !tensors.has("lm_head.weight"),
         kinds: Vec::new(),
+        experts: None,
         rotations: Vec::new(),
         norms: match () {
             () if is_gemma => NormPlaces::Both,
@@ -189,6 +190,7 @@ fn layer_kinds(
         LayerKind {
             window: window.filter(|_| slides),
             rotation: (!unturned).then_some(u32::from(local)),
+            experts: false,
         }
     };
     // More are refused by their number.
