@@ -1,12 +1,10 @@
 //! The part of the page's program that is fetched when it is first shown: what is drawn once
 //! somebody lends, is in a room or opens a choice.
 //!
-//! A visitor who only looks never fetches it. What a function marked as [`wasm_split`] reaches, and
+//! A visitor who only looks never fetches it. What a function marked as `wasm_split` reaches, and
 //! nothing else of the program does, is cut out of the wasm by our builder and put into a file of its
 //! own; a build without the feature `split` (trunk's) has everything in one, and then nothing is
 //! waited for.
-//!
-//! [`wasm_split`]: wasm_split_helpers::wasm_split
 
 use std::cell::Cell;
 

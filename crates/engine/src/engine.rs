@@ -84,14 +84,20 @@ impl Model {
 
     /// The first part, if any, that a session over `layers` needs and that is not here.
     fn first_missing(&self, layers: &Range<u32>) -> Option<BlobRole> {
-        let wanted = self.manifest.blobs_for(layers.clone());
-        wanted.into_iter().map(|(role, _)| role).find(|role| match role {
-            BlobRole::Tables => false,
-            BlobRole::Embedding => self.embedding.is_none(),
-            BlobRole::Layer(index) => !self.layers.contains(index),
-            BlobRole::Expert(layer, index) => !self.experts.contains(&(*layer, *index)),
-            BlobRole::Head => !self.head,
-        })
+        if layers.start == 0 && self.embedding.is_none() {
+            return Some(BlobRole::Embedding);
+        }
+        let config = &self.manifest.config;
+        for layer in layers.clone() {
+            if !self.layers.contains(&layer) {
+                return Some(BlobRole::Layer(layer));
+            }
+            let is_missing = |index: &u32| !self.experts.contains(&(layer, *index));
+            if let Some(index) = (0..config.experts_of(layer)).find(is_missing) {
+                return Some(BlobRole::Expert(layer, index));
+            }
+        }
+        (layers.end == config.layers && !self.head).then_some(BlobRole::Head)
     }
 }
 
@@ -99,6 +105,9 @@ impl Model {
 struct Session {
     layers: Range<u32>,
     position: u32,
+    /// The first position that it can be taken back to, where a layer of its has a window: what such rows
+    /// see is kept.
+    earliest: u32,
     /// On a backend that can be lost, what it was given: tokens, or residual rows; none once that
     /// was too much.
     inputs: Option<Vec<i32>>,
@@ -106,7 +115,7 @@ struct Session {
 
 impl Session {
     fn new(layers: Range<u32>) -> Self {
-        Self { layers, position: 0, inputs: Some(Vec::new()) }
+        Self { layers, position: 0, earliest: 0, inputs: Some(Vec::new()) }
     }
 
     /// Values of its input a row.
@@ -338,16 +347,14 @@ impl Engine {
     }
 
     /// Takes a session back to `position`, if it is beyond it. Returns whether it could: where a layer
-    /// sees a window only, what came long before is forgotten, and a session goes back by [`MAX_BACK`]
-    /// rows at most; it stays where it is otherwise.
+    /// sees a window only, what came long before is forgotten, and a session goes back to [`MAX_BACK`]
+    /// rows before its last step at most; it stays where it is otherwise.
     pub fn truncate(&mut self, id: u128, position: u32) -> bool {
         let session = self.sessions.get_mut(&id).or_else(|| self.waiting.get_mut(&id));
         let (Some(session), Some(model)) = (session, &self.model) else { return false };
         let config = &model.manifest.config;
         let mut kinds = session.layers.clone().map(|index| config.layer_kind(index));
-        if session.position > position.saturating_add(MAX_BACK)
-            && kinds.any(|kind| kind.window.is_some())
-        {
+        if position < session.earliest && kinds.any(|kind| kind.window.is_some()) {
             return false;
         }
         if position < session.position {

@@ -8,7 +8,7 @@
 //!
 //! That is what every model is made of. What some have besides (biases, norms, caps, windows, experts)
 //! is computed by kernels of its own, and is proved before the first model that has it: a small one with
-//! those [parts](parts_of), on the GPU and on the processor ([`Engine::prove`]).
+//! those parts, on the GPU and on the processor ([`Engine::prove`]).
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -115,7 +115,7 @@ const EXPERTS: u32 = 10;
 
 /// A small model with the parts of another: a layer of each kind that it has.
 pub(crate) fn parts_of(of: &ModelConfig) -> ModelConfig {
-    let small = config(1, 64, 96, (4, 2, 16), 64, 16);
+    let small = config(1, 64, 96, (4, 2, 16), 128, 16);
     let eps = small.eps();
     let mut layer_kinds = Vec::new();
     for kind in (0..of.layers).map(|index| of.layer_kind(index)) {

@@ -18,6 +18,12 @@ const _: () = assert!(
 /// that far back sees is kept.
 pub const MAX_BACK: u32 = 512;
 const _: () = assert!(MAX_BACK as usize == MAX_ROWS, "a whole step can be taken back");
+/// Positions that a GPU keeps of a layer with a window: a power of two that holds the window, what a
+/// session may go back and what it may be given at once.
+pub(crate) const fn ring(window: u32) -> u32 {
+    1 << (u32::BITS - (window + 2 * MAX_BACK - 1).leading_zeros())
+}
+
 /// Sessions at once.
 pub const MAX_SESSIONS: usize = 64;
 /// Rows of a batch that the head runs over, at most: a GPU keeps room for their logits.

@@ -8,12 +8,15 @@
 mod skip;
 mod support;
 
+use std::sync::Arc;
+
 use futures::executor::block_on;
 use potluck_engine::engine::{
     BackendChoice, Engine, EngineError, ForwardError, Input, Output, OutputRequest,
 };
 use potluck_engine::gpu::Tuning;
-use potluck_model::package::BlobRole;
+use potluck_model::package::{BlobRole, Experts, LayerKind, ModelConfig};
+use potluck_model::synthetic::{Synthetic, config};
 use support::{Imported, count, logits};
 
 /// Whether there is an adapter that computes rightly; one that computes wrongly fails the test.
@@ -64,6 +67,63 @@ fn stages_on_gpu_and_cpu_say_the_same() {
         assert_eq!(last, Output::Logits(expected), "two stages at position {position}");
         position += count(tokens.len());
     }
+}
+
+/// Norms and biases, a window, experts: whatever a GPU has kernels of its own for.
+fn with_parts() -> ModelConfig {
+    let window = LayerKind { window: Some(9), rotation: None, experts: false };
+    let shape = config(2, 64, 96, (4, 2, 16), 48, 3000);
+    ModelConfig {
+        layer_kinds: vec![window, LayerKind { experts: true, ..window }],
+        experts: Some(Experts { count: 6, used: 2, d_ff: 32, renormalised: true }),
+        qk_norm: Some(shape.eps()),
+        ..shape
+    }
+}
+
+#[test]
+fn a_gpu_proves_what_a_model_has_besides() {
+    if !is_here() {
+        return;
+    }
+    let mut gpu = block_on(Engine::new(BackendChoice::Gpu)).unwrap();
+    block_on(gpu.prove(&with_parts())).unwrap();
+    assert!(gpu.is_on_gpu() && gpu.held().is_empty());
+    // And once.
+    let model = Synthetic::new(with_parts(), 1);
+    gpu.set_model(Arc::new(model.manifest.clone()), model.blob(BlobRole::Tables)).unwrap();
+    block_on(gpu.prove(&with_parts())).unwrap();
+    assert_eq!(gpu.held(), [BlobRole::Tables]);
+}
+
+#[test]
+fn a_window_is_a_ring_on_the_gpu() {
+    if !is_here() {
+        return;
+    }
+    let model = Synthetic::new(with_parts(), 2);
+    let [mut cpu, mut gpu] = [BackendChoice::Cpu, BackendChoice::Gpu].map(|choice| {
+        let mut engine = block_on(Engine::new(choice)).unwrap();
+        engine.set_model(Arc::new(model.manifest.clone()), &model.blobs[0].1).unwrap();
+        model.blobs[1..].iter().for_each(|(role, bytes)| engine.load(*role, bytes).unwrap());
+        engine.open_session(1, 0..2).unwrap();
+        engine
+    });
+    let mut most = 0;
+    let tokens: Vec<u32> = (0..2700).map(|at| at * 7 % 48).collect();
+    for steps in [&[512, 512, 512, 511, 1, 1, 300][..], &[200, 1], &[100]] {
+        for count in steps {
+            let at = cpu.session_position(1).unwrap();
+            let rows = &tokens[at as usize..at as usize + count];
+            assert_eq!(logits(&mut gpu, at, rows), logits(&mut cpu, at, rows), "at {at}");
+        }
+        most = most.max(gpu.cache_bytes());
+        // Back over the ring's seam at 2,048 and forth.
+        let back = cpu.session_position(1).unwrap() - 305;
+        assert!(cpu.truncate(1, back) && gpu.truncate(1, back), "{back}");
+    }
+    // Two layers, two key heads of 16.
+    assert_eq!(most, 2 * 2048 * 2 * (16 * 4 + 8), "2,349 positions in rings of 2,048");
 }
 
 #[test]

@@ -54,8 +54,13 @@ fn what_is_behind_the_window_is_forgotten_and_missed_by_nobody() {
     // The budget counts what is kept, not what came.
     assert!(whole.cache_bytes() < 2500 * 2 * (16 * 4 + 8) / 2, "{}", whole.cache_bytes());
 
-    assert!(!whole.truncate(1, 2500 - MAX_BACK - 1), "that far back it is forgotten");
+    assert!(!whole.truncate(1, 2400 - MAX_BACK - 1), "that far back it is forgotten");
     assert_eq!(whole.session_position(1), Some(2500));
+    // The last step began at 2,400, and nobody goes back further than that in two moves.
+    assert!(whole.truncate(1, 2500 - MAX_BACK));
+    assert!(!whole.truncate(1, 2400 - MAX_BACK - 1));
+    assert!(whole.truncate(1, 2400 - MAX_BACK));
+    assert_eq!(run(&mut whole, &rows[(2400 - MAX_BACK as usize) * WIDTH..], 64), expected);
     assert!(whole.truncate(1, 2500 - MAX_BACK));
     let again = run(&mut whole, &rows[(2500 - MAX_BACK as usize) * WIDTH..], 64);
     assert_eq!(again, expected);

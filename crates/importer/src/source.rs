@@ -178,8 +178,8 @@ impl Source {
 
 /// Gives the parts of what some models keep in one tensor the names that they have elsewhere.
 fn unfuse(tensors: &mut Tensors, shape: &Shape) -> Result<(), ImportError> {
-    if shape.architecture == "mixtral" {
-        return tensors.rename(usual_name);
+    if shape.experts.is_some() {
+        return unstack(tensors, shape.layers);
     }
     if shape.architecture != "phi3" {
         return Ok(());
@@ -193,6 +193,19 @@ fn unfuse(tensors: &mut Tensors, shape: &Shape) -> Result<(), ImportError> {
         tensors.split(&name("self_attn.qkv_proj"), &parts)?;
         let parts = ["gate", "up"].map(|part| (name(&format!("mlp.{part}_proj")), ff));
         tensors.split(&name("mlp.gate_up_proj"), &parts)?;
+    }
+    Ok(())
+}
+
+/// Gives every expert tensors of its own, under the names that most models have for them.
+fn unstack(tensors: &mut Tensors, layers: u32) -> Result<(), ImportError> {
+    tensors.rename(usual_name)?;
+    for layer in 0..layers.min(MAX_LAYERS) {
+        for part in ["gate_proj", "up_proj", "down_proj"] {
+            let name =
+                |expert: &str| format!("model.layers.{layer}.mlp.experts{expert}.{part}.weight");
+            tensors.unstack(&name(""), |expert| name(&format!(".{expert}")))?;
+        }
     }
     Ok(())
 }

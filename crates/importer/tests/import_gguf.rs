@@ -145,7 +145,7 @@ fn broken_files_are_refused_by_name() {
             changed(|g| g.set("llama.block_count", of_u32(7))),
             "model.layers.6.input_layernorm.weight: missing",
         ),
-        (changed(|g| g.set("llama.expert_count", of_u32(8))), "mixture of experts"),
+        (changed(|g| g.set("llama.expert_count", of_u32(8))), "llama.expert_used_count"),
         (changed(|g| g.set("llama.rope.scaling.type", of_text("yarn"))), "rope scaling \"yarn\""),
         (changed(|g| g.set("llama.attention.value_length", of_u32(16))), "attention.value_length"),
         (changed(|g| g.set("general.alignment", of_u32(33))), "no power of two"),

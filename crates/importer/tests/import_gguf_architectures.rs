@@ -54,6 +54,8 @@ fn each_is_the_model_of_its_folder() {
         assert_eq!(got.config, expected.config, "{}", model.name);
         assert_eq!(got.tables, expected.tables, "{}: tables", model.name);
         assert_eq!(got.layer_blobs, expected.layer_blobs, "{}: layers", model.name);
+        assert_eq!(got.expert_blobs, expected.expert_blobs, "{}: experts", model.name);
+        assert_eq!(got.architecture, expected.architecture, "{}", model.name);
         let ends = |it: &Imported| (it.manifest.embedding, it.manifest.head);
         assert_eq!(ends(&file), ends(&folder), "{}: embedding and head", model.name);
     }
@@ -88,7 +90,7 @@ fn what_is_not_computed_is_refused_by_name() {
         for (key, value, named) in [
             ("attention.temperature_scale", of_f32(0.5), "attention.temperature_scale"),
             ("attention.layer_norm_epsilon", of_f32(1e-5), "attention.layer_norm_epsilon"),
-            ("expert_count", of_u32(8), "mixture of experts"),
+            ("expert_count", of_u32(9), "experts"),
             ("rope.scaling.type", of_text("other"), "rope scaling \"other\""),
             ("rope.scale_linear", of_f32(4.0), "rope.scale_linear"),
         ] {

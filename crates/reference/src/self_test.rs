@@ -45,6 +45,9 @@ const LEAST_AGREEMENT: [(u32, f64); 2] = [(4, 0.80), (8, 0.95)];
 /// hardly any token better than the next, so that rounding decides. Random weights have 0.999 with
 /// eight bits and 0.85 with four; a part that is missing gives 0.9 and less with eight.
 const LEAST_COSINE: [(u32, f64); 2] = [(4, 0.8), (8, 0.99)];
+/// The same of models with experts, where rounding sends a token that likes two nearly as well through
+/// another one.
+const LEAST_ROUTED_COSINE: [(u32, f64); 2] = [(4, 0.6), (8, 0.9)];
 /// Between an encoder's vectors; twelve bits give 0.9998.
 const LEAST_ENCODER_COSINE: f64 = 0.999;
 /// A perplexity over this part of the vocabulary is that of one who guesses.
@@ -143,7 +146,8 @@ fn report(name: &str, config: &ModelConfig, quality: &Quality) -> String {
     );
     let guesses = *float_perplexity > f64::from(config.vocab) * GUESSING;
     let alike = if guesses {
-        quality.least_cosine >= limit(&LEAST_COSINE, config)
+        let least = if config.experts.is_some() { LEAST_ROUTED_COSINE } else { LEAST_COSINE };
+        quality.least_cosine >= limit(&least, config)
     } else {
         // So written that no number is a difference.
         quality.perplexity_change().abs() <= limit(&MOST_PERPLEXITY_CHANGE, config)

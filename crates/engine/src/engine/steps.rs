@@ -20,7 +20,7 @@ use super::{
 };
 use crate::backend::{Backend as _, Batch};
 use crate::sampler::{penalise, sample};
-use crate::step::{MAX_BACK, MAX_WANTED, SessionRows, Step};
+use crate::step::{MAX_BACK, MAX_WANTED, SessionRows, Step, ring};
 
 /// A step that fits its session.
 struct Ready {
@@ -86,6 +86,12 @@ impl Engine {
                 fits
             };
             batches.push(ready.extract_if(.., fits).collect::<Vec<_>>());
+        }
+        for step in batches.iter().flatten().map(|ready| &steps[ready.at]) {
+            // Even if it fails: what comes before that is forgotten first.
+            if let Some(session) = self.sessions.get_mut(&step.session) {
+                session.earliest = session.earliest.max(step.position.saturating_sub(MAX_BACK));
+            }
         }
         let computed = self
             .backend
@@ -266,11 +272,11 @@ impl Engine {
 impl Session {
     /// Bytes of its caches after so many rows: for every position that a layer keeps, keys and values
     /// of two bytes, an exponent each a head. A layer with a window keeps that and [`MAX_BACK`], and as
-    /// much again before it forgets; a GPU keeps all.
+    /// much again before it forgets; a GPU a ring of at least as many.
     fn cache_bytes(&self, config: &ModelConfig, rows: u32, on_gpu: bool) -> u64 {
         let kept = self.layers.clone().map(|index| {
-            let window = config.layer_kind(index).window.filter(|_| !on_gpu);
-            let most = window.map(|window| 2 * (window + MAX_BACK));
+            let keeps = |window| if on_gpu { ring(window) } else { 2 * (window + MAX_BACK) };
+            let most = config.layer_kind(index).window.map(keeps);
             u64::from(most.map_or(rows, |most| rows.min(most)))
         });
         let heads = u64::from(config.kv_heads);

@@ -12,6 +12,7 @@ use super::model::Model;
 use super::pipelines::Pipelines;
 use super::session::Cache;
 use super::uniforms;
+use crate::step::ring;
 use potluck_model::package::{LayerKind, LayerWeights, Mlp as MlpPart};
 
 /// A layer, ready to run.
@@ -60,6 +61,7 @@ impl Layer {
         let half = model.config.head_dim / 2;
         let rotation_start = kind.rotation.unwrap_or(0) * model.config.max_positions * half;
         let rotates = u32::from(kind.rotation.is_some());
+        let dropped = kind.window.map_or(0, |window| !(ring(window) - 1));
         let scoring = model.scoring(kind, weights.sinks.as_ref());
         let scoring = uniform(device, queue, "scoring", &scoring);
         let finish_heads = context.finish_heads(weights);
@@ -71,6 +73,7 @@ impl Layer {
                 exponents_a_row: model.config.heads + 2 * model.config.kv_heads,
                 rotates,
                 rotation_start,
+                dropped,
             },
             None => uniforms::Projections {
                 query_exponent: weights.q.exponent + LINEAR_EXPONENT,
@@ -79,6 +82,7 @@ impl Layer {
                 exponents_a_row: 1,
                 rotates,
                 rotation_start,
+                dropped,
             },
         };
         let projected_exponents = if finish_heads.is_some() {

@@ -283,7 +283,7 @@ impl Gpu {
         }
         let pipelines = &self.pipelines;
         let caches = self.device.allocate(Part::Session(id), |device, _| {
-            Caches::new(device, pipelines, &config, layers.len(), 1)
+            Caches::new(device, pipelines, &config, layers.clone(), 1)
         })?;
         self.sessions.insert(id, Session { layers, held: 0, caches });
         Ok(())

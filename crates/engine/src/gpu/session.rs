@@ -1,5 +1,6 @@
 //! A session's KV cache on the device: three buffers a layer, position after position, so that
-//! growing is one copy and going back in the text is overwriting. It starts small and doubles up to
+//! growing is one copy and going back in the text is overwriting. Of a layer with a window it is a ring.
+//! It starts small and doubles up to
 //! the model's context: most conversations are short, and a visitor's memory is lent. Does not know
 //! which layers compute.
 
@@ -7,6 +8,7 @@ use std::ops::Range;
 
 use super::model::activation;
 use super::pipelines::Pipelines;
+use crate::step::ring;
 use potluck_model::package::ModelConfig;
 
 /// Positions that a new session has room for: a short question and its answer.
@@ -34,7 +36,7 @@ pub(super) struct Caches {
 /// One layer's cache.
 #[derive(Debug)]
 pub(super) struct Cache {
-    /// Keys and values `[capacity, kv_heads, head_dim / 2]` of two `i16`, exponents
+    /// Keys and values `[capacity or ring, kv_heads, head_dim / 2]` of two `i16`, exponents
     /// `[capacity, 2, kv_heads]`.
     planes: [wgpu::Buffer; 3],
     /// Group 1 of `rope`, `attention` and `rope_attention`.
@@ -47,7 +49,7 @@ impl Caches {
         device: &wgpu::Device,
         pipelines: &Pipelines,
         config: &ModelConfig,
-        layers: usize,
+        layers: Range<u32>,
         positions: u32,
     ) -> Self {
         let mut capacity = FIRST_POSITIONS;
@@ -55,8 +57,10 @@ impl Caches {
             capacity *= 2;
         }
         let capacity = capacity.min(config.max_positions);
-        let layers = (0..layers)
-            .map(|_| {
+        let layers = layers
+            .map(|index| {
+                let window = config.layer_kind(index).window;
+                let capacity = window.map_or(capacity, |window| capacity.min(ring(window)));
                 let [positions, kv_heads, half] =
                     [capacity, config.kv_heads, config.head_dim / 2].map(u64::from);
                 let planes = [

@@ -155,7 +155,7 @@ impl Gpu {
             if end <= session.caches.capacity {
                 continue;
             }
-            let (pipelines, layers) = (&self.pipelines, session.layers.len());
+            let (pipelines, layers) = (&self.pipelines, session.layers.clone());
             let longer = self.device.allocate(Part::LongerCache(input.session), |device, _| {
                 Caches::new(device, pipelines, &config, layers, end)
             })?;

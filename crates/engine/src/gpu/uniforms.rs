@@ -111,6 +111,8 @@ uniforms! {
         pub rotates: u32,
         /// Where the layer's rotation begins among all.
         pub rotation_start: u32,
+        /// Bits of a position that its place in the cache does not have: those of whole rings.
+        pub dropped: u32,
     }
 
     /// Biases and norms of a layer's heads.

@@ -44,6 +44,7 @@
 
 override INVOCATIONS: u32 = 64u; // of a workgroup, a power of two
 
+const RING_HEADROOM = 1023u; // with the window's own, as many positions as a ring has at least
 const CHUNK = 256u;          // positions between two barriers
 const KEPT = 1024u;          // scores: with them, a workgroup's memory is 11 KB of the 16 that every adapter has
 const MAX_HEAD_DIM = 256u;   // checked when a model is set
@@ -64,6 +65,7 @@ var<workgroup> own_value: array<u32, MAX_PAIRS>;
 var<private> own_position: u32 = 0xffffffffu;
 var<private> own_key_exponent: i32;
 var<private> own_value_exponent: i32;
+var<private> dropped: u32; // bits of a position that its place in the cache does not have
 // Workgroup memory starts as zero: the identity of a sum, and of a maximum of `ordered` numbers or
 // magnitudes.
 var<workgroup> largest_score: atomic<u32>;
@@ -74,32 +76,46 @@ var<workgroup> largest_query: array<atomic<u32>, 3>; // as projected, rotated, s
 var<workgroup> largest_key: array<atomic<u32>, 2>;   // as projected, rotated
 var<workgroup> largest_value: atomic<u32>;
 
+// A layer with a window keeps a ring of positions: the power of two above the window and what a session may go back
+// and be given at once. `gpu/session.rs` makes caches of as many.
+fn ring_bits() -> u32 {
+    if (scoring.window == 0u) {
+        return 0u;
+    }
+    return ~((1u << (32u - countLeadingZeros(scoring.window + RING_HEADROOM))) - 1u);
+}
+
+// Where the cache has a position.
+fn place(position: u32) -> u32 {
+    return position & ~dropped;
+}
+
 fn key_word(position: u32, kv_head: u32, j: u32) -> u32 {
     if (position == own_position) {
         return own_key[j];
     }
-    return keys[(position * model.kv_heads + kv_head) * (model.head_dim / 2u) + j];
+    return keys[(place(position) * model.kv_heads + kv_head) * (model.head_dim / 2u) + j];
 }
 
 fn value_word(position: u32, kv_head: u32, j: u32) -> u32 {
     if (position == own_position) {
         return own_value[j];
     }
-    return values[(position * model.kv_heads + kv_head) * (model.head_dim / 2u) + j];
+    return values[(place(position) * model.kv_heads + kv_head) * (model.head_dim / 2u) + j];
 }
 
 fn key_exponent_at(position: u32, kv_head: u32) -> i32 {
     if (position == own_position) {
         return own_key_exponent;
     }
-    return cache_exponents[position * 2u * model.kv_heads + kv_head];
+    return cache_exponents[place(position) * 2u * model.kv_heads + kv_head];
 }
 
 fn value_exponent_at(position: u32, kv_head: u32) -> i32 {
     if (position == own_position) {
         return own_value_exponent;
     }
-    return cache_exponents[(position * 2u + 1u) * model.kv_heads + kv_head];
+    return cache_exponents[(place(position) * 2u + 1u) * model.kv_heads + kv_head];
 }
 
 fn score(position: u32, kv_head: u32, query_exponent: i32) -> i32 {
@@ -220,6 +236,7 @@ fn attention(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocat
     let head = workgroup.x;
     let row = forward.first_row + workgroup.y;
     let query_start = (row * model.heads + head) * model.head_dim;
+    dropped = ring_bits();
     for (var j = lane; j < model.head_dim; j += INVOCATIONS) {
         query[j] = queries[query_start + j];
     }
@@ -257,6 +274,7 @@ fn rope_attention(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_in
     let kv_head = head / group;
     let heads_at = vec3<u32>(head, model.heads + kv_head, model.heads + model.kv_heads + kv_head); // query, key, value
     let starts = heads_at * model.head_dim;
+    dropped = ring_bits();
 
     var largest = vec3<u32>(0u);
     for (var j = lane; j < half; j += INVOCATIONS) {
@@ -321,14 +339,15 @@ fn rope_attention(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_in
         query[half + j] = pair.y;
     }
     if (head % group == 0u) {
-        let start = (forward.position * model.kv_heads + kv_head) * half;
+        let own_place = place(forward.position);
+        let start = (own_place * model.kv_heads + kv_head) * half;
         for (var j = lane; j < half; j += INVOCATIONS) {
             keys[start + j] = own_key[j];
             values[start + j] = own_value[j];
         }
         if (lane == 0u) {
-            cache_exponents[forward.position * 2u * model.kv_heads + kv_head] = own_key_exponent;
-            cache_exponents[(forward.position * 2u + 1u) * model.kv_heads + kv_head] = own_value_exponent;
+            cache_exponents[own_place * 2u * model.kv_heads + kv_head] = own_key_exponent;
+            cache_exponents[(own_place * 2u + 1u) * model.kv_heads + kv_head] = own_value_exponent;
         }
     }
     own_position = forward.position;

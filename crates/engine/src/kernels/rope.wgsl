@@ -40,6 +40,8 @@ fn rope(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let all_heads = model.heads + 2u * model.kv_heads;
     let start = (row * all_heads + head) * model.head_dim;
     let position = forward.position + workgroup.y;
+    // Where the cache has it.
+    let place = position & ~projections.dropped;
 
     var largest = 0u;
     for (var j = lane; j < half; j += INVOCATIONS) {
@@ -56,10 +58,10 @@ fn rope(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if (head >= model.heads + model.kv_heads) {
         let kv_head = head - model.heads - model.kv_heads;
         for (var j = lane; j < half; j += INVOCATIONS) {
-            values[(position * model.kv_heads + kv_head) * half + j] = pack_pair(fit_pair(pairs[j], n));
+            values[(place * model.kv_heads + kv_head) * half + j] = pack_pair(fit_pair(pairs[j], n));
         }
         if (lane == 0u) {
-            cache_exponents[(position * 2u + 1u) * model.kv_heads + kv_head] = exponent + projections.value_exponent;
+            cache_exponents[(place * 2u + 1u) * model.kv_heads + kv_head] = exponent + projections.value_exponent;
         }
         return;
     }
@@ -82,10 +84,10 @@ fn rope(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if (head >= model.heads) {
         let kv_head = head - model.heads;
         for (var j = lane; j < half; j += INVOCATIONS) {
-            keys[(position * model.kv_heads + kv_head) * half + j] = pack_pair(fit_pair(pairs[j], n));
+            keys[(place * model.kv_heads + kv_head) * half + j] = pack_pair(fit_pair(pairs[j], n));
         }
         if (lane == 0u) {
-            cache_exponents[position * 2u * model.kv_heads + kv_head] = exponent + projections.key_exponent;
+            cache_exponents[place * 2u * model.kv_heads + kv_head] = exponent + projections.key_exponent;
         }
         return;
     }

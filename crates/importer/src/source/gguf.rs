@@ -266,6 +266,10 @@ fn hugging_face_name(name: &str, architecture: &str) -> String {
         "ffn_up" if architecture == "phi3" => "mlp.gate_up_proj",
         "ffn_up" => "mlp.up_proj",
         "ffn_down" => "mlp.down_proj",
+        "ffn_gate_inp" => "mlp.gate",
+        "ffn_gate_exps" => "mlp.experts.gate_proj",
+        "ffn_up_exps" => "mlp.experts.up_proj",
+        "ffn_down_exps" => "mlp.experts.down_proj",
         _ => return name.to_owned(),
     };
     format!("model.layers.{layer}.{part}.{kind}")

@@ -132,6 +132,25 @@ impl Tensors {
         Ok(())
     }
 
+    /// Cuts a tensor, if it is there, into others: each is all that belongs to one place of its outermost
+    /// dimension, in order.
+    pub(super) fn unstack(
+        &mut self,
+        name: &str,
+        part: impl Fn(usize) -> String,
+    ) -> Result<(), ImportError> {
+        let Some(whole) = self.stored.remove(name) else { return Ok(()) };
+        let inner = whole.shape.get(1..).unwrap_or_default().to_vec();
+        let mut offset = whole.offset;
+        for place in 0..whole.shape.first().copied().unwrap_or(0) {
+            let stored = Stored { shape: inner.clone(), offset, ..whole };
+            let cut = || tensor_error(name, "is cut within a block");
+            offset += stored.size_bytes().ok_or_else(cut)?;
+            self.add(part(place), stored)?;
+        }
+        Ok(())
+    }
+
     /// A tensor that is none of `used`, if there is one.
     pub(crate) fn other_than(&self, used: &BTreeSet<&str>) -> Option<&str> {
         self.stored.keys().map(String::as_str).find(|name| !used.contains(name))

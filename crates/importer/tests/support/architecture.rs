@@ -130,6 +130,9 @@ impl Model {
                 self.add(&mut random, &folder, &format!("blk.{layer}.{file}"), shape, *change);
             }
         }
+        for layer in 0..sizes.layers {
+            self.draw_experts(&mut random, layer, d_model);
+        }
         if let Some(scaling) = self.config["rope_scaling"].as_object().cloned() {
             for (field, name) in [("long_factor", "long"), ("short_factor", "short")] {
                 let Some(factors) = scaling.get(field).and_then(Value::as_array) else { continue };
@@ -138,6 +141,39 @@ impl Model {
                     factors.iter().map(|factor| factor.as_f64().unwrap() as f32).collect();
                 let name = format!("rope_factors_{name}.weight");
                 self.file.tensors.push(tensor(name, &[factors.len()], &factors));
+            }
+        }
+    }
+
+    /// How many experts a layer has, and how wide they are.
+    fn experts(&self) -> Option<(usize, usize)> {
+        let number =
+            |field: &str| self.config[field].as_u64().map(|it| usize::try_from(it).unwrap());
+        let count = number("num_local_experts").or_else(|| number("num_experts"))?;
+        let d_ff = number("moe_intermediate_size").or_else(|| number("intermediate_size"));
+        Some((count, d_ff.unwrap()))
+    }
+
+    /// A layer's router and experts: tensors of their own in the folder, one of each kind in the file.
+    fn draw_experts(&mut self, random: &mut Random, layer: usize, d_model: usize) {
+        let Some((count, d_ff)) = self.experts() else { return };
+        let is_mixtral = self.name == "Mixtral";
+        let parent = if is_mixtral { "block_sparse_moe" } else { "mlp" };
+        let parent = format!("model.layers.{layer}.{parent}");
+        let router = format!("blk.{layer}.ffn_gate_inp");
+        self.add(random, &format!("{parent}.gate"), &router, &[count, d_model], Change::None);
+        for (part, own, file, shape) in [
+            ("gate_proj", "w1", "ffn_gate_exps", [d_ff, d_model]),
+            ("up_proj", "w3", "ffn_up_exps", [d_ff, d_model]),
+            ("down_proj", "w2", "ffn_down_exps", [d_model, d_ff]),
+        ] {
+            let stacked = [count, shape[0], shape[1]];
+            let part = if is_mixtral { own } else { part };
+            self.add(random, "all", &format!("blk.{layer}.{file}"), &stacked, Change::None);
+            let (_, _, values) = self.tensors.pop().unwrap();
+            for (expert, values) in values.chunks_exact(shape[0] * shape[1]).enumerate() {
+                let name = format!("{parent}.experts.{expert}.{part}.weight");
+                self.tensors.push((name, shape.to_vec(), values.to_vec()));
             }
         }
     }
@@ -161,11 +197,13 @@ impl Model {
         };
         let norms = norms.iter().map(|(folder, file)| (*folder, *file, vec![d_model], gain));
         let mut parts: Vec<Part> = norms.collect();
-        let interleaves = matches!(self.prefix, "granite" | "smollm3");
+        let interleaves = matches!(self.prefix, "granite" | "smollm3" | "llama");
         let turning = |heads| if interleaves { Change::Heads(heads) } else { Change::None };
         let plain = Change::None;
         parts.push(("self_attn.o_proj", "attn_output", vec![d_model, q], plain));
-        parts.push(("mlp.down_proj", "ffn_down", vec![d_model, d_ff], plain));
+        if self.experts().is_none() {
+            parts.push(("mlp.down_proj", "ffn_down", vec![d_model, d_ff], plain));
+        }
         if self.prefix == "phi3" {
             parts.push(("self_attn.qkv_proj", "attn_qkv", vec![q + 2 * kv, d_model], plain));
             parts.push(("mlp.gate_up_proj", "ffn_up", vec![2 * d_ff, d_model], plain));
@@ -173,8 +211,10 @@ impl Model {
             parts.push(("self_attn.q_proj", "attn_q", vec![q, d_model], turning(heads)));
             parts.push(("self_attn.k_proj", "attn_k", vec![kv, d_model], turning(kv_heads)));
             parts.push(("self_attn.v_proj", "attn_v", vec![kv, d_model], plain));
-            parts.push(("mlp.gate_proj", "ffn_gate", vec![d_ff, d_model], plain));
-            parts.push(("mlp.up_proj", "ffn_up", vec![d_ff, d_model], plain));
+            if self.experts().is_none() {
+                parts.push(("mlp.gate_proj", "ffn_gate", vec![d_ff, d_model], plain));
+                parts.push(("mlp.up_proj", "ffn_up", vec![d_ff, d_model], plain));
+            }
         }
         if self.config["attention_bias"] == true {
             parts.push(("self_attn.q_proj.bias", "attn_q.bias", vec![q], turning(heads)));
@@ -183,8 +223,8 @@ impl Model {
             parts.push(("self_attn.o_proj.bias", "attn_output.bias", vec![d_model], plain));
         }
         let widths = match self.prefix {
-            "gemma3" => Some((head, head)),
-            "olmo2" => Some((q, kv)),
+            "gemma3" | "qwen3moe" => Some((head, head)),
+            "olmo2" | "olmoe" => Some((q, kv)),
             _ => None,
         };
         if let Some((queries, keys)) = widths {
@@ -409,6 +449,47 @@ pub fn models() -> Vec<Model> {
                 ("rope.freq_base", of_f32(2_000_000.0)),
             ]),
             &["smollm3.rope.freq_base"],
+        ),
+        Model::new(
+            ("Mixtral", "llama"),
+            json!({"architectures": ["MixtralForCausalLM"], "num_local_experts": 6,
+                "num_experts_per_tok": 2, "sliding_window": null, "tie_word_embeddings": false}),
+            vec![
+                ("vocab_size", of_u32(2048)),
+                ("rope.dimension_count", of_u32(16)),
+                ("rope.freq_base", of_f32(10_000.0)),
+                ("expert_count", of_u32(6)),
+                ("expert_used_count", of_u32(2)),
+            ],
+            &["llama.expert_count", "llama.expert_used_count"],
+        ),
+        Model::new(
+            ("Qwen 3 MoE", "qwen3moe"),
+            json!({"architectures": ["Qwen3MoeForCausalLM"], "num_experts": 8, "num_experts_per_tok": 3,
+                "moe_intermediate_size": 64, "norm_topk_prob": true, "decoder_sparse_step": 1,
+                "mlp_only_layers": []}),
+            with(vec![
+                ("rope.freq_base", of_f32(10_000.0)),
+                ("expert_count", of_u32(8)),
+                ("expert_used_count", of_u32(3)),
+                ("expert_feed_forward_length", of_u32(64)),
+            ]),
+            &[
+                "qwen3moe.expert_count",
+                "qwen3moe.expert_used_count",
+                "qwen3moe.expert_feed_forward_length",
+            ],
+        ),
+        Model::new(
+            ("OLMoE", "olmoe"),
+            json!({"architectures": ["OlmoeForCausalLM"], "num_experts": 5, "num_experts_per_tok": 2,
+                "norm_topk_prob": false, "rms_norm_eps": 1e-5, "tie_word_embeddings": false}),
+            with(vec![
+                ("rope.freq_base", of_f32(10_000.0)),
+                ("expert_count", of_u32(5)),
+                ("expert_used_count", of_u32(2)),
+            ]),
+            &["olmoe.expert_count", "olmoe.expert_used_count"],
         ),
     ]
 }

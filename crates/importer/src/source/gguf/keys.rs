@@ -57,6 +57,7 @@ fn used(architecture: &str) -> &'static [&'static str] {
             &["final_logit_softcapping", "attention.sliding_window_pattern", "rope.freq_base_swa"]
         }
         "phi3" => &["rope.scaling.attn_factor"],
+        "qwen3moe" => &["expert_feed_forward_length"],
         "olmo2" => &["attention.sliding_window_pattern", "rope.freq_base_swa"],
         "granite" => &["logit_scale", "embedding_scale", "residual_scale", "attention.scale"],
         _ => &[],

@@ -1,6 +1,6 @@
 //! A GGUF file's keys to a decoder's shape.
 
-use potluck_model::package::{LayerKind, MAX_LAYERS, NormPlaces};
+use potluck_model::package::{Experts, LayerKind, MAX_LAYERS, NormPlaces};
 
 use super::keys;
 use super::metadata::Metadata;
@@ -9,9 +9,11 @@ use crate::rope::{self, Yarn};
 use crate::source::tensors::Tensors;
 use crate::source::{Activation, Biases, QkNorm, Rotation, Scales, Shape};
 
-/// Those of which a file is compared with its folder in the tests; `olmo2` with windows is `olmo3`.
-pub(super) const KNOWN: [&str; 9] =
-    ["llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3", "granite", "olmo2", "smollm3"];
+/// Those of which a file is compared with its folder in the tests. `olmo2` with windows is `olmo3`.
+pub(super) const KNOWN: [&str; 11] = [
+    "llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3", "granite", "olmo2", "smollm3",
+    "qwen3moe", "olmoe",
+];
 /// Those whose queries and keys llama.cpp's converter interleaves.
 pub(super) const INTERLEAVED: [&str; 3] = ["llama", "granite", "smollm3"];
 /// Llama's own, where the file says nothing.
@@ -45,10 +47,8 @@ pub(super) fn shape(
             .integer(&key(name))?
             .ok_or_else(|| ImportError::Weights(format!("the file does not say {}", key(name))))
     };
-    if metadata.integer(&key("expert_count"))?.unwrap_or(0) > 0 {
-        return unsupported("a mixture of experts".to_owned(), "one MLP a layer");
-    }
     keys::known(metadata, architecture)?;
+    let experts = experts(metadata, architecture)?;
     let (heads, d_model) = (needed("attention.head_count")?, needed("embedding_length")?);
     if heads == 0 {
         return unsupported("a model without heads".to_owned(), "at least one attention head");
@@ -77,7 +77,11 @@ pub(super) fn shape(
     let window = window(metadata, architecture)?;
     let bias = |part: &str| tensors.has(&format!("model.layers.0.{part}.bias"));
     let mut shape = Shape {
-        architecture: if is_olmo && window.is_some() { "olmo3" } else { architecture },
+        architecture: match architecture {
+            "olmo2" if window.is_some() => "olmo3",
+            "llama" if experts.is_some() => "mixtral",
+            other => other,
+        },
         layers,
         d_model,
         d_ff: needed("feed_forward_length")?,
@@ -89,7 +93,7 @@ pub(super) fn shape(
         eps: metadata.float(&key("attention.layer_norm_rms_epsilon")).unwrap_or(1e-5),
         tied: !tensors.has("lm_head.weight"),
         kinds: Vec::new(),
-        experts: None,
+        experts,
         rotations: Vec::new(),
         norms: match () {
             () if is_gemma => NormPlaces::Both,
@@ -99,8 +103,8 @@ pub(super) fn shape(
         // The converter has added what Gemma adds.
         gain_offset: 0.0,
         qk_norm: match architecture {
-            "qwen3" | "gemma3" => QkNorm::Heads,
-            "olmo2" => QkNorm::Rows,
+            "qwen3" | "qwen3moe" | "gemma3" => QkNorm::Heads,
+            "olmo2" | "olmoe" => QkNorm::Rows,
             _ => QkNorm::None,
         },
         biases: Biases {
@@ -114,8 +118,38 @@ pub(super) fn shape(
         logit_cap: number("final_logit_softcapping").or(own_cap(GEMMA2_LOGIT_CAP)),
     };
     let rotations = rotations(metadata, architecture, turning, tensors)?;
-    shape.set_layers(layer_kinds(metadata, architecture, layers, window)?, rotations);
+    let mut kinds = layer_kinds(metadata, architecture, layers, window)?;
+    kinds.iter_mut().for_each(|kind| kind.experts = experts.is_some());
+    shape.set_layers(kinds, rotations);
     Ok(shape)
+}
+
+/// What Mixtral, whose files call themselves Llama, Qwen 3 and `OLMo` have in place of MLPs. Whether the
+/// weights of the chosen are made to sum to one no file says: llama.cpp knows it.
+fn experts(
+    metadata: &Metadata,
+    architecture: &'static str,
+) -> Result<Option<Experts>, ImportError> {
+    let needed = |name: &str| {
+        let key = format!("{architecture}.{name}");
+        let missing = || ImportError::Weights(format!("the file does not say {key}"));
+        metadata.integer(&key)?.ok_or_else(missing)
+    };
+    let count = metadata.integer(&format!("{architecture}.expert_count"))?.unwrap_or(0);
+    if count == 0 {
+        return Ok(None);
+    }
+    let (width, renormalised) = match architecture {
+        "llama" => ("feed_forward_length", true),
+        "qwen3moe" => ("expert_feed_forward_length", true),
+        "olmoe" => ("feed_forward_length", false),
+        _ => {
+            let what = format!("a mixture of experts in architecture {architecture:?}");
+            return unsupported(what, "those of Mixtral, Qwen 3 MoE and OLMoE");
+        }
+    };
+    let (used, d_ff) = (needed("expert_used_count")?, needed(width)?);
+    Ok(Some(Experts { count, used, d_ff, renormalised }))
 }
 
 fn scales(
