@@ -9,7 +9,7 @@
 //! over](Engine::take_over) from the old one, is given the weights again, [resumes](Engine::resume)
 //! the sessions, and the step that failed is tried again: the answer is the same to the bit.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ struct Model {
     /// Layers that the backend holds.
     layers: BTreeSet<u32>,
     /// Of layers, experts that it holds.
-    experts: BTreeSet<(u32, u32)>,
+    experts: BTreeMap<u32, BTreeSet<u32>>,
     /// Whether the backend holds the head.
     head: bool,
 }
@@ -82,6 +82,15 @@ impl Model {
         ))
     }
 
+    /// The experts that the backend holds.
+    fn held_experts(&self) -> impl Iterator<Item = BlobRole> {
+        let of = |(layer, held): (&u32, &BTreeSet<u32>)| {
+            let layer = *layer;
+            held.iter().map(move |index| BlobRole::Expert(layer, *index)).collect::<Vec<_>>()
+        };
+        self.experts.iter().flat_map(of)
+    }
+
     /// The first part, if any, that a session over `layers` needs and that is not here.
     fn first_missing(&self, layers: &Range<u32>) -> Option<BlobRole> {
         if layers.start == 0 && self.embedding.is_none() {
@@ -92,9 +101,12 @@ impl Model {
             if !self.layers.contains(&layer) {
                 return Some(BlobRole::Layer(layer));
             }
-            let is_missing = |index: &u32| !self.experts.contains(&(layer, *index));
-            if let Some(index) = (0..config.experts_of(layer)).find(is_missing) {
-                return Some(BlobRole::Expert(layer, index));
+            let held = self.experts.get(&layer);
+            // Before every step: counted, and looked for only if one is missing.
+            if held.map_or(0, BTreeSet::len) < config.experts_of(layer) as usize {
+                let is_missing = |index: &u32| !held.is_some_and(|held| held.contains(index));
+                let missing = (0..config.experts_of(layer)).find(is_missing);
+                return missing.map(|index| BlobRole::Expert(layer, index));
             }
         }
         (layers.end == config.layers && !self.head).then_some(BlobRole::Head)
@@ -181,7 +193,7 @@ impl Engine {
             tables,
             embedding: None,
             layers: BTreeSet::new(),
-            experts: BTreeSet::new(),
+            experts: BTreeMap::new(),
             head: false,
         });
         Ok(())
@@ -265,7 +277,7 @@ impl Engine {
             {
                 let weights = MlpWeights::expert_from_bytes(config, (layer, index), bytes)?;
                 self.backend.load_expert((layer, index), weights)?;
-                model.experts.insert((layer, index));
+                model.experts.entry(layer).or_default().insert(index);
             }
             BlobRole::Layer(_) | BlobRole::Expert(..) => return Err(LoadError::NoSuchPart(role)),
             BlobRole::Head => {
@@ -288,7 +300,9 @@ impl Engine {
                 model.layers.remove(&index);
             }
             BlobRole::Expert(layer, index) => {
-                model.experts.remove(&(layer, index));
+                if let Some(held) = model.experts.get_mut(&layer) {
+                    held.remove(&index);
+                }
             }
             BlobRole::Head => model.head = false,
         }
@@ -301,7 +315,7 @@ impl Engine {
         let mut held = vec![BlobRole::Tables];
         held.extend(model.embedding.as_ref().map(|_| BlobRole::Embedding));
         held.extend(model.layers.iter().map(|index| BlobRole::Layer(*index)));
-        held.extend(model.experts.iter().map(|(layer, index)| BlobRole::Expert(*layer, *index)));
+        held.extend(model.held_experts());
         held.extend(model.head.then_some(BlobRole::Head));
         held
     }
@@ -377,11 +391,13 @@ impl Engine {
         let Some(model) = &lost.model else { return Ok(Vec::new()) };
         self.set_tables(&model.manifest, &model.tables)?;
         let layers = model.layers.iter().map(|index| BlobRole::Layer(*index));
-        let experts = model.experts.iter().map(|(layer, index)| BlobRole::Expert(*layer, *index));
-        let missing = layers.chain(experts).chain(model.head.then_some(BlobRole::Head)).collect();
+        let missing = layers
+            .chain(model.held_experts())
+            .chain(model.head.then_some(BlobRole::Head))
+            .collect();
         let nothing = |model| Model {
             layers: BTreeSet::new(),
-            experts: BTreeSet::new(),
+            experts: BTreeMap::new(),
             head: false,
             ..model
         };
