@@ -22,10 +22,11 @@ pub(crate) fn native() -> Outcome {
     native_targets(&["--bins"])
 }
 
-/// Builds the server, the node and one more program: what a demo or a benchmark starts. Of the same
-/// packages as [`native`], so that it builds nothing that would have to be built again there.
+/// Builds the server, what it starts to test an import, the node and one more program: what a demo or a
+/// benchmark starts. Of the same packages as [`native`], so that it builds nothing that would have to be
+/// built again there.
 pub(crate) fn swarm_with(program: &str) -> Outcome {
-    let bins = ["potluck-server", "potluck-node", COMPRESSOR, program];
+    let bins = ["potluck-server", "potluck-model-check", "potluck-node", COMPRESSOR, program];
     native_targets(&bins.map(|name| ["--bin", name]).concat())
 }
 
