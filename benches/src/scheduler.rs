@@ -153,7 +153,7 @@ impl Swarm {
     fn ask(&mut self, requester: NodeId, request: u32) -> anyhow::Result<(Session, Duration)> {
         let (request, model) = (RequestId(request), self.model);
         let start = Instant::now();
-        let actions = self.send(requester, ToServer::Ask { request, model, exclude: Vec::new() });
+        let actions = self.send(requester, ToServer::Ask { request, model, exclude: Vec::new(), continues: None });
         let took = start.elapsed();
         let route = actions.into_iter().find_map(|Action::Send(_, message)| match message {
             FromServer::Route { session, .. } => Some(session),
@@ -214,6 +214,7 @@ impl Swarm {
                 session: session.id,
                 reason: "answered".to_owned(),
                 failed_node: None,
+                keeps: false,
             };
             let start = Instant::now();
             self.send(requester, end);

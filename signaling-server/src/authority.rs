@@ -91,6 +91,7 @@ impl Authority {
             opened_ms: u64::try_from(opened.as_millis()).unwrap_or(u64::MAX),
             until_s: (opened + TICKET).as_secs(),
             earns,
+            continues: session.continues.is_some(),
         };
         SignedTicket::new(&self.identity, ticket)
     }

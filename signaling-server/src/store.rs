@@ -74,6 +74,8 @@ pub(crate) struct Work {
     pub(crate) signed: SignedReceipt,
     /// What it is worth in multiply-accumulates.
     pub(crate) macs: u64,
+    /// Its session goes on with an earlier one, and need not begin at the first position.
+    pub(crate) continues: bool,
     /// What kind of node its stage is, if it said so.
     pub(crate) kind: Option<NodeKind>,
     /// What computes there, if it said so.

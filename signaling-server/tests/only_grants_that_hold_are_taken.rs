@@ -82,7 +82,7 @@ async fn only_grants_that_hold_are_taken() -> anyhow::Result<()> {
     // All the while it may ask, and is told that nobody computes.
     let model = member.models[0].id;
     let (request, exclude) = (RequestId(7), Vec::new());
-    member.send(&ToServer::Ask { request, model, exclude }).await;
+    member.send(&ToServer::Ask { request, model, exclude, continues: None }).await;
     let FromServer::Waiting { missing, .. } = member.receive().await else {
         anyhow::bail!("no answer to a question")
     };

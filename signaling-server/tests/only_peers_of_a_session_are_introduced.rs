@@ -37,6 +37,7 @@ async fn only_peers_of_a_session_are_introduced() -> anyhow::Result<()> {
             request: potluck_protocol::id::RequestId(9),
             model,
             exclude: Vec::new(),
+            continues: None,
         })
         .await;
     while !matches!(stranger.receive().await, FromServer::Route { .. }) {}

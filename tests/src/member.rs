@@ -214,7 +214,7 @@ impl Member {
         let request = RequestId(self.next_request);
         self.next_request += 1;
         let (model, exclude) = (self.model()?.id, exclude.to_vec());
-        self.send(&ToServer::Ask { request, model, exclude }).await?;
+        self.send(&ToServer::Ask { request, model, exclude, continues: None }).await?;
         Ok(request)
     }
 

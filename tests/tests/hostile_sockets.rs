@@ -24,6 +24,7 @@ async fn framing() -> anyhow::Result<()> {
         request: RequestId(1),
         model: ModelId([7; 32]),
         exclude: Vec::new(),
+        continues: None,
     });
     let messages = [
         ("garbage", Message::binary(vec![0xff; 64])),

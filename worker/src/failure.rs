@@ -91,6 +91,13 @@ pub enum EngineFailure {
     Session(#[from] SessionError),
 }
 
+impl StepFailure {
+    /// True if the step goes on with what is not in the engine any more.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        matches!(self, Self::Forward(ForwardError::Position { .. }))
+    }
+}
+
 impl LoadFailure {
     /// True if another try comes out the same: what failed is not the network.
     pub(crate) fn is_final(&self) -> bool {

@@ -11,7 +11,7 @@ use potluck_engine::engine::{
     BackendChoice, Engine, EngineError, ForwardError, Input, LoadError, Output, OutputRequest,
     SessionError, Step,
 };
-use potluck_model::chat::{LocalTime, Message};
+use potluck_model::chat::{Conversation, LocalTime};
 use potluck_model::package::{BlobError, BlobRef, BlobRole, Manifest, ManifestError, verify_blob};
 use potluck_model::tokenizer::{TextStream, Tokenizer, TokenizerError};
 use potluck_protocol::codec::MAX_ROWS;
@@ -33,8 +33,8 @@ pub struct Model {
 /// What to compute.
 #[derive(Debug)]
 pub struct Question<'a> {
-    /// What a person wrote.
-    pub prompt: &'a str,
+    /// What was said.
+    pub conversation: &'a Conversation,
     /// What that person's clock shows.
     pub asked_at: LocalTime,
     /// How tokens are sampled; what is left out comes from the model.
@@ -140,9 +140,8 @@ impl Model {
         if max_tokens == 0 {
             return Err(LocalError::NoTokens);
         }
-        let asked = [Message::user(question.prompt)];
         let mut pending =
-            self.tokenizer.encode_chat(&self.manifest.chat, &asked, question.asked_at)?;
+            self.tokenizer.encode_chat(&self.manifest.chat, question.conversation, question.asked_at)?;
         let (tokens, limit) = (pending.len(), config.max_positions);
         if tokens >= limit as usize {
             return Err(LocalError::TooManyTokens { tokens, limit });

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use futures::executor::block_on;
 use harness::{Delivery, Swarm, package};
 use potluck_engine::engine::BackendChoice;
-use potluck_model::chat::LocalTime;
+use potluck_model::chat::{Conversation, LocalTime};
 use potluck_protocol::id::NodeId;
 use potluck_protocol::page::{OwnPart, SamplingChoice};
 use potluck_protocol::peer::PeerFrame;
@@ -26,7 +26,7 @@ fn choice(penalty: Option<u32>) -> SamplingChoice {
 fn expected(prompt: &str, penalty: Option<u32>, tokens: u32) -> Vec<u32> {
     let model = Model::open(package().path(), "potluck-tiny").unwrap();
     let (sampling, asked_at) = (choice(penalty), LocalTime::default());
-    let question = Question { prompt, asked_at, sampling, max_tokens: Some(tokens) };
+    let question = Question { conversation: &Conversation::question(prompt), asked_at, sampling, max_tokens: Some(tokens) };
     block_on(model.answer(BackendChoice::Scalar, &question)).unwrap().token_ids
 }
 

@@ -6,7 +6,7 @@ mod harness;
 use futures::executor::block_on;
 use harness::{Swarm, package};
 use potluck_engine::engine::BackendChoice;
-use potluck_model::chat::{LocalTime, Message};
+use potluck_model::chat::{Conversation, LocalTime};
 use potluck_model::tokenizer::Tokenizer;
 use potluck_protocol::page::{AnswerEnd, AnswerEvent, SamplingChoice};
 use potluck_worker::local::{Answer, LocalError, Model, Question};
@@ -20,7 +20,7 @@ fn prompt_of(tokens: usize) -> String {
     let blob = package().manifest.tokenizer.hash.to_string();
     let tokenizer = Tokenizer::from_bytes(&package().blob(&blob)).unwrap();
     let count = |prompt: &str| {
-        let asked = [Message::user(prompt)];
+        let asked = Conversation::question(prompt);
         let chat = &package().manifest.chat;
         tokenizer.encode_chat(chat, &asked, LocalTime::default()).unwrap().len()
     };
@@ -35,7 +35,7 @@ fn prompt_of(tokens: usize) -> String {
 fn local(prompt: &str, max_tokens: Option<u32>) -> Result<Answer, LocalError> {
     let model = Model::open(package().path(), "potluck-tiny")?;
     let sampling = SamplingChoice { seed: SEED, ..SamplingChoice::default() };
-    let question = Question { prompt, asked_at: LocalTime::default(), sampling, max_tokens };
+    let question = Question { conversation: &Conversation::question(prompt), asked_at: LocalTime::default(), sampling, max_tokens };
     block_on(model.answer(BackendChoice::Cpu, &question))
 }
 

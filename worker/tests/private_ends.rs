@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::executor::block_on;
 use harness::{Delivery, Swarm, package};
 use potluck_engine::engine::BackendChoice;
-use potluck_model::chat::LocalTime;
+use potluck_model::chat::{Conversation, LocalTime};
 use potluck_net as net;
 use potluck_protocol::id::{LayerRange, NodeId};
 use potluck_protocol::page::{AnswerEnd, AnswerEvent, OwnPart, SamplingChoice};
@@ -28,7 +28,7 @@ fn expected(prompt: &str, tokens: u32) -> Vec<u32> {
     let model = Model::open(package().path(), "potluck-tiny").unwrap();
     let sampling = SamplingChoice { seed: SEED, ..SamplingChoice::default() };
     let question =
-        Question { prompt, asked_at: LocalTime::default(), sampling, max_tokens: Some(tokens) };
+        Question { conversation: &Conversation::question(prompt), asked_at: LocalTime::default(), sampling, max_tokens: Some(tokens) };
     block_on(model.answer(BackendChoice::Scalar, &question)).unwrap().token_ids
 }
 

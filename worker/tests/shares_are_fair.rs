@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::executor::block_on;
 use harness::{Delivery, Swarm, package};
 use potluck_engine::engine::BackendChoice;
-use potluck_model::chat::LocalTime;
+use potluck_model::chat::{Conversation, LocalTime};
 use potluck_protocol::codec::{INITIAL_WINDOW_ROWS, MAX_ROWS, MAX_SESSIONS_PER_REQUESTER, encode};
 use potluck_protocol::id::{LayerRange, NodeId, SessionId};
 use potluck_protocol::page::{AnswerEvent, SamplingChoice};
@@ -30,7 +30,7 @@ fn expected(prompt: &str, seed: u64, max_tokens: u32) -> Vec<u32> {
     let model = Model::open(package().path(), "potluck-tiny").unwrap();
     let sampling = SamplingChoice { seed, ..SamplingChoice::default() };
     let question =
-        Question { prompt, asked_at: LocalTime::default(), sampling, max_tokens: Some(max_tokens) };
+        Question { conversation: &Conversation::question(prompt), asked_at: LocalTime::default(), sampling, max_tokens: Some(max_tokens) };
     block_on(model.answer(BackendChoice::Scalar, &question)).unwrap().token_ids
 }
 
@@ -318,6 +318,7 @@ fn a_ninth_session_of_one_requester_is_refused_with_a_sentence() {
             requester,
             stages: vec![Stage { node: stage, layers: LayerRange { first: 0, end: 6 } }],
             epochs: Vec::new(),
+            continues: None,
         };
         session.epochs = vec![potluck_protocol::id::Epoch(0); 2];
         let ticket =

@@ -6,7 +6,7 @@ mod harness;
 use futures::executor::block_on;
 use harness::{Swarm, package};
 use potluck_engine::engine::BackendChoice;
-use potluck_model::chat::LocalTime;
+use potluck_model::chat::{Conversation, LocalTime};
 use potluck_protocol::page::{AnswerEnd, AnswerEvent, SamplingChoice};
 use potluck_worker::local::{Model, Question};
 
@@ -17,7 +17,7 @@ fn expected(seed: u64, max_tokens: u32) -> Vec<u32> {
     let model = Model::open(package().path(), "potluck-tiny").unwrap();
     let sampling = SamplingChoice { seed, ..SamplingChoice::default() };
     let question = Question {
-        prompt: PROMPT,
+        conversation: &Conversation::question(PROMPT),
         asked_at: LocalTime::default(),
         sampling,
         max_tokens: Some(max_tokens),
@@ -95,7 +95,7 @@ fn a_long_prompt_goes_out_in_several_steps() {
     let model = Model::open(package().path(), "potluck-tiny").unwrap();
     let sampling = SamplingChoice { seed: 3, ..SamplingChoice::default() };
     let question =
-        Question { prompt: &prompt, asked_at: LocalTime::default(), sampling, max_tokens: Some(8) };
+        Question { conversation: &Conversation::question(&prompt), asked_at: LocalTime::default(), sampling, max_tokens: Some(8) };
     let local = block_on(model.answer(BackendChoice::Scalar, &question)).unwrap();
     assert_eq!(swarm.tokens(ids[2]), local.token_ids);
 }

@@ -1,5 +1,6 @@
 //! Asking the swarm: one question at a time, each on its own; the model does not see earlier ones.
 
+use potluck_protocol::chat::Conversation;
 use potluck_protocol::id::{LayerRange, RequestId};
 use potluck_protocol::page::{
     AnswerEnd, AnswerEvent, Ask, Command, Own, OwnPart, SamplingChoice, StageView,
@@ -305,7 +306,18 @@ impl State {
         let sampling = SamplingChoice { temperature_milli, seed, ..SamplingChoice::default() };
         let mut effects = self.connected();
         let (model, max_tokens) = (None, None);
-        let ask = Ask { request, model, prompt, asked_at_s, sampling, max_tokens, sampled, own };
+        let ask = Ask {
+            request,
+            model,
+            conversation: Conversation::question(prompt),
+            asked_at_s,
+            sampling,
+            max_tokens,
+            sampled,
+            own,
+            stops: Vec::new(),
+            keeps: false,
+        };
         effects.push(Effect::Send(Command::Ask(ask)));
         effects
     }

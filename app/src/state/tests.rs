@@ -92,7 +92,7 @@ fn an_answer_outlives_a_reload_and_goes_on_when_the_visitor_says_so() {
     let effects = state.reduce(Action::GoOn);
     let Some(Effect::Send(Command::Ask(ask))) = effects.last() else { panic!("{effects:?}") };
     assert_eq!(
-        (ask.prompt.as_str(), ask.sampling.seed, &ask.sampled[..]),
+        (ask.conversation.messages[0].content.as_str(), ask.sampling.seed, &ask.sampled[..]),
         ("hello", 7, &[5, 6][..])
     );
     assert!(effects.contains(&Effect::StartWorker) && state.reduce(Action::GoOn).is_empty());
@@ -252,7 +252,7 @@ fn asking_starts_a_worker_once_and_lends_nothing() {
     assert_eq!(effects[..2], [Effect::StartWorker, connect()]);
     let Effect::Send(Command::Ask(ask)) = &effects[2] else { panic!("{effects:?}") };
     assert_eq!(
-        (ask.prompt.as_str(), ask.sampling.seed, ask.sampling.temperature_milli),
+        (ask.conversation.messages[0].content.as_str(), ask.sampling.seed, ask.sampling.temperature_milli),
         ("why?", 7, None)
     );
     assert!(!state.volunteer.is_lending());
@@ -309,6 +309,7 @@ fn an_answer_is_put_together_from_its_events() {
         stages,
         sampling: SAMPLING,
         prompt_tokens: 9,
+        kept_tokens: 0,
     };
     state.reduce(answer(RequestId(0), route));
     for text in ["Be", "", "cause"] {

@@ -82,7 +82,7 @@ fn status(exchange: &Exchange, link: Option<&Link>) -> String {
         Phase::Computing => say!("answer-computing", tokens = tokens(exchange.tokens)),
         Phase::Done { end, first_token_ms, decode_ms } => {
             let end = match end {
-                AnswerEnd::Stop => "stop",
+                AnswerEnd::Stop | AnswerEnd::Text(_) => "stop",
                 AnswerEnd::Length => "length",
                 AnswerEnd::Cancelled => "cancelled",
             };

@@ -74,6 +74,9 @@ pub(crate) trait Backend {
     /// Makes room for a session's caches.
     fn open_session(&mut self, id: u128, layers: Range<u32>) -> Result<(), ForwardError>;
 
+    /// Calls a session otherwise.
+    fn rename_session(&mut self, id: u128, new: u128);
+
     /// Drops a session's caches.
     fn close_session(&mut self, id: u128);
 
@@ -125,6 +128,10 @@ impl Backend for Device {
 
     fn open_session(&mut self, id: u128, layers: Range<u32>) -> Result<(), ForwardError> {
         of_either!(self, backend => backend.open_session(id, layers))
+    }
+
+    fn rename_session(&mut self, id: u128, new: u128) {
+        of_either!(self, backend => backend.rename_session(id, new));
     }
 
     fn close_session(&mut self, id: u128) {

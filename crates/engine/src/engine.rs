@@ -9,7 +9,7 @@
 //! over](Engine::take_over) from the old one, is given the weights again, [resumes](Engine::resume)
 //! the sessions, and the step that failed is tried again: the answer is the same to the bit.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -50,6 +50,8 @@ pub struct Engine {
     sessions: HashMap<u128, Session>,
     /// Taken over and not yet resumed: no step must meet a cache that is not there.
     waiting: HashMap<u128, Session>,
+    /// Of the sessions, those that are kept only; the first goes first.
+    kept: VecDeque<u128>,
     max_cache_bytes: u64,
     /// What the GPU was seen to compute rightly besides the pinned test.
     proved: Vec<ModelConfig>,
@@ -147,6 +149,7 @@ impl Engine {
             model: None,
             sessions: HashMap::new(),
             waiting: HashMap::new(),
+            kept: VecDeque::new(),
             max_cache_bytes: DEFAULT_CACHE_BYTES,
             proved: Vec::new(),
         }
@@ -328,6 +331,7 @@ impl Engine {
         if self.sessions.contains_key(&id) || self.waiting.contains_key(&id) {
             return Err(SessionError::Exists);
         }
+        while self.sessions.len() + self.waiting.len() >= MAX_SESSIONS && self.close_kept() {}
         if self.sessions.len() + self.waiting.len() >= MAX_SESSIONS {
             return Err(SessionError::TooMany);
         }
@@ -346,8 +350,41 @@ impl Engine {
         Ok(())
     }
 
+    /// Keeps a session that nobody computes in now, until it is [gone on with](Self::continue_session)
+    /// or closed. Where there is no room for others, those that were kept first are closed.
+    pub fn keep_session(&mut self, id: u128) {
+        if self.sessions.contains_key(&id) {
+            self.kept.push_back(id);
+        }
+    }
+
+    /// Goes on with a session that was kept, under another name. False if it is not here any more, or
+    /// is not over these layers, or `id` is taken.
+    pub fn continue_session(&mut self, kept: u128, id: u128, layers: &Range<u32>) -> bool {
+        let is_kept = self.kept.contains(&kept);
+        let is_over = |session: &Session| session.layers == *layers;
+        let is_free = !self.sessions.contains_key(&id) && !self.waiting.contains_key(&id);
+        if !is_kept || !is_free || !self.sessions.get(&kept).is_some_and(is_over) {
+            return false;
+        }
+        self.kept.retain(|other| *other != kept);
+        if let Some(session) = self.sessions.remove(&kept) {
+            self.sessions.insert(id, session);
+            self.backend.rename_session(kept, id);
+        }
+        true
+    }
+
+    /// Closes the session that was kept first. False if none is kept.
+    fn close_kept(&mut self) -> bool {
+        let Some(first) = self.kept.pop_front() else { return false };
+        self.close_session(first);
+        true
+    }
+
     /// Forgets a session.
     pub fn close_session(&mut self, id: u128) {
+        self.kept.retain(|kept| *kept != id);
         self.waiting.remove(&id);
         if self.sessions.remove(&id).is_some() {
             self.backend.close_session(id);
@@ -402,6 +439,8 @@ impl Engine {
             ..model
         };
         self.model = lost.model.take().map(nothing);
+        // What is only kept is not worth computing again.
+        while lost.close_kept() {}
         self.waiting = std::mem::take(&mut lost.waiting);
         self.waiting.extend(std::mem::take(&mut lost.sessions));
         Ok(missing)

@@ -4,7 +4,7 @@
 //! forms that templates want: a text or a list of parts, with or without a system message. A model
 //! whose template takes neither is refused before a weight is read.
 
-use potluck_model::chat::{ChatFormat, Content, LocalTime, MAX_TEMPLATE_BYTES, Message};
+use potluck_model::chat::{ChatFormat, Content, Conversation, LocalTime, MAX_TEMPLATE_BYTES};
 
 use crate::error::ImportError;
 use crate::source::Chat;
@@ -37,7 +37,7 @@ pub(super) fn format(chat: &Chat) -> Result<ChatFormat, ImportError> {
         (Content::Parts, true),
     ] {
         let format = ChatFormat { content, wants_system, ..plain.clone() };
-        let words = match format.text(&[Message::user(QUESTION)], LocalTime::default()) {
+        let words = match format.text(&Conversation::question(QUESTION), LocalTime::default()) {
             Ok(text) if shows(&text) => return Ok(format),
             Ok(_) => "it does not show the question".to_owned(),
             Err(error) => error.to_string(),
@@ -86,7 +86,7 @@ mod tests {
     fn a_model_without_a_template_goes_on_with_the_text() {
         let specials = Specials { bos: "<s>".to_owned(), eos: String::new() };
         let got = format(&Chat { template: None, specials }).unwrap();
-        assert_eq!(got.text(&[Message::user("Once")], LocalTime(0)).unwrap(), "<s>Once");
+        assert_eq!(got.text(&Conversation::question("Once"), LocalTime(0)).unwrap(), "<s>Once");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Which tokens end an answer: all that anything of a model's files names as its end, as makers change
 //! one place and forget the others.
 
-use potluck_model::chat::{ChatFormat, LocalTime, Message, Role};
+use potluck_model::chat::{ChatFormat, Conversation, LocalTime, Message, Role};
 use potluck_model::package::MAX_END_TOKENS;
 use potluck_model::tokenizer::Tokenizer;
 
@@ -46,9 +46,9 @@ pub(crate) fn tokens(
 /// The control token that a template puts right behind what the model said.
 fn behind_an_answer(tokenizer: &Tokenizer, chat: &ChatFormat) -> Option<u32> {
     chat.template.as_ref()?;
-    let answer = Message { role: Role::Assistant, content: ANSWER.to_owned() };
+    let answer = Message::new(Role::Assistant, ANSWER);
     // A template that takes no answers has nothing behind them.
-    let text = chat.text(&[Message::user("?"), answer], LocalTime::default()).ok()?;
+    let text = chat.text(&Conversation::of(vec![Message::user("?"), answer]), LocalTime::default()).ok()?;
     let (_, behind) = text.rsplit_once(ANSWER)?;
     tokenizer.control_at(behind.trim_start())
 }

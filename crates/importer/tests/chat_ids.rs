@@ -9,7 +9,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use potluck_importer::read_tokenizer;
-use potluck_model::chat::{ChatFormat, LocalTime, Message, Role};
+use potluck_model::chat::{ChatFormat, Conversation, LocalTime, Message, Role};
 use potluck_model::tokenizer::Tokenizer;
 use serde_json::Value;
 
@@ -36,12 +36,12 @@ impl Real {
     }
 }
 
-fn messages(case: &Value) -> Vec<Message> {
-    let said = |message: &Value| Message {
-        role: serde_json::from_value::<Role>(message["role"].clone()).unwrap(),
-        content: message["content"].as_str().unwrap().to_owned(),
+fn conversation(case: &Value) -> Conversation {
+    let said = |message: &Value| {
+        let role = serde_json::from_value::<Role>(message["role"].clone()).unwrap();
+        Message::new(role, message["content"].as_str().unwrap())
     };
-    case["messages"].as_array().unwrap().iter().map(said).collect()
+    Conversation::of(case["messages"].as_array().unwrap().iter().map(said).collect())
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn conversations_become_the_references_tokens() {
         if let Some(template) = case["template"].as_str() {
             chat.template = Some(template.to_owned());
         }
-        let (asked, now) = (messages(case), LocalTime::default());
+        let (asked, now) = (conversation(case), LocalTime::default());
         let text = chat.text(&asked, now).unwrap();
         let ids: Vec<u32> = serde_json::from_value(case["ids"].clone()).unwrap();
         let got = real.tokenizer.encode_chat(&chat, &asked, now).unwrap();

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use gguf::{BF16, F16, F32, Gguf, Q8_0, of_i32s, of_text, of_u32};
 use potluck_engine::engine::BackendChoice;
 use potluck_importer::{Options, Progress, import};
-use potluck_model::chat::{LocalTime, Message};
+use potluck_model::chat::{Conversation, LocalTime};
 use potluck_model::package::{BlobHash, LayerKind, Manifest};
 use support::{Imported, logits, source_json, tokens};
 use tempfile::TempDir;
@@ -51,7 +51,7 @@ fn it_is_the_model_of_the_folder() {
             "\u{1f98a}",
         ] {
             let encode = |model: &Imported| {
-                let asked = [Message::user(text)];
+                let asked = Conversation::question(text);
                 let (tokenizer, now) = (model.tokenizer(), LocalTime::default());
                 tokenizer.encode_chat(&model.manifest.chat, &asked, now).map_err(|e| e.to_string())
             };

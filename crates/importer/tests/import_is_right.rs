@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use gguf::{BF16, F32, Gguf, Tensor, of_f32, of_text, of_u32};
 use potluck_importer::{Options, import, import_folder};
-use potluck_model::chat::{LocalTime, Message};
+use potluck_model::chat::{Conversation, LocalTime};
 use potluck_model::package::Manifest;
 use rewritten::rewrite;
 use safetensors::Dtype;
@@ -127,7 +127,7 @@ fn templates_as_makers_write_them_are_taken() {
         ("{{ strftime_now('%d %b %Y %H:%M') }} {{ messages[0].content }}", "01 Jan 1970 00:00 hi"),
     ] {
         let chat = imported("tokenizer_config.json", &json!({ "chat_template": template })).chat;
-        assert_eq!(chat.text(&[Message::user("hi")], LocalTime(0)).unwrap(), text);
+        assert_eq!(chat.text(&Conversation::question("hi"), LocalTime(0)).unwrap(), text);
     }
 }
 

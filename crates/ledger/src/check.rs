@@ -145,6 +145,16 @@ pub fn earliest_ms(receipt: &Receipt, ticket: &Ticket) -> u64 {
     ticket.opened_ms.saturating_add(needed_ms)
 }
 
+impl Progress {
+    /// Of a stage that has no receipt in its session yet. One that goes on with an earlier session
+    /// (`continues`) begins where the stage's first receipt says: what came before is on that one's.
+    #[must_use]
+    pub fn before(first: &Receipt, continues: bool) -> Self {
+        let next_position = if continues { first.from_position } else { 0 };
+        Self { next_sequence: 0, next_position }
+    }
+}
+
 /// Where a receipt stands after what is credited.
 ///
 /// # Errors
@@ -193,6 +203,7 @@ mod tests {
                 opened_ms: OPENED_S * 1000,
                 until_s: UNTIL_S,
                 earns: true,
+                continues: false,
             };
             let receipt = Receipt {
                 session,

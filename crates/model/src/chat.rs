@@ -16,11 +16,13 @@
 mod dates;
 mod json;
 mod mark;
+mod said;
 mod template;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use mark::{Control, Mark};
+pub use potluck_protocol::chat::{Conversation, Effort, Message, Role, ToolCall};
 
 /// Bytes of a template at most; the longest in use have a third of it.
 pub const MAX_TEMPLATE_BYTES: usize = 64 << 10;
@@ -52,46 +54,6 @@ pub enum Content {
     Parts,
 }
 
-/// Who says something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Whoever set up the conversation.
-    System,
-    /// The person who asks.
-    User,
-    /// The model.
-    Assistant,
-}
-
-impl Role {
-    /// As templates call it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::System => "system",
-            Self::User => "user",
-            Self::Assistant => "assistant",
-        }
-    }
-}
-
-/// Something that was said.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// By whom.
-    pub role: Role,
-    /// What.
-    pub content: String,
-}
-
-impl Message {
-    /// What a person asks.
-    pub fn user(content: impl Into<String>) -> Self {
-        Self { role: Role::User, content: content.into() }
-    }
-}
-
 /// What the asker's clock shows: seconds from 1970-01-01 00:00 as it reads there, in the asker's own
 /// time zone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,6 +65,9 @@ pub enum ChatError {
     /// The template does not take it; in its own words.
     #[error("the model's chat template does not take this conversation: {0}")]
     Template(String),
+    /// What should be JSON is none.
+    #[error("{0}")]
+    Json(String),
     /// Every mark that there is, is in it already.
     #[error(
         "the text has all the characters in it that Unicode keeps for programs' own use; take some out"
@@ -115,24 +80,27 @@ impl ChatFormat {
     /// is spelled like one of `controls`.
     pub(crate) fn render(
         &self,
-        messages: &[Message],
+        conversation: &Conversation,
         now: LocalTime,
         controls: &[Control<'_>],
     ) -> Result<(String, Mark), ChatError> {
         let fixed = [self.template.as_deref().unwrap_or_default(), &self.bos, &self.eos];
-        let said = messages.iter().map(|message| message.content.as_str());
-        let mark = Mark::absent_from(said.chain(fixed)).ok_or(ChatError::NoMark)?;
-        let marked: Vec<Message> = messages
-            .iter()
-            .map(|message| Message {
-                role: message.role,
-                content: mark.breaking(controls, message.role, &message.content),
-            })
-            .collect();
+        let mark = Mark::absent_from(conversation.texts().chain(fixed));
+        let mark = mark.ok_or(ChatError::NoMark)?;
+        let breaking = |role: Role, text: &str| mark.breaking(controls, role, text);
+        if let Some(text) = &conversation.plain {
+            let marked = breaking(Role::User, text);
+            return Ok((self.bos.clone() + &marked, mark));
+        }
         let text = match &self.template {
-            Some(template) => template::render(self, template, &marked, now)
-                .map_err(|error| ChatError::Template(format!("{error:#}")))?,
-            None => marked.iter().fold(self.bos.clone(), |text, message| text + &message.content),
+            Some(template) => {
+                let said = said::Said::new(conversation, self.content, &breaking)?;
+                template::render(self, template, said, now)
+                    .map_err(|error| ChatError::Template(format!("{error:#}")))?
+            }
+            None => conversation.messages.iter().fold(self.bos.clone(), |text, message| {
+                text + &breaking(message.role, &message.content)
+            }),
         };
         Ok((text, mark))
     }
@@ -141,7 +109,7 @@ impl ChatFormat {
     ///
     /// # Errors
     /// If the template does not take it.
-    pub fn text(&self, messages: &[Message], now: LocalTime) -> Result<String, ChatError> {
-        self.render(messages, now, &[]).map(|(text, _)| text)
+    pub fn text(&self, conversation: &Conversation, now: LocalTime) -> Result<String, ChatError> {
+        self.render(conversation, now, &[]).map(|(text, _)| text)
     }
 }

@@ -13,7 +13,7 @@ use tokenizers::{
     Model as _, OffsetReferential, OffsetType, PreTokenizer as _, Tokenizer as Inner,
 };
 
-use crate::chat::{ChatError, ChatFormat, Control, LocalTime, Mark, Message, Role};
+use crate::chat::{ChatError, ChatFormat, Control, Conversation, LocalTime, Mark, Role};
 use crate::encoder::EncoderManifest;
 
 /// A model's tokenizer.
@@ -76,11 +76,16 @@ impl Tokenizer {
     pub fn encode_chat(
         &self,
         chat: &ChatFormat,
-        messages: &[Message],
+        conversation: &Conversation,
         now: LocalTime,
     ) -> Result<Vec<u32>, TokenizerError> {
-        messages.iter().try_for_each(|message| self.check_letters(&message.content))?;
-        let (text, mark) = chat.render(messages, now, &self.controls())?;
+        conversation.texts().try_for_each(|text| self.check_letters(text))?;
+        // What is escaped in JSON is a letter to the template.
+        for json in conversation.json().filter(|json| json.contains('\\')) {
+            let unescaped = serde_json::from_str(json).unwrap_or_default();
+            self.check_letters_in(&unescaped)?;
+        }
+        let (text, mark) = chat.render(conversation, now, &self.controls())?;
         self.encode_marked(&text, mark)
     }
 
@@ -130,6 +135,21 @@ impl Tokenizer {
         match typed.and_then(|token| self.inner.token_to_id(&token.spelling)) {
             Some(token) => Err(TokenizerError::Special(token)),
             None => Ok(()),
+        }
+    }
+
+    /// The same of all texts in a value of JSON.
+    fn check_letters_in(&self, value: &serde_json::Value) -> Result<(), TokenizerError> {
+        match value {
+            serde_json::Value::String(text) => self.check_letters(text),
+            serde_json::Value::Array(items) => {
+                items.iter().try_for_each(|item| self.check_letters_in(item))
+            }
+            serde_json::Value::Object(members) => members.iter().try_for_each(|(key, value)| {
+                self.check_letters(key)?;
+                self.check_letters_in(value)
+            }),
+            _ => Ok(()),
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use potluck_model::chat::{ChatFormat, LocalTime, Message};
+use potluck_model::chat::{ChatFormat, Conversation, LocalTime};
 use potluck_model::tokenizer::{TextStream, Tokenizer, TokenizerError};
 use proptest::prelude::*;
 use serde_json::json;
@@ -52,7 +52,7 @@ fn chat() -> ChatFormat {
 }
 
 fn ask(text: &str) -> Vec<u32> {
-    TOKENIZER.encode_chat(&chat(), &[Message::user(text)], LocalTime::default()).unwrap()
+    TOKENIZER.encode_chat(&chat(), &Conversation::question(text), LocalTime::default()).unwrap()
 }
 
 fn decode(tokens: &[u32]) -> (String, Vec<String>) {

@@ -367,7 +367,7 @@ mod tests {
         assert_eq!(hidden_header(&bytes[..20]), Some(header));
         assert_eq!(hidden_header(&[&bytes[..20], &[0xff; 40]].concat()), Some(header));
         assert_eq!(hidden_header(&bytes[..17]), None);
-        let end = PeerFrame::End { session: SessionId([1; 16]) };
+        let end = PeerFrame::End { session: SessionId([1; 16]), keeps: false };
         assert_eq!(hidden_header(&encode(&end)), None);
     }
 

@@ -19,6 +19,7 @@
 //! anyone else sees the message. There is no I/O here, no clock and no randomness.
 
 pub mod api;
+pub mod chat;
 pub mod codec;
 pub mod consent;
 pub mod door;
@@ -44,7 +45,7 @@ pub mod terminal;
 pub mod ticket;
 
 /// Version of the messages in this crate. A server refuses nodes that speak another one.
-pub const PROTOCOL_VERSION: u16 = 9;
+pub const PROTOCOL_VERSION: u16 = 10;
 
 /// Version of the arithmetic (`docs/numerics.md`). Nodes of different versions never share a
 /// session.

@@ -3,6 +3,8 @@
 //! [`codec`](crate::codec) refuses what is over them. They bound memory and time, not behaviour:
 //! whether a position is the next one or a session known is checked where that is known.
 
+use core::time::Duration;
+
 /// Bytes of a message between node and server: a session description is the largest thing in one.
 pub const MAX_SERVER_MESSAGE_BYTES: usize = 64 * 1024;
 /// Rows in one step. Bounds a stage's working memory and the time a step holds a GPU; longer
@@ -13,6 +15,12 @@ pub const MAX_EXCLUDED: usize = 8;
 /// Sessions that one requester may have at once, at the server and at each stage: more than a person
 /// has answers in progress, and few enough that one key cannot keep a swarm to itself.
 pub const MAX_SESSIONS_PER_REQUESTER: usize = 8;
+/// How long stages and server keep a session that was ended to be gone on with: as long as a person
+/// reads an answer and writes what comes next.
+pub const KEPT_SESSION: Duration = Duration::from_secs(300);
+/// Sessions that a stage keeps so for one requester, and that a requester counts on: a conversation
+/// or two, or what several programs ask in turns.
+pub const MAX_KEPT_PER_REQUESTER: usize = 4;
 /// Rows that the sender of a session's steps may have outstanding at a stage when the session opens:
 /// two full steps, so that one is computed while the next one travels.
 /// [`PeerFrame::Window`](crate::peer::PeerFrame::Window) gives room for more.

@@ -5,6 +5,7 @@ mod key;
 
 use serde::{Deserialize, Serialize};
 
+use crate::chat::Conversation;
 use crate::door::{DoorCommand, DoorNotice};
 use crate::grant::{Limits, SignedGrant, Terms};
 use crate::id::{LayerRange, NodeId, RequestId};
@@ -104,8 +105,8 @@ pub struct Ask {
     pub request: RequestId,
     /// The model's name; `None` is the swarm's first.
     pub model: Option<String>,
-    /// What the person wrote.
-    pub prompt: String,
+    /// What was said so far; the answer is what comes next.
+    pub conversation: Conversation,
     /// What the person's clock shows: seconds from 1970-01-01 00:00 as it reads there. Some models want
     /// to know the day.
     pub asked_at_s: i64,
@@ -113,11 +114,16 @@ pub struct Ask {
     pub sampling: SamplingChoice,
     /// Tokens to sample at most; `None` is the model's default.
     pub max_tokens: Option<u32>,
-    /// Tokens of the same answer that were sampled before, by a page that was reloaded since: it goes
-    /// on behind them.
+    /// Texts at which the answer ends, at most [`MAX_STOPS`](crate::chat::MAX_STOPS): none of them is in it.
+    pub stops: Vec<String>,
+    /// Tokens of the same answer that were sampled before, by a page that was reloaded since, or up to
+    /// a limit: it goes on behind them.
     pub sampled: Vec<u32>,
     /// What the asker's own machine computes of the answer; `None` leaves all of it to the swarm.
     pub own: Option<Own>,
+    /// More will be said: its stages keep what they computed for a while, so that an answer to a
+    /// conversation that begins with this one need not compute it again.
+    pub keeps: bool,
 }
 
 /// What of its answer the asker's own machine computes, as its person chose.
@@ -404,6 +410,8 @@ pub enum AnswerEvent {
         sampling: Sampling,
         /// Tokens of the prompt, chat format included.
         prompt_tokens: u32,
+        /// Of these, how many need not be computed, because an earlier answer's session goes on.
+        kept_tokens: u32,
     },
     /// Somebody who computed the answer is gone. Nothing is lost: others are asked to go on from
     /// here.
@@ -452,8 +460,10 @@ pub enum AnswerEvent {
 pub enum AnswerEnd {
     /// The model ended it.
     Stop,
-    /// The token limit or the context's end.
+    /// The token limit, or the context's end.
     Length,
+    /// One of the texts of [`Ask::stops`] came; which.
+    Text(u32),
     /// The person cancelled.
     Cancelled,
 }

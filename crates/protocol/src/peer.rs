@@ -99,10 +99,14 @@ pub enum PeerFrame {
         signature: Signature,
     },
     /// Requester to every stage: the answer is whole, or no longer wanted. A stage
-    /// proposes its last receipt, forgets the session, and says the same to the requester.
+    /// proposes its last receipt, forgets the session, and says the same to the requester. Comes once
+    /// more for one that was kept and is not wanted any longer.
     End {
         /// The session.
         session: SessionId,
+        /// More will be said: the stage keeps its keys and values for
+        /// [`KEPT_SESSION`](crate::limits::KEPT_SESSION), if it can. False from a stage.
+        keeps: bool,
     },
     /// Requester to every stage, when no token arrives in time: asks for a [`PeerFrame::Pong`].
     Ping {

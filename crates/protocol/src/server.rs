@@ -83,6 +83,9 @@ pub enum ToServer {
         /// [`MAX_EXCLUDED`](crate::limits::MAX_EXCLUDED). The server uses them only where no other
         /// node has their layers.
         exclude: Vec<NodeId>,
+        /// A session of its own that was ended to be gone on with: the server gives a route by the same
+        /// stages, if it can.
+        continues: Option<SessionId>,
     },
     /// The requester no longer needs a route.
     Cancel {
@@ -97,6 +100,8 @@ pub enum ToServer {
         reason: String,
         /// The node without which it could go on, if one is at fault.
         failed_node: Option<NodeId>,
+        /// Its stages keep what they computed, and [`ToServer::Ask`] may come to go on with it.
+        keeps: bool,
     },
     /// A piece of negotiation that the server passes on to `to`.
     Signal {
@@ -136,6 +141,8 @@ pub enum ToServer {
         exclude: Vec<NodeId>,
         /// The layers that others compute.
         layers: LayerRange,
+        /// As in [`ToServer::Ask`].
+        continues: Option<SessionId>,
     },
 }
 
@@ -307,6 +314,9 @@ pub struct Session {
     /// Every stage's epoch, in their order, then the requester's. A peer whose epoch has changed
     /// has restarted, and an earlier connection to it is dead.
     pub epochs: Vec<Epoch>,
+    /// The session of the same requester and stages that this one goes on with: it may begin at any
+    /// position up to which that one came.
+    pub continues: Option<SessionId>,
 }
 
 /// One node's part in a route.

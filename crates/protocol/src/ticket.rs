@@ -26,6 +26,9 @@ pub struct Ticket {
     /// False if the work earns nothing, because the requester and the stage may be one person: they
     /// are one key, or behind one public address. Then nobody need make a receipt.
     pub earns: bool,
+    /// The session goes on with an earlier one, so that its first receipt need not begin at its
+    /// first position.
+    pub continues: bool,
 }
 
 /// A ticket that its server signed.
@@ -69,6 +72,7 @@ mod tests {
             opened_ms: 1_700_000_000_000,
             until_s: 1_800_000_000,
             earns: false,
+            continues: false,
         };
         let signed = SignedTicket::new(&server, ticket);
         assert!(signed.is_from(server.node()));

@@ -118,12 +118,14 @@ fn to_server() -> Vec<Vector> {
             request: RequestId(300),
             model: model(),
             exclude: vec![NodeId([0xee; 32])],
+            continues: Some(SessionId([0xab; 16])),
         },
         Cancel: ToServer::Cancel { request: RequestId(301) },
         EndSession: ToServer::EndSession {
             session: id(),
             reason: "zu Ende".to_owned(),
             failed_node: Some(stage().node()),
+            keeps: false,
         },
         Signal: ToServer::Signal { to: requester().node(), signal: signed_signal() },
         Receipt: ToServer::Receipt {
@@ -139,6 +141,7 @@ fn to_server() -> Vec<Vector> {
             model: model(),
             exclude: vec![NodeId([0xee; 32])],
             layers: layers(2, 200),
+            continues: None,
         },
     })
 }
@@ -212,7 +215,7 @@ fn peer_frames() -> Vec<Vector> {
             receipt: receipt().id(),
             signature: receipt().sign(&requester()),
         },
-        End: PeerFrame::End { session: id() },
+        End: PeerFrame::End { session: id(), keeps: true },
         Ping: PeerFrame::Ping { session: id() },
         Pong: PeerFrame::Pong { session: id() },
         Failed: PeerFrame::Failed {
@@ -319,6 +322,7 @@ fn session() -> Session {
             Stage { node: NodeId([0xee; 32]), layers: layers(3, 6) },
         ],
         epochs: vec![Epoch(7), Epoch(1 << 63), Epoch(9)],
+        continues: Some(SessionId([0xab; 16])),
     }
 }
 
@@ -379,6 +383,7 @@ fn signed_ticket() -> SignedTicket {
         opened_ms: 1_700_000_000_000,
         until_s: 1_700_003_600,
         earns: true,
+        continues: true,
     };
     SignedTicket::new(&server(), ticket)
 }

@@ -14,7 +14,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::ensure;
-use potluck_model::chat::{LocalTime, Message};
+use potluck_model::chat::{Conversation, LocalTime};
 use potluck_model::package::{Manifest, ModelConfig};
 
 use crate::check::{Installed, decoder_quality, encoder_cosines, tokenizer};
@@ -94,7 +94,7 @@ pub fn self_test(
 /// The question as the model is asked, and the answer; and how many tokens the question has.
 fn tokens(manifest: &Manifest, data_dir: &Path) -> anyhow::Result<(Vec<u32>, usize)> {
     let tokenizer = tokenizer(data_dir, &manifest.tokenizer)?;
-    let asked = [Message::user(QUESTION)];
+    let asked = Conversation::question(QUESTION);
     let mut tokens = tokenizer.encode_chat(&manifest.chat, &asked, LocalTime::default())?;
     let given = tokens.len();
     tokens.extend(tokenizer.encode(ANSWER)?);

@@ -11,7 +11,7 @@ use std::fs;
 
 use futures::executor::block_on;
 use potluck_engine::engine::BackendChoice;
-use potluck_model::chat::{LocalTime, Message};
+use potluck_model::chat::{Conversation, LocalTime};
 use potluck_reference::decoder::FloatModel;
 use potluck_reference::quality::{QualityError, measure};
 use support::{Imported, count, logits, source_folder, source_json, tokens};
@@ -105,7 +105,7 @@ fn texts(model: &Imported) -> Vec<Vec<u32>> {
         if let Some(heading) = line.strip_prefix("## ") {
             heading.clone_into(&mut question);
         } else if let Some((_, answer)) = line.split_once(":** ") {
-            let asked = [Message::user(question.as_str())];
+            let asked = Conversation::question(question.as_str());
             let mut text =
                 tokenizer.encode_chat(&model.manifest.chat, &asked, LocalTime::default()).unwrap();
             text.extend(tokenizer.encode(answer).unwrap());

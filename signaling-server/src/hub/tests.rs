@@ -80,7 +80,7 @@ impl Connection {
 }
 
 fn question(request: u32, model: ModelId) -> ToServer {
-    ToServer::Ask { request: RequestId(request), model, exclude: Vec::new() }
+    ToServer::Ask { request: RequestId(request), model, exclude: Vec::new(), continues: None }
 }
 
 fn hub() -> (Hub, ModelId) {

@@ -15,6 +15,7 @@
 //! | `requests` | requests that wait for a route, and their bounds |
 //! | `routing` | a chain of stages over the layers that are ready |
 //! | `sessions` | routes in use |
+//! | `kept` | routes that are gone on with |
 //! | `quarantine` | nodes that sessions of several requesters failed at lately |
 //! | `index` | what is asked of all nodes at once, kept instead of counted |
 //! | `view` | the swarm as others see it |
@@ -32,6 +33,7 @@
 
 mod grants;
 mod index;
+mod kept;
 mod leases;
 mod nodes;
 mod placement;
@@ -59,11 +61,12 @@ use crate::authority::Authority;
 use crate::models::{ModelInfo, Models};
 use grants::Grants;
 use index::Index;
+use kept::KeptRoutes;
 use leases::Leases;
 use nodes::NodeState;
 use planning::Settling;
 use quarantine::Quarantine;
-use requests::Requests;
+use requests::{Asked, Requests};
 use seats::Seats;
 use sessions::Sessions;
 
@@ -138,6 +141,7 @@ pub struct Scheduler {
     seats: Seats,
     requests: Requests,
     sessions: Sessions,
+    kept: KeptRoutes,
     quarantine: Quarantine,
     settling: Settling,
 }
@@ -161,6 +165,7 @@ impl Scheduler {
             seats: Seats::default(),
             requests: Requests::default(),
             sessions: Sessions::default(),
+            kept: KeptRoutes::default(),
             quarantine: Quarantine::default(),
             settling: Settling::new(plan_delay),
         }
@@ -247,15 +252,21 @@ impl Scheduler {
             }
             ToServer::Deregister => self.deregister(node, "stopped lending", now, actions),
             ToServer::LayersReady { model, layers } => self.layers_ready(node, model, layers)?,
-            ToServer::Ask { request, model, exclude } => {
-                self.ask(node, request, model, exclude, None, actions);
+            ToServer::Ask { request: id, model, exclude, continues } => {
+                let asked = Asked { requester: node, id, model, exclude, middle: None };
+                self.ask(asked, continues, now, actions);
             }
-            ToServer::AskMiddle { request, model, exclude, layers } => {
-                self.ask(node, request, model, exclude, Some(layers), actions);
+            ToServer::AskMiddle { request: id, model, exclude, layers, continues } => {
+                let asked = Asked { requester: node, id, model, exclude, middle: Some(layers) };
+                self.ask(asked, continues, now, actions);
             }
             ToServer::Cancel { request } => self.requests.remove(node, request),
-            ToServer::EndSession { session, reason, failed_node } => {
+            ToServer::EndSession { session, reason, failed_node, keeps } => {
                 self.note_failure(node, session, failed_node, now);
+                let own = self.sessions.get(session).filter(|own| own.requester == node);
+                if let Some(own) = own.filter(|_| keeps && failed_node.is_none()).cloned() {
+                    self.kept.insert(own, now);
+                }
                 self.end_session(node, session, &reason, failed_node, now, actions);
             }
             ToServer::Report(report) => {

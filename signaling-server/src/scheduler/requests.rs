@@ -53,6 +53,17 @@ struct Request {
     layers: LayerRange,
 }
 
+/// What a node asks for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) requester: NodeId,
+    pub(super) id: RequestId,
+    pub(super) model: ModelId,
+    pub(super) exclude: Vec<NodeId>,
+    /// Only these layers are wanted.
+    pub(super) middle: Option<LayerRange>,
+}
+
 impl Requests {
     pub(super) fn len(&self) -> usize {
         self.by_name.len()
@@ -108,20 +119,38 @@ impl Requests {
 }
 
 impl Scheduler {
-    /// Takes a request in, or refuses it with a sentence. `middle`: only these layers are wanted.
+    /// Takes a request in, or refuses it with a sentence. One that goes on with an earlier session,
+    /// whose stages are all there still, is routed at once.
     pub(super) fn ask(
         &mut self,
-        requester: NodeId,
-        id: RequestId,
-        model: ModelId,
-        exclude: Vec<NodeId>,
-        middle: Option<LayerRange>,
+        asked: Asked,
+        continues: Option<SessionId>,
+        now: Duration,
         actions: &mut Vec<Action>,
     ) {
+        let Asked { requester, id, model, exclude, middle } = asked;
         self.requests.remove(requester, id);
         let refused = self.reason_to_refuse(requester, model);
         match refused.map_or_else(|| self.wanted_layers(model, middle), Err) {
-            Ok(layers) => self.requests.push(Request { requester, id, model, exclude, layers }),
+            Ok(layers) => {
+                let again = continues.and_then(|earlier| {
+                    let stages = self.stages_again(earlier, requester, &exclude, now)?;
+                    Some((earlier, stages))
+                });
+                let request = Request { requester, id, model, exclude, layers };
+                let covers = |stages: &[Stage]| {
+                    let ends = stages.first().zip(stages.last());
+                    ends.is_some_and(|(first, last)| {
+                        first.layers.first == layers.first && last.layers.end == layers.end
+                    })
+                };
+                match again.filter(|(_, stages)| covers(stages)) {
+                    Some((earlier, stages)) => {
+                        self.open_session(&request, stages, Some(earlier), now, actions);
+                    }
+                    None => self.requests.push(request),
+                }
+            }
             Err(reason) => {
                 let reason = clip_reason(&reason);
                 let message = FromServer::RequestRefused { request: id, reason };
@@ -197,7 +226,7 @@ impl Scheduler {
             {
                 left -= 1;
                 match self.index.holders().route(layers, &request.exclude) {
-                    Some(stages) => self.open_session(&request, stages, now, actions),
+                    Some(stages) => self.open_session(&request, stages, None, now, actions),
                     // A layer is missing after all.
                     None => {
                         self.requests.push(request);
@@ -233,6 +262,7 @@ impl Scheduler {
         &mut self,
         request: &Request,
         stages: Vec<Stage>,
+        continues: Option<SessionId>,
         now: Duration,
         actions: &mut Vec<Action>,
     ) {
@@ -247,6 +277,7 @@ impl Scheduler {
             requester: request.requester,
             stages,
             epochs,
+            continues,
         };
         let mut has_receipts = false;
         // Stages first: they should know of the session before its first frame reaches them.

@@ -154,7 +154,7 @@ impl World {
 
     fn ask_without(&mut self, node: u8, exclude: Vec<NodeId>) -> Vec<Action> {
         let (request, model) = (RequestId(1), self.model);
-        self.send(node, ToServer::Ask { request, model, exclude })
+        self.send(node, ToServer::Ask { request, model, exclude, continues: None })
     }
 
     /// Asks, and ends the session again; the nodes that it went through.
@@ -166,7 +166,7 @@ impl World {
 
     fn end(&mut self, by: u8, session: SessionId, failed_node: Option<NodeId>) -> Vec<Action> {
         let reason = "it does not answer".to_owned();
-        self.send(by, ToServer::EndSession { session, reason, failed_node })
+        self.send(by, ToServer::EndSession { session, reason, failed_node, keeps: false })
     }
 
     fn share(&self, a: u8, b: u8) -> bool {

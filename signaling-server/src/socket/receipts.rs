@@ -87,20 +87,22 @@ async fn judge(
     };
     let verifying = app.sockets.verify(move || {
         let earliest_ms = earliest_ms(&signed.receipt, &ticket.ticket);
-        (check(&signed, &ticket, &terms).map(|()| signed), earliest_ms)
+        let continues = ticket.ticket.continues;
+        (check(&signed, &ticket, &terms).map(|()| (signed, continues)), earliest_ms)
     });
-    let signed = match verifying.await {
+    let (signed, continues) = match verifying.await {
         Some((Ok(_), earliest_ms)) if now.as_millis() < u128::from(earliest_ms) => {
             return Verdict::TryAgain;
         }
-        Some((Ok(signed), _)) => signed,
+        Some((Ok(checked), _)) => checked,
         Some((Err(refusal), _)) => return refused(&format!("not credited: {refusal}")),
         None => return Verdict::TryAgain,
     };
     let (stage, session) = (signed.receipt.stage, signed.receipt.session);
     let macs = model.work.macs(&signed.receipt);
     let Giver { kind, class, .. } = from;
-    match app.store.credit(Work { signed: *signed, macs, kind, class, room: room.id }).await {
+    let work = Work { signed: *signed, macs, continues, kind, class, room: room.id };
+    match app.store.credit(work).await {
         Credit::Credited { balance_macs, newly } => {
             if newly {
                 room.hub.worked(stage, session, macs).await;

@@ -66,7 +66,7 @@ struct Balances {
 impl Batch<'_> {
     async fn credit(&mut self, work: &Work) -> Result<Credit, sqlx::Error> {
         let receipt = &work.signed.receipt;
-        let progress = self.progress(receipt).await?;
+        let progress = self.progress(receipt, work.continues).await?;
         match place(receipt, progress) {
             Ok(Place::Next) => {}
             Ok(Place::Gap) => return Ok(Credit::TryAgain),
@@ -99,7 +99,13 @@ impl Batch<'_> {
         Ok(Credit::Credited { balance_macs, newly: true })
     }
 
-    async fn progress(&mut self, receipt: &Receipt) -> Result<Progress, sqlx::Error> {
+    /// How far the credit of a receipt's stage has come in its session. One that `continues` an earlier
+    /// session begins with the first receipt, wherever that does.
+    async fn progress(
+        &mut self,
+        receipt: &Receipt,
+        continues: bool,
+    ) -> Result<Progress, sqlx::Error> {
         let place = match self.progress.entry((receipt.session, receipt.stage)) {
             Entry::Occupied(known) => return Ok(*known.get()),
             Entry::Vacant(place) => place,
@@ -112,6 +118,10 @@ impl Batch<'_> {
         .bind(&receipt.stage.0[..])
         .fetch_optional(&mut *self.transaction)
         .await?;
+        // Not kept: another of its receipts may come before the first one.
+        if last.is_none() && continues {
+            return Ok(Progress::before(receipt, continues));
+        }
         let progress = last.map_or_else(Progress::default, |(sequence, to_position)| Progress {
             next_sequence: sequence.saturating_add(1),
             next_position: to_position,

@@ -38,7 +38,7 @@ fn work(session: u8, sequence: u32, from_position: u32, to_position: u32) -> Wor
         requester_signature: receipt.sign(&requester),
         receipt,
     };
-    Work { signed, macs, kind: None, class: None, room: None }
+    Work { signed, macs, continues: false, kind: None, class: None, room: None }
 }
 
 fn newly(balance_macs: u64) -> Credit {

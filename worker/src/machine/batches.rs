@@ -70,6 +70,10 @@ impl Bench {
             self.refill_or_replace().await?;
         }
         let loaded = self.engine.as_mut().ok_or(EngineFailure::Stopped)?;
+        // A session that goes on with another begins at any position of that one.
+        for StepRequest { session, position, .. } in open.iter().map(|at| &batch[*at]) {
+            loaded.engine.truncate(session.as_u128(), *position);
+        }
         let steps: Vec<engine::Step<'_>> = open.iter().map(|at| engine_step(&batch[*at])).collect();
         let mut loss = Ok(());
         for (at, output) in open.iter().zip(loaded.engine.forward_all(&steps).await) {

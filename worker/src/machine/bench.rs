@@ -36,7 +36,9 @@ pub(super) enum Job {
     Expect(ModelId),
     Load(Part),
     Unload(BlobRole),
-    OpenSession(SessionId, LayerRange),
+    /// A session's name and layers, and what it goes on with.
+    OpenSession(SessionId, LayerRange, Option<SessionId>),
+    KeepSession(SessionId),
     CloseSession(SessionId),
     /// Compute these steps together, at most one of a session.
     Compute(Vec<StepRequest>),
@@ -77,7 +79,14 @@ impl Bench {
                     loaded.missing.retain(|missing| *missing != role);
                 }
             }
-            Job::OpenSession(session, layers) => self.open_session(session, layers).await,
+            Job::OpenSession(session, layers, continues) => {
+                self.open_session(session, layers, continues).await;
+            }
+            Job::KeepSession(session) => {
+                if let Some(loaded) = &mut self.engine {
+                    loaded.engine.keep_session(session.as_u128());
+                }
+            }
             Job::CloseSession(session) => {
                 if let Some(loaded) = &mut self.engine {
                     loaded.engine.close_session(session.as_u128());

@@ -181,7 +181,18 @@ impl Bench {
     }
 
     /// A failure shows at the first step, which then has no session to run in.
-    pub(super) async fn open_session(&mut self, session: SessionId, layers: LayerRange) {
+    pub(super) async fn open_session(
+        &mut self,
+        session: SessionId,
+        layers: LayerRange,
+        continues: Option<SessionId>,
+    ) {
+        if let (Some(loaded), Some(kept)) = (&mut self.engine, continues) {
+            let (kept, session) = (kept.as_u128(), session.as_u128());
+            if loaded.engine.continue_session(kept, session, &layers.indices()) {
+                return;
+            }
+        }
         while let Some(loaded) = &mut self.engine {
             let opened = loaded.engine.open_session(session.as_u128(), layers.indices());
             let Err(error) = opened.map_err(EngineFailure::from) else { return };

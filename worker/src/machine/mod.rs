@@ -132,9 +132,10 @@ impl Machine {
                 self.tell_fetched();
             }
             Action::Unload { role } => self.send(Job::Unload(role)),
-            Action::OpenSession { session, layers } => {
-                self.send(Job::OpenSession(session, layers));
+            Action::OpenSession { session, layers, continues } => {
+                self.send(Job::OpenSession(session, layers, continues));
             }
+            Action::KeepSession { session } => self.send(Job::KeepSession(session)),
             Action::CloseSession { session } => {
                 self.steps.forget(session);
                 self.send(Job::CloseSession(session));

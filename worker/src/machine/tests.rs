@@ -99,12 +99,12 @@ async fn step(bench: &mut Bench, id: u128, position: u32, tokens: &[u32]) -> Out
 /// that is opened on a lost one.
 async fn sampled(bench: &mut Bench, lose: impl Fn(&mut Loaded)) -> Vec<Output> {
     let layers = LayerRange::new(0, LAYERS).unwrap();
-    bench.perform(Job::OpenSession(session(1), layers)).await;
+    bench.perform(Job::OpenSession(session(1), layers, None)).await;
     let mut sampled = vec![step(bench, 1, 0, &[5, 6, 7]).await];
     lose(bench.engine.as_mut().unwrap());
     sampled.push(step(bench, 1, 3, &[8]).await);
     lose(bench.engine.as_mut().unwrap());
-    bench.perform(Job::OpenSession(session(2), layers)).await;
+    bench.perform(Job::OpenSession(session(2), layers, None)).await;
     sampled.push(step(bench, 2, 0, &[9]).await);
     sampled.push(step(bench, 1, 4, &[10, 11]).await);
     sampled
@@ -140,7 +140,7 @@ async fn weights_that_cannot_be_had_again_are_tried_again() {
         return;
     };
     let layers = LayerRange::new(0, LAYERS).unwrap();
-    bench.perform(Job::OpenSession(session(1), layers)).await;
+    bench.perform(Job::OpenSession(session(1), layers, None)).await;
     assert_eq!(step(&mut bench, 1, 0, &[5, 6, 7]).await, expected[0]);
     // The cache has lost a layer, and there is no server.
     let blob = folder.path().join(model.manifest.layer_blobs[1].hash.to_string());
@@ -163,7 +163,7 @@ async fn a_gpu_that_is_lost_again_and_again_is_given_up() {
             return;
         };
         let layers = LayerRange::new(0, LAYERS).unwrap();
-        bench.perform(Job::OpenSession(session(1), layers)).await;
+        bench.perform(Job::OpenSession(session(1), layers, None)).await;
         step(&mut bench, 1, 0, &[5]).await;
         let loaded = bench.engine.as_mut().unwrap();
         (loaded.choice, loaded.losses) = (choice, MAX_LOSSES);
@@ -301,7 +301,7 @@ async fn an_engine_starts_loads_and_computes_beside_whoever_waits_for_it() {
         assert!(matches!(event, MachineEvent::Loaded { result: Ok(()), .. }), "{event:?}");
     }
     let layers = LayerRange::new(0, LAYERS).unwrap();
-    machine.perform(Action::OpenSession { session: session(1), layers });
+    machine.perform(Action::OpenSession { session: session(1), layers, continues: None });
     for position in 0..2 {
         let input = StepInput::Tokens(vec![5]);
         let (session, sampling, seen) = (session(1), None, None);
@@ -338,7 +338,7 @@ async fn an_engine_that_gives_a_share_of_its_time_rests_and_a_stop_does_not_wait
         next_event(&mut machine).await;
     }
     let layers = LayerRange::new(0, LAYERS).unwrap();
-    machine.perform(Action::OpenSession { session: session(1), layers });
+    machine.perform(Action::OpenSession { session: session(1), layers, continues: None });
     let step = |position| {
         let input = StepInput::Tokens(vec![5]);
         StepRequest { session: session(1), position, rows: 1, input, sampling: None, seen: None }

@@ -8,6 +8,7 @@ use anyhow::bail;
 use futures::StreamExt as _;
 use futures::channel::mpsc;
 use potluck_net::platform::{NativeTransport, NetConfig};
+use potluck_protocol::chat::Conversation;
 use potluck_protocol::id::RequestId;
 use potluck_protocol::page::{AnswerEnd, AnswerEvent, Ask, Command, Link, Notice};
 use potluck_protocol::server::NodeKind;
@@ -37,11 +38,13 @@ pub(super) async fn ask(options: AskOptions) -> anyhow::Result<ExitCode> {
         sampled: Vec::new(),
         request: RequestId(0),
         model: options.model.clone(),
-        prompt: options.prompt.clone(),
+        conversation: Conversation::question(&options.prompt),
         asked_at_s: local_time_s(),
         sampling: options.sampling.choice()?,
         max_tokens: options.sampling.max_tokens,
         own: options.own(),
+        stops: Vec::new(),
+        keeps: false,
     }))?;
     let running = run(node, transport, receiver, store, move |notice| {
         // Nobody listens any more once the answer is whole.

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use potluck_engine::engine::BackendChoice;
-use potluck_model::chat::LocalTime;
+use potluck_model::chat::{Conversation, LocalTime};
 use potluck_protocol::terminal::printable;
 use potluck_worker::local::{Model, Question};
 use serde_json::json;
@@ -17,7 +17,7 @@ pub(super) async fn local(options: LocalOptions) -> anyhow::Result<ExitCode> {
     let model = Model::open(&options.models, &options.model)?;
     let choice = options.sampling.choice()?;
     let question = Question {
-        prompt: &options.prompt,
+        conversation: &Conversation::question(&options.prompt),
         asked_at: LocalTime(local_time_s()),
         sampling: choice,
         max_tokens: options.sampling.max_tokens,

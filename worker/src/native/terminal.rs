@@ -34,6 +34,7 @@ pub(super) fn word(end: AnswerEnd) -> &'static str {
         AnswerEnd::Stop => "stop",
         AnswerEnd::Length => "length",
         AnswerEnd::Cancelled => "cancelled",
+        AnswerEnd::Text(_) => "text",
     }
 }
 

@@ -253,6 +253,15 @@ pub enum Action {
         session: SessionId,
         /// Layers computed in it here.
         layers: LayerRange,
+        /// A session that was kept, over the same layers: this one has its keys and values, up to
+        /// where its own first step begins. If it is not there any more, that step fails.
+        continues: Option<SessionId>,
+    },
+    /// Nobody computes in a session now, but it may be gone on with. The first to go where there is
+    /// no room.
+    KeepSession {
+        /// Its name.
+        session: SessionId,
     },
     /// Forget a session.
     CloseSession {

@@ -392,8 +392,8 @@ impl Node {
             PeerFrame::ReceiptSigned { receipt, signature } => {
                 receipts.handle_signed(from, receipt, signature, context);
             }
-            PeerFrame::End { session } => {
-                stages.handle_end(from, session, context);
+            PeerFrame::End { session, keeps } => {
+                stages.handle_end(from, session, keeps, context);
                 requester.handle_end(from, session);
             }
             PeerFrame::Ping { session } => stages.handle_ping(from, session, context),
@@ -491,7 +491,7 @@ impl Node {
                     requester.handle_peer_lost(peer, &reason, context);
                 }
                 Event::LinkLost => {
-                    requester.handle_link_lost();
+                    requester.handle_link_lost(context);
                     door.handle_link_lost(context);
                 }
                 Event::LinkRefused { reason } => {
@@ -506,7 +506,7 @@ impl Node {
                     stages.handle_signed(session, to_position);
                 }
                 Event::AllProposed { requester, session } => {
-                    context.send_peer(requester, PeerFrame::End { session });
+                    context.send_peer(requester, PeerFrame::End { session, keeps: false });
                 }
                 Event::SessionClosed { session } => {
                     receipts.handle_closed(session, context.now);

@@ -237,7 +237,14 @@ mod tests {
     fn session(peer: NodeId, epoch: u64) -> Session {
         let stages = vec![Stage { node: ME, layers: LayerRange { first: 0, end: 1 } }];
         let epochs = vec![Epoch(1), Epoch(epoch)];
-        Session { id: SessionId([1; 16]), model: ModelId([1; 32]), requester: peer, stages, epochs }
+        Session {
+            id: SessionId([1; 16]),
+            model: ModelId([1; 32]),
+            requester: peer,
+            stages,
+            epochs,
+            continues: None,
+        }
     }
 
     #[test]

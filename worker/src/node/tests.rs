@@ -14,6 +14,7 @@ use potluck_model::package::{BlobRole, Manifest};
 use potluck_model::synthetic::{Synthetic, config};
 use potluck_net as net;
 use potluck_net::weights::FetchError;
+use potluck_protocol::chat::Conversation;
 use potluck_protocol::codec;
 use potluck_protocol::grant::{Limits, Terms};
 use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, SessionId};
@@ -155,6 +156,7 @@ impl Driven {
             opened_ms: 0,
             until_s: u64::MAX,
             earns: true,
+            continues: false,
         };
         let ticket = Box::new(SignedTicket::new(&server(), ticket));
         self.receive(&FromServer::Serve { session, ticket });
@@ -174,12 +176,14 @@ impl Driven {
         self.handle(Input::Command(Command::Ask(Ask {
             request: RequestId(request),
             model: Some(model.to_owned()),
-            prompt: "a question".to_owned(),
+            conversation: Conversation::question("a question"),
             asked_at_s: 0,
             sampling: SamplingChoice::default(),
             max_tokens: None,
             sampled: Vec::new(),
             own: None,
+            stops: Vec::new(),
+            keeps: false,
         })));
     }
 
@@ -257,6 +261,7 @@ fn session(me: NodeId, requester: NodeId) -> Session {
         requester,
         stages: vec![Stage { node: me, layers: ALL }],
         epochs: vec![Epoch(1), Epoch(2)],
+            continues: None,
     }
 }
 

@@ -13,7 +13,7 @@ use potluck_protocol::codec::INITIAL_WINDOW_ROWS;
 /// A sender's side: what the receiver has room for.
 #[derive(Debug)]
 pub(super) struct SendWindow {
-    /// Rows sent.
+    /// Where the next row stands.
     sent: u32,
     /// Rows that may be sent in all.
     limit: u32,
@@ -44,7 +44,12 @@ const GIVE_BACK_ROWS: u32 = INITIAL_WINDOW_ROWS / 2;
 
 impl SendWindow {
     pub(super) fn new() -> Self {
-        Self { sent: 0, limit: INITIAL_WINDOW_ROWS }
+        Self::at(0)
+    }
+
+    /// Of a session that begins at this position.
+    pub(super) fn at(position: u32) -> Self {
+        Self { sent: position, limit: position + INITIAL_WINDOW_ROWS }
     }
 
     /// Rows sent so far.
@@ -74,7 +79,12 @@ impl SendWindow {
 
 impl ReceiveWindow {
     pub(super) fn new() -> Self {
-        Self { accepted: 0, left: 0, limit: INITIAL_WINDOW_ROWS }
+        Self::at(0)
+    }
+
+    /// As [`SendWindow::at`].
+    pub(super) fn at(position: u32) -> Self {
+        Self { accepted: position, left: position, limit: position + INITIAL_WINDOW_ROWS }
     }
 
     /// Rows that came.

@@ -67,6 +67,7 @@ impl Script {
                     Stage { node: NEXT, layers: LayerRange { first: 1, end: 2 } },
                 ],
                 epochs: vec![Epoch(0); 3],
+                continues: None,
             };
             let ticket = Ticket {
                 session: session.id,
@@ -77,6 +78,7 @@ impl Script {
                 opened_ms: 0,
                 until_s: u64::MAX,
                 earns: true,
+            continues: false,
             };
             let server = Identity::from_seed(&[0xa0; 32]);
             let ticket = Box::new(SignedTicket::new(&server, ticket));

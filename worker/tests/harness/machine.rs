@@ -69,8 +69,18 @@ impl Machine {
                 self.engine.as_mut()?.unload(role);
                 return None;
             }
-            Action::OpenSession { session, layers } => {
-                self.engine.as_mut()?.open_session(session.as_u128(), layers.indices()).unwrap();
+            Action::OpenSession { session, layers, continues } => {
+                let (engine, layers) = (self.engine.as_mut()?, layers.indices());
+                let goes_on = continues.is_some_and(|kept| {
+                    engine.continue_session(kept.as_u128(), session.as_u128(), &layers)
+                });
+                if !goes_on {
+                    engine.open_session(session.as_u128(), layers).unwrap();
+                }
+                return None;
+            }
+            Action::KeepSession { session } => {
+                self.engine.as_mut()?.keep_session(session.as_u128());
                 return None;
             }
             Action::CloseSession { session } => {
@@ -87,6 +97,7 @@ impl Machine {
                 let want = sampling.map_or(OutputRequest::Nothing, OutputRequest::Token);
                 let (id, seen) = (session.as_u128(), seen.as_deref());
                 let step = Step { session: id, position, input, want, seen };
+                engine.truncate(id, position);
                 let output = block_on(engine.forward_all(&[step])).remove(0).map_err(Into::into);
                 self.busy_until = self.busy_until.max(now) + STEP_TIME;
                 let elapsed = STEP_TIME;

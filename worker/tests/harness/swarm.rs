@@ -8,6 +8,7 @@ use potluck_net::memory::{self, Agenda, Fault, Loss, MemoryNetwork, Profile};
 use potluck_protocol::codec;
 use potluck_protocol::grant::{Limits, Place, Terms};
 use potluck_protocol::id::{LayerRange, NodeId, RequestId};
+use potluck_protocol::chat::Conversation;
 use potluck_protocol::identity::Identity;
 use potluck_protocol::page::{
     Ask, BackendPreference, Command, Notice, Own, OwnPart, SamplingChoice,
@@ -166,6 +167,13 @@ impl Swarm {
     ) {
         let ask = ask(prompt, sampling.seed, max_tokens, Vec::new(), part.map(own));
         self.command(from, Command::Ask(Ask { sampling, ..ask }));
+    }
+
+    /// Asks for the next turn of a conversation, of which more will be said.
+    pub fn say(&mut self, from: NodeId, conversation: &Conversation, max_tokens: u32) {
+        let conversation = conversation.clone();
+        let ask = ask("", 1, max_tokens, Vec::new(), None);
+        self.command(from, Command::Ask(Ask { conversation, keeps: true, ..ask }));
     }
 
     /// Gives the question up.
@@ -463,11 +471,13 @@ fn ask(prompt: &str, seed: u64, max_tokens: u32, sampled: Vec<u32>, own: Option<
     Ask {
         request: RequestId(7),
         model: None,
-        prompt: prompt.to_owned(),
+        conversation: Conversation::question(prompt),
         asked_at_s: 0,
         sampling: SamplingChoice { seed, ..SamplingChoice::default() },
         max_tokens: Some(max_tokens),
         sampled,
         own,
+        stops: Vec::new(),
+        keeps: false,
     }
 }

@@ -198,6 +198,12 @@ impl Backend for CpuBackend {
         Ok(())
     }
 
+    fn rename_session(&mut self, id: u128, new: u128) {
+        if let Some(session) = self.sessions.remove(&id) {
+            self.sessions.insert(new, session);
+        }
+    }
+
     fn close_session(&mut self, id: u128) {
         self.sessions.remove(&id);
     }

@@ -79,6 +79,10 @@ impl Backend for GpuBackend {
         Ok(self.gpu.open_session(id, layers)?)
     }
 
+    fn rename_session(&mut self, id: u128, new: u128) {
+        self.gpu.rename_session(id, new);
+    }
+
     fn close_session(&mut self, id: u128) {
         self.gpu.close_session(id);
     }

@@ -56,14 +56,20 @@ impl Engine {
     pub async fn forward_all(&mut self, steps: &[Step<'_>]) -> Vec<Result<Output, ForwardError>> {
         let mut outputs = Vec::with_capacity(steps.len());
         let mut ready: Vec<Ready> = Vec::new();
-        let mut held_bytes = self.cache_bytes();
+        // What sessions hold, and of that what these steps add.
+        let (mut held_bytes, mut taken) = (self.cache_bytes(), 0);
         for (at, step) in steps.iter().enumerate() {
             // Two steps of one session start at the same place, or the second one is wrong.
             let twice = ready.iter().any(|earlier| steps[earlier.at].session == step.session);
-            let checked =
+            let mut checked =
                 if twice { Err(ForwardError::Twice) } else { self.check(step, held_bytes) };
+            while matches!(checked, Err(ForwardError::CachesFull { .. })) && self.close_kept() {
+                held_bytes = self.cache_bytes() + taken;
+                checked = self.check(step, held_bytes);
+            }
             outputs.push(checked.map(|(fitting, bytes)| {
                 held_bytes += bytes;
+                taken += bytes;
                 ready.push(Ready { at, ..fitting });
                 Output::None
             }));

@@ -289,6 +289,13 @@ impl Gpu {
         Ok(())
     }
 
+    /// Calls a session otherwise.
+    pub fn rename_session(&mut self, id: u128, new: u128) {
+        if let Some(session) = self.sessions.remove(&id) {
+            self.sessions.insert(new, session);
+        }
+    }
+
     /// Forgets a session, if there is one.
     pub fn close_session(&mut self, id: u128) {
         self.sessions.remove(&id);

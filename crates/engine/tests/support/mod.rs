@@ -11,7 +11,7 @@ use futures::executor::block_on;
 use potluck_engine::engine::{BackendChoice, Engine, Input, Output, OutputRequest};
 use potluck_engine::sampler::Logits;
 use potluck_importer::{Options, import};
-use potluck_model::chat::{LocalTime, Message};
+use potluck_model::chat::{Conversation, LocalTime};
 use potluck_model::package::{BlobHash, BlobRole, Manifest, verify_blob};
 use potluck_model::tokenizer::Tokenizer;
 use serde_json::Value;
@@ -61,7 +61,7 @@ impl Imported {
 
     /// The model's input for a question.
     pub fn prompt(&self, question: &str) -> Vec<u32> {
-        let asked = [Message::user(question)];
+        let asked = Conversation::question(question);
         self.tokenizer().encode_chat(&self.manifest.chat, &asked, LocalTime::default()).unwrap()
     }
 

@@ -4,17 +4,18 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value};
 use minijinja::{Environment, Error, ErrorKind, context};
 
-use super::{ChatFormat, Content, LocalTime, Message, dates, json};
+use super::said::{Said, nothing_set_up};
+use super::{ChatFormat, LocalTime, dates, json};
 
 /// Steps of a template at most, and what its texts cost: real ones take some thousands for a long
 /// conversation.
 const MAX_FUEL: u64 = 20_000_000;
 
-/// The text that `template` makes of `messages`, with the beginning of the answer.
+/// The text that `template` makes of what was said, with the beginning of the answer.
 pub(super) fn render(
     format: &ChatFormat,
     template: &str,
-    messages: &[Message],
+    said: Said,
     now: LocalTime,
 ) -> Result<String, Error> {
     let mut jinja = Environment::new();
@@ -29,11 +30,9 @@ pub(super) fn render(
     jinja.add_function("strftime_now", move |pattern: String| {
         dates::format(now, &pattern).map_err(|why| Error::new(ErrorKind::InvalidOperation, why))
     });
-    let system = (format.wants_system
-        && messages.first().is_none_or(|it| it.role != super::Role::System))
-    .then(|| message(format, "system", ""));
-    let said = messages.iter().map(|it| message(format, it.role.name(), &it.content));
-    let messages: Vec<Value> = system.into_iter().chain(said).collect();
+    let Said { messages, tools, effort, has_system } = said;
+    let system = (format.wants_system && !has_system).then(|| nothing_set_up(format.content));
+    let messages: Vec<Value> = system.into_iter().chain(messages).collect();
     jinja.render_str(
         &without_generation_marks(template),
         context! {
@@ -41,20 +40,13 @@ pub(super) fn render(
             add_generation_prompt => true,
             bos_token => format.bos.as_str(),
             eos_token => format.eos.as_str(),
-            tools => (),
+            tools,
             documents => (),
-            // Answers, not essays about them, where a model can do both.
-            enable_thinking => false,
+            // Answers, not essays about them, where a model can do both and nobody asked for more.
+            enable_thinking => effort.is_some(),
+            reasoning_effort => effort,
         },
     )
-}
-
-fn message(format: &ChatFormat, role: &str, content: &str) -> Value {
-    let content = match format.content {
-        Content::Text => Value::from(content),
-        Content::Parts => Value::from(vec![context! { type => "text", text => content }]),
-    };
-    context! { role => role, content => content }
 }
 
 /// `tojson` as transformers has it: Python's `json.dumps` with `ensure_ascii=False`, nothing escaped
@@ -102,7 +94,7 @@ fn without_generation_marks(template: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Role;
+    use super::super::{Content, Conversation, Effort, Message, Role, ToolCall};
     use super::*;
 
     fn rendered(template: &str, messages: &[Message]) -> Result<String, String> {
@@ -114,11 +106,11 @@ mod tests {
         };
         // 2026-11-27 09:05 in the asker's own time.
         let now = LocalTime(1_795_770_300);
-        format.text(messages, now).map_err(|error| error.to_string())
+        format.text(&Conversation::of(messages.to_vec()), now).map_err(|error| error.to_string())
     }
 
     fn said(role: Role, content: &str) -> Message {
-        Message { role, content: content.to_owned() }
+        Message::new(role, content)
     }
 
     #[test]
@@ -202,9 +194,60 @@ mod tests {
             wants_system: true,
             ..ChatFormat::default()
         };
-        let text = format.text(&[Message::user("hi")], LocalTime(0)).unwrap();
+        let text = format.text(&Conversation::question("hi"), LocalTime(0)).unwrap();
         assert_eq!(text, "system=;user=hi;");
         let own = [said(Role::System, "Be."), Message::user("hi")];
-        assert_eq!(format.text(&own, LocalTime(0)).unwrap(), "system=Be.;user=hi;");
+        assert_eq!(
+            format.text(&Conversation::of(own.to_vec()), LocalTime(0)).unwrap(),
+            "system=Be.;user=hi;"
+        );
+    }
+
+    #[test]
+    fn tools_calls_and_thinking_are_as_templates_know_them() {
+        let template = "{{ tools | tojson }}|{{ enable_thinking }},{{ reasoning_effort }}|{% for m in messages %}{{ m.role }}{% if m.tool_calls %}{% for c in m.tool_calls %} {{ c.type }} {{ c.id }} {{ c.function.name }} {{ c.function.arguments | tojson }}{% endfor %}{% endif %}{% if m.tool_call_id is defined %} {{ m.tool_call_id }}{% endif %}{% if m.reasoning_content %} ({{ m.reasoning_content }}){% endif %}={{ m.content }};{% endfor %}";
+        let format =
+            ChatFormat { template: Some(template.to_owned()), ..ChatFormat::default() };
+        let call = ToolCall {
+            id: "c1".to_owned(),
+            name: "add".to_owned(),
+            arguments: r#"{"b": 2, "a": [1.5, null, "x"]}"#.to_owned(),
+        };
+        let called = Message {
+            tool_calls: vec![call],
+            reasoning: Some("hm".to_owned()),
+            ..Message::new(Role::Assistant, "")
+        };
+        let given =
+            Message { tool_call_id: Some("c1".to_owned()), ..Message::new(Role::Tool, "3") };
+        let tools = r#"[{"type": "function", "function": {"name": "add", "description": "Adds."}}]"#;
+        let conversation = Conversation {
+            tools: Some(tools.to_owned()),
+            effort: Effort::High,
+            ..Conversation::of(vec![Message::user("1+2?"), called, given])
+        };
+        assert_eq!(
+            format.text(&conversation, LocalTime(0)).unwrap(),
+            format!(
+                r#"{tools}|true,high|user=1+2?;assistant function c1 add {{"b": 2, "a": [1.5, null, "x"]}} (hm)=;tool c1=3;"#
+            )
+        );
+        let plain = Conversation { tools: None, effort: Effort::None, ..conversation.clone() };
+        let text = format.text(&plain, LocalTime(0)).unwrap();
+        assert!(text.starts_with("null|false,none|"), "{text}");
+        let wrong = Conversation { tools: Some("[{]".to_owned()), ..conversation };
+        let words = format.text(&wrong, LocalTime(0)).unwrap_err().to_string();
+        assert!(words.starts_with("the list of tools is not JSON"), "{words}");
+    }
+
+    #[test]
+    fn a_text_that_is_gone_on_with_is_no_conversation() {
+        let format = ChatFormat {
+            template: Some("{{ raise_exception('not asked') }}".to_owned()),
+            bos: "<s>".to_owned(),
+            ..ChatFormat::default()
+        };
+        let text = format.text(&Conversation::plain("Once"), LocalTime(0)).unwrap();
+        assert_eq!(text, "<s>Once");
     }
 }

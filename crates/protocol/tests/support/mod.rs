@@ -46,11 +46,13 @@ pub(crate) fn to_server() -> impl Strategy<Value = ToServer> {
         ),
         Just(ToServer::Deregister),
         (model(), layers()).prop_map(|(model, layers)| ToServer::LayersReady { model, layers }),
-        (request(), model(), vec(node(), 0..=MAX_EXCLUDED))
-            .prop_map(|(request, model, exclude)| ToServer::Ask { request, model, exclude }),
+        (request(), model(), vec(node(), 0..=MAX_EXCLUDED), option::of(session_id()))
+            .prop_map(|(request, model, exclude, continues)| ToServer::Ask { request, model, exclude, continues }),
         request().prop_map(|request| ToServer::Cancel { request }),
-        (session_id(), text(MAX_REASON_BYTES), option::of(node())).prop_map(
-            |(session, reason, failed_node)| ToServer::EndSession { session, reason, failed_node }
+        (session_id(), text(MAX_REASON_BYTES), option::of(node()), any::<bool>()).prop_map(
+            |(session, reason, failed_node, keeps)| {
+                ToServer::EndSession { session, reason, failed_node, keeps }
+            }
         ),
         (node(), signed_signal()).prop_map(|(to, signal)| ToServer::Signal { to, signal }),
         (receipt(), signature(), signature(), session_id().prop_flat_map(signed_ticket)).prop_map(
@@ -65,9 +67,9 @@ pub(crate) fn to_server() -> impl Strategy<Value = ToServer> {
         Just(ToServer::Heartbeat),
         (0..=100_u8).prop_map(|percent| ToServer::Pace { percent }),
         to_door().prop_map(ToServer::Door),
-        (request(), model(), vec(node(), 0..=MAX_EXCLUDED), layers()).prop_map(
-            |(request, model, exclude, layers)| {
-                ToServer::AskMiddle { request, model, exclude, layers }
+        (request(), model(), vec(node(), 0..=MAX_EXCLUDED), layers(), option::of(session_id())).prop_map(
+            |(request, model, exclude, layers, continues)| {
+                ToServer::AskMiddle { request, model, exclude, layers, continues }
             }
         ),
     ]
@@ -151,7 +153,7 @@ pub(crate) fn peer_frame() -> impl Strategy<Value = PeerFrame> {
             .prop_map(|(receipt, signature)| PeerFrame::ReceiptProposal { receipt, signature }),
         (receipt_id(), signature())
             .prop_map(|(receipt, signature)| PeerFrame::ReceiptSigned { receipt, signature }),
-        session_id().prop_map(|session| PeerFrame::End { session }),
+        (session_id(), any::<bool>()).prop_map(|(session, keeps)| PeerFrame::End { session, keeps }),
         session_id().prop_map(|session| PeerFrame::Ping { session }),
         session_id().prop_map(|session| PeerFrame::Pong { session }),
         (session_id(), text(MAX_REASON_BYTES), option::of(node())).prop_map(
@@ -179,9 +181,10 @@ pub(crate) fn session() -> impl Strategy<Value = Session> {
                 starts.zip(ends).map(|(first, end)| LayerRange { first, end }).collect();
             let count = ranges.len();
             let nodes = vec(node(), count);
-            (Just((id, model, requester, ranges)), nodes, vec(any::<u64>(), count + 1))
+            let epochs = vec(any::<u64>(), count + 1);
+            (Just((id, model, requester, ranges)), nodes, epochs, option::of(session_id()))
         })
-        .prop_map(|((id, model, requester, ranges), nodes, epochs)| Session {
+        .prop_map(|((id, model, requester, ranges), nodes, epochs, continues)| Session {
             id,
             model,
             requester,
@@ -191,6 +194,7 @@ pub(crate) fn session() -> impl Strategy<Value = Session> {
                 .map(|(node, layers)| Stage { node, layers })
                 .collect(),
             epochs: epochs.into_iter().map(Epoch).collect(),
+            continues,
         })
 }
 
@@ -255,10 +259,21 @@ fn signed_lease(model: ModelId) -> impl Strategy<Value = SignedLease> {
 
 fn signed_ticket(session: SessionId) -> impl Strategy<Value = SignedTicket> {
     let names = (model(), node(), node());
-    (names, layers(), any::<u64>(), any::<u64>(), any::<bool>(), signature()).prop_map(
-        move |((model, requester, stage), layers, opened_ms, until_s, earns, signature)| {
-            let ticket =
-                Ticket { session, model, requester, stage, layers, opened_ms, until_s, earns };
+    let says = (any::<bool>(), any::<bool>());
+    (names, layers(), any::<u64>(), any::<u64>(), says, signature()).prop_map(
+        move |((model, requester, stage), layers, opened_ms, until_s, says, signature)| {
+            let (earns, continues) = says;
+            let ticket = Ticket {
+                session,
+                model,
+                requester,
+                stage,
+                layers,
+                opened_ms,
+                until_s,
+                earns,
+                continues,
+            };
             SignedTicket { ticket, signature }
         },
     )

@@ -4,7 +4,7 @@ use super::*;
 use potluck_protocol::limits::MAX_SESSIONS_PER_REQUESTER;
 
 fn ask_for(world: &mut World, request: u32, model: ModelId) -> Vec<Action> {
-    world.send(9, ToServer::Ask { request: RequestId(request), model, exclude: Vec::new() })
+    world.send(9, ToServer::Ask { request: RequestId(request), model, exclude: Vec::new(), continues: None })
 }
 
 /// The reason, if the only action is to refuse this request.
@@ -55,6 +55,7 @@ fn sessions_of_a_requester_have_a_bound() {
         session: last.unwrap().id,
         reason: "answered".to_owned(),
         failed_node: None,
+        keeps: false,
     };
     world.send(9, end);
     assert!(route(&ask_for(&mut world, bound, model)).is_some());

@@ -7,7 +7,7 @@ use crate::scheduler::sessions::IDLE;
 
 fn ask_as(world: &mut World, node: u8, request: u32) -> Option<Session> {
     let (request, model) = (RequestId(request), world.model);
-    route(&world.send(node, ToServer::Ask { request, model, exclude: Vec::new() }))
+    route(&world.send(node, ToServer::Ask { request, model, exclude: Vec::new(), continues: None }))
 }
 
 /// Reproduced before there was a bound: one key opened 300 sessions.

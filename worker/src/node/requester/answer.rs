@@ -13,6 +13,7 @@ use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::sampling::Sampling;
 
 use super::fault::QuestionFault;
+use super::stops::Stops;
 
 /// An answer that has begun.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub(super) struct Answer {
     end_tokens: Vec<u32>,
     vocab: u32,
     stream: TextStream,
+    stops: Stops,
     /// To be fed: those of the prompt and those sampled, but for the last that an answer has.
     tokens: Vec<u32>,
     /// Which tokens those are, if the sampling minds repetition.
@@ -64,6 +66,7 @@ impl Answer {
             end_tokens: manifest.end_tokens.clone(),
             vocab: manifest.config.vocab,
             stream: TextStream::new(Arc::clone(tokenizer)),
+            stops: Stops::new(&ask.stops),
             prompt: u32::try_from(prompt.len()).unwrap_or(u32::MAX),
             tokens: prompt,
             seen,
@@ -81,7 +84,12 @@ impl Answer {
                 return Err(QuestionFault::Whole);
             }
             answer.add(token);
-            events.push(AnswerEvent::Token { token, text: answer.stream.push(token) });
+            let text = answer.stream.push(token);
+            let (text, stop) = answer.stops.push(text);
+            if stop.is_some() {
+                return Err(QuestionFault::Whole);
+            }
+            events.push(AnswerEvent::Token { token, text });
         }
         Ok((answer, events))
     }
@@ -123,6 +131,11 @@ impl Answer {
         self.received >= self.max_tokens || self.positions() + 1 >= self.max_positions
     }
 
+    /// All tokens that are to be fed.
+    pub(super) fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
     /// The step of a session that starts at this position, behind what it was fed already; none if
     /// it was fed everything. Only the last of them asks for a token.
     pub(super) fn step(&self, session: SessionId, position: u32) -> Option<PeerFrame> {
@@ -136,16 +149,27 @@ impl Answer {
     pub(super) fn push(&mut self, token: u32, now: Duration) -> Pushed {
         self.received += 1;
         self.first_token.get_or_insert(now);
-        if self.end_tokens.contains(&token) {
-            return Pushed { text: self.stream.finish(), end: Some(AnswerEnd::Stop) };
-        }
-        let mut text = self.stream.push(token);
-        if self.is_full() {
+        let end = if self.end_tokens.contains(&token) {
+            Some(AnswerEnd::Stop)
+        } else {
+            self.is_full().then_some(AnswerEnd::Length)
+        };
+        let mut text = match end {
+            Some(AnswerEnd::Stop) => String::new(),
+            _ => self.stream.push(token),
+        };
+        if end.is_some() {
             text.push_str(&self.stream.finish());
-            return Pushed { text, end: Some(AnswerEnd::Length) };
         }
-        self.add(token);
-        Pushed { text, end: None }
+        let (mut text, stop) = self.stops.push(text);
+        if let Some(which) = stop {
+            return Pushed { text, end: Some(AnswerEnd::Text(which)) };
+        }
+        match end {
+            Some(_) => text.push_str(&self.stops.finish()),
+            None => self.add(token),
+        }
+        Pushed { text, end }
     }
 
     /// The last event.

@@ -26,7 +26,9 @@ struct Closed {
     session: Session,
     /// Positions of the prompt.
     prompt: u32,
-    /// Positions fed.
+    /// Where it began.
+    start: u32,
+    /// Where what was fed ends.
     fed: u32,
     /// It brought a token.
     has_token: bool,
@@ -49,6 +51,8 @@ pub(super) struct SessionEnd<'a> {
     pub(super) failed_node: Option<NodeId>,
     /// The answer is whole, so all receipts will come.
     pub(super) is_whole: bool,
+    /// Its stages keep what they computed.
+    pub(super) keeps: bool,
 }
 
 /// How long the last receipts of an answer may take to come.
@@ -67,25 +71,26 @@ impl ClosedSessions {
         end: &SessionEnd<'_>,
         context: &mut Context,
     ) {
-        let SessionEnd { reason, failed_node, is_whole } = *end;
+        let SessionEnd { reason, failed_node, is_whole, keeps } = *end;
         let id = session.id;
         if session.stages.is_empty() {
             return; // nobody else was in it, or knows of it
         }
         for stage in &session.stages {
-            context.send_peer(stage.node, PeerFrame::End { session: id });
+            context.send_peer(stage.node, PeerFrame::End { session: id, keeps });
         }
         let reason = clip_reason(reason);
-        context.send_server(&ToServer::EndSession { session: id, reason, failed_node });
+        context.send_server(&ToServer::EndSession { session: id, reason, failed_node, keeps });
         let now = context.now;
         let stay_until = now + if is_whole { RECEIPTS_GRACE } else { BROKEN_GRACE };
         let until = now + RECEIPTS_GRACE;
-        let (fed, has_token) = (feed.fed(), feed.has_token());
+        let (start, fed, has_token) = (feed.start(), feed.fed(), feed.has_token());
         let stages = session.stages.iter().map(|stage| stage.node).filter(|_| has_token);
         let awaited = stages.filter(|node| *node != context.me).collect();
         let closed = Closed {
             session,
             prompt,
+            start,
             fed,
             has_token,
             awaited,
@@ -98,8 +103,9 @@ impl ClosedSessions {
 
     pub(super) fn known(&self, session: SessionId) -> Option<Known<'_>> {
         let closed = self.closed.get(&session)?;
-        let Closed { session, prompt, fed, has_token, .. } = closed;
-        Some(Known { session, fed: *fed, prompt: *prompt, has_token: *has_token })
+        let Closed { session, prompt, start, fed, has_token, .. } = closed;
+        let (start, fed) = (*start, *fed);
+        Some(Known { session, start, fed, prompt: *prompt, has_token: *has_token })
     }
 
     /// True if `peer` is a stage of a session that is just over.
@@ -108,9 +114,10 @@ impl ClosedSessions {
         stages.any(|stage| stage.node == peer)
     }
 
-    /// True, once, for the receipt that continues where the last one signed for this stage ended.
-    pub(super) fn continues(&mut self, receipt: &Receipt) -> bool {
-        let signed_to = self.signed_to.entry((receipt.session, receipt.stage)).or_insert(0);
+    /// True, once, for the receipt that continues where the last one signed for this stage ended, the
+    /// first at `start`.
+    pub(super) fn continues(&mut self, receipt: &Receipt, start: u32) -> bool {
+        let signed_to = self.signed_to.entry((receipt.session, receipt.stage)).or_insert(start);
         if *signed_to != receipt.from_position {
             return false;
         }

@@ -1,6 +1,7 @@
 //! Why a question is not asked, and the limits behind that. Checked where the question comes in.
 
 use potluck_model::tokenizer::TokenizerError;
+use potluck_protocol::chat::{ConversationFault, MAX_STOP_BYTES, MAX_STOPS};
 use potluck_protocol::sampling::{
     MAX_REPETITION_PENALTY_MILLI, MAX_TEMPERATURE_MILLI, MIN_REPETITION_PENALTY_MILLI,
     MIN_TEMPERATURE_MILLI,
@@ -13,10 +14,12 @@ pub(super) enum QuestionFault {
     TooMany,
     #[error("this question is being answered already")]
     Repeated,
-    #[error("the question is empty; write something first")]
-    Empty,
-    #[error("the question has {bytes} bytes; at most {MAX_PROMPT_BYTES} can be sent")]
-    TooLong { bytes: usize },
+    #[error(transparent)]
+    Conversation(#[from] ConversationFault),
+    #[error(
+        "an answer may end at up to {MAX_STOPS} texts of 1 to {MAX_STOP_BYTES} bytes, and others were given"
+    )]
+    Stops,
     #[error("the seed is {seed}; at most {MAX_SEED} is allowed")]
     Seed { seed: u64 },
     #[error("an answer of 0 tokens was asked for; ask for at least 1")]
@@ -80,8 +83,6 @@ pub(super) enum QuestionFault {
 
 /// Questions of one node at once.
 pub(super) const MAX_QUESTIONS: usize = 8;
-/// Bytes of a prompt: more than any context here holds, little enough to tokenise at once.
-pub(super) const MAX_PROMPT_BYTES: usize = 64 * 1024;
 /// Seeds fit a JavaScript request.
 pub(super) const MAX_SEED: u64 = (1 << 53) - 1;
 

@@ -13,16 +13,23 @@ use crate::node::window::{SendWindow, TooMuchRoom};
 #[derive(Debug)]
 pub(super) struct Feed {
     window: SendWindow,
+    start: u32,
     /// It has brought a token: whatever its stages computed was good for something.
     has_token: bool,
 }
 
 impl Feed {
-    pub(super) fn new() -> Self {
-        Self { window: SendWindow::new(), has_token: false }
+    /// Of a session that begins at this position.
+    pub(super) fn at(start: u32) -> Self {
+        Self { window: SendWindow::at(start), start, has_token: false }
     }
 
-    /// Positions fed.
+    /// Where it begins: what comes before, its stages have.
+    pub(super) fn start(&self) -> u32 {
+        self.start
+    }
+
+    /// Where the next token stands that is fed.
     pub(super) fn fed(&self) -> u32 {
         self.window.sent()
     }

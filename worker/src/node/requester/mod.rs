@@ -17,6 +17,8 @@
 //! | `own` | what of an answer this very machine computes |
 //! | `liveness` | stages that fall silent |
 //! | `closing` | the end of a session, and what comes after it |
+//! | `kept` | sessions that an answer to what is said next goes on with |
+//! | `stops` | texts at which an answer ends |
 //! | `signing` | receipts |
 //!
 //! The prompt goes out in steps of up to 128 tokens, two at once so that the stages overlap, and more
@@ -28,11 +30,13 @@ mod answer;
 mod closing;
 mod fault;
 mod feed;
+mod kept;
 mod liveness;
 mod own;
 mod prepare;
 mod running;
 mod signing;
+mod stops;
 
 use std::collections::BTreeMap;
 
@@ -45,6 +49,7 @@ use potluck_protocol::server::{Session, ToServer};
 use self::answer::Answer;
 use self::closing::{ClosedSessions, SessionEnd};
 use self::feed::Feed;
+use self::kept::{KeptSession, KeptSessions};
 use self::liveness::Liveness;
 use self::own::{OwnEngine, OwnSession};
 use self::signing::Known;
@@ -55,6 +60,7 @@ use super::context::Context;
 pub(super) struct Requester {
     questions: BTreeMap<RequestId, Question>,
     closed: ClosedSessions,
+    kept: KeptSessions,
     own: OwnEngine,
 }
 
@@ -73,7 +79,7 @@ enum Phase {
     /// Waiting for the link, the manifest or the tokenizer.
     Preparing(Start),
     /// The server is looking for a route.
-    Waiting { model: ModelId, start: Start },
+    Waiting { model: ModelId, start: Start, kept: Option<Box<KeptSession>> },
     /// The answer is coming.
     Running(Box<Running>),
 }
@@ -101,6 +107,17 @@ struct Running {
     own: Option<OwnSession>,
 }
 
+/// How the session of an answer ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// Before its answer is whole.
+    BrokenOff,
+    /// With its answer.
+    Whole,
+    /// With its answer, to be gone on with.
+    Kept,
+}
+
 /// Routes in a row that bring no token: then the swarm, or the question, is at fault.
 const MAX_FAILED_ATTEMPTS: u32 = 5;
 
@@ -112,7 +129,9 @@ impl Requester {
 
     /// True if `peer` is a stage of any session of ours, running or just over.
     pub(super) fn uses(&self, peer: NodeId) -> bool {
-        self.running().any(|(_, running)| running.includes(peer)) || self.closed.uses(peer)
+        self.running().any(|(_, running)| running.includes(peer)) 
+            || self.closed.uses(peer)
+            || self.kept.uses(peer)
     }
 
     /// True while an answer runs, or its last receipts may still come: a program that asks stays
@@ -140,6 +159,7 @@ impl Requester {
 
     /// The connection to a peer is gone: answers that it computes go on without it.
     pub(super) fn handle_peer_lost(&mut self, peer: NodeId, reason: &str, context: &mut Context) {
+        self.kept.handle_peer_lost(peer, context);
         let with_it = self.running().filter(|(_, running)| running.includes(peer));
         let sessions: Vec<SessionId> = with_it.map(|(_, running)| running.session.id).collect();
         for session in sessions {
@@ -156,6 +176,7 @@ impl Requester {
         self.look_after_stages(context);
         self.tidy_own(context);
         self.closed.tick(context.now);
+        self.kept.tick(context.now);
     }
 
     /// A session of ours cannot go on: its answer does in another, without the failed node, if one
@@ -192,7 +213,7 @@ impl Requester {
         question.phase = Phase::Preparing(Start::Answer(answer));
         let event = AnswerEvent::Resuming { reason: reason.to_owned() };
         context.outbox.notice(Notice::Answer { request, event });
-        let end = SessionEnd { reason, failed_node, is_whole: false };
+        let end = SessionEnd { reason, failed_node, is_whole: false, keeps: false };
         self.closed.close(session, prompt, &feed, &end, context);
         self.prepare(request, context);
     }
@@ -210,7 +231,7 @@ impl Requester {
         let Some(question) = self.questions.remove(&request) else { return };
         let event = AnswerEvent::Failed { reason: reason.to_owned() };
         context.outbox.notice(Notice::Answer { request, event });
-        self.close(question.phase, reason, false, context);
+        self.close(question.phase, reason, Ending::BrokenOff, context);
         self.tidy_own(context);
     }
 
@@ -225,18 +246,36 @@ impl Requester {
             }
         };
         context.outbox.notice(Notice::Answer { request, event });
-        let is_whole = end != AnswerEnd::Cancelled;
-        self.close(question.phase, "the answer is whole", is_whole, context);
+        let ending = match end {
+            AnswerEnd::Cancelled => Ending::BrokenOff,
+            _ if question.ask.keeps => Ending::Kept,
+            _ => Ending::Whole,
+        };
+        self.close(question.phase, "the answer is whole", ending, context);
         self.tidy_own(context);
     }
 
     /// Ends the session of a question that is over, if it has one.
-    fn close(&mut self, phase: Phase, reason: &str, is_whole: bool, context: &mut Context) {
-        let Phase::Running(running) = phase else { return };
+    fn close(&mut self, phase: Phase, reason: &str, ending: Ending, context: &mut Context) {
+        let running = match phase {
+            Phase::Running(running) => running,
+            Phase::Waiting { kept: Some(kept), .. } => return kept.forget(context),
+            Phase::Preparing(_) | Phase::Waiting { .. } => return,
+        };
         let Running { session, answer, feed, own, .. } = *running;
         own.iter().for_each(|own| own.close(context));
-        let end = SessionEnd { reason, failed_node: None, is_whole };
-        self.closed.close(session, answer.prompt(), &feed, &end, context);
+        // What this machine computes itself is not kept, and the others' part is of no use without it.
+        let is_settled = own.is_none() && feed.fed() == answer.positions();
+        let keeps = ending == Ending::Kept && is_settled && !session.stages.is_empty();
+        let is_whole = ending != Ending::BrokenOff;
+        let end = SessionEnd { reason, failed_node: None, is_whole, keeps };
+        let prompt = answer.prompt();
+        if keeps {
+            let (tokens, since) = (answer.tokens().to_vec(), context.now);
+            let kept = KeptSession { session: session.clone(), tokens, since };
+            self.kept.keep(kept, context);
+        }
+        self.closed.close(session, prompt, &feed, &end, context);
     }
 
     /// What is known of a session of ours, running or just over.
@@ -244,6 +283,7 @@ impl Requester {
         let running = self.running().find(|(_, running)| running.session.id == session);
         let known = running.map(|(_, Running { session, answer, feed, .. })| Known {
             session,
+            start: feed.start(),
             fed: feed.fed(),
             prompt: answer.prompt(),
             has_token: feed.has_token(),

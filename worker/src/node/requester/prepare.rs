@@ -1,6 +1,7 @@
 //! From a question to its route: is it one, is everything here that it needs, who computes it.
 
-use potluck_model::chat::{LocalTime, Message};
+use potluck_model::chat::LocalTime;
+use potluck_protocol::chat::{MAX_STOP_BYTES, MAX_STOPS};
 use potluck_protocol::codec::{MAX_POSITIONS, clip_reason};
 use potluck_protocol::id::{LayerRange, ModelId, RequestId};
 use potluck_protocol::page::{AnswerEvent, Ask, Notice};
@@ -11,7 +12,7 @@ use potluck_protocol::sampling::{
 use potluck_protocol::server::{Session, ToServer};
 
 use super::answer::Answer;
-use super::fault::{MAX_PROMPT_BYTES, MAX_QUESTIONS, MAX_SEED, QuestionFault};
+use super::fault::{MAX_QUESTIONS, MAX_SEED, QuestionFault};
 use super::own::{Others, layers_of_others};
 use super::{Phase, Question, Requester, Start};
 use crate::node::Action;
@@ -39,10 +40,10 @@ impl Requester {
             return Err(QuestionFault::TooMany);
         } else if self.questions.contains_key(&ask.request) {
             return Err(QuestionFault::Repeated);
-        } else if ask.prompt.trim().is_empty() {
-            return Err(QuestionFault::Empty);
-        } else if ask.prompt.len() > MAX_PROMPT_BYTES {
-            return Err(QuestionFault::TooLong { bytes: ask.prompt.len() });
+        } else if ask.stops.len() > MAX_STOPS
+            || ask.stops.iter().any(|stop| stop.is_empty() || stop.len() > MAX_STOP_BYTES)
+        {
+            return Err(QuestionFault::Stops);
         } else if sampling.seed > MAX_SEED {
             return Err(QuestionFault::Seed { seed: sampling.seed });
         } else if ask.max_tokens == Some(0) {
@@ -50,6 +51,7 @@ impl Requester {
         } else if context.link.is_off() {
             return Err(QuestionFault::NotConnected);
         }
+        ask.conversation.check()?;
         let penalties = MIN_REPETITION_PENALTY_MILLI..=MAX_REPETITION_PENALTY_MILLI;
         let penalty = sampling.repetition_penalty_milli;
         match (sampling.temperature_milli, sampling.top_p_milli, penalty) {
@@ -85,9 +87,10 @@ impl Requester {
             context.outbox.act(Action::FetchTokenizer { model, blob });
             return;
         }
-        if let Err(fault) = prompt_tokens(&question.ask, model, &context.library) {
-            return self.fail(request, &fault.to_string(), context);
-        }
+        let tokens = match prompt_tokens(&question.ask, model, &context.library) {
+            Ok(tokens) => tokens,
+            Err(fault) => return self.fail(request, &fault.to_string(), context),
+        };
         let others = match self.prepare_own(request, context) {
             Ok(Some(others)) => others,
             Ok(None) => return,
@@ -96,12 +99,19 @@ impl Requester {
         let Some(question) = self.questions.get_mut(&request) else { return };
         let Phase::Preparing(start) = &mut question.phase else { return };
         let start = std::mem::take(start);
-        question.phase = Phase::Waiting { model, start };
+        // An answer that broke off goes on without what its stages had.
+        let is_first = matches!(start, Start::Prompt) && question.ask.own.is_none();
+        let tokens = [tokens, question.ask.sampled.clone()].concat();
+        let kept = is_first.then(|| self.kept.take(model, &tokens)).flatten().map(Box::new);
+        let continues = kept.as_ref().map(|kept| kept.session.id);
+        question.phase = Phase::Waiting { model, start, kept };
         let exclude = question.exclude.clone();
         match others {
-            Others::All => context.send_server(&ToServer::Ask { request, model, exclude }),
+            Others::All => context.send_server(&ToServer::Ask { request, model, exclude, continues }),
             Others::Middle(layers) => {
-                context.send_server(&ToServer::AskMiddle { request, model, exclude, layers });
+                let continues = None;
+                let ask = ToServer::AskMiddle { request, model, exclude, layers, continues };
+                context.send_server(&ask);
             }
             Others::None => {
                 let session = self.session_alone(model, context);
@@ -150,9 +160,11 @@ impl Requester {
 
     /// Questions without a route are asked again when the link is back; running answers go on
     /// without the server.
-    pub(in crate::node) fn handle_link_lost(&mut self) {
+    pub(in crate::node) fn handle_link_lost(&mut self, context: &mut Context) {
         for question in self.questions.values_mut() {
-            if let Phase::Waiting { start, .. } = &mut question.phase {
+            if let Phase::Waiting { start, kept, .. } = &mut question.phase {
+                // The server was told what to go on with, and does not know it twice.
+                kept.take().into_iter().for_each(|kept| kept.forget(context));
                 question.phase = Phase::Preparing(std::mem::take(start));
             }
         }
@@ -199,6 +211,7 @@ impl Requester {
             session: session.id,
             reason: clip_reason(reason),
             failed_node: None,
+            keeps: false,
         };
         let question = self.questions.get_mut(&request).filter(|question| {
             matches!(&question.phase, Phase::Waiting { model, .. } if *model == session.model)
@@ -214,13 +227,25 @@ impl Requester {
             context.send_server(&refused(&fault));
             return self.fail(request, &fault, context);
         }
-        let Phase::Waiting { start, .. } = &mut question.phase else { return };
-        let begun = match std::mem::take(start) {
+        let Phase::Waiting { start, kept, .. } = &mut question.phase else { return };
+        let (start, kept) = (std::mem::take(start), kept.take());
+        let kept = match kept {
+            Some(kept) if session.continues == Some(kept.session.id) => Some(kept),
+            Some(unused) => {
+                unused.forget(context);
+                None
+            }
+            None => None,
+        };
+        let begun = match start {
             Start::Answer(answer) => Ok((answer, Vec::new())),
             Start::Prompt => begin(&question.ask, session.model, context),
         };
         match begun {
-            Ok((answer, repeated)) => self.run(request, session, answer, repeated, context),
+            Ok((answer, repeated)) => {
+                let start = kept.map_or(0, |kept| kept.shared(answer.tokens()));
+                self.run(request, session, (answer, start), repeated, context);
+            }
             Err(fault) => {
                 if !session.stages.is_empty() {
                     context.send_server(&refused(&fault.to_string()));
@@ -265,8 +290,8 @@ pub(super) fn find_model(ask: &Ask, library: &Library) -> Result<ModelId, Questi
 fn prompt_tokens(ask: &Ask, model: ModelId, library: &Library) -> Result<Vec<u32>, QuestionFault> {
     let manifest = library.manifests.get(&model).ok_or(QuestionFault::NotReady)?;
     let tokenizer = library.tokenizers.get(&model).ok_or(QuestionFault::NotReady)?;
-    let asked = [Message::user(ask.prompt.as_str())];
-    let tokens = tokenizer.encode_chat(&manifest.chat, &asked, LocalTime(ask.asked_at_s))?;
+    let now = LocalTime(ask.asked_at_s);
+    let tokens = tokenizer.encode_chat(&manifest.chat, &ask.conversation, now)?;
     let limit = manifest.config.max_positions.min(MAX_POSITIONS) as usize;
     if tokens.len() >= limit {
         let model = manifest.name.clone();
@@ -279,6 +304,7 @@ fn prompt_tokens(ask: &Ask, model: ModelId, library: &Library) -> Result<Vec<u32
 mod tests {
     use std::time::Duration;
 
+    use potluck_protocol::chat::Conversation;
     use potluck_protocol::identity::Identity;
     use potluck_protocol::page::SamplingChoice;
 
@@ -291,17 +317,19 @@ mod tests {
         let mut requester = Requester::default();
         for (request, phase) in [
             (RequestId(1), Phase::Preparing(Start::Prompt)),
-            (RequestId(2), Phase::Waiting { model: ModelId([1; 32]), start: Start::Prompt }),
+            (RequestId(2), Phase::Waiting { model: ModelId([1; 32]), start: Start::Prompt, kept: None }),
         ] {
             let ask = Ask {
                 request,
                 model: None,
-                prompt: "a question".to_owned(),
+                conversation: Conversation::question("a question"),
                 asked_at_s: 0,
                 sampling: SamplingChoice::default(),
                 max_tokens: None,
                 sampled: Vec::new(),
                 own: None,
+                stops: Vec::new(),
+                keeps: false,
             };
             let question = Question { ask, phase, exclude: Vec::new(), failed_attempts: 0 };
             requester.questions.insert(request, question);

@@ -16,13 +16,13 @@ use crate::node::outbox::Event;
 use crate::node::peers::Path;
 
 impl Requester {
-    /// Feeds everything so far to the stages of a new session. `repeated`: events of tokens that an
-    /// earlier page had.
+    /// Feeds everything so far to the stages of a new session, from `start` on where they have what
+    /// comes before. `repeated`: events of tokens that an earlier page had.
     pub(super) fn run(
         &mut self,
         request: RequestId,
         session: Session,
-        answer: Box<Answer>,
+        (answer, start): (Box<Answer>, u32),
         repeated: Vec<AnswerEvent>,
         context: &mut Context,
     ) {
@@ -36,6 +36,7 @@ impl Requester {
             stages: stages.into_iter().map(view).collect(),
             sampling: answer.sampling(),
             prompt_tokens: answer.prompt(),
+            kept_tokens: start.min(answer.prompt()),
         };
         for event in std::iter::once(route).chain(repeated) {
             context.outbox.notice(Notice::Answer { request, event });
@@ -48,7 +49,7 @@ impl Requester {
             let tokens = seen.iter().copied().collect();
             context.send_peer(last.node, PeerFrame::Seen { session: session.id, tokens });
         }
-        let mut feed = Feed::new();
+        let mut feed = Feed::at(start);
         feed.send(&session, &answer, own.as_mut(), context);
         let liveness = Liveness::new(context.now, question.failed_attempts);
         let running = Running { session, answer, feed, proposals: Vec::new(), liveness, own };

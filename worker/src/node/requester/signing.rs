@@ -17,7 +17,9 @@ use crate::node::context::Context;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known<'a> {
     pub(super) session: &'a Session,
-    /// Positions fed so far.
+    /// Where it begins.
+    pub(super) start: u32,
+    /// Where what was fed so far ends.
     pub(super) fed: u32,
     /// Positions of the prompt; a token is sampled after the last of them and after every later
     /// one.
@@ -61,12 +63,12 @@ impl Requester {
             tracing::debug!("receipt for an unknown session");
             return;
         };
-        let has_token = known.has_token;
+        let (has_token, start) = (known.has_token, known.start);
         let is_signed =
             || verify(receipt.stage, Purpose::Receipt, &receipt.signed_bytes(), signature);
         if !is_plausible(receipt, from, context.me, known)
             || !is_signed()
-            || !self.closed.continues(receipt)
+            || !self.closed.continues(receipt, start)
         {
             tracing::warn!(peer = %from.short(), "refused to sign a receipt");
         } else if has_token {
@@ -109,6 +111,7 @@ mod tests {
             requester,
             stages,
             epochs: vec![Epoch(1), Epoch(2)],
+            continues: None,
         }
     }
 
@@ -128,7 +131,7 @@ mod tests {
             sampled: 1,
             output_hash: [5; 32],
         };
-        let known = Known { session: &session, fed: 10, prompt: 10, has_token: true };
+        let known = Known { session: &session, start: 0, fed: 10, prompt: 10, has_token: true };
         assert!(is_plausible(&receipt, stage, requester, known));
         assert!(!is_plausible(&receipt, stage, requester, Known { fed: 9, ..known }));
         assert!(!is_plausible(&receipt, stage, requester, Known { prompt: 11, ..known }));

@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `session` | one session: what it accepts, and what has not left it yet |
+//! | `kept` | what is left of sessions whose requester may say more |
 //! | `early` | frames that overtook the server's message about their session |
 //! | `work_log` | what goes on receipts |
 //! | `unsigned` | receipts that the requester does not sign |
@@ -12,6 +13,7 @@
 //! Who sends hidden rows, and how many, is looked at before the values are decoded.
 
 mod early;
+mod kept;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -28,6 +30,7 @@ use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::server::{Session, ToServer};
 
 use self::early::EarlyFrames;
+use self::kept::{KeptSession, KeptSessions};
 use self::session::{StageSession, StepFault};
 use super::context::Context;
 use super::outbox::Event;
@@ -38,6 +41,7 @@ use super::{Action, StepInput, StepRequest, StepResult};
 pub(super) struct Stages {
     sessions: HashMap<SessionId, StageSession>,
     early: EarlyFrames,
+    kept: KeptSessions,
     /// Sessions that are over, or never began here, with their requesters; the latest last. Frames
     /// of theirs that are still under way are nobody's fault.
     over: VecDeque<(SessionId, NodeId)>,
@@ -70,7 +74,7 @@ impl Stages {
 
     /// True if `peer` takes part in any session.
     pub(super) fn uses(&self, peer: NodeId) -> bool {
-        self.sessions.values().any(|stage| stage.includes(peer))
+        self.sessions.values().any(|stage| stage.includes(peer)) || self.kept.uses(peer)
     }
 
     /// The server made this node a stage of a session. `has_layers`: they are all in the engine.
@@ -101,17 +105,21 @@ impl Stages {
                 let me = context.me;
                 let reason = format!("{} cannot compute {layers}: {refusal}", me.name());
                 let failed_node = is_ours.then_some(me);
-                context.send_server(&ToServer::EndSession { session: id, reason, failed_node });
+                context.send_server(&ToServer::EndSession { session: id, reason, failed_node, keeps: false });
                 self.remember(id, session.requester);
                 return false;
             }
         };
-        let stage = StageSession::new(session, earns, index, manifest.config.clone(), context.now);
+        let config = manifest.config.clone();
+        let kept = self.kept.take(&session, layers);
+        let continues = kept.as_ref().map(|kept| kept.session.id);
+        let positions = kept.map_or(0, |kept| kept.positions);
+        let stage = StageSession::new(session, earns, index, (config, positions), context.now);
         for peer in [stage.requester(), stage.previous(), stage.next()] {
             context.open_peer(peer, stage.session());
         }
         self.sessions.insert(id, stage);
-        context.outbox.act(Action::OpenSession { session: id, layers });
+        context.outbox.act(Action::OpenSession { session: id, layers, continues });
         for (from, frame) in self.early.take(id) {
             self.handle_early(from, frame, context);
         }
@@ -291,7 +299,9 @@ impl Stages {
                 let me = context.me;
                 let reason =
                     format!("{} could not compute {}: {failure}", me.name(), stage.layers());
-                self.fail(id, &reason, Some(me), context);
+                // What was kept may go at any time: nobody is at fault.
+                let failed_node = (!failure.is_forgotten()).then_some(me);
+                self.fail(id, &reason, failed_node, context);
                 return;
             }
         };
@@ -367,9 +377,21 @@ impl Stages {
 
     /// The requester has the whole answer, or does not want it any more. It hears when this stage is
     /// done, so that a program that asks need not wait for receipts that do not come.
-    pub(super) fn handle_end(&mut self, from: NodeId, id: SessionId, context: &mut Context) {
+    pub(super) fn handle_end(
+        &mut self,
+        from: NodeId,
+        id: SessionId,
+        keeps: bool,
+        context: &mut Context,
+    ) {
         if self.sessions.get(&id).is_some_and(|stage| stage.requester() == from) {
-            self.close(id, None, context);
+            if keeps {
+                self.keep(id, context);
+            } else {
+                self.close(id, None, context);
+            }
+        } else if !keeps && self.kept.forget(id, from) {
+            context.outbox.act(Action::CloseSession { session: id });
         }
         if from != context.me && self.over.contains(&(id, from)) {
             context.outbox.raise(Event::AllProposed { requester: from, session: id });
@@ -378,12 +400,33 @@ impl Stages {
 
     /// Forgets a session; the work done so far is still put on a receipt.
     pub(super) fn close(&mut self, id: SessionId, reason: Option<&str>, context: &mut Context) {
-        let Some(mut stage) = self.sessions.remove(&id) else { return };
+        let Some(stage) = self.sessions.remove(&id) else { return };
         if let Some(reason) = reason {
             tracing::info!(session = %id, reason, "session ended early");
         }
-        self.remember(id, stage.requester());
         context.outbox.act(Action::CloseSession { session: id });
+        self.part_with(stage, context);
+    }
+
+    /// Ends a session whose requester may say more; what it has computed stays in the engine, unless
+    /// something of it is still under way.
+    fn keep(&mut self, id: SessionId, context: &mut Context) {
+        let settled = self.sessions.get(&id).and_then(StageSession::settled);
+        let Some(positions) = settled else { return self.close(id, None, context) };
+        let Some(stage) = self.sessions.remove(&id) else { return };
+        context.outbox.act(Action::KeepSession { session: id });
+        let (session, layers) = (stage.session().clone(), stage.layers());
+        let kept = KeptSession { session, layers, positions, since: context.now };
+        for session in self.kept.keep(kept) {
+            context.outbox.act(Action::CloseSession { session });
+        }
+        self.part_with(stage, context);
+    }
+
+    /// A session is over: what it did goes on a receipt.
+    fn part_with(&mut self, mut stage: StageSession, context: &mut Context) {
+        let id = stage.session().id;
+        self.remember(id, stage.requester());
         if let Some(receipt) = stage.finish() {
             context.outbox.raise(Event::WorkDone(receipt));
         }
@@ -412,7 +455,12 @@ impl Stages {
         let Some(stage) = self.sessions.get(&id) else { return };
         let (requester, next) = (stage.requester(), stage.next());
         let reason = clip_reason(reason);
-        let ended = ToServer::EndSession { session: id, reason: reason.clone(), failed_node };
+        let ended = ToServer::EndSession {
+            session: id,
+            reason: reason.clone(),
+            failed_node,
+            keeps: false,
+        };
         context.send_server(&ended);
         let failed = PeerFrame::Failed { session: id, reason: reason.clone(), failed_node };
         context.send_peer(requester, failed.clone());
@@ -424,6 +472,9 @@ impl Stages {
 
     /// This node computes nothing any more.
     pub(super) fn fail_all(&mut self, reason: &str, context: &mut Context) {
+        for session in self.kept.take_all() {
+            context.outbox.act(Action::CloseSession { session });
+        }
         let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
         for id in ids {
             self.fail(id, reason, Some(context.me), context);
@@ -442,6 +493,9 @@ impl Stages {
     pub(super) fn tick(&mut self, context: &mut Context) {
         let now = context.now;
         self.early.tick(now);
+        for session in self.kept.take_old(now) {
+            context.outbox.act(Action::CloseSession { session });
+        }
         let idle = self.sessions.iter().filter(|(_, stage)| stage.is_idle(now, SESSION_IDLE));
         let idle: Vec<SessionId> = idle.map(|(id, _)| *id).collect();
         for id in idle {

@@ -24,6 +24,9 @@ pub(super) struct StageSession {
     /// This node's place among the stages.
     index: usize,
     config: ModelConfig,
+    /// Of the session that it goes on with: the positions that are here, up to one of which it begins.
+    /// None once its first step has come.
+    begins_within: Option<u32>,
     /// Rows that came, and that may come. The next step must start where they end.
     incoming: ReceiveWindow,
     /// Rows that the next stage has, and has room for.
@@ -61,8 +64,9 @@ pub(super) enum StepFault {
     #[error("it sent a token that the model does not have")]
     Token,
     /// The session's first rows are missing: they came too long before the server's message about
-    /// it, or too many did, and were dropped. Nobody's fault, but the session is lost.
-    #[error("its first rows came before the server's message about it, and could not be kept")]
+    /// it, or too many did, and were dropped; or what it goes on with is not kept any more. Nobody's
+    /// fault, but the session is lost.
+    #[error("what its first rows go on with is not here, or not any more")]
     Beginning,
     /// It does not start where the step before ended.
     #[error("it sent a step out of order")]
@@ -109,12 +113,12 @@ impl From<&StepRequest> for StepHead {
 
 impl StageSession {
     /// Nothing computed yet; `index` is this node's place among the stages. `earns`: the work goes
-    /// on receipts.
+    /// on receipts. `kept`: the positions of an earlier session that it goes on with.
     pub(super) fn new(
         session: Session,
         earns: bool,
         index: usize,
-        config: ModelConfig,
+        (config, kept): (ModelConfig, u32),
         now: Duration,
     ) -> Self {
         let stage = &session.stages[index];
@@ -125,6 +129,7 @@ impl StageSession {
             session,
             index,
             config,
+            begins_within: Some(kept),
             incoming: ReceiveWindow::new(),
             outgoing: SendWindow::new(),
             unsent: VecDeque::new(),
@@ -202,10 +207,28 @@ impl StageSession {
         {
             return Err(StepFault::Token);
         }
+        if self.begins_within.take().is_some() {
+            self.begin_at(step.position);
+        }
         self.incoming.accept(step.rows);
         self.unsigned.accept(step.sampling.is_some(), self.incoming.accepted(), is_reachable);
         self.last_frame = now;
         Ok(())
+    }
+
+    /// The first step is here.
+    fn begin_at(&mut self, position: u32) {
+        self.incoming = ReceiveWindow::at(position);
+        self.outgoing = SendWindow::at(position);
+        if let Some(log) = &mut self.log {
+            log.begin_at(position);
+        }
+    }
+
+    /// Positions that are computed here, if nothing is under way: what can be kept.
+    pub(super) fn settled(&self) -> Option<u32> {
+        let is_settled = self.in_flight == 0 && self.unsent.is_empty() && self.held.is_empty();
+        (is_settled && self.begins_within.is_none()).then(|| self.incoming.accepted())
     }
 
     /// A step that was accepted, on its way to the engine; kept if it needs to know the text's tokens
@@ -264,12 +287,16 @@ impl StageSession {
             }
             _ => {}
         }
-        let next = self.incoming.accepted();
+        let next = match self.begins_within {
+            Some(kept) if step.position > kept => return Err(StepFault::Beginning),
+            Some(_) => step.position,
+            None => self.incoming.accepted(),
+        };
         if step.position != next {
-            let is_beginning = next == 0 && step.position > 0;
-            return Err(if is_beginning { StepFault::Beginning } else { StepFault::Position });
+            return Err(StepFault::Position);
         }
-        if !self.incoming.has_room(step.rows) {
+        let has_room = self.begins_within.is_some() || self.incoming.has_room(step.rows);
+        if !has_room {
             return Err(StepFault::Window);
         }
         if step.rows > self.config.max_positions - next {

@@ -43,7 +43,14 @@ fn session(me: NodeId) -> Session {
         Stage { node: NEXT, layers: LayerRange { first: 2, end: 3 } },
     ];
     let epochs = vec![Epoch(0); 3];
-    Session { id: SESSION, model: MODEL, requester: REQUESTER, stages, epochs }
+    Session {
+        id: SESSION,
+        model: MODEL,
+        requester: REQUESTER,
+        stages,
+        epochs,
+        continues: None,
+    }
 }
 
 /// The requester sends so many rows; true if they go to the engine.
@@ -167,7 +174,7 @@ fn the_requester_that_ends_a_session_hears_when_its_stage_is_done() {
     assert!(send(&mut stages, &mut context, 0, 70));
     compute(&mut stages, &mut context, 0, 70);
     context.outbox.events.clear();
-    stages.handle_end(REQUESTER, SESSION, &mut context);
+    stages.handle_end(REQUESTER, SESSION, false, &mut context);
     let events: Vec<Event> = std::mem::take(&mut context.outbox.events).into();
     assert!(
         matches!(&events[..], [
@@ -178,9 +185,9 @@ fn the_requester_that_ends_a_session_hears_when_its_stage_is_done() {
         "{events:?}"
     );
     // The server's word that it is over may come first.
-    stages.handle_end(REQUESTER, SESSION, &mut context);
+    stages.handle_end(REQUESTER, SESSION, false, &mut context);
     assert!(matches!(context.outbox.events.pop_front(), Some(Event::AllProposed { .. })));
-    stages.handle_end(NEXT, SESSION, &mut context);
+    stages.handle_end(NEXT, SESSION, false, &mut context);
     assert!(context.outbox.events.is_empty());
 }
 

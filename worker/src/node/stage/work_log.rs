@@ -29,6 +29,11 @@ impl WorkLog {
         Self { template, hasher: blake3::Hasher::new() }
     }
 
+    /// The session begins at this position.
+    pub(super) fn begin_at(&mut self, position: u32) {
+        (self.template.from_position, self.template.to_position) = (position, position);
+    }
+
     /// Adds a step; returns the receipts it completes.
     pub(super) fn record(&mut self, rows: u32, output: &Output) -> Vec<Receipt> {
         let mut complete = Vec::new();
@@ -87,6 +92,7 @@ mod tests {
             requester,
             stages,
             epochs: vec![Epoch(1), Epoch(2)],
+            continues: None,
         }
     }
 

@@ -71,6 +71,7 @@ impl Running {
             Action::FetchBlob { role, .. } => _ = self.parts.insert(*role),
             Action::CancelBlob { role, .. } => _ = self.parts.remove(role),
             Action::OpenSession { session, .. } => _ = self.sessions.insert(*session),
+            Action::KeepSession { session } => _ = self.sessions.remove(session),
             Action::CloseSession { session } => {
                 // What waited of it is not computed; the tests have one session at a time.
                 self.sessions.remove(session);

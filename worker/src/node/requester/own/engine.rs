@@ -114,7 +114,7 @@ impl OwnEngine {
     /// Opens a session over these layers, all of which it has.
     pub(super) fn open(&mut self, layers: LayerRange, context: &mut Context) -> SessionId {
         let session = self.name();
-        act(Action::OpenSession { session, layers }, context);
+        act(Action::OpenSession { session, layers, continues: None }, context);
         session
     }
 

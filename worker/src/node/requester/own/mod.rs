@@ -127,7 +127,14 @@ impl Requester {
     /// A session that nobody else is in.
     pub(super) fn session_alone(&mut self, model: ModelId, context: &Context) -> Session {
         let (id, epochs) = (self.own.name(), vec![Epoch(0)]);
-        Session { id, model, requester: context.me, stages: Vec::new(), epochs }
+        Session {
+            id,
+            model,
+            requester: context.me,
+            stages: Vec::new(),
+            epochs,
+            continues: None,
+        }
     }
 
     /// The engine for own questions has something to say.
