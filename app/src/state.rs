@@ -353,7 +353,7 @@ impl State {
             return Vec::new();
         }
         match notice {
-            Notice::Ready => Vec::new(),
+            Notice::Ready | Notice::Models(_) => Vec::new(),
             Notice::Identity { node } => {
                 self.node = Some(node);
                 let mut effects: Vec<Effect> = self.contribution_of(node).into_iter().collect();

@@ -153,7 +153,10 @@ impl Swarm {
     fn ask(&mut self, requester: NodeId, request: u32) -> anyhow::Result<(Session, Duration)> {
         let (request, model) = (RequestId(request), self.model);
         let start = Instant::now();
-        let actions = self.send(requester, ToServer::Ask { request, model, exclude: Vec::new(), continues: None });
+        let actions = self.send(
+            requester,
+            ToServer::Ask { request, model, exclude: Vec::new(), continues: None },
+        );
         let took = start.elapsed();
         let route = actions.into_iter().find_map(|Action::Send(_, message)| match message {
             FromServer::Route { session, .. } => Some(session),

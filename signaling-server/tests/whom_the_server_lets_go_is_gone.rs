@@ -52,7 +52,9 @@ async fn a_stage_that_does_not_read_is_let_go() -> anyhow::Result<()> {
     let model = requester.model();
     'until_it_is_gone: for request in 2.. {
         let request = RequestId(request);
-        requester.send(&ToServer::Ask { request, model, exclude: Vec::new(), continues: None }).await;
+        requester
+            .send(&ToServer::Ask { request, model, exclude: Vec::new(), continues: None })
+            .await;
         let session = loop {
             match requester.receive().await {
                 FromServer::Route { session, .. } => break session.id,
@@ -61,7 +63,9 @@ async fn a_stage_that_does_not_read_is_let_go() -> anyhow::Result<()> {
             }
         };
         let reason = "enough".to_owned();
-        requester.send(&ToServer::EndSession { session, reason, failed_node: None, keeps: false }).await;
+        requester
+            .send(&ToServer::EndSession { session, reason, failed_node: None, keeps: false })
+            .await;
     }
     // Its place is free, though it has read nothing yet.
     let mut other = room_for_one(&server).await;

@@ -20,6 +20,7 @@ pub mod compress;
 mod devtools;
 pub mod door;
 pub mod embed;
+pub mod gateway;
 pub mod host;
 pub mod measured;
 pub mod median;

@@ -9,6 +9,7 @@ use potluck_protocol::api::SwarmView;
 
 use crate::api;
 use crate::browser::{Browser, Graphics, Kind};
+use crate::gateway::Gateway;
 use crate::node::Node;
 use crate::process::Folder;
 use crate::programs;
@@ -201,6 +202,15 @@ impl Swarm {
     /// As [`Server::start`].
     pub async fn crash_and_restart_server(&mut self) -> anyhow::Result<()> {
         self.server.crash_and_restart(self.page).await
+    }
+
+    /// Starts a gateway for programs, with further arguments such as `--api-key`.
+    ///
+    /// # Errors
+    /// As [`Gateway::start`].
+    pub async fn add_gateway(&mut self, options: &[&str]) -> anyhow::Result<Gateway> {
+        let (home, log) = self.folder_and_log("gateway");
+        Gateway::start(&self.url(), &home, &log, options).await
     }
 
     /// Asks everyone to leave and the server to end, and waits.

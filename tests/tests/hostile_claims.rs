@@ -92,7 +92,9 @@ async fn lease_forgery() -> anyhow::Result<()> {
             let takes_part = session.stages.iter().any(|stage| stage.node == forger.node());
             ensure!(!takes_part, "a forged lease was as good as one: {session:?}");
             let (session, reason) = (session.id, "seen enough".to_owned());
-            witness.send(&ToServer::EndSession { session, reason, failed_node: None, keeps: false }).await?;
+            witness
+                .send(&ToServer::EndSession { session, reason, failed_node: None, keeps: false })
+                .await?;
         }
         // Whatever it is given in the end comes with the server's own signature, for fewer layers.
         forger.send(&ToServer::Deregister).await?;

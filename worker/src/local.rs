@@ -140,8 +140,11 @@ impl Model {
         if max_tokens == 0 {
             return Err(LocalError::NoTokens);
         }
-        let mut pending =
-            self.tokenizer.encode_chat(&self.manifest.chat, question.conversation, question.asked_at)?;
+        let mut pending = self.tokenizer.encode_chat(
+            &self.manifest.chat,
+            question.conversation,
+            question.asked_at,
+        )?;
         let (tokens, limit) = (pending.len(), config.max_positions);
         if tokens >= limit as usize {
             return Err(LocalError::TooManyTokens { tokens, limit });

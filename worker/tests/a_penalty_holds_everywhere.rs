@@ -26,7 +26,12 @@ fn choice(penalty: Option<u32>) -> SamplingChoice {
 fn expected(prompt: &str, penalty: Option<u32>, tokens: u32) -> Vec<u32> {
     let model = Model::open(package().path(), "potluck-tiny").unwrap();
     let (sampling, asked_at) = (choice(penalty), LocalTime::default());
-    let question = Question { conversation: &Conversation::question(prompt), asked_at, sampling, max_tokens: Some(tokens) };
+    let question = Question {
+        conversation: &Conversation::question(prompt),
+        asked_at,
+        sampling,
+        max_tokens: Some(tokens),
+    };
     block_on(model.answer(BackendChoice::Scalar, &question)).unwrap().token_ids
 }
 

@@ -35,7 +35,12 @@ fn prompt_of(tokens: usize) -> String {
 fn local(prompt: &str, max_tokens: Option<u32>) -> Result<Answer, LocalError> {
     let model = Model::open(package().path(), "potluck-tiny")?;
     let sampling = SamplingChoice { seed: SEED, ..SamplingChoice::default() };
-    let question = Question { conversation: &Conversation::question(prompt), asked_at: LocalTime::default(), sampling, max_tokens };
+    let question = Question {
+        conversation: &Conversation::question(prompt),
+        asked_at: LocalTime::default(),
+        sampling,
+        max_tokens,
+    };
     block_on(model.answer(BackendChoice::Cpu, &question))
 }
 

@@ -55,7 +55,7 @@ fn turn(swarm: &mut Swarm, asker: NodeId, said: &mut Conversation, next: &str) -
             AnswerEvent::Route { prompt_tokens, kept_tokens, .. } => {
                 counts = (*prompt_tokens, *kept_tokens);
             }
-            AnswerEvent::Failed { reason } => panic!("{reason}"),
+            AnswerEvent::Failed { reason, .. } => panic!("{reason}"),
             _ => {}
         }
     }
@@ -64,7 +64,8 @@ fn turn(swarm: &mut Swarm, asker: NodeId, said: &mut Conversation, next: &str) -
     Turn { text, prompt: counts.0, kept: counts.1, steps: swarm.computed.len() - computed }
 }
 
-const FIRST: &str = "Tell me a story about a fox and a lantern, and tell it so that a child sleeps well.";
+const FIRST: &str =
+    "Tell me a story about a fox and a lantern, and tell it so that a child sleeps well.";
 
 #[test]
 fn only_what_is_new_is_computed_and_the_answer_is_the_same() {

@@ -27,8 +27,12 @@ const ENDS: OwnPart = OwnPart::Ends { layers: 1 };
 fn expected(prompt: &str, tokens: u32) -> Vec<u32> {
     let model = Model::open(package().path(), "potluck-tiny").unwrap();
     let sampling = SamplingChoice { seed: SEED, ..SamplingChoice::default() };
-    let question =
-        Question { conversation: &Conversation::question(prompt), asked_at: LocalTime::default(), sampling, max_tokens: Some(tokens) };
+    let question = Question {
+        conversation: &Conversation::question(prompt),
+        asked_at: LocalTime::default(),
+        sampling,
+        max_tokens: Some(tokens),
+    };
     block_on(model.answer(BackendChoice::Scalar, &question)).unwrap().token_ids
 }
 

@@ -29,8 +29,12 @@ fn long_prompt() -> String {
 fn expected(prompt: &str, seed: u64, max_tokens: u32) -> Vec<u32> {
     let model = Model::open(package().path(), "potluck-tiny").unwrap();
     let sampling = SamplingChoice { seed, ..SamplingChoice::default() };
-    let question =
-        Question { conversation: &Conversation::question(prompt), asked_at: LocalTime::default(), sampling, max_tokens: Some(max_tokens) };
+    let question = Question {
+        conversation: &Conversation::question(prompt),
+        asked_at: LocalTime::default(),
+        sampling,
+        max_tokens: Some(max_tokens),
+    };
     block_on(model.answer(BackendChoice::Scalar, &question)).unwrap().token_ids
 }
 

@@ -94,8 +94,12 @@ fn a_long_prompt_goes_out_in_several_steps() {
     swarm.settle();
     let model = Model::open(package().path(), "potluck-tiny").unwrap();
     let sampling = SamplingChoice { seed: 3, ..SamplingChoice::default() };
-    let question =
-        Question { conversation: &Conversation::question(&prompt), asked_at: LocalTime::default(), sampling, max_tokens: Some(8) };
+    let question = Question {
+        conversation: &Conversation::question(&prompt),
+        asked_at: LocalTime::default(),
+        sampling,
+        max_tokens: Some(8),
+    };
     let local = block_on(model.answer(BackendChoice::Scalar, &question)).unwrap();
     assert_eq!(swarm.tokens(ids[2]), local.token_ids);
 }

@@ -230,7 +230,8 @@ impl Asking {
                 exchange.tokens = tokens;
                 exchange.phase = Phase::Done { end, first_token_ms, decode_ms };
             }
-            AnswerEvent::Failed { reason } => exchange.phase = Phase::Failed { reason },
+            AnswerEvent::Failed { reason, .. } => exchange.phase = Phase::Failed { reason },
+            AnswerEvent::Counted { .. } => {}
             AnswerEvent::Own { bytes, loaded_bytes, .. } => {
                 exchange.phase = Phase::Fetching { bytes, loaded_bytes };
             }
@@ -317,6 +318,7 @@ impl State {
             own,
             stops: Vec::new(),
             keeps: false,
+            counts_only: false,
         };
         effects.push(Effect::Send(Command::Ask(ask)));
         effects

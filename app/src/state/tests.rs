@@ -252,7 +252,11 @@ fn asking_starts_a_worker_once_and_lends_nothing() {
     assert_eq!(effects[..2], [Effect::StartWorker, connect()]);
     let Effect::Send(Command::Ask(ask)) = &effects[2] else { panic!("{effects:?}") };
     assert_eq!(
-        (ask.conversation.messages[0].content.as_str(), ask.sampling.seed, ask.sampling.temperature_milli),
+        (
+            ask.conversation.messages[0].content.as_str(),
+            ask.sampling.seed,
+            ask.sampling.temperature_milli
+        ),
         ("why?", 7, None)
     );
     assert!(!state.volunteer.is_lending());

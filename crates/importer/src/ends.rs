@@ -48,7 +48,9 @@ fn behind_an_answer(tokenizer: &Tokenizer, chat: &ChatFormat) -> Option<u32> {
     chat.template.as_ref()?;
     let answer = Message::new(Role::Assistant, ANSWER);
     // A template that takes no answers has nothing behind them.
-    let text = chat.text(&Conversation::of(vec![Message::user("?"), answer]), LocalTime::default()).ok()?;
+    let text = chat
+        .text(&Conversation::of(vec![Message::user("?"), answer]), LocalTime::default())
+        .ok()?;
     let (_, behind) = text.rsplit_once(ANSWER)?;
     tokenizer.control_at(behind.trim_start())
 }

@@ -330,6 +330,15 @@ mod tests {
     }
 
     #[test]
+    fn a_session_that_goes_on_begins_with_its_first_receipt() {
+        let receipt = Receipt { from_position: 70, to_position: 90, ..Case::new().receipt };
+        let before = Progress::before(&receipt, true);
+        assert_eq!(place(&receipt, before), Ok(Place::Next));
+        let alone = Progress::before(&receipt, false);
+        assert_eq!(place(&receipt, alone), Err(Refusal::OutOfOrder { expected: 0 }));
+    }
+
+    #[test]
     fn positions_take_their_time() {
         let Case { mut receipt, ticket, .. } = Case::new();
         let opened_ms = OPENED_S * 1000;

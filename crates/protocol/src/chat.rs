@@ -135,7 +135,7 @@ impl Effort {
 pub struct Conversation {
     /// From the first on.
     pub messages: Vec<Message>,
-    /// Tools that the model may call: JSON, a list of them as OpenAI's protocol has it.
+    /// Tools that the model may call: JSON, a list of them as the protocol of `OpenAI` has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<String>,
     /// How much it thinks.
@@ -262,7 +262,8 @@ mod tests {
     #[test]
     fn a_tool_may_give_nothing() {
         let call = ToolCall { id: "1".into(), name: "look".into(), arguments: "{}".into() };
-        let called = Message { tool_calls: vec![call.clone()], ..Message::new(Role::Assistant, "") };
+        let called =
+            Message { tool_calls: vec![call.clone()], ..Message::new(Role::Assistant, "") };
         let given = Message::new(Role::Tool, "");
         assert_eq!(Conversation::of(vec![called.clone(), given]).check(), Ok(()));
         let many = Message { tool_calls: vec![call; MAX_TOOL_CALLS + 1], ..called };

@@ -11,6 +11,7 @@ use crate::grant::{Limits, SignedGrant, Terms};
 use crate::id::{LayerRange, NodeId, RequestId};
 use crate::invitation::Invitation;
 use crate::sampling::Sampling;
+use crate::server::ModelSummary;
 
 pub use key::{KeyNotice, KeyTask, SecretText};
 
@@ -124,6 +125,8 @@ pub struct Ask {
     /// More will be said: its stages keep what they computed for a while, so that an answer to a
     /// conversation that begins with this one need not compute it again.
     pub keeps: bool,
+    /// Nobody is asked: how many tokens it would be is all that is wanted.
+    pub counts_only: bool,
 }
 
 /// What of its answer the asker's own machine computes, as its person chose.
@@ -206,6 +209,8 @@ pub enum Notice {
     },
     /// The link to the server.
     Link(Link),
+    /// The models of the server, once it has welcomed the node.
+    Models(Vec<ModelSummary>),
     /// What lending looks like now.
     Lending(Lending),
     /// Something happened to a question.
@@ -439,8 +444,15 @@ pub enum AnswerEvent {
     },
     /// There will be no (more) answer.
     Failed {
+        /// What kind of failure it is, for programs.
+        kind: Failure,
         /// What happened, whether anything was lost, what to do.
         reason: String,
+    },
+    /// So many tokens is what was asked with [`Ask::counts_only`].
+    Counted {
+        /// With what the model's template adds.
+        tokens: u32,
     },
     /// The asker's own machine gets ready for its part. Comes before anything is fetched for it, and
     /// again as that arrives.
@@ -453,6 +465,21 @@ pub enum AnswerEvent {
         /// Of these, what is in the engine.
         loaded_bytes: u64,
     },
+}
+
+/// Why there is no answer, as far as it matters to a program what to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Failure {
+    /// The question is wrong, and would be at any time.
+    Question,
+    /// It has more tokens than the model takes.
+    Length,
+    /// The swarm does not have the model.
+    Model,
+    /// There are too many questions; later there may be fewer.
+    Busy,
+    /// Nobody computes it, or what was being computed broke off; later it may work.
+    Swarm,
 }
 
 /// Why an answer ended.

@@ -3,6 +3,7 @@ mod claims;
 mod fairness;
 mod granted;
 mod indexes;
+mod kept;
 mod middles;
 mod newcomers;
 mod paces;

@@ -80,6 +80,22 @@ async fn credit_survives_reopening_and_a_repeat_adds_nothing() {
 }
 
 #[tokio::test]
+async fn a_session_that_goes_on_is_credited_from_its_first_receipt_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    let goes_on = |sequence, from, to| Work { continues: true, ..work(1, sequence, from, to) };
+    // The second may be handed in first, and waits.
+    assert_eq!(store.credit(goes_on(1, 134, 150)).await, Credit::TryAgain);
+    assert_eq!(store.credit(goes_on(0, 70, 134)).await, newly(64_000));
+    assert_eq!(store.credit(goes_on(0, 70, 134)).await, known(64_000));
+    assert_eq!(store.credit(goes_on(1, 134, 150)).await, newly(80_000));
+    let gap = store.credit(goes_on(2, 200, 210)).await;
+    assert!(matches!(gap, Credit::Refused(_)), "{gap:?}");
+    let from_nothing = store.credit(work(2, 0, 70, 134)).await;
+    assert!(matches!(from_nothing, Credit::Refused(_)), "only where the ticket says so");
+}
+
+#[tokio::test]
 async fn receipts_out_of_place_are_refused_or_wait_and_change_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).await.unwrap();

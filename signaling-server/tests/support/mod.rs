@@ -289,7 +289,13 @@ impl Member {
     /// Asks, and does not wait for a route.
     pub(crate) async fn send_ask(&mut self) {
         let model = self.model();
-        self.send(&ToServer::Ask { request: RequestId(1), model, exclude: Vec::new(), continues: None }).await;
+        self.send(&ToServer::Ask {
+            request: RequestId(1),
+            model,
+            exclude: Vec::new(),
+            continues: None,
+        })
+        .await;
     }
 
     /// Waits until it is to serve in a session.

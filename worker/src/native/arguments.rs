@@ -1,5 +1,6 @@
 //! The command line of `potluck-node`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::RangedI64ValueParser;
@@ -38,6 +39,8 @@ pub(super) enum Task {
     Withdraw(WithdrawOptions),
     /// Ask the swarm; the answer is printed as it is computed.
     Ask(AskOptions),
+    /// Let programs on this machine ask the swarm: by the protocols of OpenAI, Anthropic and Ollama.
+    Gateway(GatewayOptions),
     /// Keep this node's key in a file, take it back from one, or begin with a new one.
     Key(KeyOptions),
     /// Make a room: a swarm of its own for those who get its link. Or, with the link to one: let
@@ -117,6 +120,27 @@ pub(super) struct AskOptions {
     pub(super) model: Option<String>,
     #[command(flatten)]
     pub(super) sampling: SamplingOptions,
+    #[command(flatten)]
+    pub(super) own: OwnOptions,
+    /// Give up if the whole answer is not there after so many seconds; 0 waits for volunteers for
+    /// ever.
+    #[arg(long, default_value_t = 0)]
+    pub(super) timeout: u64,
+    /// Print one JSON object on stdout instead of the text.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// A room to be in instead of the public swarm: the link that invites to it, or what stands
+    /// behind `#room=` there. In the environment other users of this machine do not see it.
+    #[arg(long, env = "POTLUCK_ROOM", hide_env_values = true)]
+    pub(super) room: Option<Invitation>,
+    /// Folder for this node's key and its copy of the tokenizer.
+    #[arg(long, env = "POTLUCK_HOME")]
+    pub(super) home: Option<PathBuf>,
+}
+
+/// What of an answer this machine computes itself.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct OwnOptions {
     /// Compute the embedding, so many of the first layers, as many of the last and the head on this
     /// machine: nobody else gets the words or draws the answer's tokens. Others still compute on what
     /// follows from them, which can be turned back into words: see docs/privacy.md.
@@ -132,18 +156,28 @@ pub(super) struct AskOptions {
     /// What computes on this machine, where a part of the answer is computed here.
     #[arg(long, env = "POTLUCK_BACKEND", value_enum, default_value_t = Backend::Auto)]
     pub(super) backend: Backend,
-    /// Give up if the whole answer is not there after so many seconds; 0 waits for volunteers for
-    /// ever.
-    #[arg(long, default_value_t = 0)]
-    pub(super) timeout: u64,
-    /// Print one JSON object on stdout instead of the text.
-    #[arg(long)]
-    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GatewayOptions {
+    /// Address of the swarm's server, such as `http://127.0.0.1:8080`, or a link that invites to a
+    /// room there.
+    #[arg(value_parser = swarm_address)]
+    pub(super) server: SwarmAddress,
+    /// Where programs ask. Beyond this machine only with a key.
+    #[arg(long, env = "POTLUCK_GATEWAY_LISTEN", default_value = "127.0.0.1:11435")]
+    pub(super) listen: SocketAddr,
+    /// A key that whoever asks has to show. In the environment other users of this machine do not see
+    /// it.
+    #[arg(long, env = "POTLUCK_API_KEY", hide_env_values = true)]
+    pub(super) api_key: Option<String>,
+    #[command(flatten)]
+    pub(super) own: OwnOptions,
     /// A room to be in instead of the public swarm: the link that invites to it, or what stands
     /// behind `#room=` there. In the environment other users of this machine do not see it.
     #[arg(long, env = "POTLUCK_ROOM", hide_env_values = true)]
     pub(super) room: Option<Invitation>,
-    /// Folder for this node's key and its copy of the tokenizer.
+    /// Folder for this node's key and its copies of tokenizers and weights.
     #[arg(long, env = "POTLUCK_HOME")]
     pub(super) home: Option<PathBuf>,
 }
@@ -277,8 +311,8 @@ impl From<Backend> for BackendPreference {
     }
 }
 
-impl AskOptions {
-    /// What this machine computes of the answer.
+impl OwnOptions {
+    /// The same as the node takes it.
     pub(super) fn own(&self) -> Option<Own> {
         let ends = self.private_ends.map(|layers| OwnPart::Ends { layers });
         let part = ends.or(self.local.then_some(OwnPart::All))?;
@@ -423,7 +457,7 @@ mod tests {
         let own = |line: &[&str]| {
             let line = ["potluck-node", "ask", "http://h", "Why?"].iter().chain(line);
             Arguments::try_parse_from(line).map(|arguments| match arguments.task {
-                Task::Ask(options) => options.own(),
+                Task::Ask(options) => options.own.own(),
                 other => panic!("{other:?}"),
             })
         };

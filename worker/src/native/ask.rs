@@ -42,9 +42,10 @@ pub(super) async fn ask(options: AskOptions) -> anyhow::Result<ExitCode> {
         asked_at_s: local_time_s(),
         sampling: options.sampling.choice()?,
         max_tokens: options.sampling.max_tokens,
-        own: options.own(),
+        own: options.own.own(),
         stops: Vec::new(),
         keeps: false,
+        counts_only: false,
     }))?;
     let running = run(node, transport, receiver, store, move |notice| {
         // Nobody listens any more once the answer is whole.
@@ -196,7 +197,8 @@ impl<'a> Answer<'a> {
                     ));
                 }
             }
-            AnswerEvent::Failed { reason } => {
+            AnswerEvent::Counted { .. } => {}
+            AnswerEvent::Failed { reason, .. } => {
                 if !self.text.is_empty() {
                     say("");
                 }

@@ -144,6 +144,7 @@ fn end(notice: Notice) -> Option<String> {
         Notice::Link(_)
         | Notice::Ready
         | Notice::Identity { .. }
+        | Notice::Models(_)
         | Notice::Answer { .. }
         | Notice::Grant(_)
         | Notice::Door(_)
@@ -254,6 +255,7 @@ impl Log {
             Notice::Grant(Some(granted)) => self.granted(&granted.signed),
             Notice::Ready
             | Notice::Link(_)
+            | Notice::Models(_)
             | Notice::Answer { .. }
             | Notice::Grant(None)
             | Notice::Door(_)

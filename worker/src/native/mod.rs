@@ -5,6 +5,7 @@ mod ask;
 mod battery;
 mod checks;
 mod clock;
+mod gateway;
 mod grants;
 mod home;
 mod join;
@@ -40,6 +41,7 @@ pub(crate) fn main() -> ExitCode {
             Task::Join(options) => join::join(options).await,
             Task::Withdraw(options) => withdraw::withdraw(options),
             Task::Ask(options) => ask::ask(options).await,
+            Task::Gateway(options) => gateway::gateway(options).await,
             Task::Key(options) => key::key(options).await,
             Task::Room(options) => room::room(options).await,
             Task::Local(options) => local::local(options).await,

@@ -270,6 +270,7 @@ impl Node {
             }
             FromServer::Welcome { ice_servers, models, heartbeat_ms } => {
                 link.handle_welcome(ice_servers, heartbeat_ms, outbox);
+                outbox.notice(Notice::Models(models.clone()));
                 context.library.models = models;
                 volunteer.handle_link_open(context);
                 requester.handle_link_open(context);

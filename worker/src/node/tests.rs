@@ -184,15 +184,17 @@ impl Driven {
             own: None,
             stops: Vec::new(),
             keeps: false,
+            counts_only: false,
         })));
     }
 
     /// Why each question failed that did, since the last look.
     fn failures(&mut self) -> Vec<(u32, String)> {
         let failure = |action| match action {
-            Action::Notice(Notice::Answer { request, event: AnswerEvent::Failed { reason } }) => {
-                Some((request.0, reason))
-            }
+            Action::Notice(Notice::Answer {
+                request,
+                event: AnswerEvent::Failed { reason, .. },
+            }) => Some((request.0, reason)),
             _ => None,
         };
         std::mem::take(&mut self.actions).into_iter().filter_map(failure).collect()
@@ -261,7 +263,7 @@ fn session(me: NodeId, requester: NodeId) -> Session {
         requester,
         stages: vec![Stage { node: me, layers: ALL }],
         epochs: vec![Epoch(1), Epoch(2)],
-            continues: None,
+        continues: None,
     }
 }
 

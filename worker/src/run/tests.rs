@@ -78,7 +78,7 @@ impl Script {
                 opened_ms: 0,
                 until_s: u64::MAX,
                 earns: true,
-            continues: false,
+                continues: false,
             };
             let server = Identity::from_seed(&[0xa0; 32]);
             let ticket = Box::new(SignedTicket::new(&server, ticket));

@@ -34,7 +34,7 @@ impl Swarm {
 
     pub fn failure(&self, requester: NodeId) -> Option<String> {
         self.answer_events(requester).into_iter().find_map(|event| match event {
-            AnswerEvent::Failed { reason } => Some(reason),
+            AnswerEvent::Failed { reason, .. } => Some(reason),
             _ => None,
         })
     }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use potluck_net as net;
 use potluck_net::memory::{self, Agenda, Fault, Loss, MemoryNetwork, Profile};
+use potluck_protocol::chat::Conversation;
 use potluck_protocol::codec;
 use potluck_protocol::grant::{Limits, Place, Terms};
 use potluck_protocol::id::{LayerRange, NodeId, RequestId};
-use potluck_protocol::chat::Conversation;
 use potluck_protocol::identity::Identity;
 use potluck_protocol::page::{
     Ask, BackendPreference, Command, Notice, Own, OwnPart, SamplingChoice,
@@ -41,7 +41,7 @@ struct Member {
 /// What a node has coming without the network.
 enum Local {
     Tick(NodeId),
-    Computed(NodeId, Input),
+    Computed(NodeId, Box<Input>),
 }
 
 /// The swarm.
@@ -352,7 +352,7 @@ impl Swarm {
             }
             Some((_, Local::Computed(id, input))) => {
                 self.computing -= 1;
-                self.queue.push_back((id, Delivery::Input(input)));
+                self.queue.push_back((id, Delivery::Input(*input)));
             }
             // A node that has left, or nothing at all.
             Some((_, Local::Tick(_))) | None => {}
@@ -444,7 +444,7 @@ impl Swarm {
                 match done {
                     Some((at, input)) if at > self.now => {
                         self.computing += 1;
-                        self.local.push(at, Local::Computed(id, input));
+                        self.local.push(at, Local::Computed(id, Box::new(input)));
                     }
                     Some((_, input)) => self.queue.push_back((id, Delivery::Input(input))),
                     None => {}
@@ -479,5 +479,6 @@ fn ask(prompt: &str, seed: u64, max_tokens: u32, sampled: Vec<u32>, own: Option<
         own,
         stops: Vec::new(),
         keeps: false,
+        counts_only: false,
     }
 }

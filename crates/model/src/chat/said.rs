@@ -58,11 +58,7 @@ fn parts(content: Content, text: String) -> Value {
     }
 }
 
-fn message(
-    said: &Message,
-    content: Content,
-    breaking: &Breaking<'_>,
-) -> Result<Value, ChatError> {
+fn message(said: &Message, content: Content, breaking: &Breaking<'_>) -> Result<Value, ChatError> {
     let Message { role, content: text, reasoning, tool_calls, tool_call_id, name } = said;
     let broken = |text: &str| Value::from(breaking(*role, text));
     let mut members = vec![
@@ -83,8 +79,7 @@ fn message(
         });
         members.push(("tool_calls", calls.collect::<Result<Vec<Value>, ChatError>>()?.into()));
     }
-    let others =
-        [("reasoning_content", reasoning), ("tool_call_id", tool_call_id), ("name", name)];
+    let others = [("reasoning_content", reasoning), ("tool_call_id", tool_call_id), ("name", name)];
     let others = others.into_iter().filter_map(|(key, text)| Some((key, broken(text.as_ref()?))));
     members.extend(others);
     Ok(Value::from_pairs(members))

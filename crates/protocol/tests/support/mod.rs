@@ -46,8 +46,14 @@ pub(crate) fn to_server() -> impl Strategy<Value = ToServer> {
         ),
         Just(ToServer::Deregister),
         (model(), layers()).prop_map(|(model, layers)| ToServer::LayersReady { model, layers }),
-        (request(), model(), vec(node(), 0..=MAX_EXCLUDED), option::of(session_id()))
-            .prop_map(|(request, model, exclude, continues)| ToServer::Ask { request, model, exclude, continues }),
+        (request(), model(), vec(node(), 0..=MAX_EXCLUDED), option::of(session_id())).prop_map(
+            |(request, model, exclude, continues)| ToServer::Ask {
+                request,
+                model,
+                exclude,
+                continues
+            }
+        ),
         request().prop_map(|request| ToServer::Cancel { request }),
         (session_id(), text(MAX_REASON_BYTES), option::of(node()), any::<bool>()).prop_map(
             |(session, reason, failed_node, keeps)| {
@@ -67,11 +73,10 @@ pub(crate) fn to_server() -> impl Strategy<Value = ToServer> {
         Just(ToServer::Heartbeat),
         (0..=100_u8).prop_map(|percent| ToServer::Pace { percent }),
         to_door().prop_map(ToServer::Door),
-        (request(), model(), vec(node(), 0..=MAX_EXCLUDED), layers(), option::of(session_id())).prop_map(
-            |(request, model, exclude, layers, continues)| {
+        (request(), model(), vec(node(), 0..=MAX_EXCLUDED), layers(), option::of(session_id()))
+            .prop_map(|(request, model, exclude, layers, continues)| {
                 ToServer::AskMiddle { request, model, exclude, layers, continues }
-            }
-        ),
+            }),
     ]
 }
 
@@ -153,7 +158,8 @@ pub(crate) fn peer_frame() -> impl Strategy<Value = PeerFrame> {
             .prop_map(|(receipt, signature)| PeerFrame::ReceiptProposal { receipt, signature }),
         (receipt_id(), signature())
             .prop_map(|(receipt, signature)| PeerFrame::ReceiptSigned { receipt, signature }),
-        (session_id(), any::<bool>()).prop_map(|(session, keeps)| PeerFrame::End { session, keeps }),
+        (session_id(), any::<bool>())
+            .prop_map(|(session, keeps)| PeerFrame::End { session, keeps }),
         session_id().prop_map(|session| PeerFrame::Ping { session }),
         session_id().prop_map(|session| PeerFrame::Pong { session }),
         (session_id(), text(MAX_REASON_BYTES), option::of(node())).prop_map(

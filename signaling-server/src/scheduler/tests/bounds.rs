@@ -4,7 +4,10 @@ use super::*;
 use potluck_protocol::limits::MAX_SESSIONS_PER_REQUESTER;
 
 fn ask_for(world: &mut World, request: u32, model: ModelId) -> Vec<Action> {
-    world.send(9, ToServer::Ask { request: RequestId(request), model, exclude: Vec::new(), continues: None })
+    world.send(
+        9,
+        ToServer::Ask { request: RequestId(request), model, exclude: Vec::new(), continues: None },
+    )
 }
 
 /// The reason, if the only action is to refuse this request.

@@ -72,10 +72,16 @@ fn happen(world: &mut World, step: Step) {
         Step::Ask(node, request, without) if joined(world, node) => {
             let (request, model) = (RequestId(request), world.model);
             let exclude = vec![id(without)];
-            world.send(node, ToServer::Ask { request, model, exclude: exclude.clone(), continues: None });
+            world.send(
+                node,
+                ToServer::Ask { request, model, exclude: exclude.clone(), continues: None },
+            );
             let (request, layers) =
                 (RequestId(request.0 + 100), range(1, world.layers.saturating_sub(1)));
-            world.send(node, ToServer::AskMiddle { request, model, exclude, layers, continues: None });
+            world.send(
+                node,
+                ToServer::AskMiddle { request, model, exclude, layers, continues: None },
+            );
         }
         Step::Ask(..) => {}
         Step::Cancel(node, request) => {

@@ -4,7 +4,10 @@ use super::*;
 
 fn ask(world: &mut World, node: u8, request: u32, first: u32, end: u32) -> Vec<Action> {
     let (request, model, layers) = (RequestId(request), world.model, range(first, end));
-    world.send(node, ToServer::AskMiddle { request, model, exclude: Vec::new(), layers, continues: None })
+    world.send(
+        node,
+        ToServer::AskMiddle { request, model, exclude: Vec::new(), layers, continues: None },
+    )
 }
 
 fn layers(session: &Session) -> Vec<(u8, LayerRange)> {
@@ -62,7 +65,15 @@ fn a_missing_end_is_nobodys_trouble_and_a_missing_middle_is_said() {
         Action::Send(id(9), FromServer::Waiting { request: RequestId(request), missing })
     };
     assert_eq!(ask(&mut world, 9, 1, 2, 4), [waiting(1, vec![range(2, 4)])]);
-    world.send(9, ToServer::Ask { request: RequestId(2), model: world.model, exclude: vec![], continues: None });
+    world.send(
+        9,
+        ToServer::Ask {
+            request: RequestId(2),
+            model: world.model,
+            exclude: vec![],
+            continues: None,
+        },
+    );
     let LayerRange { first, end } = held(&world, second);
     let actions = world.ready(second, first, end);
     let session = route(&actions).expect("the middle is there");

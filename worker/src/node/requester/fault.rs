@@ -2,6 +2,7 @@
 
 use potluck_model::tokenizer::TokenizerError;
 use potluck_protocol::chat::{ConversationFault, MAX_STOP_BYTES, MAX_STOPS};
+use potluck_protocol::page::Failure;
 use potluck_protocol::sampling::{
     MAX_REPETITION_PENALTY_MILLI, MAX_TEMPERATURE_MILLI, MIN_REPETITION_PENALTY_MILLI,
     MIN_TEMPERATURE_MILLI,
@@ -79,6 +80,21 @@ pub(super) enum QuestionFault {
     ForeignToken,
     #[error("the answer cannot go on: it is whole already")]
     Whole,
+}
+
+impl QuestionFault {
+    /// What a program can do about it.
+    pub(super) fn kind(&self) -> Failure {
+        match self {
+            Self::TooMany | Self::OtherModel => Failure::Busy,
+            Self::NoModels | Self::NoSuchModel { .. } => Failure::Model,
+            Self::TooManyTokens { .. } | Self::Conversation(ConversationFault::TooLong { .. }) => {
+                Failure::Length
+            }
+            Self::NotConnected | Self::OtherLayers | Self::NotReady => Failure::Swarm,
+            _ => Failure::Question,
+        }
+    }
 }
 
 /// Questions of one node at once.

@@ -42,7 +42,7 @@ use std::collections::BTreeMap;
 
 use potluck_protocol::codec::MAX_EXCLUDED;
 use potluck_protocol::id::{ModelId, NodeId, RequestId, SessionId};
-use potluck_protocol::page::{AnswerEnd, AnswerEvent, Ask, Notice};
+use potluck_protocol::page::{AnswerEnd, AnswerEvent, Ask, Failure, Notice};
 use potluck_protocol::receipt::Receipt;
 use potluck_protocol::server::{Session, ToServer};
 
@@ -129,7 +129,7 @@ impl Requester {
 
     /// True if `peer` is a stage of any session of ours, running or just over.
     pub(super) fn uses(&self, peer: NodeId) -> bool {
-        self.running().any(|(_, running)| running.includes(peer)) 
+        self.running().any(|(_, running)| running.includes(peer))
             || self.closed.uses(peer)
             || self.kept.uses(peer)
     }
@@ -153,7 +153,7 @@ impl Requester {
     pub(super) fn fail_all(&mut self, reason: &str, context: &mut Context) {
         let requests: Vec<RequestId> = self.questions.keys().copied().collect();
         for request in requests {
-            self.fail(request, reason, context);
+            self.fail(request, (Failure::Swarm, reason), context);
         }
     }
 
@@ -224,12 +224,12 @@ impl Requester {
         let reason = format!(
             "the answer stopped: {reason}. The text so far is kept; ask again to get a whole one"
         );
-        self.fail(request, &reason, context);
+        self.fail(request, (Failure::Swarm, &reason), context);
     }
 
-    fn fail(&mut self, request: RequestId, reason: &str, context: &mut Context) {
+    fn fail(&mut self, request: RequestId, (kind, reason): (Failure, &str), context: &mut Context) {
         let Some(question) = self.questions.remove(&request) else { return };
-        let event = AnswerEvent::Failed { reason: reason.to_owned() };
+        let event = AnswerEvent::Failed { kind, reason: reason.to_owned() };
         context.outbox.notice(Notice::Answer { request, event });
         self.close(question.phase, reason, Ending::BrokenOff, context);
         self.tidy_own(context);

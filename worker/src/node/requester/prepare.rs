@@ -1,10 +1,11 @@
 //! From a question to its route: is it one, is everything here that it needs, who computes it.
 
 use potluck_model::chat::LocalTime;
+use potluck_model::package::Manifest;
 use potluck_protocol::chat::{MAX_STOP_BYTES, MAX_STOPS};
 use potluck_protocol::codec::{MAX_POSITIONS, clip_reason};
 use potluck_protocol::id::{LayerRange, ModelId, RequestId};
-use potluck_protocol::page::{AnswerEvent, Ask, Notice};
+use potluck_protocol::page::{AnswerEvent, Ask, Failure, Notice};
 use potluck_protocol::sampling::{
     MAX_REPETITION_PENALTY_MILLI, MAX_TEMPERATURE_MILLI, MIN_REPETITION_PENALTY_MILLI,
     MIN_TEMPERATURE_MILLI,
@@ -23,7 +24,8 @@ impl Requester {
     pub(in crate::node) fn ask(&mut self, ask: Ask, context: &mut Context) {
         let request = ask.request;
         if let Err(fault) = self.check(&ask, context) {
-            let event = AnswerEvent::Failed { reason: fault.to_string() };
+            let (kind, reason) = (fault.kind(), fault.to_string());
+            let event = AnswerEvent::Failed { kind, reason };
             context.outbox.notice(Notice::Answer { request, event });
             return;
         }
@@ -76,7 +78,7 @@ impl Requester {
         }
         let model = match find_model(&question.ask, &context.library) {
             Ok(model) => model,
-            Err(fault) => return self.fail(request, &fault.to_string(), context),
+            Err(fault) => return self.fail(request, (fault.kind(), &fault.to_string()), context),
         };
         let Some(manifest) = context.library.manifests.get(&model) else {
             context.outbox.act(Action::FetchManifest { model });
@@ -87,14 +89,21 @@ impl Requester {
             context.outbox.act(Action::FetchTokenizer { model, blob });
             return;
         }
+        if question.ask.counts_only {
+            match encoded(&question.ask, model, &context.library) {
+                Ok((tokens, _)) => self.count(request, tokens.len(), context),
+                Err(fault) => self.fail(request, (fault.kind(), &fault.to_string()), context),
+            }
+            return;
+        }
         let tokens = match prompt_tokens(&question.ask, model, &context.library) {
             Ok(tokens) => tokens,
-            Err(fault) => return self.fail(request, &fault.to_string(), context),
+            Err(fault) => return self.fail(request, (fault.kind(), &fault.to_string()), context),
         };
         let others = match self.prepare_own(request, context) {
             Ok(Some(others)) => others,
             Ok(None) => return,
-            Err(fault) => return self.fail(request, &fault.to_string(), context),
+            Err(fault) => return self.fail(request, (fault.kind(), &fault.to_string()), context),
         };
         let Some(question) = self.questions.get_mut(&request) else { return };
         let Phase::Preparing(start) = &mut question.phase else { return };
@@ -107,7 +116,9 @@ impl Requester {
         question.phase = Phase::Waiting { model, start, kept };
         let exclude = question.exclude.clone();
         match others {
-            Others::All => context.send_server(&ToServer::Ask { request, model, exclude, continues }),
+            Others::All => {
+                context.send_server(&ToServer::Ask { request, model, exclude, continues })
+            }
             Others::Middle(layers) => {
                 let continues = None;
                 let ask = ToServer::AskMiddle { request, model, exclude, layers, continues };
@@ -118,6 +129,13 @@ impl Requester {
                 self.handle_route(request, session, context);
             }
         }
+    }
+
+    /// So many tokens is all that was wanted to be known.
+    fn count(&mut self, request: RequestId, tokens: usize, context: &mut Context) {
+        self.questions.remove(&request);
+        let event = AnswerEvent::Counted { tokens: u32::try_from(tokens).unwrap_or(u32::MAX) };
+        context.outbox.notice(Notice::Answer { request, event });
     }
 
     /// A manifest or a tokenizer came, or could not be had: questions for that model go on, or
@@ -138,7 +156,7 @@ impl Requester {
             match failure {
                 Some(reason) => {
                     let reason = format!("could not get the model's description: {reason}");
-                    self.fail(request, &reason, context);
+                    self.fail(request, (Failure::Swarm, &reason), context);
                 }
                 None => self.prepare(request, context),
             }
@@ -196,7 +214,7 @@ impl Requester {
         context: &mut Context,
     ) {
         if let Some(Question { phase: Phase::Waiting { .. }, .. }) = self.questions.get(&request) {
-            self.fail(request, reason, context);
+            self.fail(request, (Failure::Swarm, reason), context);
         }
     }
 
@@ -225,7 +243,7 @@ impl Requester {
         {
             let fault = QuestionFault::OtherLayers.to_string();
             context.send_server(&refused(&fault));
-            return self.fail(request, &fault, context);
+            return self.fail(request, (Failure::Swarm, &fault), context);
         }
         let Phase::Waiting { start, kept, .. } = &mut question.phase else { return };
         let (start, kept) = (std::mem::take(start), kept.take());
@@ -250,7 +268,7 @@ impl Requester {
                 if !session.stages.is_empty() {
                     context.send_server(&refused(&fault.to_string()));
                 }
-                self.fail(request, &fault.to_string(), context);
+                self.fail(request, (fault.kind(), &fault.to_string()), context);
             }
         }
     }
@@ -288,16 +306,25 @@ pub(super) fn find_model(ask: &Ask, library: &Library) -> Result<ModelId, Questi
 }
 
 fn prompt_tokens(ask: &Ask, model: ModelId, library: &Library) -> Result<Vec<u32>, QuestionFault> {
-    let manifest = library.manifests.get(&model).ok_or(QuestionFault::NotReady)?;
-    let tokenizer = library.tokenizers.get(&model).ok_or(QuestionFault::NotReady)?;
-    let now = LocalTime(ask.asked_at_s);
-    let tokens = tokenizer.encode_chat(&manifest.chat, &ask.conversation, now)?;
+    let (tokens, manifest) = encoded(ask, model, library)?;
     let limit = manifest.config.max_positions.min(MAX_POSITIONS) as usize;
     if tokens.len() >= limit {
         let model = manifest.name.clone();
         return Err(QuestionFault::TooManyTokens { tokens: tokens.len(), model, limit });
     }
     Ok(tokens)
+}
+
+/// The tokens of what was said, however many.
+fn encoded<'a>(
+    ask: &Ask,
+    model: ModelId,
+    library: &'a Library,
+) -> Result<(Vec<u32>, &'a Manifest), QuestionFault> {
+    let manifest = library.manifests.get(&model).ok_or(QuestionFault::NotReady)?;
+    let tokenizer = library.tokenizers.get(&model).ok_or(QuestionFault::NotReady)?;
+    let now = LocalTime(ask.asked_at_s);
+    Ok((tokenizer.encode_chat(&manifest.chat, &ask.conversation, now)?, manifest))
 }
 
 #[cfg(test)]
@@ -317,7 +344,10 @@ mod tests {
         let mut requester = Requester::default();
         for (request, phase) in [
             (RequestId(1), Phase::Preparing(Start::Prompt)),
-            (RequestId(2), Phase::Waiting { model: ModelId([1; 32]), start: Start::Prompt, kept: None }),
+            (
+                RequestId(2),
+                Phase::Waiting { model: ModelId([1; 32]), start: Start::Prompt, kept: None },
+            ),
         ] {
             let ask = Ask {
                 request,
@@ -330,6 +360,7 @@ mod tests {
                 own: None,
                 stops: Vec::new(),
                 keeps: false,
+                counts_only: false,
             };
             let question = Question { ask, phase, exclude: Vec::new(), failed_attempts: 0 };
             requester.questions.insert(request, question);
@@ -340,7 +371,7 @@ mod tests {
         let failed = |action: &Action| {
             matches!(action, Action::Notice(Notice::Answer {
                 request: RequestId(2),
-                event: AnswerEvent::Failed { reason },
+                event: AnswerEvent::Failed { reason, .. },
             }) if reason == "nobody computes this model")
         };
         assert!(context.outbox.actions.iter().any(failed), "{:?}", context.outbox.actions);

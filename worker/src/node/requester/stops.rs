@@ -19,9 +19,9 @@ impl Stops {
             return (text, None);
         }
         self.held.push_str(&text);
-        let found = (0..).zip(&self.texts).filter_map(|(which, stop)| {
-            Some((self.held.find(stop.as_str())?, which))
-        });
+        let found = (0..)
+            .zip(&self.texts)
+            .filter_map(|(which, stop)| Some((self.held.find(stop.as_str())?, which)));
         if let Some((at, which)) = found.min() {
             self.held.truncate(at);
             return (std::mem::take(&mut self.held), Some(which));
@@ -38,7 +38,8 @@ impl Stops {
     /// Bytes at the end of what is held that one of the texts begins with.
     fn begun(&self) -> usize {
         let starts = self.held.char_indices().map(|(at, _)| at);
-        let is_begun = |at: &usize| self.texts.iter().any(|stop| stop.starts_with(&self.held[*at..]));
+        let is_begun =
+            |at: &usize| self.texts.iter().any(|stop| stop.starts_with(&self.held[*at..]));
         starts.into_iter().find(is_begun).map_or(0, |at| self.held.len() - at)
     }
 }
@@ -69,7 +70,10 @@ mod tests {
             for second in first..text.len() {
                 let pieces = [&text[..first], &text[first..second], &text[second..]];
                 let (given, which, rest) = through(&["own fox"], &pieces);
-                assert_eq!((given.concat().as_str(), which, rest.as_str()), ("The quick br", Some(0), ""));
+                assert_eq!(
+                    (given.concat().as_str(), which, rest.as_str()),
+                    ("The quick br", Some(0), "")
+                );
             }
         }
     }

@@ -105,7 +105,12 @@ impl Stages {
                 let me = context.me;
                 let reason = format!("{} cannot compute {layers}: {refusal}", me.name());
                 let failed_node = is_ours.then_some(me);
-                context.send_server(&ToServer::EndSession { session: id, reason, failed_node, keeps: false });
+                context.send_server(&ToServer::EndSession {
+                    session: id,
+                    reason,
+                    failed_node,
+                    keeps: false,
+                });
                 self.remember(id, session.requester);
                 return false;
             }
@@ -455,12 +460,8 @@ impl Stages {
         let Some(stage) = self.sessions.get(&id) else { return };
         let (requester, next) = (stage.requester(), stage.next());
         let reason = clip_reason(reason);
-        let ended = ToServer::EndSession {
-            session: id,
-            reason: reason.clone(),
-            failed_node,
-            keeps: false,
-        };
+        let ended =
+            ToServer::EndSession { session: id, reason: reason.clone(), failed_node, keeps: false };
         context.send_server(&ended);
         let failed = PeerFrame::Failed { session: id, reason: reason.clone(), failed_node };
         context.send_peer(requester, failed.clone());

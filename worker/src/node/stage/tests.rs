@@ -43,14 +43,7 @@ fn session(me: NodeId) -> Session {
         Stage { node: NEXT, layers: LayerRange { first: 2, end: 3 } },
     ];
     let epochs = vec![Epoch(0); 3];
-    Session {
-        id: SESSION,
-        model: MODEL,
-        requester: REQUESTER,
-        stages,
-        epochs,
-        continues: None,
-    }
+    Session { id: SESSION, model: MODEL, requester: REQUESTER, stages, epochs, continues: None }
 }
 
 /// The requester sends so many rows; true if they go to the engine.

@@ -193,7 +193,9 @@ async fn routes(
             let session = requester.ask().await?.map_err(|reason| anyhow::anyhow!(reason))?;
             asks.push(milliseconds(asked.elapsed()));
             let (session, reason) = (session.id, "measured".to_owned());
-            requester.send(&ToServer::EndSession { session, reason, failed_node: None, keeps: false }).await?;
+            requester
+                .send(&ToServer::EndSession { session, reason, failed_node: None, keeps: false })
+                .await?;
         }
         anyhow::Ok((asks, beats))
     })

@@ -20,7 +20,7 @@ use potluck_engine::engine::Output;
 use potluck_model::package::BlobRole;
 use potluck_protocol::codec::{self, HiddenHeader};
 use potluck_protocol::id::{Epoch, LayerRange, ModelId, NodeId, RequestId, SessionId};
-use potluck_protocol::page::{AnswerEvent, Ask, Notice};
+use potluck_protocol::page::{AnswerEvent, Ask, Failure, Notice};
 use potluck_protocol::peer::PeerFrame;
 use potluck_protocol::sampling::Sampling;
 use potluck_protocol::server::{Session, Stage};
@@ -127,14 +127,7 @@ impl Requester {
     /// A session that nobody else is in.
     pub(super) fn session_alone(&mut self, model: ModelId, context: &Context) -> Session {
         let (id, epochs) = (self.own.name(), vec![Epoch(0)]);
-        Session {
-            id,
-            model,
-            requester: context.me,
-            stages: Vec::new(),
-            epochs,
-            continues: None,
-        }
+        Session { id, model, requester: context.me, stages: Vec::new(), epochs, continues: None }
     }
 
     /// The engine for own questions has something to say.
@@ -200,7 +193,7 @@ impl Requester {
         let meant = self.questions.iter().filter(|(_, question)| of_own(question));
         let requests: Vec<RequestId> = meant.map(|(request, _)| *request).collect();
         for request in requests {
-            self.fail(request, reason, context);
+            self.fail(request, (Failure::Question, reason), context);
         }
     }
 
