@@ -120,7 +120,9 @@ fn tensors(shape: &Shape) -> Vec<Tensor> {
                 add(format!("blk.{layer}.{norm}.weight"), None, config.head_dim as usize);
             }
         }
-        for (part, (rows, columns)) in parts.iter().zip(config.layer_shapes()) {
+        let [up, down] = config.mlp_shapes();
+        let shapes = config.attention_shapes().into_iter().chain([up, up, down]);
+        for (part, (rows, columns)) in parts.iter().zip(shapes) {
             add(format!("blk.{layer}.{part}.weight"), Some(rows), columns);
         }
     }

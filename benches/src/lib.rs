@@ -8,9 +8,12 @@
 //! | `native`, `page` | our engine in this process, and in a browser |
 //! | `peers`, `gguf` | the others, and the shapes in the form that they read |
 //! | `encoders` | an encoder with its real weights, ours and as ONNX |
+//! | `architectures` | what the parts of an architecture cost |
 //! | `scheduler` | what an event costs the server |
 //! | `tables` | what is measured beside what |
 
+#[cfg(not(target_arch = "wasm32"))]
+pub mod architectures;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod encoders;
 #[cfg(not(target_arch = "wasm32"))]

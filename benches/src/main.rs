@@ -40,6 +40,7 @@ mod command_line {
     use clap::{Parser, ValueEnum};
     use e2e::measured::Measured;
     use e2e::programs::root;
+    use potluck_bench::architectures;
     use potluck_bench::native::obey;
     use potluck_bench::scheduler;
     use potluck_bench::shapes::{SHAPES, Shape};
@@ -77,6 +78,8 @@ mod command_line {
         Engine,
         /// Beside llama.cpp, wllama and onnxruntime-web, which are installed into target/peers.
         Peers,
+        /// What the parts of architectures cost, on the processor.
+        Architectures,
         /// The server's scheduler, with many lenders and sessions.
         Scheduler,
         /// Obey a measuring process: a GPU's engine of one shape.
@@ -105,6 +108,7 @@ mod command_line {
             match self.what {
                 What::Engine => engine(plan, &shapes, &pages).await,
                 What::Peers => beside_peers(plan, &shapes, &pages).await,
+                What::Architectures => architectures::measure(runs, prefill, decode),
                 What::Scheduler => scheduler::measure(&scheduler::LENDERS, scheduler::SESSIONS),
                 What::Drive => {
                     let shape = shapes.first().context("which shape?")?;

@@ -130,7 +130,8 @@ impl ModelInfo {
             max_positions: config.max_positions,
             work: WorkModel {
                 linear_macs_per_layer: config.linear_macs_per_layer(),
-                attention_macs_per_seen_position: config.attention_macs(0),
+                attention_macs_per_seen_position: config.attention_macs_per_seen_position(),
+                windows: (0..config.layers).map(|index| config.layer_kind(index).window).collect(),
                 head_macs: config.head_macs(),
             },
         }
@@ -184,6 +185,7 @@ pub(crate) mod tests {
             work: WorkModel {
                 linear_macs_per_layer: 1,
                 attention_macs_per_seen_position: 1,
+                windows: Vec::new(),
                 head_macs: 1,
             },
         }

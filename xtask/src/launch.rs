@@ -57,8 +57,8 @@ fn start(program: &str, arguments: &[String]) -> Outcome {
     Err(become_program(command))
 }
 
-/// `bench scheduler`: only the program.
-pub(crate) fn bench_scheduler(arguments: &[String]) -> Outcome {
+/// `bench scheduler` and `bench architectures`: only the program.
+pub(crate) fn bench_program(arguments: &[String]) -> Outcome {
     let mut command = built("potluck-bench")?;
     command.args(arguments);
     Err(become_program(command))

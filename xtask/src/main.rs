@@ -74,8 +74,10 @@ fn dispatch(arguments: &[String]) -> Outcome {
         "bench" if rest.first().is_some_and(|what| what == "engine" || what == "peers") => {
             launch::bench_engine(rest)
         }
-        "bench" if rest.first().is_some_and(|what| what == "scheduler") => {
-            launch::bench_scheduler(rest)
+        "bench"
+            if rest.first().is_some_and(|what| what == "scheduler" || what == "architectures") =>
+        {
+            launch::bench_program(rest)
         }
         "bench" if rest.first().is_some_and(|what| what == "server") => launch::bench_server(rest),
         "demo" => launch::demo(rest),

@@ -17,7 +17,7 @@ use potluck_model::package::{
     Bias, Gain, LayerKind, LayerWeights, Linear, Mlp as MlpPart, ModelConfig, SoftCap, Tables,
 };
 
-pub use mlp::Mlp;
+pub use mlp::{Mlp, Ungated};
 
 /// A layer's weights, packed for one path.
 #[derive(Debug)]
@@ -41,8 +41,8 @@ pub struct Layer {
 #[derive(Debug)]
 enum FeedForward {
     Dense(Mlp),
-    /// The router's two matrices.
-    Routed(Matrices),
+    Ungated(Ungated),
+    Routed(mlp::Router),
 }
 
 impl Layer {
@@ -80,9 +80,8 @@ impl Layer {
             output_bias,
             mlp: match mlp {
                 MlpPart::Dense(weights) => FeedForward::Dense(Mlp::new(path, *weights)),
-                MlpPart::Routed(router) => {
-                    FeedForward::Routed(Matrices::new(path, Vec::from(*router)))
-                }
+                MlpPart::Ungated(weights) => FeedForward::Ungated(Ungated::new(path, *weights)),
+                MlpPart::Routed(router) => FeedForward::Routed(mlp::Router::new(path, *router)),
             },
         }
     }
@@ -146,7 +145,12 @@ impl Layer {
         match (&self.mlp, config.experts) {
             (FeedForward::Dense(mlp), _) => {
                 let (bias, norm) = (mlp.down_bias.as_ref(), self.mlp_post_norm.as_ref());
-                let a = mlp.gated(tables, &a);
+                let a = mlp.gated((config, tables), &a);
+                add((config, tables), &mlp.down, (bias, norm), &a, rows);
+            }
+            (FeedForward::Ungated(mlp), _) => {
+                let (bias, norm) = (mlp.down_bias.as_ref(), self.mlp_post_norm.as_ref());
+                let a = mlp.activated(tables, &a);
                 add((config, tables), &mlp.down, (bias, norm), &a, rows);
             }
             (FeedForward::Routed(router), Some(shape)) => {
@@ -288,7 +292,11 @@ fn normalise(config: &ModelConfig, tables: &Tables, gain: Option<&Gain>, rows: &
     Blocks::new(&threads::map(rows.len() / width, 4 * width, |token| {
         let row = &rows[token * width..][..width];
         if let Some(gain) = gain {
-            return rows::normalise(config.eps(), tables, gain, row, exponent);
+            let eps = config.eps();
+            return match &gain.bias {
+                Some(bias) => rows::layer_norm_block(eps, tables, (gain, bias), row, exponent),
+                None => rows::normalise(eps, tables, gain, row, exponent),
+            };
         }
         let mut block = row.to_vec();
         let n = rows::fit(&mut block);

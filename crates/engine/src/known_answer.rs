@@ -112,6 +112,8 @@ fn token(position: u32) -> u32 {
 const WINDOW: u32 = 4;
 /// Experts of the small model.
 const EXPERTS: u32 = 10;
+/// And those that are shared.
+const SHARED: u32 = 2;
 
 /// A small model with the parts of another: a layer of each kind that it has.
 pub(crate) fn parts_of(of: &ModelConfig) -> ModelConfig {
@@ -134,15 +136,19 @@ pub(crate) fn parts_of(of: &ModelConfig) -> ModelConfig {
         norms: of.norms,
         output_bias: of.output_bias,
         mlp_bias: of.mlp_bias,
+        mlp_limit: of.mlp_limit,
         attention_cap: of.attention_cap,
         logit_cap: of.logit_cap,
         sinks: of.sinks,
         experts: of.experts.map(|it| Experts {
             count: count(it),
             used: it.used.min(count(it)),
+            shared: it.shared.min(SHARED),
             d_ff: 64,
-            renormalised: it.renormalised,
+            ..it
         }),
+        norm: of.norm,
+        ungated: of.ungated,
         layer_kinds,
         ..small
     }
@@ -160,6 +166,7 @@ fn shape() -> ModelConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use potluck_model::package::NormKind;
 
     #[test]
     fn a_small_model_has_the_parts_of_a_large_one() {
@@ -167,14 +174,26 @@ mod tests {
         let mut large = config(3, 4096, 14_336, (32, 8, 128), 32_000, 4096);
         let window = LayerKind { window: Some(512), ..LayerKind::PLAIN };
         large.layer_kinds = vec![window, LayerKind { experts: true, ..window }, window];
-        large.experts = Some(Experts { count: 128, used: 12, d_ff: 768, renormalised: false });
+        large.experts = Some(Experts {
+            count: 128,
+            used: 12,
+            d_ff: 768,
+            renormalised: false,
+            router_bias: true,
+            shared: 2,
+        });
+        large.mlp_limit = Some(7 << 26);
         large.qk_norm = Some(large.eps());
         let small = parts_of(&large);
         assert!(has_parts(&small));
         small.check().unwrap();
         assert_eq!((small.layers, small.experts.unwrap().used), (2, EXPERTS));
+        assert!(small.experts.unwrap().router_bias && small.mlp_limit == large.mlp_limit);
         // It is a small model whatever it is of.
         assert_eq!(parts_of(&small), small);
+        let plain = || config(24, 2048, 5632, (32, 4, 64), 32_000, 4096);
+        assert!(has_parts(&parts_of(&ModelConfig { norm: NormKind::Layer, ..plain() })));
+        assert!(has_parts(&parts_of(&ModelConfig { ungated: true, ..plain() })));
     }
 
     #[test]

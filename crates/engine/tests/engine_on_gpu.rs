@@ -75,7 +75,15 @@ fn with_parts() -> ModelConfig {
     let shape = config(2, 64, 96, (4, 2, 16), 48, 3000);
     ModelConfig {
         layer_kinds: vec![window, LayerKind { experts: true, ..window }],
-        experts: Some(Experts { count: 6, used: 2, d_ff: 32, renormalised: true }),
+        experts: Some(Experts {
+            count: 6,
+            used: 2,
+            d_ff: 32,
+            renormalised: true,
+            router_bias: true,
+            shared: 1,
+        }),
+        mlp_limit: Some(7 << 26),
         qk_norm: Some(shape.eps()),
         ..shape
     }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use futures::executor::block_on;
 use potluck_engine::engine::{BackendChoice, Engine, Input, Output, OutputRequest};
 use potluck_engine::kernels::linear::{CpuPath, Matrices, reference};
-use potluck_model::package::{Experts, GROUP, LayerKind, Linear, ModelConfig, NormPlaces, SoftCap};
+use potluck_model::package::{
+    Experts, GROUP, LIMIT_BITS, LayerKind, Linear, ModelConfig, NormKind, NormPlaces, SoftCap,
+};
 use potluck_model::synthetic::{Random, Synthetic, config};
 use proptest::prelude::*;
 
@@ -178,10 +180,17 @@ fn add_todays_parts(shape: &mut ModelConfig, choice: u64) {
     if has(15) && !shape.norms.after() {
         let count = 1 + u32::try_from(choice >> 32 & 15).unwrap();
         let used = 1 + u32::try_from(choice >> 36).unwrap() % count;
-        shape.experts = Some(Experts { count, used, d_ff: 64, renormalised: has(16) });
+        let (renormalised, router_bias) = (has(16), has(17));
+        let shared = u32::try_from(choice >> 28 & 3).unwrap();
+        shape.experts = Some(Experts { count, used, d_ff: 64, renormalised, router_bias, shared });
         shape.layer_kinds.iter_mut().skip(1).for_each(|kind| kind.experts = true);
     }
+    if has(17) && !shape.norms.after() {
+        shape.norm = NormKind::Layer;
+    }
+    shape.ungated = has(18) && shape.experts.is_none();
     (shape.output_bias, shape.mlp_bias, shape.sinks) = (has(10), has(11), has(12));
+    shape.mlp_limit = (has(19) && !shape.ungated).then_some(7 << LIMIT_BITS);
     shape.attention_cap = has(13).then_some(SoftCap { inverse: 58_000, exponent: 6 });
     shape.logit_cap = has(14).then_some(SoftCap { inverse: 40_000, exponent: 4 });
 }

@@ -98,7 +98,14 @@ fn every_refused_step_leaves_the_session_as_it_was() {
 #[test]
 fn a_layer_is_here_when_all_of_its_experts_are() {
     let mut shape = config(2, 64, 96, (4, 2, 16), VOCAB, 32);
-    shape.experts = Some(Experts { count: 3, used: 1, d_ff: 32, renormalised: true });
+    shape.experts = Some(Experts {
+        count: 2,
+        used: 1,
+        d_ff: 32,
+        renormalised: true,
+        router_bias: false,
+        shared: 1,
+    });
     shape.layer_kinds = vec![LayerKind::PLAIN, LayerKind { experts: true, ..LayerKind::PLAIN }];
     let model = Synthetic::new(shape, 5);
     let mut engine = engine(&model);

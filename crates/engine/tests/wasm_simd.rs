@@ -11,7 +11,7 @@ use potluck_engine::encoder::Encoder;
 use potluck_engine::engine::{BackendChoice, Engine, Input, Output, OutputRequest};
 use potluck_engine::kernels::linear::{CpuPath, Matrices, reference};
 use potluck_engine::known_answer::{EXPECTED, run};
-use potluck_model::encoder::{Pooling, SyntheticEncoder};
+use potluck_model::encoder::{Family, Pooling, SyntheticEncoder};
 use potluck_model::package::{BlobRole, GROUP, Linear};
 use potluck_model::synthetic::{self, Random, Synthetic, config};
 use wasm_bindgen_test::wasm_bindgen_test;
@@ -90,17 +90,20 @@ fn matrices_at_the_ends_of_every_range_are_equal() {
 
 #[wasm_bindgen_test]
 fn encoders_are_equal() {
-    let model = SyntheticEncoder::new(config(2, 96, 160, (6, 6, 16), 48, 40), Pooling::Mean, 3);
     let texts: [&[u32]; 3] = [&[1, 2, 3], &[47], &[9; 40]];
-    let vectors = CpuPath::available().into_iter().map(|path| {
-        let encoder = Encoder::new(path, Arc::new(model.manifest.clone()), |role| {
-            Cow::Borrowed(model.blob(role))
+    for family in Family::ALL {
+        let shape = config(2, 96, 160, (6, 6, 16), 48, 40);
+        let model = SyntheticEncoder::of(family, shape, Pooling::Mean, None, 3);
+        let vectors = CpuPath::available().into_iter().map(|path| {
+            let encoder = Encoder::new(path, Arc::new(model.manifest.clone()), |role| {
+                Cow::Borrowed(model.blob(role))
+            });
+            encoder.unwrap().encode(&texts).unwrap()
         });
-        encoder.unwrap().encode(&texts).unwrap()
-    });
-    let vectors: Vec<_> = vectors.collect();
-    assert_eq!(vectors.len(), 2);
-    assert_eq!(vectors[0], vectors[1]);
+        let vectors: Vec<_> = vectors.collect();
+        assert_eq!(vectors.len(), 2);
+        assert_eq!(vectors[0], vectors[1]);
+    }
 }
 
 #[wasm_bindgen_test]

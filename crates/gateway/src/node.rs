@@ -124,7 +124,9 @@ impl Swarm {
                     answers.remove(&request);
                 }
             }
-            Notice::Models(models) => *locked(&self.0.models) = models,
+            Notice::Models(models) => {
+                *locked(&self.0.models) = serde_json::from_str(&models).unwrap_or_default();
+            }
             Notice::Link(Link::Open) => *locked(&self.0.trouble) = None,
             Notice::Link(Link::Lost { reason, .. } | Link::Refused { reason }) => {
                 *locked(&self.0.trouble) = Some(reason);

@@ -8,13 +8,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::body::{Bytes, to_bytes};
+use axum::body::Bytes;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use futures::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -40,6 +41,9 @@ impl core::fmt::Debug for Settings {
 /// Bytes of a request's body at most: four times what a conversation may have, as JSON spells letters
 /// in up to six.
 const MAX_BODY_BYTES: usize = 4 << 20;
+/// Bytes that are read of one at most, so that a client with too large a body hears so; then the
+/// connection is closed.
+const MAX_READ_BYTES: usize = 64 << 20;
 
 #[derive(Debug)]
 struct Gateway {
@@ -263,14 +267,20 @@ async fn health(State(gateway): State<Arc<Gateway>>) -> Response {
 }
 
 async fn body(request: Request) -> Result<Bytes, ApiError> {
-    let said = request.headers().get(header::CONTENT_LENGTH);
-    let said = said.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if said.is_some_and(|bytes| bytes > MAX_BODY_BYTES) {
-        return Err(ApiError::too_large(MAX_BODY_BYTES));
+    let mut chunks = request.into_body().into_data_stream();
+    let (mut body, mut read) = (Vec::new(), 0);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| ApiError::bad("the request's body broke off"))?;
+        read += chunk.len();
+        if read > MAX_READ_BYTES {
+            break;
+        }
+        // What is too much is read on, and let go: a client that is still writing hears no answer.
+        if read <= MAX_BODY_BYTES {
+            body.extend_from_slice(&chunk);
+        }
     }
-    to_bytes(request.into_body(), MAX_BODY_BYTES)
-        .await
-        .map_err(|_| ApiError::too_large(MAX_BODY_BYTES))
+    if read > MAX_BODY_BYTES { Err(ApiError::too_large(MAX_BODY_BYTES)) } else { Ok(body.into()) }
 }
 
 /// Lets those pass who may ask, and counts.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use potluck_model::chat::ChatFormat;
 use potluck_model::package::{
     Bias, BlobHash, BlobRef, Defaults, FORMAT, Gain, LayerKind, LayerWeights, Linear,
-    MAX_POSITIONS, Manifest, Mlp, MlpWeights, ModelConfig,
+    MAX_POSITIONS, Manifest, Mlp, MlpWeights, ModelConfig, NormKind, Router, UngatedWeights,
 };
 use potluck_model::tokenizer::Tokenizer;
 use potluck_protocol::NUMERICS_VERSION;
@@ -92,11 +92,14 @@ fn model_config(shape: &Shape, fold: &Fold, options: &Options) -> Result<ModelCo
         norms: shape.norms,
         output_bias: shape.biases.output,
         mlp_bias: shape.biases.mlp,
+        mlp_limit: shape.mlp_limit.map(quantise::mlp_limit).transpose()?,
         // Scores are base-2 logarithms.
         attention_cap: cap(shape.attention_cap.map(|cap| cap * core::f64::consts::LOG2_E))?,
         logit_cap: cap(shape.logit_cap)?,
-        sinks: false,
+        sinks: shape.sinks,
         experts: shape.experts,
+        norm: shape.norm,
+        ungated: shape.ungated,
     })
 }
 
@@ -104,11 +107,10 @@ fn model_config(shape: &Shape, fold: &Fold, options: &Options) -> Result<ModelCo
 /// hour of work.
 fn tensors_needed(config: &ModelConfig, shape: &Shape) -> Vec<(String, Vec<usize>)> {
     let (vocab, d_model) = (config.vocab as usize, config.d_model as usize);
-    let shapes = config.layer_shapes();
-    let mut needed = vec![
-        ("model.embed_tokens.weight".to_owned(), vec![vocab, d_model]),
-        ("model.norm.weight".to_owned(), vec![d_model]),
-    ];
+    let [up, down] = config.mlp_shapes();
+    let mut needed = vec![("model.embed_tokens.weight".to_owned(), vec![vocab, d_model])];
+    let norm_parts = norm_parts(config);
+    needed.extend(norm_parts.iter().map(|part| (format!("model.norm.{part}"), vec![d_model])));
     if !shape.tied {
         needed.push(("lm_head.weight".to_owned(), vec![vocab, d_model]));
     }
@@ -118,16 +120,17 @@ fn tensors_needed(config: &ModelConfig, shape: &Shape) -> Vec<(String, Vec<usize
             needed.push((format!("model.layers.{index}.{part}"), shape.to_vec()));
         };
         for norm in names.before.into_iter().chain(names.after).flatten() {
-            need(&format!("{norm}.weight"), &[d_model]);
+            norm_parts.iter().for_each(|part| need(&format!("{norm}.{part}"), &[d_model]));
         }
+        let shapes = config.attention_shapes();
         for (at, (part, (rows, columns))) in MATRICES.iter().zip(shapes).enumerate() {
             need(&format!("self_attn.{part}.weight"), &[rows, columns]);
             if has_bias(config, at) {
                 need(&format!("self_attn.{part}.bias"), &[rows]);
             }
         }
-        let mut need_mlp = |parent: &str, shapes: &[(usize, usize)]| {
-            for (part, (rows, columns)) in MLP_MATRICES.iter().zip(shapes) {
+        let mut need_mlp = |parent: &str, parts: &[&str], shapes: &[(usize, usize)]| {
+            for (part, (rows, columns)) in parts.iter().zip(shapes) {
                 need(&format!("{parent}.{part}.weight"), &[*rows, *columns]);
                 if config.mlp_bias {
                     need(&format!("{parent}.{part}.bias"), &[*rows]);
@@ -135,12 +138,25 @@ fn tensors_needed(config: &ModelConfig, shape: &Shape) -> Vec<(String, Vec<usize
             }
         };
         let experts = config.experts_of(index);
-        match (config.router_shape(), config.expert_shapes()) {
-            (Some((rows, columns)), Some(shapes)) if experts > 0 => {
-                (0..experts).for_each(|expert| need_mlp(&expert_name(expert), &shapes));
-                need(ROUTER, &[rows, columns]);
+        match (config.experts, config.expert_shapes()) {
+            (Some(shape), Some(shapes)) if experts > 0 => {
+                let (rows, columns) = (shape.count as usize, d_model);
+                for expert in 0..experts {
+                    need_mlp(&expert_name(expert), &MLP_MATRICES, &shapes);
+                }
+                need(&format!("{ROUTER}.weight"), &[rows, columns]);
+                if shape.router_bias {
+                    need(&format!("{ROUTER}.bias"), &[rows]);
+                }
+                if shape.shared > 0 {
+                    need(SHARED_GATE, &[1, columns]);
+                }
             }
-            _ => need_mlp(DENSE, &shapes[4..]),
+            _ if config.ungated => need_mlp(DENSE, UNGATED, &[up, down]),
+            _ => need_mlp(DENSE, &MLP_MATRICES, &[up, up, down]),
+        }
+        if config.sinks {
+            need(SINKS, &[config.heads as usize]);
         }
         if let Some(widths) = qk_norm_widths(config) {
             for (norm, width) in ["q_norm", "k_norm"].into_iter().zip(widths) {
@@ -149,6 +165,14 @@ fn tensors_needed(config: &ModelConfig, shape: &Shape) -> Vec<(String, Vec<usize
         }
     }
     needed
+}
+
+/// What a norm of residual rows has in a file.
+fn norm_parts(config: &ModelConfig) -> &'static [&'static str] {
+    match config.norm {
+        NormKind::Rms => &["weight"],
+        NormKind::Layer => &["weight", "bias"],
+    }
 }
 
 /// Whether one of [`MATRICES`] has a bias.
@@ -161,19 +185,25 @@ fn has_bias(config: &ModelConfig, at: usize) -> bool {
 
 /// Over how many values queries and keys are normalised.
 fn qk_norm_widths(config: &ModelConfig) -> Option<[usize; 2]> {
-    let [(q, _), (k, _), ..] = config.layer_shapes();
+    let [(q, _), (k, _), ..] = config.attention_shapes();
     let head = config.head_dim as usize;
     config.qk_norm.map(|_| [head, head]).or(config.qk_row_norm.map(|_| [q, k]))
 }
 
-/// Attention's matrices, the first of [`ModelConfig::layer_shapes`].
+/// Attention's matrices, those of [`ModelConfig::attention_shapes`].
 const MATRICES: [&str; 4] = ["q_proj", "k_proj", "v_proj", "o_proj"];
-/// Those of an MLP or an expert, the others.
+/// Those of an MLP or an expert.
 const MLP_MATRICES: [&str; 3] = ["gate_proj", "up_proj", "down_proj"];
+/// Those of an MLP without a gate.
+const UNGATED: &[&str] = MLP_MATRICES.split_at(1).1;
 /// Whose they are in a layer without experts.
 const DENSE: &str = "mlp";
 /// What chooses experts.
-const ROUTER: &str = "mlp.gate.weight";
+const ROUTER: &str = "mlp.gate";
+/// What weighs shared experts.
+const SHARED_GATE: &str = "mlp.shared_expert_gate.weight";
+/// What heads give to nothing.
+const SINKS: &str = "self_attn.sinks";
 
 fn expert_name(expert: u32) -> String {
     format!("mlp.experts.{expert}")
@@ -219,7 +249,7 @@ impl Import<'_> {
         )?;
         self.config.residual_fraction_bits = quantise::residual_fraction_bits(largest);
         let embedding = self.put(&embedding.to_bytes())?;
-        let last_norm = self.gain("model.norm.weight", d_model, self.fold.last_gain)?;
+        let last_norm = self.norm("model.norm", self.fold.last_gain)?;
         let ModelConfig { head_dim, max_positions, .. } = self.config;
         let shape = &self.source.shape;
         let angles = |rotation| fold::angles(rotation, head_dim, max_positions);
@@ -284,8 +314,7 @@ impl Import<'_> {
     }
 
     fn layer(&mut self, index: u32) -> Result<LayerWeights, ImportError> {
-        let shapes = self.config.layer_shapes();
-        let (d_model, weight_bits) = (self.config.d_model as usize, self.config.weight_bits);
+        let (shapes, weight_bits) = (self.config.attention_shapes(), self.config.weight_bits);
         let (names, after) = (self.source.shape.norm_names(), self.fold.after);
         let (projection, norm) = self.fold.query_exponents(self.source.shape.qk_norm);
         let output = Change { scale: self.fold.output, ..AS_IT_IS };
@@ -297,21 +326,30 @@ impl Import<'_> {
             Ok::<_, ImportError>(self.linear(&name, shapes[at], weight_bits, changes[at])?.0)
         };
         let [q, k, v, o] = [matrix(0)?, matrix(1)?, matrix(2)?, matrix(3)?];
-        let router = self.config.router_shape().filter(|_| self.config.experts_of(index) > 0);
-        let mlp = match router {
-            Some((rows, columns)) => {
-                let mut values = self.source.rows(&name(ROUTER), &[rows, columns], 0..rows)?;
+        let experts = self.config.experts.filter(|_| self.config.experts_of(index) > 0);
+        let mlp = match experts {
+            Some(experts) => {
+                let (rows, columns) = (experts.count as usize, self.config.d_model as usize);
+                let part = |part: &str| name(&format!("{ROUTER}.{part}"));
+                let mut values = self.source.rows(&part("weight"), &[rows, columns], 0..rows)?;
+                if experts.shared > 0 {
+                    values.extend(self.source.rows(&name(SHARED_GATE), &[1, columns], 0..1)?);
+                }
                 // Scores are base-2 logarithms.
                 scale(&mut values, core::f64::consts::LOG2_E);
-                Mlp::Routed(Box::new(quantise::twice(&values, columns)))
+                let matrices = quantise::twice(&values, columns);
+                let bias =
+                    experts.router_bias.then(|| self.scores(&part("bias"), rows)).transpose()?;
+                Mlp::Routed(Box::new(Router { matrices, bias }))
             }
+            None if self.config.ungated => Mlp::Ungated(Box::new(self.ungated_mlp(&name(DENSE))?)),
             None => {
-                let [.., gate, up, down] = shapes;
-                Mlp::Dense(Box::new(self.mlp(&name(DENSE), [gate, up, down])?))
+                let [up, down] = self.config.mlp_shapes();
+                Mlp::Dense(Box::new(self.mlp(&name(DENSE), [up, up, down])?))
             }
         };
         let mut gains = |names: Option<[&str; 2]>, scale: f64| {
-            let mut gain = |part: &str| self.gain(&name(&format!("{part}.weight")), d_model, scale);
+            let mut gain = |part: &str| self.norm(&name(part), scale);
             Ok::<_, ImportError>(match names {
                 Some([attention, mlp]) => (Some(gain(attention)?), Some(gain(mlp)?)),
                 None => (None, None),
@@ -334,6 +372,10 @@ impl Import<'_> {
             }
             None => None,
         };
+        let sinks = match self.config.sinks {
+            true => Some(self.scores(&name(SINKS), self.config.heads as usize)?),
+            false => None,
+        };
         let is_row = self.config.qk_row_norm.is_some();
         let (qk_norm, qk_row_norm) = if is_row { (None, qk_norms) } else { (qk_norms, None) };
         Ok(LayerWeights {
@@ -350,7 +392,7 @@ impl Import<'_> {
             qk_norm,
             qk_row_norm,
             output_bias,
-            sinks: None,
+            sinks,
         })
     }
 
@@ -374,6 +416,21 @@ impl Import<'_> {
         };
         let bias = if has_bias { Some([bias(0)?, bias(1)?, bias(2)?]) } else { None };
         Ok(MlpWeights { gate, up, down, bias })
+    }
+
+    /// An MLP without a gate.
+    fn ungated_mlp(&mut self, parent: &str) -> Result<UngatedWeights, ImportError> {
+        let output = Change { scale: self.fold.output, ..AS_IT_IS };
+        let (bits, shapes) = (self.config.weight_bits, self.config.mlp_shapes());
+        let mut part = |at: usize, change: Change| {
+            let name = format!("{parent}.{}", UNGATED[at]);
+            let matrix = self.linear(&format!("{name}.weight"), shapes[at], bits, change)?.0;
+            let has_bias = self.config.mlp_bias;
+            let mut bias = || self.bias(&format!("{name}.bias"), shapes[at].0, change);
+            Ok::<_, ImportError>((matrix, has_bias.then(&mut bias).transpose()?))
+        };
+        let [(up, up_bias), (down, down_bias)] = [part(0, AS_IT_IS)?, part(1, output)?];
+        Ok(UngatedWeights { up, down, bias: up_bias.zip(down_bias).map(<[Bias; 2]>::from) })
     }
 
     fn linear(
@@ -415,12 +472,28 @@ impl Import<'_> {
         Ok(bias)
     }
 
+    /// Sinks or a router's biases.
+    fn scores(&mut self, name: &str, count: usize) -> Result<Bias, ImportError> {
+        Ok(quantise::scores(&self.vector(name, count)?))
+    }
+
     fn gain(&mut self, name: &str, width: usize, scale: f64) -> Result<Gain, ImportError> {
         let values = self.vector(name, width)?;
         let offset = self.source.shape.gain_offset;
         let gains: Vec<f64> =
             values.iter().map(|value| (f64::from(*value) + offset) * scale).collect();
         Ok(quantise::gain_of(&gains))
+    }
+
+    /// A norm of residual rows.
+    fn norm(&mut self, name: &str, scale: f64) -> Result<Gain, ImportError> {
+        let width = self.config.d_model as usize;
+        let mut gain = self.gain(&format!("{name}.weight"), width, scale)?;
+        if self.config.norm == NormKind::Layer {
+            let change = Change { scale, ..AS_IT_IS };
+            gain.bias = Some(self.bias(&format!("{name}.bias"), width, change)?);
+        }
+        Ok(gain)
     }
 
     /// Of queries or keys, whose dimensions may change places.

@@ -11,6 +11,11 @@ use crate::source::Source;
 /// Stands for an answer.
 const ANSWER: &str = "AnswerOfPotluck";
 
+/// What ends an answer of gpt-oss (harmony, its format): its last message, or one to a tool.
+const HARMONY_ENDS: [&str; 2] = ["<|return|>", "<|call|>"];
+/// And what ends one of its messages.
+const HARMONY_MESSAGE_END: &str = "<|end|>";
+
 /// The union of what the configurations name, the tokenizer's own end, and what the template puts
 /// behind an answer; in order, each once.
 pub(crate) fn tokens(
@@ -24,6 +29,12 @@ pub(crate) fn tokens(
     let mut ends = source.end_tokens.clone();
     ends.extend(tokenizer.control_token(&chat.eos));
     ends.extend(behind_an_answer(tokenizer, chat));
+    // In harmony an answer is several messages, each with an end of its own.
+    let harmony = HARMONY_ENDS.map(|end| tokenizer.control_token(end));
+    if let [Some(returns), Some(calls)] = harmony {
+        ends.extend([returns, calls]);
+        ends.retain(|end| Some(*end) != tokenizer.control_token(HARMONY_MESSAGE_END));
+    }
     ends.sort_unstable();
     ends.dedup();
     if let Some(token) = ends.iter().find(|token| **token >= source.shape.vocab) {

@@ -60,7 +60,7 @@ pub struct Progress {
 }
 
 /// Imports the folder or GGUF file `source` into `destination`; returns the model's id, the BLAKE3
-/// of its manifest. An encoder's folder becomes `encoders/<name>.json`
+/// of its manifest. An encoder becomes `encoders/<name>.json`
 /// ([`potluck_model::encoder::EncoderManifest`]), any other `models/<name>.json`.
 ///
 /// # Errors

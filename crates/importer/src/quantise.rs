@@ -1,12 +1,12 @@
 //! Floats to the integers of the package (`docs/numerics.md`, "Tables" and "Linear").
 
 use potluck_model::package::{
-    Bias, EXP2_ENTRIES, Eps, GROUP, Gain, Linear, MAX_CAP_EXPONENT, ModelConfig, RSQRT_ENTRIES,
-    Rotation, SIGMOID_ENTRIES, SOFTCAP_ENTRIES, SoftCap, Tables,
+    Bias, EXP2_ENTRIES, Eps, GROUP, Gain, LIMIT_BITS, Linear, MAX_CAP_EXPONENT, ModelConfig,
+    RSQRT_ENTRIES, Rotation, SCORE_EXPONENT, SIGMOID_ENTRIES, SOFTCAP_ENTRIES, SoftCap, Tables,
 };
 
 use crate::error::ImportError;
-use crate::source::Activation;
+use crate::source::{Activation, QUICK_GELU_SLOPE};
 
 /// Bits of embedding and head, whose rows are few a token and matter most.
 pub(super) const VOCABULARY_BITS: u32 = 8;
@@ -160,6 +160,23 @@ pub(super) fn bias(values: &[f32]) -> Bias {
     Bias { mantissas: values.iter().map(mantissa).collect(), exponent }
 }
 
+/// Sinks or a router's biases as scores: base-2 logarithms in Q16. Far beyond other scores nothing is told
+/// apart, so what is out of range is held.
+pub(super) fn scores(values: &[f32]) -> Bias {
+    let one = core::f64::consts::LOG2_E * exp2(-SCORE_EXPONENT);
+    let mantissa = |value: &f32| narrow(round(f64::from(*value) * one).clamp(-(1 << 24), 1 << 24));
+    Bias { mantissas: values.iter().map(mantissa).collect(), exponent: SCORE_EXPONENT }
+}
+
+/// An MLP's limit as the arithmetic has it.
+pub(super) fn mlp_limit(limit: f64) -> Result<u32, ImportError> {
+    if !(1e-3..=15.0).contains(&limit) {
+        let (what, supported) = (format!("swiglu_limit {limit}"), "up to 15".to_owned());
+        return Err(ImportError::Unsupported { what, supported });
+    }
+    Ok(narrow(round(limit * exp2(LIMIT_BITS.cast_signed()))))
+}
+
 /// Quantises a norm's gain, times `sqrt(width)`.
 pub(super) fn gain(values: &[f32]) -> Gain {
     gain_of(&values.iter().map(|value| f64::from(*value)).collect::<Vec<f64>>())
@@ -175,7 +192,7 @@ pub(super) fn gain_of(values: &[f64]) -> Gain {
         .iter()
         .map(|value| narrow(round(value / exp2(exponent)).clamp(-16_384, 16_384)))
         .collect();
-    Gain { mantissas, exponent }
+    Gain { mantissas, exponent, bias: None }
 }
 
 /// `eps * width` as a 24-bit mantissa and an exponent.
@@ -238,11 +255,23 @@ pub(super) fn fraction_bits_below(largest: f64) -> u32 {
     bits.clamp(MIN_FRACTION_BITS, MAX_FRACTION_BITS.cast_signed()).unsigned_abs()
 }
 
-/// The tables of an encoder.
-pub(super) fn encoder_tables() -> Tables {
-    let mut tables = tables_without_rotations(Gain { mantissas: Vec::new(), exponent: 0 });
-    tables.sigmoid = gate(normal);
-    tables
+/// The tables of an encoder, whose MLP or gate goes through `activation`; with `tanh` that by which it is
+/// computed.
+pub(super) fn encoder_tables(
+    config: &ModelConfig,
+    rotations: &[Vec<f64>],
+    activation: Activation,
+    tanh: bool,
+) -> Tables {
+    let rotations: Vec<(Vec<f64>, f64)> =
+        rotations.iter().map(|frequencies| (frequencies.clone(), 1.0)).collect();
+    let last_norm = Gain { mantissas: Vec::new(), exponent: 0, bias: None };
+    let made = tables(config, &rotations, activation, last_norm);
+    Tables { softcap: if tanh { soft_caps() } else { Vec::new() }, ..made }
+}
+
+fn logistic(x: f64) -> f64 {
+    1.0 / (1.0 + libm::exp(-x))
 }
 
 /// The normal distribution function.
@@ -296,6 +325,7 @@ pub(super) fn tables(
         Activation::Silu => (),
         Activation::GeluTanh => tables.sigmoid = gate(normal_by_tanh),
         Activation::Gelu => tables.sigmoid = gate(normal),
+        Activation::QuickGelu => tables.sigmoid = gate(|x| logistic(QUICK_GELU_SLOPE * x)),
     }
     if config.has_caps() {
         tables.softcap = soft_caps();
@@ -521,6 +551,12 @@ mod tests {
             assert_eq!((table[0], table[1024], table[2048]), (0, 16_384, 32_768));
             assert!(table.windows(2).all(|pair| pair[0] <= pair[1]));
         }
+        let quick = gate(|x| logistic(QUICK_GELU_SLOPE * x));
+        // 1 / (1 + e^-1.702) = 0.8458.
+        assert_eq!((quick[0], quick[1024], quick[1088], quick[2048]), (0, 16_384, 27_715, 32_768));
+        assert_eq!(mlp_limit(7.0).unwrap(), 7 << 26);
+        assert!(mlp_limit(0.0).is_err() && mlp_limit(16.0).is_err());
+        assert_eq!(scores(&[1.0, -1e3]).mantissas, [94_548, -(1 << 24)]);
         // Phi(1) = 0.8413, by tanh 0.8412.
         assert_eq!((tanh[1088], erf[1088]), (27_564, 27_569));
         let caps = soft_caps();

@@ -2,6 +2,7 @@
 //! file.
 
 mod element;
+mod experts;
 mod file;
 pub(crate) mod folder;
 mod gguf;
@@ -27,8 +28,10 @@ use potluck_protocol::sampling::{
 use crate::error::ImportError;
 
 pub use gguf::gguf_parts;
+pub(crate) use gguf::{encoder_from_gguf, encoder_in_gguf};
 pub(crate) use safetensors::open as open_safetensors;
-pub use shape::{Activation, Biases, NormNames, QkNorm, Rotation, Scales, Shape};
+pub(crate) use shape::shared_experts;
+pub use shape::{Activation, Biases, NormNames, QUICK_GELU_SLOPE, QkNorm, Rotation, Scales, Shape};
 pub(crate) use tensors::Tensors;
 
 /// An opened model: everything small is read, its tensors wait in their files.
@@ -120,7 +123,7 @@ impl Source {
     pub fn open(path: &Path) -> Result<Self, ImportError> {
         let source = if path.is_dir() { folder::open(path)? } else { gguf::open(path)? };
         if !(source.shape.eps.is_finite() && (0.0..=1.0).contains(&source.shape.eps)) {
-            let what = format!("rms_norm_eps {}", source.shape.eps);
+            let what = format!("rms_norm_eps or norm_epsilon {}", source.shape.eps);
             return Err(ImportError::Unsupported { what, supported: "0 to 1".to_owned() });
         }
         let Scales { score, embedding, residual, logit } = source.shape.scales;
@@ -179,7 +182,15 @@ impl Source {
 /// Gives the parts of what some models keep in one tensor the names that they have elsewhere.
 fn unfuse(tensors: &mut Tensors, shape: &Shape) -> Result<(), ImportError> {
     if shape.experts.is_some() {
-        return unstack(tensors, shape.layers);
+        return experts::unstack(tensors, shape);
+    }
+    if shape.ungated {
+        return tensors.rename(|name| {
+            let (layer, part) = name.split_once(".mlp.c_")?;
+            let (part, kind) = part.split_once('.')?;
+            let part = if part == "fc" { "up_proj" } else { "down_proj" };
+            Some(format!("{layer}.mlp.{part}.{kind}"))
+        });
     }
     if shape.architecture != "phi3" {
         return Ok(());
@@ -197,43 +208,14 @@ fn unfuse(tensors: &mut Tensors, shape: &Shape) -> Result<(), ImportError> {
     Ok(())
 }
 
-/// Gives every expert tensors of its own, under the names that most models have for them.
-fn unstack(tensors: &mut Tensors, layers: u32) -> Result<(), ImportError> {
-    tensors.rename(usual_name)?;
-    for layer in 0..layers.min(MAX_LAYERS) {
-        for part in ["gate_proj", "up_proj", "down_proj"] {
-            let name =
-                |expert: &str| format!("model.layers.{layer}.mlp.experts{expert}.{part}.weight");
-            tensors.unstack(&name(""), |expert| name(&format!(".{expert}")))?;
-        }
-    }
-    Ok(())
-}
-
-/// What other models call a tensor of Mixtral's experts.
-fn usual_name(name: &str) -> Option<String> {
-    let (layer, part) = name.split_once(".block_sparse_moe.")?;
-    let Some((expert, matrix)) = part.strip_prefix("experts.").and_then(|it| it.split_once('.'))
-    else {
-        return Some(format!("{layer}.mlp.{part}"));
-    };
-    let matrix = match matrix {
-        "w1.weight" => "gate_proj.weight",
-        "w2.weight" => "down_proj.weight",
-        "w3.weight" => "up_proj.weight",
-        other => other,
-    };
-    Some(format!("{layer}.mlp.experts.{expert}.{matrix}"))
-}
-
 /// Judges a folder by its small files, before its weights are fetched: whether they describe a model that
-/// can be imported. An encoder's folder is not judged yet.
+/// can be imported.
 ///
 /// # Errors
 /// What cannot be imported, by name.
 pub fn judge(folder: &Path) -> Result<(), ImportError> {
     if crate::encoder::is_encoder(folder) {
-        return Ok(());
+        return crate::encoder::judge(folder);
     }
     folder::shape(folder)?;
     let (tokenizer, chat) = folder::tokenizer(folder)?;

@@ -6,6 +6,8 @@
 
 #[path = "support/architecture.rs"]
 mod architecture;
+#[path = "support/fours.rs"]
+mod fours;
 #[path = "support/gguf.rs"]
 mod gguf;
 #[path = "../../engine/tests/support/mod.rs"]
@@ -87,9 +89,14 @@ fn each_key_counts() {
 fn what_is_not_computed_is_refused_by_name() {
     for model in models() {
         let prefix = model.prefix;
+        // What other norms add.
+        let eps = match prefix {
+            "starcoder2" => "attention.layer_norm_rms_epsilon",
+            _ => "attention.layer_norm_epsilon",
+        };
         for (key, value, named) in [
             ("attention.temperature_scale", of_f32(0.5), "attention.temperature_scale"),
-            ("attention.layer_norm_epsilon", of_f32(1e-5), "attention.layer_norm_epsilon"),
+            (eps, of_f32(1e-5), eps),
             ("expert_count", of_u32(9), "experts"),
             ("rope.scaling.type", of_text("other"), "rope scaling \"other\""),
             ("rope.scale_linear", of_f32(4.0), "rope.scale_linear"),
@@ -101,10 +108,10 @@ fn what_is_not_computed_is_refused_by_name() {
         }
         let mut more = model.clone();
         let mut tensor = more.file.tensors[1].clone();
-        tensor.name = "blk.0.attn_sinks.weight".to_owned();
+        tensor.name = "blk.0.attn_other.weight".to_owned();
         more.file.tensors.push(tensor);
         let words = imported(&more).err().unwrap_or_default();
-        assert!(words.contains("blk.0.attn_sinks.weight"), "{}: {words:?}", model.name);
+        assert!(words.contains("blk.0.attn_other.weight"), "{}: {words:?}", model.name);
     }
 }
 
@@ -131,6 +138,19 @@ fn what_only_one_architecture_says_is_refused_too() {
         let words = imported(&model).err().unwrap_or_default();
         assert!(words.contains(named), "{named:?}: {words:?}");
     }
+}
+
+#[test]
+fn files_of_starcoder2_have_its_window_which_they_do_not_say() {
+    let mut model = models().into_iter().find(|model| model.name == "StarCoder2").unwrap();
+    model.file.set("starcoder2.context_length", of_u32(8192));
+    let windows = |model: &Model| -> Vec<Option<u32>> {
+        let config = imported(model).unwrap().manifest.config.clone();
+        config.layer_kinds.iter().map(|kind| kind.window).collect()
+    };
+    assert_eq!(windows(&model), [Some(4096); 4]);
+    model.file.set("starcoder2.attention.sliding_window", of_u32(100));
+    assert_eq!(windows(&model), [Some(100); 4]);
 }
 
 #[test]

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | tables | `exp2 u16 [257]`, `sigmoid u16 [2049]`, `rsqrt u16 [768]`, for each rotation `cos i16`, `sin i16` `[max_positions, head_dim / 2]`, the last norm's gain; with a cap `softcap u16 [1025]` |
 //! | embedding | one [`Linear`] `[vocab, d_model]` |
-//! | layer | two gains (or four, where there are norms after too); q, k, v, o, gate, up, down as [`Linear`]; with `qkv_bias` three biases; with `qk_norm` two gains of a head's width; with `qk_row_norm` two of all heads' width; with `output_bias` one bias; with `mlp_bias` three; of a layer with experts, in place of gate, up, down and their biases, the two [`Linear`]s `[experts, d_model]` of eight bits whose sum is the router; with `sinks` one of a value a head |
+//! | layer | two gains (or four, where there are norms after too); q, k, v, o, gate, up, down as [`Linear`]; with `qkv_bias` three biases; with `qk_norm` two gains of a head's width; with `qk_row_norm` two of all heads' width; with `output_bias` one bias; with `mlp_bias` three; of a layer with experts, in place of gate, up, down and their biases, the two [`Linear`]s `[experts, d_model]` of eight bits whose sum is the router, and with `router_bias` one bias of a value an expert (with `shared` experts the router has one row more); with `sinks` one of a value a head |
 //! | expert | gate, up, down as [`Linear`]; with `mlp_bias` three biases |
 //! | head | one [`Linear`] `[vocab, d_model]`; the embedding's very blob where they are tied |
 //!
@@ -36,17 +36,17 @@ pub use check::{
     ARCHITECTURES, FORMAT, MAX_MANIFEST_BYTES, MAX_NAME_BYTES, ManifestError, is_name,
 };
 pub use config::{
-    Eps, Experts, LayerKind, MAX_CAP_EXPONENT, MAX_D_FF, MAX_D_MODEL, MAX_EXPERTS,
-    MAX_EXPERTS_USED, MAX_HEAD_DIM, MAX_HEADS, MAX_ROTATIONS, MAX_VOCAB, ModelConfig, NormPlaces,
-    SoftCap,
+    Eps, Experts, LIMIT_BITS, LayerKind, MAX_CAP_EXPONENT, MAX_D_FF, MAX_D_MODEL, MAX_EXPERTS,
+    MAX_EXPERTS_USED, MAX_HEAD_DIM, MAX_HEADS, MAX_ROTATIONS, MAX_VOCAB, ModelConfig, NormKind,
+    NormPlaces, SoftCap,
 };
 pub use exp2::EXP2;
-pub use layer::{LayerWeights, Mlp, MlpWeights};
+pub use layer::{LayerWeights, Mlp, MlpWeights, Router, UngatedWeights};
 pub use manifest::{Defaults, MAX_END_TOKENS, MAX_TOKENIZER_BYTES, Manifest};
 pub use name::{BlobHash, BlobRef, BlobRole, ParseHashError};
-pub use planes::{Bias, Gain, Linear, SINK_EXPONENT};
+pub use planes::{Bias, Gain, Linear, SCORE_EXPONENT};
 pub use potluck_protocol::codec::{MAX_LAYERS, MAX_POSITIONS};
-pub use tables::{Rotation, Tables};
+pub use tables::{EncoderTables, Rotation, Tables};
 
 /// Weights a group, which share one integer scale.
 pub const GROUP: usize = 32;

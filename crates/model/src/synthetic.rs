@@ -9,8 +9,8 @@ use potluck_protocol::NUMERICS_VERSION;
 use crate::chat::ChatFormat;
 use crate::package::{
     Bias, BlobHash, BlobRef, BlobRole, Defaults, EXP2, FORMAT, GROUP, Gain, LayerWeights, Linear,
-    Manifest, Mlp, MlpWeights, ModelConfig, NormPlaces, RSQRT_ENTRIES, Rotation, SIGMOID_ENTRIES,
-    SINK_EXPONENT, SOFTCAP_ENTRIES, Tables,
+    Manifest, Mlp, MlpWeights, ModelConfig, NormKind, NormPlaces, RSQRT_ENTRIES, Rotation, Router,
+    SCORE_EXPONENT, SIGMOID_ENTRIES, SOFTCAP_ENTRIES, Tables, UngatedWeights,
 };
 
 /// A synthetic model: manifest and blobs.
@@ -84,10 +84,13 @@ pub fn config(
         norms: NormPlaces::Before,
         output_bias: false,
         mlp_bias: false,
+        mlp_limit: None,
         attention_cap: None,
         logit_cap: None,
         sinks: false,
         experts: None,
+        norm: NormKind::Rms,
+        ungated: false,
     }
 }
 
@@ -219,33 +222,54 @@ pub(crate) fn gain(random: &mut Random, width: usize) -> Gain {
     Gain {
         mantissas: (0..width).map(|_| narrow(random.within(-16_384, 16_384))).collect(),
         exponent: -10,
+        bias: None,
     }
 }
 
-fn layer(random: &mut Random, config: &ModelConfig, index: u32) -> LayerWeights {
+/// Of residual rows.
+fn norm(random: &mut Random, config: &ModelConfig) -> Gain {
     let width = config.d_model as usize;
-    let mut norms = |there: bool| [there; 2].map(|there| there.then(|| gain(random, width)));
+    let gain = gain(random, width);
+    let bias = (config.norm == NormKind::Layer).then(|| bias(random, width));
+    Gain { bias, ..gain }
+}
+
+fn layer(random: &mut Random, config: &ModelConfig, index: u32) -> LayerWeights {
+    let mut norms = |there: bool| [there; 2].map(|there| there.then(|| norm(random, config)));
     let [attention_norm, mlp_norm] = norms(config.norms.before());
     let [attention_post_norm, mlp_post_norm] = norms(config.norms.after());
-    let [q, k, v, o, mlp @ ..] = config.layer_shapes();
-    let [q, k, v, o] = [q, k, v, o].map(|shape| layer_matrix(random, config, shape));
+    let [up, down] = config.mlp_shapes();
+    let [q, k, v, o] = config.attention_shapes().map(|shape| layer_matrix(random, config, shape));
     let router = config.router_shape().filter(|_| config.layer_kind(index).experts);
-    let matrices = match router {
+    let mut mlp = match router {
         // The second adds what the first leaves: less than a unit of its last place.
         Some((rows, columns)) => {
-            Err([linear(random, rows, columns, -32), linear(random, rows, columns, -39)])
+            let first = linear(random, rows, columns, -32);
+            let matrices = [first, linear(random, rows, columns, -39)];
+            Mlp::Routed(Box::new(Router { matrices, bias: None }))
         }
-        None => Ok(mlp.map(|shape| layer_matrix(random, config, shape))),
+        None if config.ungated => {
+            let [up, down] = [up, down].map(|shape| layer_matrix(random, config, shape));
+            Mlp::Ungated(Box::new(UngatedWeights { up, down, bias: None }))
+        }
+        None => {
+            let [gate, up, down] = [up, up, down].map(|shape| layer_matrix(random, config, shape));
+            Mlp::Dense(Box::new(MlpWeights { gate, up, down, bias: None }))
+        }
     };
     let qkv_bias = config.qkv_bias.then(|| [q.rows, k.rows, v.rows].map(|rows| bias(random, rows)));
     let qk_norm = config.qk_norm.map(|_| [0; 2].map(|_| gain(random, config.head_dim as usize)));
     let qk_row_norm = config.qk_row_norm.map(|_| [q.rows, k.rows].map(|width| gain(random, width)));
     let output_bias = config.output_bias.then(|| bias(random, o.rows));
-    let mlp = match matrices {
-        Ok(matrices) => Mlp::Dense(Box::new(with_biases(random, config, matrices))),
-        Err(router) => Mlp::Routed(Box::new(router)),
-    };
-    let sinks = config.sinks.then(|| sinks(random, config.heads as usize));
+    match &mut mlp {
+        Mlp::Dense(mlp) => mlp.bias = mlp_biases(random, config, [&mlp.gate, &mlp.up, &mlp.down]),
+        Mlp::Ungated(mlp) => mlp.bias = mlp_biases(random, config, [&mlp.up, &mlp.down]),
+        Mlp::Routed(router) => {
+            let biased = config.experts.filter(|experts| experts.router_bias);
+            router.bias = biased.map(|experts| scores(random, experts.count as usize));
+        }
+    }
+    let sinks = config.sinks.then(|| scores(random, config.heads as usize));
     LayerWeights {
         attention_norm,
         mlp_norm,
@@ -278,18 +302,17 @@ fn layer_matrix(
 
 fn expert_weights(random: &mut Random, config: &ModelConfig) -> MlpWeights {
     let shapes = config.expert_shapes().unwrap_or_default();
-    let matrices = shapes.map(|shape| layer_matrix(random, config, shape));
-    with_biases(random, config, matrices)
+    let [gate, up, down] = shapes.map(|shape| layer_matrix(random, config, shape));
+    let bias = mlp_biases(random, config, [&gate, &up, &down]);
+    MlpWeights { gate, up, down, bias }
 }
 
-fn with_biases(
+fn mlp_biases<const N: usize>(
     random: &mut Random,
     config: &ModelConfig,
-    [gate, up, down]: [Linear; 3],
-) -> MlpWeights {
-    let widths = [gate.rows, up.rows, down.rows];
-    let bias = config.mlp_bias.then(|| widths.map(|rows| bias(random, rows)));
-    MlpWeights { gate, up, down, bias }
+    matrices: [&Linear; N],
+) -> Option<[Bias; N]> {
+    config.mlp_bias.then(|| matrices.map(|matrix| bias(random, matrix.rows)))
 }
 
 fn expert_blobs(config: &ModelConfig, named: impl Fn(BlobRole) -> BlobRef) -> Vec<Vec<BlobRef>> {
@@ -300,11 +323,11 @@ fn expert_blobs(config: &ModelConfig, named: impl Fn(BlobRole) -> BlobRef) -> Ve
     (0..config.layers).map(|layer| of(layer).map(&named).collect()).collect()
 }
 
-/// Sinks as strong as a score may be that decides nothing alone: within ±4.
-fn sinks(random: &mut Random, heads: usize) -> Bias {
+/// Sinks, or a router's biases, as strong as a score may be that decides nothing alone: within ±4.
+fn scores(random: &mut Random, count: usize) -> Bias {
     let most = 4 << 16;
-    let mantissas = (0..heads).map(|_| random.within(-most, most)).collect();
-    Bias { mantissas, exponent: SINK_EXPONENT }
+    let mantissas = (0..count).map(|_| random.within(-most, most)).collect();
+    Bias { mantissas, exponent: SCORE_EXPONENT }
 }
 
 pub(crate) fn bias(random: &mut Random, rows: usize) -> Bias {
@@ -331,13 +354,13 @@ pub(crate) fn tables(config: &ModelConfig, random: &mut Random) -> Tables {
                 Rotation { cos: turns(), sin: turns() }
             })
             .collect(),
-        last_norm: gain(random, config.d_model as usize),
+        last_norm: norm(random, config),
         softcap: if config.has_caps() { softcap() } else { Vec::new() },
     }
 }
 
 /// `1 / (1 + x^2 / 3)` in place of `tanh(x) / x`, which it is near to: the table is made without floats.
-fn softcap() -> Vec<u16> {
+pub(crate) fn softcap() -> Vec<u16> {
     let entry = |i: i32| narrow(32_768 * 12_288 / (12_288 + i * i));
     (0..SOFTCAP_ENTRIES).map(|i| entry(i32::try_from(i).unwrap_or(0))).collect()
 }

@@ -14,7 +14,7 @@ use tokenizers::{
 };
 
 use crate::chat::{ChatError, ChatFormat, Control, Conversation, LocalTime, Mark, Role};
-use crate::encoder::EncoderManifest;
+use crate::encoder::{EncoderManifest, Pair};
 
 /// A model's tokenizer.
 #[derive(Clone, Debug)]
@@ -112,6 +112,30 @@ impl Tokenizer {
         let tokens = self.encode(text)?;
         let own = tokens.iter().take(encoder.max_text_tokens());
         Ok(encoder.prefix.iter().chain(own).chain(&encoder.suffix).copied().collect())
+    }
+
+    /// The input of an encoder that scores, for a question and a text: their tokens, cut to what the
+    /// encoder takes (the longer of the two first), and those that belong around and between them.
+    ///
+    /// # Errors
+    /// As [`Self::encode_chat`].
+    pub fn encode_pair(
+        &self,
+        encoder: &EncoderManifest,
+        question: &str,
+        text: &str,
+    ) -> Result<Pair, TokenizerError> {
+        let [mut question, mut text] = [self.encode(question)?, self.encode(text)?];
+        let most = encoder.max_pair_tokens();
+        let (first, second) = Pair::lengths(question.len(), text.len(), most);
+        question.truncate(first);
+        text.truncate(second);
+        let middle = encoder.score.iter().flat_map(|score| &score.middle);
+        let mut tokens: Vec<u32> =
+            encoder.prefix.iter().chain(&question).chain(middle).copied().collect();
+        let second = tokens.len();
+        tokens.extend(text.iter().chain(&encoder.suffix));
+        Ok(Pair { tokens, second })
     }
 
     /// The id of a control token, if there is one of this spelling.

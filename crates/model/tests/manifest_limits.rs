@@ -5,7 +5,8 @@
 
 use potluck_model::package::{
     BlobError, BlobHash, BlobRef, BlobRole, Experts, LayerKind, LayerWeights, Linear,
-    MAX_MANIFEST_BYTES, Manifest, ManifestError, Mlp, MlpWeights, ModelConfig, Tables, verify_blob,
+    MAX_MANIFEST_BYTES, Manifest, ManifestError, Mlp, MlpWeights, ModelConfig, NormKind,
+    NormPlaces, Tables, verify_blob,
 };
 use potluck_model::synthetic::{Synthetic, config};
 use proptest::prelude::*;
@@ -200,7 +201,7 @@ fn the_tally_counts_what_the_matrices_hold() {
     // q and o 64x64, k and v 32x64, three of 96x64.
     assert_eq!(config.linear_macs_per_layer(), 2 * 64 * 64 + 2 * 32 * 64 + 3 * 96 * 64);
     // Scores and values, four heads of 16, over positions 0 to 9.
-    assert_eq!(config.attention_macs(9), 2 * 10 * 64);
+    assert_eq!(10 * config.attention_macs_per_seen_position(), 2 * 10 * 64);
     assert_eq!(config.head_macs(), 40 * 64);
 }
 
@@ -312,10 +313,46 @@ fn layers_with_biases_norms_and_four_bits_read_back() {
     );
 }
 
+#[test]
+fn layers_with_layer_norms_and_no_gate_read_back() {
+    let mut config = config(1, 64, 96, (4, 2, 16), 40, 16);
+    let gated = config.blob_bytes(BlobRole::Layer(0));
+    (config.norm, config.ungated) = (NormKind::Layer, true);
+    // No gate, and a bias for each of the two norms.
+    let (gate, bias) = (96 * 64 + 96 * 2 + 96 * 2 + 16, 64 * 4 + 16);
+    assert_eq!(config.blob_bytes(BlobRole::Layer(0)), gated - gate + 2 * bias);
+    assert_eq!(config.linear_macs_per_layer(), 2 * 64 * 64 + 2 * 32 * 64 + 2 * 96 * 64);
+    config.mlp_bias = true;
+    let model = Synthetic::new(config.clone(), 5);
+    let bytes = model.manifest.to_bytes().unwrap();
+    assert_eq!(Manifest::from_bytes(&bytes).unwrap(), model.manifest);
+    let bytes = model.blob(BlobRole::Layer(0));
+    let layer = LayerWeights::from_bytes(&config, 0, bytes).unwrap();
+    assert!(layer.to_bytes(8) == bytes);
+    let Mlp::Ungated(mlp) = &layer.mlp else { panic!("it has no gate") };
+    let widths = mlp.bias.as_ref().map(|biases| biases.each_ref().map(|it| it.mantissas.len()));
+    assert_eq!(widths, Some([96, 64]));
+    assert!(layer.mlp_norm.is_some_and(|norm| norm.bias.is_some()));
+    let tables = Tables::from_bytes(&config, model.blob(BlobRole::Tables)).unwrap();
+    assert!(tables.last_norm.bias.is_some());
+
+    config.norms = NormPlaces::Both;
+    assert!(config.check().unwrap_err().to_string().contains("a LayerNorm after"));
+    config = ModelConfig { ungated: true, ..with_experts() };
+    assert!(config.check().unwrap_err().to_string().contains("MLPs without one"));
+}
+
 /// Two layers, the second with three experts of which a token goes through two.
 fn with_experts() -> ModelConfig {
     let mut config = config(2, 64, 96, (4, 2, 16), 40, 16);
-    config.experts = Some(Experts { count: 3, used: 2, d_ff: 32, renormalised: true });
+    config.experts = Some(Experts {
+        count: 3,
+        used: 2,
+        d_ff: 32,
+        renormalised: true,
+        router_bias: false,
+        shared: 0,
+    });
     config.layer_kinds = vec![LayerKind::PLAIN, LayerKind { experts: true, ..LayerKind::PLAIN }];
     config.mlp_bias = true;
     config
@@ -355,11 +392,14 @@ fn experts_that_cannot_be_are_refused() {
     let mut good = serde_json::to_value(&Synthetic::new(with_experts(), 4).manifest).unwrap();
     // Left out where they are the usual ones.
     good["config"]["norms"] = json!("before");
+    good["config"]["experts"]["shared"] = json!(0);
     for (pointer, value, words) in [
         ("/config/experts/count", json!(513), "experts is 513"),
         ("/config/experts/count", json!(2), "other experts"),
         ("/config/experts/used", json!(4), "experts used is 4"),
         ("/config/experts/used", json!(0), "experts used is 0"),
+        ("/config/experts/shared", json!(17), "shared experts is 17"),
+        ("/config/experts/shared", json!(1), "other experts"),
         ("/config/experts/d_ff", json!(33), "not a multiple of 32"),
         ("/config/experts/d_ff", json!(64), "expert 0 of layer 1 has"),
         ("/config/experts", json!(null), "no experts"),

@@ -9,7 +9,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use potluck_net::platform::port::WorkerLink;
 use potluck_net::platform::sleep;
 use potluck_protocol::id::RequestId;
-use potluck_protocol::page::{AnswerEvent, Command, Notice};
+use potluck_protocol::page::{AnswerEvent, Command, Failure, Notice};
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 
 wasm_bindgen_test_configure!(run_in_browser);
@@ -22,7 +22,7 @@ const HANGS: Duration = Duration::from_secs(15);
 const WORKER: &str = "data:text/javascript,
     onmessage = ({ data: { meta } }) => {
         const send = (request, reason) =>
-            postMessage({ meta: { Page: { Answer: { request, event: { Failed: { reason } } } } } });
+            postMessage({ meta: { Page: { Answer: { request, event: { Failed: { kind: 'Swarm', reason } } } } } });
         if (meta.Page) {
             send(meta.Page.Cancel.request, 'heard');
             const peer = '02'.repeat(32);
@@ -62,7 +62,10 @@ impl Heard {
 
 fn answer(request: u32, reason: &str) -> Notice {
     let request = RequestId(request);
-    Notice::Answer { request, event: AnswerEvent::Failed { reason: reason.to_owned() } }
+    Notice::Answer {
+        request,
+        event: AnswerEvent::Failed { kind: Failure::Swarm, reason: reason.to_owned() },
+    }
 }
 
 #[wasm_bindgen_test]

@@ -61,16 +61,12 @@ pub struct Message {
     /// What.
     pub content: String,
     /// What the model thought before it said it, where it is known apart.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<String>,
     /// Tools that the model calls with it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
     /// Of a tool's result: the call that it answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_call_id: Option<String>,
     /// Of a tool's result: which tool; of others who speaks, where there are several.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
@@ -136,13 +132,10 @@ pub struct Conversation {
     /// From the first on.
     pub messages: Vec<Message>,
     /// Tools that the model may call: JSON, a list of them as the protocol of `OpenAI` has it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<String>,
     /// How much it thinks.
-    #[serde(default)]
     pub effort: Effort,
     /// A text to be gone on with as it stands, in place of messages: no template sees it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plain: Option<String>,
 }
 

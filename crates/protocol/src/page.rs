@@ -11,7 +11,6 @@ use crate::grant::{Limits, SignedGrant, Terms};
 use crate::id::{LayerRange, NodeId, RequestId};
 use crate::invitation::Invitation;
 use crate::sampling::Sampling;
-use crate::server::ModelSummary;
 
 pub use key::{KeyNotice, KeyTask, SecretText};
 
@@ -209,8 +208,11 @@ pub enum Notice {
     },
     /// The link to the server.
     Link(Link),
-    /// The models of the server, once it has welcomed the node.
-    Models(Vec<ModelSummary>),
+    /// The models of the server, once it has welcomed the node: [`ModelSummary`]s as JSON, so that a page,
+    /// which asks the server itself, need not bring what reads them.
+    ///
+    /// [`ModelSummary`]: crate::server::ModelSummary
+    Models(String),
     /// What lending looks like now.
     Lending(Lending),
     /// Something happened to a question.

@@ -17,7 +17,7 @@ use potluck_model::tokenizer::Tokenizer;
 use crate::decoder::FloatModel;
 use crate::encoder::FloatEncoder;
 use crate::package::{Package, read_verified};
-use crate::quality::{Quality, measure_installed};
+use crate::quality::{EncoderQuality, Quality, measure_installed};
 
 /// Tokens of a text that are measured at once; each starts without what came before.
 const WINDOW: usize = 512;
@@ -50,7 +50,8 @@ impl Installed {
 }
 
 /// Compares the model `name` of a server's data folder with the files at `against`; of an encoder
-/// every line of the text is a text of its own. Returns what people read.
+/// every line of the text is a text of its own, of one that scores pairs the first is a question, and
+/// every other a text that may answer it. Returns what people read.
 ///
 /// # Errors
 /// If there is no such model, a file cannot be read, or the two are not the same model.
@@ -66,11 +67,7 @@ pub fn check(name: &str, text: &Path, against: &Path, data_dir: &Path) -> anyhow
             Ok(decoder_quality(*manifest, &texts, 1, against, data_dir)?.to_string())
         }
         Installed::Encoder(manifest) => {
-            let cosines = encoder_cosines(&manifest, &text, against, data_dir)?;
-            let least = cosines.iter().copied().fold(1.0, f64::min);
-            let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
-            let count = cosines.len();
-            Ok(format!("texts   {count}\ncosine  at least {least:.6}, {mean:.6} on average"))
+            Ok(encoder_quality(&manifest, &text, against, data_dir)?.to_string())
         }
     }
 }
@@ -96,14 +93,14 @@ pub(crate) fn decoder_quality(
     Ok(measured?)
 }
 
-/// The cosines between an installed encoder's vectors and those of the files at `against`, one for
-/// every line that is not blank; one at least.
-pub(crate) fn encoder_cosines(
+/// How an installed encoder compares with the files at `against`, on every line that is not blank; on
+/// one at least.
+pub(crate) fn encoder_quality(
     manifest: &EncoderManifest,
     text: &str,
     against: &Path,
     data_dir: &Path,
-) -> anyhow::Result<Vec<f64>> {
+) -> anyhow::Result<EncoderQuality> {
     let float = FloatEncoder::open(against)?;
     let tokenizer = tokenizer(data_dir, &manifest.tokenizer)?;
     let mut parts = HashMap::new();
@@ -113,7 +110,20 @@ pub(crate) fn encoder_cosines(
     // Every part of the manifest is in the map.
     let part = |role| Cow::Borrowed(parts.get(&role).map_or(&[][..], Vec::as_slice));
     let encoder = Encoder::new(CpuPath::detect(), Arc::new(manifest.clone()), part)?;
-    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    if manifest.score.is_some() {
+        let question = lines.next().unwrap_or_default();
+        let mut scores = Vec::new();
+        for line in lines {
+            let pair = tokenizer.encode_pair(manifest, question, line)?;
+            let float = float.score(&pair).context("the source makes vectors, no scores")?;
+            for score in encoder.score(std::slice::from_ref(&pair))? {
+                scores.extend(score.to_f64().first().map(|exact| (*exact, float)));
+            }
+        }
+        ensure!(!scores.is_empty(), "a question, and a line to score with it, are needed");
+        return Ok(EncoderQuality::Scores(scores));
+    }
     let texts = lines
         .map(|line| Ok(tokenizer.encode_text(manifest, line)?))
         .collect::<anyhow::Result<Vec<_>>>()?;
@@ -124,7 +134,7 @@ pub(crate) fn encoder_cosines(
             cosines.push(cosine(&vector.to_f64(), &float.encode(text)));
         }
     }
-    Ok(cosines)
+    Ok(EncoderQuality::Vectors(cosines))
 }
 
 /// A model's tokenizer.

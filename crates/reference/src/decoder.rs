@@ -6,9 +6,9 @@
 
 use std::path::Path;
 
-use potluck_importer::source::{Activation, QkNorm, Rotation, Shape, Source};
+use potluck_importer::source::{Activation, QUICK_GELU_SLOPE, QkNorm, Rotation, Shape, Source};
 use potluck_importer::{CHUNK_VALUES, DEFAULT_CONTEXT, ImportError};
-use potluck_model::package::Experts;
+use potluck_model::package::{Experts, NormKind};
 use rayon::prelude::*;
 
 /// A model's files, opened to be computed in floats.
@@ -80,7 +80,7 @@ impl FloatModel {
 
     /// What the head is given, of the rows behind the last layer.
     pub(crate) fn last_normed(&self, x: &Rows) -> Result<Rows, ImportError> {
-        self.normed(x, "model.norm.weight")
+        self.normed(x, "model.norm")
     }
 
     /// The scores of all tokens after some of [`Self::hidden`]'s rows, `[rows, vocab]`. The head is
@@ -100,7 +100,7 @@ impl FloatModel {
     /// The residual rows of a text through one layer.
     pub(crate) fn layer(&self, index: u32, x: &mut Rows) -> Result<(), ImportError> {
         let (names, residual) = (self.source.shape.norm_names(), self.source.shape.scales.residual);
-        let name = |part: &str| format!("model.layers.{index}.{part}.weight");
+        let name = |part: &str| format!("model.layers.{index}.{part}");
         for part in 0..2 {
             let a = match names.before {
                 Some(before) => self.normed(x, &name(before[part]))?,
@@ -146,12 +146,16 @@ impl FloatModel {
                 }
             }
         }
+        let sinks = match shape.sinks {
+            true => Some(self.vector(&name("sinks"), shape.heads as usize)?),
+            false => None,
+        };
         let attended: Rows = (0..a.len())
             .into_par_iter()
             .map(|at| {
                 let seen = kind.window.map_or(at + 1, |window| window as usize);
                 let first = (at + 1).saturating_sub(seen);
-                self.attend(&q[at], &k[first..=at], &v[first..=at])
+                self.attend(&q[at], &k[first..=at], &v[first..=at], sinks.as_deref())
             })
             .collect();
         let matrix = (d_model, width(shape.heads));
@@ -163,17 +167,19 @@ impl FloatModel {
         let parent = format!("model.layers.{index}.mlp");
         match shape.experts.filter(|_| shape.kind(index).experts) {
             Some(experts) => self.experts(&parent, experts, a),
+            None if shape.ungated => self.ungated_mlp(&parent, a),
             None => self.mlp_of(&parent, shape.d_ff, a),
         }
     }
 
     /// What the experts give that the router chooses for each row.
     fn experts(&self, parent: &str, experts: Experts, a: &Rows) -> Result<Rows, ImportError> {
-        let Experts { count, used, d_ff, renormalised } = experts;
+        let Experts { count, used, d_ff, renormalised, router_bias, shared } = experts;
         let d_model = self.source.shape.d_model as usize;
-        let scores = self.times(&format!("{parent}.gate.weight"), (count as usize, d_model), a)?;
+        let matrix = (count as usize, d_model);
+        let scores = self.projected(&format!("{parent}.gate"), matrix, router_bias, a)?;
         let mut sums = vec![vec![0.0; d_model]; a.len()];
-        let mut chosen = vec![Vec::new(); count as usize];
+        let mut chosen = vec![Vec::new(); experts.all() as usize];
         for (row, scores) in scores.iter().enumerate() {
             let weights = softmax(scores);
             let mut order: Vec<usize> = (0..weights.len()).collect();
@@ -183,6 +189,13 @@ impl FloatModel {
             for expert in order {
                 let weight = weights[expert] / if renormalised { total } else { 1.0 };
                 chosen[expert].push((row, weight));
+            }
+        }
+        if shared > 0 {
+            let gate = format!("{parent}.shared_expert_gate.weight");
+            for (row, score) in self.times(&gate, (1, d_model), a)?.into_iter().enumerate() {
+                let weight = 1.0 / (1.0 + (-score[0]).exp());
+                chosen[count as usize..].iter_mut().for_each(|rows| rows.push((row, weight)));
             }
         }
         for (expert, rows) in chosen.iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
@@ -195,6 +208,16 @@ impl FloatModel {
         Ok(sums)
     }
 
+    /// An MLP without a gate.
+    fn ungated_mlp(&self, parent: &str, a: &Rows) -> Result<Rows, ImportError> {
+        let shape = &self.source.shape;
+        let (d_model, d_ff) = (shape.d_model as usize, shape.d_ff as usize);
+        let (name, biased) = (|part: &str| format!("{parent}.{part}_proj"), shape.biases.mlp);
+        let mut up = self.projected(&name("up"), (d_ff, d_model), biased, a)?;
+        up.iter_mut().flatten().for_each(|up| *up = activated(*up, shape.activation));
+        self.projected(&name("down"), (d_model, d_ff), biased, &up)
+    }
+
     /// An MLP, or one expert.
     fn mlp_of(&self, parent: &str, d_ff: u32, a: &Rows) -> Result<Rows, ImportError> {
         let shape = &self.source.shape;
@@ -203,7 +226,11 @@ impl FloatModel {
         let mut gate = self.projected(&name("gate"), (d_ff, d_model), biased, a)?;
         let up = self.projected(&name("up"), (d_ff, d_model), biased, a)?;
         for (gate, up) in gate.iter_mut().flatten().zip(up.iter().flatten()) {
-            *gate = activated(*gate, shape.activation) * up;
+            let (mut held, mut up) = (*gate, *up);
+            if let Some(limit) = shape.mlp_limit {
+                (held, up) = (held.min(limit), up.clamp(-limit, limit) + 1.0);
+            }
+            *gate = activated(held, shape.activation) * up;
         }
         self.projected(&name("down"), (d_model, d_ff), biased, &gate)
     }
@@ -234,10 +261,21 @@ impl FloatModel {
         Ok(self.source.rows(name, &[width], 0..width)?.into_iter().map(f64::from).collect())
     }
 
-    fn normed(&self, rows: &Rows, gain: &str) -> Result<Rows, ImportError> {
-        let gain = self.gain(gain, self.source.shape.d_model as usize)?;
+    fn normed(&self, rows: &Rows, name: &str) -> Result<Rows, ImportError> {
+        let (width, eps) = (self.source.shape.d_model as usize, self.source.shape.eps);
+        let gain = self.gain(&format!("{name}.weight"), width)?;
         let mut rows = rows.clone();
-        rows.iter_mut().for_each(|row| norm(row, &gain, self.source.shape.eps));
+        if self.source.shape.norm == NormKind::Layer {
+            let bias = self.vector(&format!("{name}.bias"), width)?;
+            for row in &mut rows {
+                let mean = row.iter().sum::<f64>() / width as f64;
+                row.iter_mut().for_each(|x| *x -= mean);
+                norm(row, &gain, eps);
+                add(row, &bias);
+            }
+            return Ok(rows);
+        }
+        rows.iter_mut().for_each(|row| norm(row, &gain, eps));
         Ok(rows)
     }
 
@@ -275,7 +313,13 @@ impl FloatModel {
         }
     }
 
-    fn attend(&self, q: &[f64], keys: &[Vec<f64>], values: &[Vec<f64>]) -> Vec<f64> {
+    fn attend(
+        &self,
+        q: &[f64],
+        keys: &[Vec<f64>],
+        values: &[Vec<f64>],
+        sinks: Option<&[f64]>,
+    ) -> Vec<f64> {
         let Shape { heads, kv_heads, head_dim, scales, attention_cap, .. } = self.source.shape;
         let width = head_dim as usize;
         let mut row = Vec::with_capacity(q.len());
@@ -285,7 +329,9 @@ impl FloatModel {
                 let product: f64 = query.iter().zip(&key[at..]).map(|(q, k)| q * k).sum();
                 capped(product * scales.score, attention_cap)
             };
-            let weights = softmax(&keys.iter().map(score).collect::<Vec<f64>>());
+            // A sink is a score without a value.
+            let sink = sinks.map(|sinks| sinks[head]);
+            let weights = softmax(&keys.iter().map(score).chain(sink).collect::<Vec<f64>>());
             let mut sum = vec![0.0; width];
             for (weight, value) in weights.iter().zip(values) {
                 sum.iter_mut().zip(&value[at..]).for_each(|(sum, value)| *sum += weight * value);
@@ -321,13 +367,14 @@ fn capped(x: f64, cap: Option<f64>) -> f64 {
     cap.map_or(x, |cap| cap * (x / cap).tanh())
 }
 
-fn activated(x: f64, activation: Activation) -> f64 {
+pub(crate) fn activated(x: f64, activation: Activation) -> f64 {
     match activation {
         Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::GeluTanh => {
             let root = (2.0 / core::f64::consts::PI).sqrt();
             0.5 * x * (1.0 + (root * (x + 0.044_715 * x * x * x)).tanh())
         }
+        Activation::QuickGelu => x / (1.0 + (-QUICK_GELU_SLOPE * x).exp()),
         Activation::Gelu => 0.5 * x * libm::erfc(-x / core::f64::consts::SQRT_2),
     }
 }

@@ -330,6 +330,52 @@ impl fmt::Display for Quality {
     }
 }
 
+/// How an encoder's integers compare with its floats.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EncoderQuality {
+    /// The cosine between both vectors of every text.
+    Vectors(Vec<f64>),
+    /// Both scores of every pair, the exact one first.
+    Scores(Vec<(f64, f64)>),
+}
+
+impl EncoderQuality {
+    /// The least cosine; of scores none.
+    #[must_use]
+    pub fn least_cosine(&self) -> Option<f64> {
+        match self {
+            Self::Vectors(cosines) => Some(cosines.iter().copied().fold(1.0, f64::min)),
+            Self::Scores(_) => None,
+        }
+    }
+}
+
+/// The largest difference of scores from those of floats.
+#[must_use]
+pub fn widest(scores: &[(f64, f64)]) -> f64 {
+    scores.iter().map(|(exact, float)| (exact - float).abs()).fold(0.0, f64::max)
+}
+
+impl fmt::Display for EncoderQuality {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vectors(cosines) => {
+                let least = cosines.iter().copied().fold(1.0, f64::min);
+                let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
+                let count = cosines.len();
+                write!(f, "texts   {count}\ncosine  at least {least:.6}, {mean:.6} on average")
+            }
+            Self::Scores(scores) => {
+                writeln!(f, "pairs   {}", scores.len())?;
+                for (exact, float) in scores {
+                    writeln!(f, "score   {exact:.4}, from floats {float:.4}")?;
+                }
+                write!(f, "apart   {:.4} at most", widest(scores))
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

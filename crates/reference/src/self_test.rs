@@ -17,8 +17,8 @@ use anyhow::ensure;
 use potluck_model::chat::{Conversation, LocalTime};
 use potluck_model::package::{Manifest, ModelConfig};
 
-use crate::check::{Installed, decoder_quality, encoder_cosines, tokenizer};
-use crate::quality::Quality;
+use crate::check::{Installed, decoder_quality, encoder_quality, tokenizer};
+use crate::quality::{EncoderQuality, Quality, widest};
 
 /// What somebody asks.
 const QUESTION: &str = "Tell me a story about a fox and a lantern.";
@@ -29,6 +29,8 @@ Once upon a time, a fox named Luna lived in the forest. She had a lantern. One e
 with the lantern when she heard a cry for help. An owl was stuck in the mud. \"I cannot get out!\" said the owl. \
 Luna pulled and pulled, but it was no use. Then she had an idea. She used the lantern to dig a little. Out came \
 the owl, covered in mud but smiling. \"Thank you, Luna,\" said the owl. They laughed and went home together.";
+/// What answers nothing, for encoders that score answers.
+const OTHER: &str = "Water boils at a hundred degrees.";
 
 /// Multiply-accumulates of either side that are made unasked: two and a half billion weights
 /// (measured: both sides take half a second of one processor a billion, so 75 s on two).
@@ -50,6 +52,9 @@ const LEAST_COSINE: [(u32, f64); 2] = [(4, 0.8), (8, 0.99)];
 const LEAST_ROUTED_COSINE: [(u32, f64); 2] = [(4, 0.6), (8, 0.9)];
 /// Between an encoder's vectors; twelve bits give 0.9998.
 const LEAST_ENCODER_COSINE: f64 = 0.999;
+/// Between an encoder's scores, which are logarithms of odds and reach from -10 to 10 or so: 5 % of odds
+/// are 0.05. Random weights differ by 0.001, those of `ModernBERT` by 0.02.
+const MOST_SCORE_ERROR: f64 = 0.05;
 /// A perplexity over this part of the vocabulary is that of one who guesses.
 const GUESSING: f64 = 0.5;
 
@@ -78,15 +83,16 @@ pub fn self_test(
             Ok(report(name, &config, &quality))
         }
         Installed::Encoder(manifest) => {
-            let text = [QUESTION, ANSWER].join("\n");
+            let scores = manifest.score.is_some();
+            let text = [QUESTION, ANSWER, OTHER][..if scores { 3 } else { 2 }].join("\n");
             let tokens = tokenizer(data_dir, &manifest.tokenizer)?.encode(&text)?.len();
             let macs = macs(&manifest.config, tokens);
             if most_macs.is_some_and(|most| macs > most) {
                 return Ok(left_out(name, data_dir, macs));
             }
-            announce(name, "2 texts", macs)?;
-            let cosines = encoder_cosines(&manifest, &text, against, data_dir)?;
-            Ok(encoder_report(name, &cosines))
+            announce(name, if scores { "2 pairs" } else { "2 texts" }, macs)?;
+            let quality = encoder_quality(&manifest, &text, against, data_dir)?;
+            Ok(encoder_report(name, &quality))
         }
     }
 }
@@ -175,14 +181,33 @@ fn report(name: &str, config: &ModelConfig, quality: &Quality) -> String {
     report
 }
 
-fn encoder_report(name: &str, cosines: &[f64]) -> String {
-    let least = cosines.iter().copied().fold(1.0, f64::min);
-    let mut report = format!(
-        "self-test: {} texts, cosine between their vectors and those of the source's floats at least {least:.5}",
-        cosines.len()
-    );
-    // A cosine that is no number is below as well, and `min` passes over it.
-    if !cosines.iter().all(|cosine| *cosine >= LEAST_ENCODER_COSINE) {
+fn encoder_report(name: &str, quality: &EncoderQuality) -> String {
+    let (mut report, alike) = match quality {
+        EncoderQuality::Vectors(cosines) => {
+            let least = cosines.iter().copied().fold(1.0, f64::min);
+            let report = format!(
+                "self-test: {} texts, cosine between their vectors and those of the source's floats at least \
+                 {least:.5}",
+                cosines.len()
+            );
+            // A cosine that is no number is below as well, and `min` passes over it.
+            (report, cosines.iter().all(|cosine| *cosine >= LEAST_ENCODER_COSINE))
+        }
+        EncoderQuality::Scores(scores) => {
+            let each: Vec<String> = scores
+                .iter()
+                .map(|(exact, float)| format!("{exact:.3} (floats of the source {float:.3})"))
+                .collect();
+            let report = format!(
+                "self-test: scores of an answer and of another text {}, at most {:.4} apart",
+                each.join(", "),
+                widest(scores)
+            );
+            let near = |(exact, float): &(f64, f64)| (exact - float).abs() <= MOST_SCORE_ERROR;
+            (report, scores.iter().all(near))
+        }
+    };
+    if !alike {
         let _ = write!(report, "\n{}", differs(name, 8));
     }
     report
@@ -289,13 +314,23 @@ mod tests {
 
     #[test]
     fn an_encoder_is_judged_by_its_vectors() {
-        let good = encoder_report("owl", &[0.9999, 0.99985]);
+        let vectors = |cosines: [f64; 2]| EncoderQuality::Vectors(cosines.to_vec());
+        let good = encoder_report("owl", &vectors([0.9999, 0.99985]));
         assert_eq!(
             good,
             "self-test: 2 texts, cosine between their vectors and those of the source's floats at least 0.99985"
         );
         for cosines in [[0.9999, 0.99], [0.9999, f64::NAN]] {
-            assert!(encoder_report("owl", &cosines).contains("warning: owl differs"));
+            assert!(encoder_report("owl", &vectors(cosines)).contains("warning: owl differs"));
+        }
+        let scores = |exact| EncoderQuality::Scores(vec![(1.25, 1.251), (exact, -3.0)]);
+        assert_eq!(
+            encoder_report("owl", &scores(-3.0)),
+            "self-test: scores of an answer and of another text 1.250 (floats of the source 1.251), -3.000 (floats of \
+             the source -3.000), at most 0.0010 apart"
+        );
+        for exact in [-3.1, f64::NAN] {
+            assert!(encoder_report("owl", &scores(exact)).contains("warning: owl differs"));
         }
     }
 }

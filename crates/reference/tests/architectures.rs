@@ -134,6 +134,10 @@ fn tensors(case: &Case) -> BTreeMap<String, (Vec<usize>, Vec<u8>)> {
     let middle = if is("Gemma") { 0.0 } else { 1.0 };
     add("model.embed_tokens.weight".to_owned(), &[VOCAB, d_model], 0.0, 0.5);
     add("model.norm.weight".to_owned(), &[d_model], middle, 0.2);
+    let has_norm_bias = is("Starcoder2") || is("StableLm");
+    if has_norm_bias {
+        add("model.norm.bias".to_owned(), &[d_model], 0.0, 0.5);
+    }
     if !case.is_set("tie_word_embeddings") {
         add("lm_head.weight".to_owned(), &[VOCAB, d_model], 0.0, 0.5);
     }
@@ -160,7 +164,10 @@ fn tensors(case: &Case) -> BTreeMap<String, (Vec<usize>, Vec<u8>)> {
             "k_proj" => ("self_attn.k_proj", rows, d_model),
             _ => ("self_attn.v_proj", rows, d_model),
         });
-        let mlp = [("mlp.gate_proj", d_ff, d_model), ("mlp.up_proj", d_ff, d_model), down];
+        let mlp = match is("Starcoder2") {
+            true => vec![("mlp.c_fc", d_ff, d_model), ("mlp.c_proj", d_model, d_ff)],
+            false => vec![("mlp.gate_proj", d_ff, d_model), ("mlp.up_proj", d_ff, d_model), down],
+        };
         attention.into_iter().chain([o]).chain(mlp).collect()
     };
     let qk_norms = match () {
@@ -172,8 +179,11 @@ fn tensors(case: &Case) -> BTreeMap<String, (Vec<usize>, Vec<u8>)> {
         let name = |part: &str| format!("model.layers.{layer}.{part}");
         for norm in norms {
             add(name(&format!("{norm}.weight")), &[d_model], middle, 0.2);
+            if has_norm_bias {
+                add(name(&format!("{norm}.bias")), &[d_model], 0.0, 0.5);
+            }
         }
-        let is_sparse = ["Mixtral", "Qwen3Moe", "Olmoe"].into_iter().any(is)
+        let is_sparse = ["Mixtral", "Qwen2Moe", "Qwen3Moe", "Olmoe"].into_iter().any(is)
             && !case.config["mlp_only_layers"]
                 .as_array()
                 .is_some_and(|it| it.contains(&json!(layer)));
@@ -197,12 +207,40 @@ fn tensors(case: &Case) -> BTreeMap<String, (Vec<usize>, Vec<u8>)> {
                 add(name, &shape, 0.0, 1.0 / (shape[1] as f32).sqrt());
             }
         }
+        if is("GptOss") {
+            let count = case.number("num_local_experts");
+            let part = |part: &str| name(&format!("mlp.{part}"));
+            let spread = |columns: usize| 1.0 / (columns as f32).sqrt();
+            add(name("self_attn.sinks"), &[case.number("num_attention_heads")], 0.0, 2.0);
+            add(part("router.weight"), &[count, d_model], 0.0, 2.0 * spread(d_model));
+            add(part("router.bias"), &[count], 0.0, 0.5);
+            let shape = [count, d_model, 2 * d_ff];
+            add(part("experts.gate_up_proj"), &shape, 0.0, spread(d_model));
+            // Such that some of the gates and ups are past the limit.
+            add(part("experts.gate_up_proj_bias"), &[count, 2 * d_ff], 0.0, 4.0);
+            add(part("experts.down_proj"), &[count, d_ff, d_model], 0.0, 0.0625 * spread(d_ff));
+            add(part("experts.down_proj_bias"), &[count, d_model], 0.0, 0.5);
+        }
+        if is("Qwen2Moe") && is_sparse {
+            let width = case.number("shared_expert_intermediate_size");
+            let spread = |columns: usize| 1.0 / (columns as f32).sqrt();
+            let part = |part: &str| name(&format!("mlp.shared_expert{part}.weight"));
+            add(part("_gate"), &[1, d_model], 0.0, 2.0 * spread(d_model));
+            add(part(".gate_proj"), &[width, d_model], 0.0, spread(d_model));
+            add(part(".up_proj"), &[width, d_model], 0.0, spread(d_model));
+            add(part(".down_proj"), &[d_model, width], 0.0, spread(width));
+        }
+        let is_sparse = is_sparse || is("GptOss");
         let is_there = |part: &str| !is_sparse || !part.starts_with("mlp");
         for (part, rows, columns) in matrices.iter().filter(|(part, ..)| is_there(part)) {
             let spread = 1.0 / (*columns as f32).sqrt();
             add(name(&format!("{part}.weight")), &[*rows, *columns], 0.0, spread);
             let has_bias = match *part {
+                _ if is("Starcoder2") => case.is_set("use_bias"),
                 part if part.starts_with("mlp") => case.is_set("mlp_bias"),
+                "self_attn.q_proj" | "self_attn.k_proj" | "self_attn.v_proj" if is("StableLm") => {
+                    case.is_set("use_qkv_bias")
+                }
                 "self_attn.o_proj" => case.is_set("attention_bias"),
                 _ => case.is_set("attention_bias") || is("Qwen2"),
             };

@@ -270,7 +270,8 @@ impl Node {
             }
             FromServer::Welcome { ice_servers, models, heartbeat_ms } => {
                 link.handle_welcome(ice_servers, heartbeat_ms, outbox);
-                outbox.notice(Notice::Models(models.clone()));
+                let listed = serde_json::to_string(&models).unwrap_or_default();
+                outbox.notice(Notice::Models(listed));
                 context.library.models = models;
                 volunteer.handle_link_open(context);
                 requester.handle_link_open(context);

@@ -47,8 +47,19 @@ compiled! {
 }
 
 compiled! {
+    /// [`mlp::limited`].
+    fn limited(tables: &Tables, limit: u32, gate: (&[i32], i32), up: (&[i32], i32)) -> (Vec<i32>, i32) = mlp::limited
+}
+
+compiled! {
     /// [`layer_norm::reference`].
     fn layer_norm(eps: Eps, tables: &Tables, norm: (&Gain, &Bias), x: &mut [i32], exponent: i32) = layer_norm::reference
+}
+
+compiled! {
+    /// [`layer_norm::block`].
+    fn layer_norm_block(eps: Eps, tables: &Tables, norm: (&Gain, &Bias), x: &[i32], exponent: i32) -> (Vec<i32>, i32) =
+        layer_norm::block
 }
 
 compiled! {

@@ -28,6 +28,8 @@ pub(super) struct BuildContext<'a> {
 pub(super) enum Block {
     /// Through `rms_norm`.
     Normalised(wgpu::BindGroup),
+    /// Through `layer_norm`.
+    Centred(wgpu::BindGroup),
     /// Through `fit_rows`.
     Fitted(wgpu::BindGroup),
 }
@@ -41,6 +43,7 @@ impl Block {
     ) {
         let (kernel, group) = match self {
             Self::Normalised(group) => (&pipelines.rms_norm, group),
+            Self::Centred(group) => (&pipelines.layer_norm, group),
             Self::Fitted(group) => (&pipelines.fit_rows, group),
         };
         run(pass, &kernel.pipeline, group, (rows, 1));
@@ -52,14 +55,14 @@ impl BuildContext<'_> {
     pub(super) fn block(&self, gain: Option<&Gain>) -> Block {
         let Self { device, pipelines, model, .. } = *self;
         let buffers = &model.buffers;
-        gain.map_or_else(
-            || {
+        match gain {
+            Some(gain) => self.norm(gain),
+            None => {
                 let bound =
                     [&buffers.shape, &buffers.rows, &buffers.block, &buffers.norm_exponents];
                 Block::Fitted(pipelines.fit_rows.bind(device, &bound))
-            },
-            |gain| Block::Normalised(self.norm(gain)),
-        )
+            }
+        }
     }
 
     /// What adds the outputs of a matrix, which are in `projected`, to the residual stream with a bias
@@ -133,13 +136,36 @@ impl BuildContext<'_> {
         ))
     }
 
-    /// RMSNorm of the residual stream, into the block that the next matrix reads.
-    pub(super) fn norm(&self, gain: &Gain) -> wgpu::BindGroup {
+    /// A norm of the residual stream, into the block that the next matrix reads.
+    pub(super) fn norm(&self, gain: &Gain) -> Block {
         let Self { device, queue, pipelines, model, .. } = *self;
         let mantissas: Vec<i32> =
             gain.mantissas.iter().map(|&mantissa| i32::from(mantissa)).collect();
         let buffers = &model.buffers;
-        pipelines.rms_norm.bind(
+        if let Some(bias) = &gain.bias {
+            let norm = uniforms::AddNorm {
+                exponent: 0,
+                bias_exponent: 0,
+                gain_exponent: gain.exponent,
+                norm_bias_exponent: bias.exponent,
+            };
+            let vectors = [&mantissas[..], &bias.mantissas].concat();
+            return Block::Centred(pipelines.layer_norm.bind(
+                device,
+                &[
+                    &buffers.shape,
+                    // Nobody reads the projections between a matrix's outputs and the next norm's.
+                    &buffers.projected,
+                    &buffers.block,
+                    &buffers.norm_exponents,
+                    &uniform(device, queue, "norm", &norm),
+                    &storage(device, queue, "vectors", bytemuck::cast_slice(&vectors)),
+                    &buffers.rsqrt,
+                    &buffers.rows,
+                ],
+            ));
+        }
+        Block::Normalised(pipelines.rms_norm.bind(
             device,
             &[
                 &buffers.shape,
@@ -150,7 +176,7 @@ impl BuildContext<'_> {
                 &buffers.block,
                 &buffers.norm_exponents,
             ],
-        )
+        ))
     }
 
     /// What adds biases to heads and normalises them, if the layer does either; and what gives every

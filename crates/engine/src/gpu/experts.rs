@@ -10,12 +10,14 @@ use super::kernels::{ADD_EXPERTS, GEMV_EXPERTS_DOT, GEMV_EXPERTS_FMA, ROUTE, SIL
 use super::linear_kernels::{LANES, LinearKernels, SplitK};
 use super::matrix::{
     CHUNK, Destination, Matrix, UPLOAD_BYTES, count, empty, interleave_scales, interleave_weights,
-    uniform,
+    storage, uniform,
 };
 use super::model::activation;
 use super::pipelines::Pipelines;
 use super::uniforms;
-use potluck_model::package::{Experts as Shape, GROUP, Linear, MlpWeights, ModelConfig};
+use potluck_model::package::{
+    Experts as Shape, GROUP, Linear, MlpWeights, ModelConfig, Router as RouterWeights,
+};
 
 /// What models with experts run besides, and what passes through it.
 #[derive(Debug)]
@@ -26,13 +28,13 @@ pub(super) struct ExpertSet {
     gemv: Vec<SplitK>,
     silu_mul: CompiledKernel,
     add: CompiledKernel,
-    /// `[rows, used]`: expert and weight.
+    /// `[rows, active]`: expert and weight.
     routes: wgpu::Buffer,
-    /// `[rows, used, widest output]`.
+    /// `[rows, active, widest output]`.
     products: wgpu::Buffer,
-    /// `[rows, used, d_ff]`, as Linear's arithmetic wants it.
+    /// `[rows, active, d_ff]`, as Linear's arithmetic wants it.
     block: wgpu::Buffer,
-    /// Of the block's rows, `[rows, used]`.
+    /// Of the block's rows, `[rows, active]`.
     exponents: wgpu::Buffer,
 }
 
@@ -48,7 +50,7 @@ impl ExpertSet {
         let compiler = pipelines.linear.compiler(device);
         let gemv = pipelines.linear.arithmetic().of(&GEMV_EXPERTS_FMA, &GEMV_EXPERTS_DOT);
         let pairs = |label, width: u64| {
-            activation(device, label, rows as u64 * u64::from(shape.used) * width * 4)
+            activation(device, label, rows as u64 * u64::from(shape.active()) * width * 4)
         };
         Self {
             shape,
@@ -77,9 +79,9 @@ pub(super) struct Router {
 }
 
 impl Router {
-    pub(super) fn new(context: BuildContext<'_>, set: &ExpertSet, weights: &[Linear; 2]) -> Self {
+    pub(super) fn new(context: BuildContext<'_>, set: &ExpertSet, weights: &RouterWeights) -> Self {
         let BuildContext { device, queue, model, .. } = context;
-        let [first, second] = weights;
+        let RouterWeights { matrices: [first, second], bias } = weights;
         let Shape { count, used, renormalised, .. } = set.shape;
         let routing = uniforms::Routing {
             experts: count,
@@ -87,8 +89,13 @@ impl Router {
             renormalised: u32::from(renormalised),
             first_exponent: first.exponent + LINEAR_EXPONENT,
             second_exponent: second.exponent + LINEAR_EXPONENT,
+            biased: u32::from(bias.is_some()),
+            scores: set.shape.scores(),
+            always: set.shape.shared,
         };
         let buffers = &model.buffers;
+        // A binding must have something in it, read or not.
+        let biases = bias.as_ref().map_or(&[0][..], |bias| &bias.mantissas);
         Self {
             matrix: context.matrix(
                 &[first, second],
@@ -103,6 +110,7 @@ impl Router {
                     &buffers.norm_exponents,
                     &buffers.exp2,
                     &set.routes,
+                    &storage(device, queue, "router's biases", bytemuck::cast_slice(biases)),
                 ],
             ),
         }
@@ -143,7 +151,8 @@ impl Experts {
     /// Room for all of a layer's.
     pub(super) fn new(context: BuildContext<'_>, set: &ExpertSet) -> Self {
         let BuildContext { device, queue, model, .. } = context;
-        let Shape { count: experts, used, d_ff, .. } = set.shape;
+        let (experts, used) = (set.shape.all(), set.shape.active());
+        let d_ff = set.shape.d_ff;
         let (config, buffers) = (&model.config, &model.buffers);
         let biased = u32::from(config.mlp_bias);
         let storage = |label, words: u32| {
@@ -156,7 +165,8 @@ impl Experts {
         let down_exponents = storage("experts' downs", 2);
         let gate_up_biases = biases("experts' gate and up biases", 2 * d_ff);
         let down_biases = biases("experts' down biases", config.d_model);
-        let gate_up = uniforms::ExpertGateUp { d_ff, used, biased };
+        let limit = config.mlp_limit.unwrap_or(0).cast_signed();
+        let gate_up = uniforms::ExpertGateUp { d_ff, used, biased, limit };
         let add = uniforms::AddExperts {
             d_model: config.d_model,
             used,
@@ -244,7 +254,7 @@ impl Experts {
         set: &ExpertSet,
         rows: u32,
     ) {
-        let pairs = rows * set.shape.used;
+        let pairs = rows * set.shape.active();
         self.gate_up.encode(pass, &pipelines.linear, set, pairs);
         run(pass, &set.silu_mul.pipeline, &self.silu_mul, (pairs, 1));
         self.down.encode(pass, &pipelines.linear, set, pairs);
@@ -281,7 +291,7 @@ impl Matrices {
         let (out_rows, inputs) = shape;
         let experts_a_piece = count((piece_bytes / (out_rows * inputs)).max(1));
         let layout = &set.gemv[0].kernel;
-        let all = set.shape.count;
+        let all = set.shape.all();
         let piece = |first: u32| {
             let experts = experts_a_piece.min(all - first);
             let storage = |label, bytes: usize| {

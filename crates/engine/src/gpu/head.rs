@@ -1,7 +1,7 @@
 //! The end of a model on the device: the final norm, the output matrix, and what samples from its
 //! logits. Everything bound here is made once, when the weights arrive.
 
-use super::build::{BuildContext, LINEAR_EXPONENT};
+use super::build::{Block, BuildContext, LINEAR_EXPONENT};
 use super::compiled::run;
 use super::matrix::{Destination, Matrix, MatrixBuffers, count, uniform};
 use super::model::{HEAD_ROWS, activation};
@@ -14,7 +14,7 @@ use potluck_model::package::{Gain, Linear};
 /// The final norm, the output matrix and what samples from its logits, ready to run.
 #[derive(Debug)]
 pub(super) struct Head {
-    norm: wgpu::BindGroup,
+    norm: Block,
     output: Matrix,
     /// The `Forward` of its rows.
     forward: wgpu::Buffer,
@@ -92,7 +92,7 @@ impl Head {
         wants: &[OutputRequest],
     ) {
         let rows = count(wants.len());
-        run(pass, &pipelines.rms_norm.pipeline, &self.norm, (rows, 1));
+        self.norm.encode(pass, pipelines, rows);
         self.output.encode(pass, &pipelines.linear, rows);
         if let Some(cap) = &self.cap {
             run(pass, &pipelines.cap_logits.pipeline, cap, (rows, 1));

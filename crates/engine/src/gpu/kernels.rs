@@ -142,7 +142,7 @@ kernels! {
         workgroup_size: 256,
         resizable: true,
         reduces: true,
-        bindings: &[Uniform, Read, Read, Uniform, Write],
+        bindings: &[Uniform, Read, Read, Uniform, Write, Read],
         cache_bindings: &[],
     };
     GEMV_EXPERTS_FMA = Kernel {
@@ -185,6 +185,7 @@ kernels! {
         bindings: &[Uniform, Uniform, Read, Read, Read, Write, Write],
         cache_bindings: &[Write, Write, Write],
     };
+    TURN_HEADS = Kernel { entry_point: "turn_heads", ..SPLIT_HEADS };
     ATTENTION_TEXTS = Kernel {
         entry_point: "attention_texts",
         bindings: &[Uniform, Read, Read, Read, Uniform, Write, Write, Uniform],
@@ -204,6 +205,12 @@ kernels! {
         bindings: &[Uniform, Write, Write, Write, Uniform, Read, Read, Read, Read],
         ..FIT_ROWS
     };
+    LAYER_NORM = Kernel {
+        entry_point: "layer_norm",
+        bindings: &[Uniform, Write, Write, Write, Uniform, Read, Read, Read],
+        ..FIT_ROWS
+    };
+    ADD_NORM_BEFORE = Kernel { entry_point: "add_norm_before", ..ADD_NORM };
     GELU = Kernel { entry_point: "gelu", ..SILU_MUL };
     ADD_ROW = Kernel {
         source: wgsl!("residual.wgsl"),

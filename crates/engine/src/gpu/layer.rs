@@ -7,7 +7,7 @@ use super::build::{Block, BuildContext, LINEAR_EXPONENT};
 use super::compiled::{PART_STRIDE, run, run_part};
 use super::experts::{Experts, Router};
 use super::matrix::{Destination, HeadsInput, Matrix, MatrixBuffers, uniform};
-use super::mlp::Mlp;
+use super::mlp::{Mlp, Ungated};
 use super::model::Model;
 use super::pipelines::Pipelines;
 use super::session::Cache;
@@ -38,6 +38,7 @@ pub(super) struct Layer {
 #[derive(Debug)]
 enum FeedForward {
     Dense(Mlp),
+    Ungated(Ungated),
     Routed(Router),
     /// A router of a model without experts: there is none where the config was checked.
     None,
@@ -152,6 +153,9 @@ impl Layer {
                 (MlpPart::Dense(mlp), _) => {
                     FeedForward::Dense(Mlp::new(context, mlp, weights.mlp_post_norm.as_ref()))
                 }
+                (MlpPart::Ungated(mlp), _) => {
+                    FeedForward::Ungated(Ungated::new(context, mlp, weights.mlp_post_norm.as_ref()))
+                }
                 (MlpPart::Routed(router), Some(set)) => {
                     FeedForward::Routed(Router::new(context, set, router))
                 }
@@ -211,6 +215,7 @@ impl Layer {
         self.mlp_input.encode(pass, pipelines, rows);
         match (&self.mlp, &model.experts, experts) {
             (FeedForward::Dense(mlp), ..) => mlp.encode(pass, pipelines, rows),
+            (FeedForward::Ungated(mlp), ..) => mlp.encode(pass, pipelines, rows),
             (FeedForward::Routed(router), Some(set), Some(experts)) => {
                 router.encode(pass, pipelines, set, rows);
                 experts.encode(pass, pipelines, set, rows);

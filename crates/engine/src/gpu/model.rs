@@ -210,15 +210,16 @@ impl Sizes {
                 .map(u64::from);
         let query_width = heads * head_dim;
         let shape = config.experts;
-        let experts = shape.map_or(0, |it| u64::from(it.count));
+        let scores = shape.map_or(0, |it| u64::from(it.scores()));
         Self {
             query_width,
             widest_input: d_model.max(query_width).max(d_ff),
             widest_projection: (query_width + 2 * kv_heads * head_dim)
                 .max(2 * d_ff)
                 .max(d_model)
-                .max(2 * experts),
-            expert_products: shape.map_or(0, |it| u64::from(it.used) * widest_output(config, it)),
+                .max(2 * scores),
+            expert_products: shape
+                .map_or(0, |it| u64::from(it.active()) * widest_output(config, it)),
             expert_matrix: shape.map_or(0, |it| 2 * u64::from(it.d_ff) * d_model),
         }
     }

@@ -2,8 +2,8 @@
 
 use super::compiled::CompiledKernel;
 use super::kernels::{
-    ADD_ROW, ATTENTION, CAP_LOGITS, FINISH_HEADS, FIT_ROWS, GATHER, LARGEST, MERGE_HEADS,
-    NORMALISE_ROWS, RMS_NORM, ROPE, ROPE_ATTENTION, SILU_MUL, WEIGH,
+    ADD_ROW, ATTENTION, CAP_LOGITS, FINISH_HEADS, FIT_ROWS, GATHER, GELU, LARGEST, LAYER_NORM,
+    MERGE_HEADS, NORMALISE_ROWS, RMS_NORM, ROPE, ROPE_ATTENTION, SILU_MUL, WEIGH,
 };
 use super::linear_kernels::LinearKernels;
 use super::variants::Variants;
@@ -12,6 +12,7 @@ use super::variants::Variants;
 #[derive(Debug)]
 pub(super) struct Pipelines {
     pub(super) rms_norm: CompiledKernel,
+    pub(super) layer_norm: CompiledKernel,
     pub(super) fit_rows: CompiledKernel,
     pub(super) linear: LinearKernels,
     pub(super) linear_layout: wgpu::BindGroupLayout,
@@ -23,6 +24,7 @@ pub(super) struct Pipelines {
     pub(super) rope_attention: CompiledKernel,
     pub(super) merge_heads: CompiledKernel,
     pub(super) silu_mul: CompiledKernel,
+    pub(super) gelu: CompiledKernel,
     pub(super) add_row: CompiledKernel,
     pub(super) cap_logits: CompiledKernel,
     pub(super) largest: CompiledKernel,
@@ -37,6 +39,7 @@ impl Pipelines {
         let compiler = linear.compiler(device);
         Self {
             rms_norm: compiler.compile(&RMS_NORM),
+            layer_norm: compiler.compile(&LAYER_NORM),
             fit_rows: compiler.compile(&FIT_ROWS),
             linear_layout: LinearKernels::layout(device),
             gemv_heads_layout: LinearKernels::gemv_heads_layout(device),
@@ -47,6 +50,7 @@ impl Pipelines {
             rope_attention: compiler.compile(&ROPE_ATTENTION),
             merge_heads: compiler.compile(&MERGE_HEADS),
             silu_mul: compiler.compile(&SILU_MUL),
+            gelu: compiler.compile(&GELU),
             add_row: compiler.compile(&ADD_ROW),
             cap_logits: compiler.compile(&CAP_LOGITS),
             largest: compiler.compile(&LARGEST),

@@ -143,11 +143,11 @@ uniforms! {
         pub normalised: u32,
     }
 
-    /// What is added to an encoder's residual stream, and the norm after it.
+    /// What is added to an encoder's residual stream, and the norm after it; or a decoder's `LayerNorm`.
     pub struct AddNorm {
-        /// Of the matrix: weight exponent + 26.
+        /// Of the matrix: weight exponent + 26; of encoders alone.
         pub exponent: i32,
-        /// Of the matrix's bias.
+        /// Of the matrix's bias; of encoders alone.
         pub bias_exponent: i32,
         /// `gain * sqrt(d_model) = mantissas * 2^gain_exponent`.
         pub gain_exponent: i32,
@@ -155,12 +155,14 @@ uniforms! {
         pub norm_bias_exponent: i32,
     }
 
-    /// Exponents of an encoder's up projection.
+    /// Exponents of an up projection without a gate.
     pub struct Gelu {
-        /// Weight exponent + 26: it has twelve bits.
+        /// Weight exponent + 22; + 26 of an encoder's, which has twelve bits.
         pub exponent: i32,
         /// Of its bias.
         pub bias_exponent: i32,
+        /// 1: there is a bias.
+        pub biased: u32,
     }
 
     /// Exponents of a layer's gate and up projections: weight exponent + 22 each.
@@ -175,13 +177,15 @@ uniforms! {
         pub up_bias_exponent: i32,
         /// 1: there are biases.
         pub biased: u32,
+        /// Of gate and up, Q26; 0: there is none.
+        pub limit: i32,
     }
 
     /// A router.
     pub struct Routing {
-        /// Experts of the layer.
+        /// Experts to choose from.
         pub experts: u32,
-        /// Experts of a row.
+        /// Experts that are chosen for a row.
         pub used: u32,
         /// 1: the weights of the chosen sum to one; 0: those of all.
         pub renormalised: u32,
@@ -189,6 +193,12 @@ uniforms! {
         pub first_exponent: i32,
         /// Of its second.
         pub second_exponent: i32,
+        /// 1: scores have biases.
+        pub biased: u32,
+        /// Of a row: one an expert, and one of those that are shared.
+        pub scores: u32,
+        /// Experts that are shared.
+        pub always: u32,
     }
 
     /// A piece of the matrices of a layer's experts.
@@ -213,6 +223,8 @@ uniforms! {
         pub used: u32,
         /// 1: there are biases.
         pub biased: u32,
+        /// Of gate and up, Q26; 0: there is none.
+        pub limit: i32,
     }
 
     /// What experts give, added to the residual stream.

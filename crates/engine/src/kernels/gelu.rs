@@ -1,5 +1,5 @@
 //! `GELU(x) = x * Phi(x)` into a block (`docs/numerics.md`, "GELU"): a `[d_ff]` row with its
-//! exponent to one block.
+//! exponent to one block. Between the matrices of encoders' MLPs, and of decoders' without a gate.
 
 use potluck_model::package::Tables;
 

@@ -1,13 +1,18 @@
-// #import model, rescale, fit, store_quad, bias
+// #import model, rescale, mul_shift, fit, store_quad, bias
 //
 // What is between the MLP's projections, to the block that the down projection reads: SwiGLU of
-// gate and up rows, and encoders' GELU.
+// gate and up rows, and the GELU of encoders and of decoders without a gate.
 //
 // silu_mul, after biases where there are any (as below):
 //   s = sigmoid(clamp(rescale(g, ge + 12), -2^20, 2^20)),  (gm, gn) = fit(g),  (um, un) = fit(u)
 //   h = ((gm * s) >> 15) * um,  (m, n) = fit(h),  exponent = ge + gn + ue + un + n
 //
-// gelu:
+// the same with a limit (in Q26):
+//   g' = min(rescale(g, ge + 26), limit),  a = floor(g' * sigmoid(rescale(g', -14)) / 2^15),  (am, an) = fit(a)
+//   u' = clamp(rescale(u, ue + 26), -limit, limit) + 2^26,  (um, un) = fit(u')
+//   h = am * um,  (m, n) = fit(h),  exponent = an + un + n - 52
+//
+// gelu, where there is a bias; else g = y, e' = e:
 //   e' = max(e, be - 4),  g = rescale(y, e - e') + rescale(b, be - e'),  s = Phi(...) as above with another table,  (m, gn) = fit(g)
 //   h = m * s,  (m, n) = fit(h),  exponent = e' + gn + n - 15
 //
@@ -19,6 +24,7 @@ struct GateUp {
     gate_bias_exponent: i32,
     up_bias_exponent: i32,
     biased: u32,        // 1: there are biases
+    limit: i32,         // Q26; 0: there is none
 }
 
 // Experts in place of an MLP: what is a row otherwise is a row and one of its experts.
@@ -26,11 +32,13 @@ struct ExpertGateUp {
     d_ff: u32,   // of an expert
     used: u32,   // experts of a row
     biased: u32, // 1: there are biases
+    limit: i32,  // Q26; 0: there is none
 }
 
 struct Gelu {
-    exponent: i32,      // weight exponent + 26: its matrix has twelve bits
+    exponent: i32,      // weight exponent + 22; + 26 of an encoder's, whose matrix has twelve bits
     bias_exponent: i32,
+    biased: u32,        // 1: there is a bias
 }
 
 @group(0) @binding(0) var<uniform> model: Model;
@@ -54,6 +62,8 @@ struct Gelu {
 
 override INVOCATIONS: u32 = 256u; // of a workgroup, a power of two
 
+const LIMIT_BITS = 26; // fraction bits of a limit
+
 // Workgroup memory starts as zero, which is the identity of a maximum of magnitudes.
 var<workgroup> largest_gate: atomic<u32>;
 var<workgroup> largest_up: atomic<u32>;
@@ -70,7 +80,7 @@ fn sigmoid(x: i32) -> i32 {
 
 // A row of `projected`, [2, d_ff], to a row of the block. `exponents_of` are those of gate and up and of their
 // biases; the biases, [2, d_ff], begin at `bias_start`.
-fn gated(row: u32, lane: u32, d_ff: u32, exponents_of: vec4<i32>, biased: u32, bias_start: u32) {
+fn gated(row: u32, lane: u32, d_ff: u32, exponents_of: vec4<i32>, biased: u32, bias_start: u32, limit: i32) {
     let gate_start = row * 2u * d_ff;
     let up_start = gate_start + d_ff;
     let start = row * d_ff;
@@ -95,6 +105,20 @@ fn gated(row: u32, lane: u32, d_ff: u32, exponents_of: vec4<i32>, biased: u32, b
         up_exponent = up_shared;
     }
 
+    if (limit > 0) {
+        for (var i = lane * 4u; i < d_ff; i += INVOCATIONS * 4u) {
+            for (var j = i; j < i + 4u; j++) {
+                let gate = min(rescale(projected[gate_start + j], gate_exponent + LIMIT_BITS), limit);
+                let up = clamp(rescale(projected[up_start + j], up_exponent + LIMIT_BITS), -limit, limit);
+                let s = bitcast<u32>(sigmoid(rescale(gate, 12 - LIMIT_BITS)));
+                projected[gate_start + j] = mul_shift(gate, s, 15u);
+                projected[up_start + j] = up + (1i << u32(LIMIT_BITS));
+            }
+        }
+        gate_exponent = -LIMIT_BITS;
+        up_exponent = -LIMIT_BITS;
+    }
+
     var gate_largest = 0u;
     var up_largest = 0u;
     for (var i = lane * 4u; i < d_ff; i += INVOCATIONS * 4u) {
@@ -113,8 +137,10 @@ fn gated(row: u32, lane: u32, d_ff: u32, exponents_of: vec4<i32>, biased: u32, b
     for (var i = lane * 4u; i < d_ff; i += INVOCATIONS * 4u) {
         for (var j = i; j < i + 4u; j++) {
             let gate = projected[gate_start + j];
-            let s = sigmoid(clamp(rescale(gate, gate_exponent + 12), -1048576, 1048576));
-            let silu = (fit_mantissa(gate, gate_n) * s) >> 15u;
+            var silu = fit_mantissa(gate, gate_n);
+            if (limit == 0) {
+                silu = (silu * sigmoid(clamp(rescale(gate, gate_exponent + 12), -1048576, 1048576))) >> 15u;
+            }
             let product = silu * fit_mantissa(projected[up_start + j], up_n);
             projected[gate_start + j] = product;
             largest = max(largest, magnitude(product));
@@ -145,7 +171,7 @@ fn silu_mul(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocati
         gate_up.gate_bias_exponent,
         gate_up.up_bias_exponent,
     );
-    gated(row, lane, model.d_ff, exponents_of, gate_up.biased, 0u);
+    gated(row, lane, model.d_ff, exponents_of, gate_up.biased, 0u, gate_up.limit);
 }
 
 @compute @workgroup_size(INVOCATIONS)
@@ -155,7 +181,7 @@ fn silu_mul_experts(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_
     let own = expert_exponents[expert];
     let input_exponent = input_exponents[pair / experts.used];
     let exponents_of = vec4<i32>(input_exponent + own.x, input_exponent + own.y, own.z, own.w);
-    gated(pair, lane, experts.d_ff, exponents_of, experts.biased, expert * 2u * experts.d_ff);
+    gated(pair, lane, experts.d_ff, exponents_of, experts.biased, expert * 2u * experts.d_ff, experts.limit);
 }
 
 @compute @workgroup_size(INVOCATIONS)
@@ -163,14 +189,17 @@ fn gelu(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let row = workgroup.x;
     let start = row * model.d_ff;
     let own_exponent = input_exponents[row] + gelu_exponents.exponent;
-    let exponent = max(own_exponent, gelu_exponents.bias_exponent - BIAS_HEADROOM);
+    let is_biased = gelu_exponents.biased == 1u;
+    let exponent = max(own_exponent, select(own_exponent, gelu_exponents.bias_exponent - BIAS_HEADROOM, is_biased));
 
     var largest = 0u;
     for (var i = lane * 4u; i < model.d_ff; i += INVOCATIONS * 4u) {
         for (var j = i; j < i + 4u; j++) {
-            let bias = rescale(biases[j], gelu_exponents.bias_exponent - exponent);
-            let gate = rescale(projected[start + j], own_exponent - exponent) + bias;
-            projected[start + j] = gate;
+            var gate = projected[start + j];
+            if (is_biased) {
+                gate = rescale(gate, own_exponent - exponent) + rescale(biases[j], gelu_exponents.bias_exponent - exponent);
+                projected[start + j] = gate;
+            }
             largest = max(largest, magnitude(gate));
         }
     }

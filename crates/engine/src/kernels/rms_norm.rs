@@ -74,6 +74,7 @@ mod tests {
                 .map(|_| i16::try_from(random.within(-16_384, 16_384)).unwrap())
                 .collect(),
             exponent: -10,
+            bias: None,
         }
     }
 

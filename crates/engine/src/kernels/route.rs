@@ -1,7 +1,10 @@
 //! Which experts a token goes through, and what each counts (`docs/numerics.md`, "Experts"): two rows
-//! `[experts]`, the router's products, to as many routes as experts are used.
+//! `[scores]`, the router's products, to as many routes as experts are used.
+//!
+//! Experts that are shared come last, all with the weight that a logistic function makes of their score: a
+//! softmax of it and 0.
 
-use potluck_model::package::{Experts, Tables};
+use potluck_model::package::{Bias, Experts, Tables};
 
 use super::block::{exp2_neg, rescale};
 
@@ -20,11 +23,17 @@ pub struct Route {
 }
 
 /// Chooses the experts of the highest scores, of equal ones that of the lower number, and weighs them.
-/// A score is the sum of the products of the router's two matrices, each with an exponent.
+/// A score is the sum of the products of the router's two matrices, each with an exponent, and of its
+/// bias.
 #[must_use]
-pub fn reference(experts: Experts, tables: &Tables, products: [(&[i32], i32); 2]) -> Vec<Route> {
+pub fn reference(
+    experts: Experts,
+    tables: &Tables,
+    products: [(&[i32], i32); 2],
+    bias: Option<&Bias>,
+) -> Vec<Route> {
     let [(first, first_exponent), (second, second_exponent)] = products;
-    let scores: Vec<i32> = first
+    let mut scores: Vec<i32> = first
         .iter()
         .zip(second)
         .map(|(first, second)| {
@@ -32,6 +41,10 @@ pub fn reference(experts: Experts, tables: &Tables, products: [(&[i32], i32); 2]
             first.wrapping_add(rescale(*second, second_exponent + SCORE_BITS))
         })
         .collect();
+    for (score, bias) in scores.iter_mut().zip(bias.iter().flat_map(|bias| &bias.mantissas)) {
+        *score = score.wrapping_add(*bias);
+    }
+    let own = scores.split_off(scores.len().min(experts.count as usize));
     let mut order: Vec<usize> = (0..scores.len()).collect();
     // Stable: of equal scores the lower number stays first.
     order.sort_by_key(|expert| core::cmp::Reverse(scores[*expert]));
@@ -44,7 +57,17 @@ pub fn reference(experts: Experts, tables: &Tables, products: [(&[i32], i32); 2]
         expert: *expert,
         weight: (part(expert) << WEIGHT_BITS) / total.max(1),
     };
-    order.iter().take(experts.used as usize).map(route).collect()
+    let chosen = order.iter().take(experts.used as usize).map(route);
+    let weight = own.first().map_or(0, |score| shared_weight(tables, *score));
+    let shared = experts.count..experts.all();
+    chosen.chain(shared.map(|expert| Route { expert: expert as usize, weight })).collect()
+}
+
+/// The logistic function of a score, in Q16.
+fn shared_weight(tables: &Tables, score: i32) -> u32 {
+    let part = |below: i32| exp2_neg(tables, below.cast_unsigned());
+    let (own, other) = (part(score.max(0).wrapping_sub(score)), part(score.max(0)));
+    (own << WEIGHT_BITS) / (own + other)
 }
 
 #[cfg(test)]
@@ -54,15 +77,46 @@ mod tests {
     use potluck_model::package::EXP2;
     use potluck_model::synthetic::{Random, config};
 
+    fn experts(count: u32, used: u32) -> Experts {
+        Experts { count, used, d_ff: 32, renormalised: true, router_bias: false, shared: 0 }
+    }
+
+    #[test]
+    fn shared_experts_have_the_logistic_function_of_their_score() {
+        let tables = tables(&config(1, 32, 32, (1, 1, 32), 32, 1));
+        let shared = Experts { shared: 2, ..experts(3, 1) };
+        for score in [i32::MIN, -20 << 16, -70_000, -1, 0, 1, 70_000, 20 << 16, i32::MAX] {
+            let routes = reference(shared, &tables, [(&[1, 3, 2, score], -16), (&[0; 4], 0)], None);
+            assert_eq!(routes[0], Route { expert: 1, weight: 65_536 });
+            let own = 1.0 / (1.0 + (-f64::from(score) / 65_536.0).exp2());
+            for (route, expert) in routes[1..].iter().zip([3, 4]) {
+                let got = f64::from(route.weight) / 65_536.0;
+                assert!(route.expert == expert && (got - own).abs() < 1e-4, "{route:?} for {own}");
+            }
+            assert_eq!(routes.len(), 3);
+        }
+    }
+
+    #[test]
+    fn a_bias_is_part_of_the_score() {
+        let tables = tables(&config(1, 32, 32, (1, 1, 32), 32, 1));
+        let bias = Bias { mantissas: vec![0, 0, 3 << 16, 1 << 16], exponent: -16 };
+        let routes =
+            reference(experts(4, 2), &tables, [(&[2, 1, 0, 0], 0), (&[0; 4], 0)], Some(&bias));
+        // Scores of 2, 1, 3 and 1: of the third and the first the weights are two thirds and one.
+        let got: Vec<_> = routes.iter().map(|route| (route.expert, route.weight)).collect();
+        assert_eq!(got, [(2, 43_690), (0, 21_845)]);
+    }
+
     #[test]
     fn the_highest_scores_are_chosen_and_weighed_as_a_softmax_does() {
         let tables = tables(&config(1, 32, 32, (1, 1, 32), 32, 1));
         assert_eq!(tables.exp2, EXP2);
         let mut random = Random::new(3);
         for renormalised in [false, true] {
-            let experts = Experts { count: 64, used: 8, d_ff: 32, renormalised };
+            let experts = Experts { renormalised, ..experts(64, 8) };
             let (first, second) = (numbers(&mut random, 64, 20), numbers(&mut random, 64, 20));
-            let routes = reference(experts, &tables, [(&first, -18), (&second, -25)]);
+            let routes = reference(experts, &tables, [(&first, -18), (&second, -25)], None);
             let scores: Vec<f64> = first
                 .iter()
                 .zip(&second)
@@ -85,10 +139,10 @@ mod tests {
     #[test]
     fn of_equal_scores_the_lower_number_is_chosen() {
         let tables = tables(&config(1, 32, 32, (1, 1, 32), 32, 1));
-        let experts = Experts { count: 6, used: 3, d_ff: 32, renormalised: true };
+        let experts = experts(6, 3);
         let first = [5, 9, 9, 7, 9, 9];
         let chosen = |second: [i32; 6]| {
-            let routes = reference(experts, &tables, [(&first, 0), (&second, 0)]);
+            let routes = reference(experts, &tables, [(&first, 0), (&second, 0)], None);
             routes.into_iter().map(|route| (route.expert, route.weight)).collect::<Vec<_>>()
         };
         assert_eq!(chosen([0; 6]), [(1, 21_845), (2, 21_845), (4, 21_845)]);
@@ -97,6 +151,6 @@ mod tests {
         // Scores at both ends of what there is.
         let far =
             [(&[i32::MIN, i32::MAX, 0, 0, 0, 0][..], 20), (&[i32::MIN, i32::MAX, 0, 0, 0, 0], 20)];
-        assert_eq!(reference(experts, &tables, far)[0], Route { expert: 1, weight: 65_536 });
+        assert_eq!(reference(experts, &tables, far, None)[0], Route { expert: 1, weight: 65_536 });
     }
 }

@@ -31,7 +31,11 @@ pub(crate) fn tables(config: &ModelConfig) -> Tables {
             .map(|i| (i as f64 / 64.0).max(1e-9))
             .map(|u| round(u.tanh() / u * 32_768.0))
             .collect(),
-        last_norm: Gain { mantissas: vec![16_384; config.d_model as usize], exponent: -14 },
+        last_norm: Gain {
+            mantissas: vec![16_384; config.d_model as usize],
+            exponent: -14,
+            bias: None,
+        },
     }
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use potluck_engine::encoder::{Embedding, Encoder};
 use potluck_engine::gpu::{GpuEncoder, GpuEncoderError, Shaders};
 use potluck_engine::kernels::linear::CpuPath;
-use potluck_model::encoder::{Pooling, SyntheticEncoder};
-use potluck_model::package::BlobRole;
+use potluck_model::encoder::{Family, Pair, Pooling, SyntheticEncoder};
+use potluck_model::package::{BlobRole, LayerKind, ModelConfig};
 use potluck_model::synthetic::{Random, config};
 
 /// An encoder, texts for it in batches, and their vectors.
@@ -31,7 +31,31 @@ pub(crate) fn odd_encoders() -> Vec<Case> {
         let pooling = if seed % 2 == 0 { Pooling::Cls } else { Pooling::Mean };
         Case::new(SyntheticEncoder::new(shape, pooling, seed))
     });
-    cases.collect()
+    cases.chain(other_families()).collect()
+}
+
+/// Those whose queries and keys turn, with windows and two rotations, and some of each that score pairs.
+fn other_families() -> impl Iterator<Item = Case> {
+    let kind = |window, rotation| LayerKind { window, rotation: Some(rotation), experts: false };
+    let shape = ModelConfig {
+        rotations: 2,
+        layer_kinds: vec![kind(None, 0), kind(Some(5), 1), kind(Some(65), 1)],
+        ..config(3, 96, 160, (6, 6, 16), 48, 140)
+    };
+    let wide = config(1, 256, 1056, (1, 1, 256), 40, 20);
+    let bert = config(2, 96, 160, (6, 6, 16), 48, 40);
+    let models = [
+        (Family::Nomic, shape.clone(), None),
+        (Family::Modern, shape.clone(), None),
+        (Family::Nomic, wide.clone(), None),
+        (Family::Modern, wide, None),
+        (Family::Bert, bert, Some(2)),
+        (Family::Modern, shape, Some(1)),
+    ];
+    (10..).zip(models).map(|(seed, (family, shape, kinds))| {
+        let pooling = if seed % 2 == 0 { Pooling::Cls } else { Pooling::Mean };
+        Case::new(SyntheticEncoder::of(family, shape, pooling, kinds, seed))
+    })
 }
 
 impl Case {
@@ -54,7 +78,10 @@ impl Case {
         let scalar =
             Encoder::new(CpuPath::Scalar, Arc::new(model.manifest.clone()), blob(&model)).unwrap();
         let batches = batches.map(|batch| {
-            let vectors = scalar.encode(&slices(&batch)).unwrap();
+            let vectors = match model.manifest.score {
+                Some(_) => scalar.score(&pairs(&batch)).unwrap(),
+                None => scalar.encode(&slices(&batch)).unwrap(),
+            };
             (batch, vectors)
         });
         Self { batches: batches.into(), model }
@@ -76,15 +103,23 @@ impl Case {
     pub(crate) async fn vectors_equal(&self, shaders: Option<Shaders>) {
         let mut gpu = self.on_gpu(shaders).await.unwrap();
         for (batch, expected) in &self.batches {
-            let got = gpu.encode(&slices(batch)).await.unwrap();
+            let got = match self.model.manifest.score {
+                Some(_) => gpu.score(&pairs(batch)).await.unwrap(),
+                None => gpu.encode(&slices(batch)).await.unwrap(),
+            };
             assert!(
                 got == *expected,
-                "{} texts of {:?} differ with {shaders:?}",
+                "{} texts of {}, {:?}, differ with {shaders:?}",
                 batch.len(),
+                self.model.manifest.architecture,
                 self.model.manifest.config
             );
         }
     }
+}
+
+fn pairs(texts: &[Vec<u32>]) -> Vec<Pair> {
+    texts.iter().map(|text| Pair { tokens: text.clone(), second: text.len() / 3 }).collect()
 }
 
 fn slices(texts: &[Vec<u32>]) -> Vec<&[u32]> {

@@ -11,8 +11,8 @@ use potluck_engine::gpu::{Gpu, GpuError};
 use potluck_engine::kernels::linear::CpuPath;
 use potluck_engine::kv_cache::LayerCache;
 use potluck_model::package::{
-    BlobRole, Eps, Experts, LayerKind, LayerWeights, Linear, MlpWeights, ModelConfig, NormPlaces,
-    SoftCap, Tables,
+    BlobRole, Eps, Experts, LIMIT_BITS, LayerKind, LayerWeights, Linear, MlpWeights, ModelConfig,
+    NormKind, NormPlaces, SoftCap, Tables,
 };
 use potluck_model::synthetic::{Random, Synthetic, config};
 
@@ -241,12 +241,20 @@ pub(crate) fn odd_shapes() -> Vec<ModelConfig> {
         capped(config(4, 64, 96, (4, 2, 16), 300, 40)),
         normed_after(config(2, 96, 64, (6, 2, 32), 40, 30)),
         with_sinks(config(2, 64, 96, (4, 1, 144), 33, 40)),
+        centred(config(2, 96, 544, (6, 2, 16), 40, 30)),
+        ModelConfig {
+            mlp_bias: true,
+            logit_cap: Some(SoftCap { inverse: 34_953, exponent: 4 }),
+            ..centred(normalised(with_sinks(config(2, 544, 96, (4, 1, 144), 33, 40))))
+        },
         // The second layer has an MLP; a width of experts below a workgroup's, and one above.
         routed(config(3, 96, 64, (4, 2, 16), 40, 30), [11, 3, 96], true),
         ModelConfig {
             mlp_bias: true,
             ..routed(config(3, 160, 96, (2, 1, 32), 33, 20), [70, 16, 544], false)
         },
+        with_shared(routed(config(3, 96, 64, (4, 2, 16), 40, 30), [11, 3, 96], false), 3),
+        like_gpt_oss(config(3, 96, 160, (4, 2, 16), 40, 30), [9, 4, 96]),
     ]
 }
 
@@ -286,13 +294,39 @@ fn with_sinks(config: ModelConfig) -> ModelConfig {
     }
 }
 
+/// With `LayerNorm`s, and MLPs without a gate.
+fn centred(config: ModelConfig) -> ModelConfig {
+    ModelConfig { norm: NormKind::Layer, ungated: true, ..config }
+}
+
 /// With experts in all layers but the second: how many, how many are used, and how wide they are.
 fn routed(config: ModelConfig, [count, used, d_ff]: [u32; 3], renormalised: bool) -> ModelConfig {
     let experts = LayerKind { experts: true, ..LayerKind::PLAIN };
     ModelConfig {
         layer_kinds: vec![experts, LayerKind::PLAIN, experts],
-        experts: Some(Experts { count, used, d_ff, renormalised }),
+        experts: Some(Experts { count, used, d_ff, renormalised, router_bias: false, shared: 0 }),
         ..config
+    }
+}
+
+/// With so many shared experts.
+fn with_shared(mut config: ModelConfig, shared: u32) -> ModelConfig {
+    config.experts.iter_mut().for_each(|experts| experts.shared = shared);
+    config
+}
+
+/// A limit of experts and of an MLP, biases everywhere, the router's too, sinks, and a window.
+fn like_gpt_oss(config: ModelConfig, experts: [u32; 3]) -> ModelConfig {
+    let mut shape = routed(ModelConfig { rotations: 2, ..config }, experts, true);
+    shape.experts.iter_mut().for_each(|experts| experts.router_bias = true);
+    shape.layer_kinds[0] = LayerKind { experts: true, ..SLIDING };
+    ModelConfig {
+        qkv_bias: true,
+        output_bias: true,
+        mlp_bias: true,
+        mlp_limit: Some(7 << LIMIT_BITS),
+        sinks: true,
+        ..shape
     }
 }
 

@@ -23,6 +23,10 @@ pub(super) enum Element {
     IQ4_NL,
     IQ4_XS,
     MXFP4,
+    /// Those of `MXFP4` with their powers of two elsewhere, and neighbours in the same byte.
+    FP4,
+    /// Plain bytes.
+    U8,
 }
 
 /// Values of a block of the older formats.
@@ -64,6 +68,9 @@ impl Element {
     }
 
     fn sizes(self) -> (usize, usize) {
+        if self == Self::FP4 {
+            return (BLOCK, BLOCK / 2);
+        }
         let known = GGML.iter().find(|known| known.1 == self);
         known.map_or((1, 1), |(_, _, values, bytes)| (*values, *bytes))
     }
@@ -108,6 +115,8 @@ impl Element {
             Self::IQ4_NL => blocks::iq4_nl,
             Self::IQ4_XS => blocks::iq4_xs,
             Self::MXFP4 => blocks::mxfp4,
+            Self::FP4 => blocks::fp4,
+            Self::U8 => |block: &[u8], values: &mut Vec<f32>| values.push(f32::from(block[0])),
         };
         for block in blocks {
             decode(block, &mut values);
@@ -195,6 +204,17 @@ mod tests {
         (block[4], block[259]) = (2, 255);
         let values = Element::Q8_K.decode(&block);
         assert_eq!((values.len(), values[0], values[1], values[255]), (256, 1.0, 0.0, -0.5));
+    }
+
+    /// As `transformers` unpacks them (`convert_moe_packed_tensors`): the low nibble first.
+    #[test]
+    fn neighbours_of_four_bits_share_a_byte() {
+        let mut block = vec![0_u8; 16];
+        (block[0], block[1], block[15]) = (0x21, 0xf7, 0x9c);
+        let values = Element::FP4.decode(&block);
+        assert_eq!((values.len(), Element::FP4.bytes_of(64)), (32, Some(32)));
+        assert_eq!(values[..5], [0.5, 1.0, 6.0, -6.0, 0.0]);
+        assert_eq!(values[30..], [-2.0, -0.5]);
     }
 
     #[test]

@@ -84,8 +84,10 @@ pub(super) fn open(folder: &Path) -> Result<Source, ImportError> {
     let mut shape = config.shape()?;
     let mut tensors = safetensors::open(folder)?;
     super::unfuse(&mut tensors, &shape)?;
-    // A file without a head uses the embedding as one, unless it says otherwise.
-    shape.tied = config.tie_word_embeddings.unwrap_or(!tensors.has("lm_head.weight"));
+    // A file without a head uses the embedding as one, unless it says otherwise; StarCoder2's does too
+    // where it has one and does not say.
+    let own = shape.architecture == "starcoder2" || !tensors.has("lm_head.weight");
+    shape.tied = config.tie_word_embeddings.unwrap_or(own);
     let generation: GenerationConfig = optional_json(&folder.join("generation_config.json"))?;
     let (tokenizer, chat) = tokenizer(folder)?;
     Ok(Source {

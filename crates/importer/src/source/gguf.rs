@@ -6,6 +6,7 @@
 //! and keys of some architectures come back in the order in which they were before llama.cpp's converter
 //! interleaved them.
 
+mod encoder;
 mod header;
 mod keys;
 mod metadata;
@@ -16,16 +17,20 @@ mod tokenizer;
 use std::ops::Range;
 use std::path::Path;
 
+use potluck_model::encoder::Family;
+
 use header::{Listed, header};
 use metadata::Metadata;
 use tokenizer::Vocabulary;
 
+pub(crate) use encoder::{is_one as encoder_in_gguf, open as encoder_from_gguf};
 pub use parts::gguf_parts;
 
 use super::element::Element;
 use super::file::WeightsFile;
 use super::tensors::{Stored, Tensors, tensor_error};
 use super::{Chat, Generation, Source, Specials};
+use crate::encoder::gguf_name;
 use crate::error::ImportError;
 
 /// Where tensors start, if the file does not say.
@@ -40,6 +45,11 @@ const ENDS_OF_TURN: [&str; 6] =
 
 /// Opens a file.
 pub(super) fn open(path: &Path) -> Result<Source, ImportError> {
+    read(files(path)?, parts::model_name(path))
+}
+
+/// A file, or all parts of one.
+fn files(path: &Path) -> Result<Vec<WeightsFile>, ImportError> {
     let paths = parts::paths(path);
     if let Some(missing) = paths.iter().find(|part| !part.exists())
         && paths.len() > 1
@@ -51,8 +61,7 @@ pub(super) fn open(path: &Path) -> Result<Source, ImportError> {
             missing.display()
         )));
     }
-    let files = paths.iter().map(|part| WeightsFile::open(part)).collect::<Result<_, _>>()?;
-    read(files, parts::model_name(path))
+    paths.iter().map(|part| WeightsFile::open(part)).collect()
 }
 
 /// One of a model's files, its header read.
@@ -66,7 +75,7 @@ struct Part {
 
 /// Reads the headers of files that together are a model, and checks all of them. What the first says of
 /// the model counts.
-pub(super) fn read(files: Vec<WeightsFile>, name: String) -> Result<Source, ImportError> {
+fn headers(files: Vec<WeightsFile>) -> Result<(Metadata, Vec<Part>), ImportError> {
     let mut first = None;
     let mut parts = Vec::with_capacity(files.len());
     for file in files {
@@ -82,6 +91,12 @@ pub(super) fn read(files: Vec<WeightsFile>, name: String) -> Result<Source, Impo
     }
     let metadata = first.unwrap_or_default();
     check_parts(&metadata, &parts)?;
+    Ok((metadata, parts))
+}
+
+/// Reads a decoder.
+pub(super) fn read(files: Vec<WeightsFile>, name: String) -> Result<Source, ImportError> {
+    let (metadata, parts) = headers(files)?;
     let architecture = metadata.text("general.architecture").unwrap_or_default();
     let known = shape::KNOWN;
     let Some(architecture) = known.into_iter().find(|known| *known == architecture) else {
@@ -217,7 +232,15 @@ fn place(
     let offset = offset.ok_or_else(|| {
         problem(&format!("starts at {}, not at a multiple of {alignment}", tensor.offset))
     })?;
-    let stored = Stored { file, offset, shape, element, interleaved_heads: heads };
+    let stored = Stored {
+        file,
+        offset,
+        shape,
+        element,
+        interleaved_heads: heads,
+        among: None,
+        scales: None,
+    };
     let size = stored.size_bytes().ok_or_else(|| problem("has a shape that no file can hold"))?;
     let end = offset.checked_add(size).filter(|end| *end <= end_of_file);
     let end = end.ok_or_else(|| {
@@ -234,9 +257,13 @@ fn element(kind: u32) -> Result<Element, String> {
 
 /// What Hugging Face calls a tensor; names that it has no name for stay.
 fn hugging_face_name(name: &str, architecture: &str) -> String {
+    if let Some(family) = Family::named(architecture) {
+        return gguf_name(family, name);
+    }
     let whole = match name {
         "token_embd.weight" => "model.embed_tokens.weight",
         "output_norm.weight" => "model.norm.weight",
+        "output_norm.bias" => "model.norm.bias",
         "output.weight" => "lm_head.weight",
         _ => "",
     };
@@ -262,6 +289,9 @@ fn hugging_face_name(name: &str, architecture: &str) -> String {
         "attn_output" => "self_attn.o_proj",
         "attn_q_norm" => "self_attn.q_norm",
         "attn_k_norm" => "self_attn.k_norm",
+        "attn_sinks" if architecture == "gpt-oss" && kind == "weight" => {
+            return format!("model.layers.{layer}.self_attn.sinks");
+        }
         "ffn_gate" => "mlp.gate_proj",
         "ffn_up" if architecture == "phi3" => "mlp.gate_up_proj",
         "ffn_up" => "mlp.up_proj",
@@ -270,6 +300,10 @@ fn hugging_face_name(name: &str, architecture: &str) -> String {
         "ffn_gate_exps" => "mlp.experts.gate_proj",
         "ffn_up_exps" => "mlp.experts.up_proj",
         "ffn_down_exps" => "mlp.experts.down_proj",
+        "ffn_gate_inp_shexp" => "mlp.shared_expert_gate",
+        "ffn_gate_shexp" => "mlp.shared_expert.gate_proj",
+        "ffn_up_shexp" => "mlp.shared_expert.up_proj",
+        "ffn_down_shexp" => "mlp.shared_expert.down_proj",
         _ => return name.to_owned(),
     };
     format!("model.layers.{layer}.{part}.{kind}")

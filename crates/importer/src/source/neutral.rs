@@ -17,12 +17,14 @@ const FACTORS: [&str; 6] = [
     "scale_emb",
 ];
 /// Amounts and switches: nothing, none, 0 and false change nothing.
-const SWITCHES: [&str; 24] = [
+const SWITCHES: [&str; 28] = [
     "attention_multiplier",
     "query_pre_attn_scalar",
     "attn_logit_softcapping",
     "final_logit_softcapping",
     "attention_sinks",
+    "swiglu_limit",
+    "swiglu_alpha",
     "clip_qkv",
     "qk_layernorm",
     "use_qk_norm",
@@ -35,6 +37,8 @@ const SWITCHES: [&str; 24] = [
     "num_experts",
     "num_local_experts",
     "n_routed_experts",
+    "n_shared_experts",
+    "shared_expert_intermediate_size",
     "num_experts_per_tok",
     "scale_depth",
     "dim_model_base",

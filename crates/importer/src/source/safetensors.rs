@@ -80,10 +80,19 @@ pub(super) fn read(files: Vec<WeightsFile>) -> Result<Tensors, ImportError> {
                     format!("a tensor with a name of {bytes} bytes and {dimensions} dimensions");
                 return Err(ImportError::Weights(problem));
             }
+            let mut shape = info.shape.clone();
             let element = match info.dtype {
                 Dtype::F32 => Element::F32,
                 Dtype::F16 => Element::F16,
                 Dtype::BF16 => Element::BF16,
+                // As gpt-oss is packed: the last two dimensions are blocks and their bytes.
+                Dtype::U8 if name.ends_with("_blocks") && is_packed(&shape) => {
+                    shape.pop();
+                    let blocks = shape.iter_mut().last().into_iter();
+                    blocks.for_each(|it| *it = it.saturating_mul(Element::FP4.block()));
+                    Element::FP4
+                }
+                Dtype::U8 if name.ends_with("_scales") => Element::U8,
                 // Such as a table of positions, which no architecture asks for.
                 _ => continue,
             };
@@ -91,14 +100,21 @@ pub(super) fn read(files: Vec<WeightsFile>) -> Result<Tensors, ImportError> {
             let stored = Stored {
                 file,
                 offset,
-                shape: info.shape.clone(),
+                shape,
                 element,
                 interleaved_heads: None,
+                among: None,
+                scales: None,
             };
             tensors.add(name, stored)?;
         }
     }
     Ok(tensors.with_whole_names())
+}
+
+/// Whether these are blocks of four bits a number.
+fn is_packed(shape: &[usize]) -> bool {
+    shape.len() > 1 && shape.last() == Some(&Element::FP4.block_bytes())
 }
 
 /// A file's header, and where its data starts.

@@ -1,7 +1,9 @@
 //! A decoder's shape as its files say it, in floats: what the import turns into integers, and what the
 //! definition in `f64` computes from.
 
-use potluck_model::package::{Experts, LayerKind, NormPlaces};
+use potluck_model::package::{Experts, LayerKind, NormKind, NormPlaces};
+
+use crate::error::ImportError;
 
 /// The decoder's shape, in floats where the files have floats.
 #[derive(Clone, Debug)]
@@ -36,14 +38,22 @@ pub struct Shape {
     pub rotations: Vec<Rotation>,
     /// Where a layer's norms are.
     pub norms: NormPlaces,
+    /// What the norms of residual rows are.
+    pub norm: NormKind,
     /// What is added to the gains in the files.
     pub gain_offset: f64,
     /// Whether queries and keys are normalised.
     pub qk_norm: QkNorm,
     /// Which projections have biases.
     pub biases: Biases,
-    /// Of the MLP's gate.
+    /// Whether every head has a sink.
+    pub sinks: bool,
+    /// Holds an MLP's gate from above, and its up projection on both sides, to which 1 is added then.
+    pub mlp_limit: Option<f64>,
+    /// Of the MLP's gate, or of up where there is none.
     pub activation: Activation,
+    /// Whether the MLP has no gate.
+    pub ungated: bool,
     /// Of products of queries and keys, of embeddings, of what layers add, and of logits.
     pub scales: Scales,
     /// Bounds attention's scores.
@@ -95,11 +105,11 @@ pub struct Biases {
     pub qkv: bool,
     /// Attention's output.
     pub output: bool,
-    /// Gate, up and down.
+    /// Gate, where there is one, up and down.
     pub mlp: bool,
 }
 
-/// What the gate goes through.
+/// What the gate goes through, or up where there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// `x * sigmoid(x)`.
@@ -108,7 +118,12 @@ pub enum Activation {
     GeluTanh,
     /// `x` times the normal distribution function.
     Gelu,
+    /// `x * sigmoid(1.702 x)`, which GELU is near to.
+    QuickGelu,
 }
+
+/// Of [`Activation::QuickGelu`].
+pub const QUICK_GELU_SLOPE: f64 = 1.702;
 
 /// How fast the pairs of a head turn.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,6 +154,15 @@ pub struct NormNames {
     pub before: Option<[&'static str; 2]>,
     /// After each.
     pub after: Option<[&'static str; 2]>,
+}
+
+/// Into how many experts of a width a shared MLP is cut.
+pub(crate) fn shared_experts(width: u32, d_ff: u32) -> Result<u32, ImportError> {
+    if width == 0 || d_ff == 0 || !width.is_multiple_of(d_ff) {
+        let what = format!("a shared expert of width {width} beside experts of {d_ff}");
+        return Err(ImportError::Unsupported { what, supported: "a multiple of it".to_owned() });
+    }
+    Ok(width / d_ff)
 }
 
 impl Shape {

@@ -42,7 +42,32 @@ pub(super) struct Stored {
     /// Heads whose rows alternate between the two halves, as llama.cpp stores them for its kind of
     /// rotation.
     pub(super) interleaved_heads: Option<usize>,
+    /// Where its numbers are, if not one behind the other.
+    pub(super) among: Option<Among>,
+    /// Where the powers of two of its blocks are, a byte each, if not in them.
+    pub(super) scales: Option<Scales>,
 }
+
+/// A matrix, or a vector, whose numbers lie among others of the same tensor.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Among {
+    /// Its first number.
+    pub(super) first: usize,
+    /// Numbers from one of its rows to the next.
+    pub(super) row_stride: usize,
+    /// Numbers from one of its columns to the next.
+    pub(super) column_stride: usize,
+}
+
+/// Powers of two apart from what they scale: the first byte's place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scales {
+    file: usize,
+    offset: u64,
+}
+
+/// Of a byte that is a power of two.
+const SCALE_BIAS: i32 = 127;
 
 impl Stored {
     /// Its length; none if it is too long to say, or its rows are no whole blocks.
@@ -97,7 +122,7 @@ impl Tensors {
     }
 
     /// Gives tensors the names that `renamed` has for them.
-    pub(super) fn rename(
+    pub(crate) fn rename(
         &mut self,
         renamed: impl Fn(&str) -> Option<String>,
     ) -> Result<(), ImportError> {
@@ -109,7 +134,7 @@ impl Tensors {
     }
 
     /// Cuts a tensor, if it is there, into others: each is some of its rows, in order.
-    pub(super) fn split(
+    pub(crate) fn split(
         &mut self,
         name: &str,
         parts: &[(String, usize)],
@@ -149,6 +174,51 @@ impl Tensors {
             self.add(part(place), stored)?;
         }
         Ok(())
+    }
+
+    /// Takes a tensor apart, if it is there, that has this shape: each part is a matrix or a vector whose
+    /// numbers lie among the others. A byte of `scales` is the power of two of each block.
+    pub(super) fn take_apart(
+        &mut self,
+        (name, scales): (&str, Option<&str>),
+        expected: &[usize],
+        parts: impl Iterator<Item = (String, Vec<usize>, Among)>,
+    ) -> Result<(), ImportError> {
+        let Some(whole) = self.stored.remove(name) else { return Ok(()) };
+        if whole.shape != expected || whole.interleaved_heads.is_some() {
+            let problem = format!("shape {:?}, expected {expected:?}", whole.shape);
+            return Err(tensor_error(name, &problem));
+        }
+        let scales = match scales {
+            Some(scales) => {
+                let stored = self.stored.remove(scales);
+                let stored = stored.ok_or_else(|| tensor_error(scales, "missing"))?;
+                let mut blocks = expected.to_vec();
+                blocks.iter_mut().last().into_iter().for_each(|it| *it /= whole.element.block());
+                if stored.shape != blocks || stored.element != Element::U8 {
+                    let problem = format!("shape {:?}, expected bytes {blocks:?}", stored.shape);
+                    return Err(tensor_error(scales, &problem));
+                }
+                Some(Scales { file: stored.file, offset: stored.offset })
+            }
+            None => None,
+        };
+        let all: usize = expected.iter().product();
+        for (part, shape, among) in parts {
+            let last = |count: Option<&usize>| count.copied().unwrap_or(1).saturating_sub(1);
+            let rows = last(shape.first()).saturating_mul(among.row_stride);
+            let columns = last(shape.get(1)).saturating_mul(among.column_stride);
+            if among.first.saturating_add(rows).saturating_add(columns) >= all {
+                return Err(tensor_error(&part, &format!("lies outside of {name}")));
+            }
+            self.add(part, Stored { shape, among: Some(among), scales, ..whole })?;
+        }
+        Ok(())
+    }
+
+    /// Names of all tensors that hold something.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.stored.keys().map(String::as_str)
     }
 
     /// A tensor that is none of `used`, if there is one.
@@ -238,16 +308,78 @@ impl Tensors {
     ) -> Result<Vec<f32>, ImportError> {
         let all: usize = stored.shape.iter().product();
         let columns = all / stored.shape.first().copied().unwrap_or(1).max(1);
+        let length = stored.element.bytes_of(rows.len() * columns).unwrap_or(0);
+        let values = match stored.among {
+            None => self.numbers(name, stored, rows.start * columns, rows.len() * columns)?,
+            Some(among) => self.read_among(name, (stored, among), columns, rows)?,
+        };
+        self.read_bytes.fetch_add(length as u64, Ordering::Relaxed);
+        if values.iter().any(|value| !value.is_finite()) {
+            return Err(tensor_error(name, "holds a value that is not a number"));
+        }
+        Ok(values)
+    }
+
+    /// Rows whose numbers lie among others: what lies between the first and the last number of a row is
+    /// read, or of a column where those of a row are apart.
+    fn read_among(
+        &self,
+        name: &str,
+        (stored, among): (&Stored, Among),
+        columns: usize,
+        rows: &Range<usize>,
+    ) -> Result<Vec<f32>, ImportError> {
+        let Among { first, row_stride, column_stride } = among;
+        let start = first + rows.start * row_stride;
+        let mut values = Vec::with_capacity(rows.len() * columns);
+        if column_stride == 1 && columns > 1 {
+            for row in 0..rows.len() {
+                values.extend(self.numbers(name, stored, start + row * row_stride, columns)?);
+            }
+            return Ok(values);
+        }
+        if rows.is_empty() {
+            return Ok(values);
+        }
+        values.resize(rows.len() * columns, 0.0);
+        let span = (rows.len() - 1) * row_stride + 1;
+        for column in 0..columns {
+            let numbers = self.numbers(name, stored, start + column * column_stride, span)?;
+            for (row, number) in numbers.iter().step_by(row_stride.max(1)).enumerate() {
+                values[row * columns + column] = *number;
+            }
+        }
+        Ok(values)
+    }
+
+    /// Numbers of a tensor, one behind the other.
+    fn numbers(
+        &self,
+        name: &str,
+        stored: &Stored,
+        start: usize,
+        count: usize,
+    ) -> Result<Vec<f32>, ImportError> {
+        // Whole blocks are read, and cut to what was asked for.
+        let block = stored.element.block();
+        let first = start / block * block;
         let bytes_of = |values| {
             let cut = "is cut within a block";
             stored.element.bytes_of(values).ok_or_else(|| tensor_error(name, cut))
         };
-        let (start, length) = (bytes_of(rows.start * columns)?, bytes_of(rows.len() * columns)?);
-        let bytes = self.files[stored.file].read_at(stored.offset + start as u64, length)?;
-        self.read_bytes.fetch_add(length as u64, Ordering::Relaxed);
-        let values = stored.element.decode(&bytes);
-        if values.iter().any(|value| !value.is_finite()) {
-            return Err(tensor_error(name, "holds a value that is not a number"));
+        let (offset, length) =
+            (bytes_of(first)?, bytes_of((start + count).next_multiple_of(block) - first)?);
+        let bytes = self.files[stored.file].read_at(stored.offset + offset as u64, length)?;
+        let mut values = stored.element.decode(&bytes);
+        values.drain(..start - first);
+        values.truncate(count);
+        if let Some(Scales { file, offset }) = stored.scales {
+            let offset = offset + (start / block) as u64;
+            let scales = self.files[file].read_at(offset, count / block)?;
+            for (block, scale) in values.chunks_exact_mut(block).zip(scales) {
+                let scale = libm::ldexpf(1.0, i32::from(scale) - SCALE_BIAS);
+                block.iter_mut().for_each(|value| *value *= scale);
+            }
         }
         Ok(values)
     }
@@ -280,6 +412,8 @@ mod tests {
             shape: vec![8, 2],
             element: Element::F32,
             interleaved_heads,
+            among: None,
+            scales: None,
         };
         tensors.add("q".to_owned(), stored).unwrap();
         tensors
@@ -297,6 +431,36 @@ mod tests {
             }
         }
         assert_eq!(plain.rows("q", &[8, 2], 3..5).unwrap(), [3.0, 3.5, 4.0, 4.5]);
+    }
+
+    #[test]
+    fn numbers_among_others_are_found_however_they_are_cut() {
+        let among = |first, row_stride, column_stride| Among { first, row_stride, column_stride };
+        let mut taken = tensors([0, 1, 2, 3, 4, 5, 6, 7], None);
+        let parts = [
+            ("gate".to_owned(), vec![1, 4], among(8, 1, 2)),
+            ("bias".to_owned(), vec![8], among(1, 2, 1)),
+            ("turned".to_owned(), vec![2, 8], among(0, 1, 2)),
+        ];
+        taken.take_apart(("q", None), &[8, 2], parts.into_iter()).unwrap();
+        assert!(!taken.has("q"));
+        assert_eq!(taken.rows("gate", &[1, 4], 0..1).unwrap(), [4.0, 5.0, 6.0, 7.0]);
+        assert_eq!(taken.rows("bias", &[8], 2..4).unwrap(), [2.5, 3.5]);
+        let whole = taken.rows("turned", &[2, 8], 0..2).unwrap();
+        assert_eq!((whole[0], whole[7], whole[8], whole[15]), (0.0, 7.0, 0.5, 7.5));
+        assert_eq!(taken.rows("turned", &[2, 8], 1..2).unwrap(), whole[8..]);
+        for (shape, place, named) in [
+            (vec![8, 2], among(2, 2, 1), "lies outside of q"),
+            (vec![usize::MAX, 2], among(0, usize::MAX, 1), "lies outside of q"),
+        ] {
+            let mut tensors = tensors([0; 8], None);
+            let part = [("part".to_owned(), shape, place)];
+            let refused = tensors.take_apart(("q", None), &[8, 2], part.into_iter());
+            assert!(refused.unwrap_err().to_string().contains(named));
+        }
+        let mut tensors = tensors([0; 8], None);
+        let refused = tensors.take_apart(("q", None), &[2, 8], std::iter::empty());
+        assert!(refused.unwrap_err().to_string().contains("[8, 2], expected [2, 8]"));
     }
 
     #[test]
@@ -323,6 +487,8 @@ mod tests {
             shape: shape.to_vec(),
             element,
             interleaved_heads: None,
+            among: None,
+            scales: None,
         };
         assert_eq!(stored(&[2, 64], Element::Q4_0).size_bytes(), Some(4 * 18));
         assert_eq!(stored(&[], Element::F32).size_bytes(), Some(4));

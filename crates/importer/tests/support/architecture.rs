@@ -9,7 +9,8 @@ use potluck_model::synthetic::Random;
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value, json};
 
-use crate::gguf::{F32, Gguf, Tensor, interleaved, of_bools, of_f32, of_text, of_u32};
+use crate::fours::Fours;
+use crate::gguf::{F32, Gguf, MXFP4, Tensor, interleaved, of_bools, of_f32, of_text, of_u32};
 use crate::support::source_folder;
 
 /// One model in both forms.
@@ -21,9 +22,12 @@ pub struct Model {
     pub file: Gguf,
     /// Keys of the file that say what nothing else says.
     pub telling: &'static [&'static str],
-    config: Value,
+    pub config: Value,
     /// The folder's: name, shape and numbers.
     tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
+    /// What a packed folder has in place of some of them, a byte each; those it leaves out.
+    packed: Vec<(String, Vec<usize>, Vec<u8>)>,
+    loose: Vec<String>,
 }
 
 /// How the converter changes a tensor.
@@ -67,11 +71,27 @@ impl Model {
         for (field, value) in changes.as_object().unwrap() {
             config[field] = value.clone();
         }
-        let mut model =
-            Self { name, prefix, file: Gguf::default(), telling, config, tensors: Vec::new() };
+        let mut model = Self {
+            name,
+            prefix,
+            file: Gguf::default(),
+            telling,
+            config,
+            tensors: Vec::new(),
+            packed: Vec::new(),
+            loose: Vec::new(),
+        };
         model.describe(keys);
         model.draw();
         model
+    }
+
+    /// With tensors drawn anew by its configuration.
+    pub fn redrawn(mut self) -> Self {
+        self.file.tensors.clear();
+        (self.tensors, self.packed, self.loose) = (Vec::new(), Vec::new(), Vec::new());
+        self.draw();
+        self
     }
 
     fn sizes(&self) -> Sizes {
@@ -104,7 +124,11 @@ impl Model {
         }
         #[expect(clippy::cast_possible_truncation, reason = "as the converter writes it")]
         let eps = config["rms_norm_eps"].as_f64().unwrap() as f32;
-        file.set(&format!("{prefix}.attention.layer_norm_rms_epsilon"), of_f32(eps));
+        let key = match *prefix {
+            "starcoder2" => "attention.layer_norm_epsilon",
+            _ => "attention.layer_norm_rms_epsilon",
+        };
+        file.set(&format!("{prefix}.{key}"), of_f32(eps));
         for (key, value) in keys {
             file.set(&format!("{prefix}.{key}"), value);
         }
@@ -120,6 +144,10 @@ impl Model {
         let mut random = Random::new(11);
         self.add(&mut random, "model.embed_tokens", "token_embd", &embedding, Change::None);
         self.add(&mut random, "model.norm", "output_norm", &[d_model], gain);
+        if self.prefix == "starcoder2" {
+            let (folder, file) = ("model.norm.bias", "output_norm.bias");
+            self.add(&mut random, folder, file, &[d_model], Change::None);
+        }
         if self.config["tie_word_embeddings"] != true {
             self.add(&mut random, "lm_head", "output", &embedding, Change::None);
         }
@@ -131,7 +159,11 @@ impl Model {
             }
         }
         for layer in 0..sizes.layers {
-            self.draw_experts(&mut random, layer, d_model);
+            if self.prefix == "gpt-oss" {
+                self.draw_gpt_oss(&mut random, layer, &sizes);
+            } else {
+                self.draw_experts(&mut random, layer, d_model);
+            }
         }
         if let Some(scaling) = self.config["rope_scaling"].as_object().cloned() {
             for (field, name) in [("long_factor", "long"), ("short_factor", "short")] {
@@ -162,6 +194,19 @@ impl Model {
         let parent = format!("model.layers.{layer}.{parent}");
         let router = format!("blk.{layer}.ffn_gate_inp");
         self.add(random, &format!("{parent}.gate"), &router, &[count, d_model], Change::None);
+        if let Some(width) = self.config["shared_expert_intermediate_size"].as_u64() {
+            let width = usize::try_from(width).unwrap();
+            for (own, file, shape) in [
+                ("_gate", "gate_inp_shexp", [1, d_model]),
+                (".gate_proj", "gate_shexp", [width, d_model]),
+                (".up_proj", "up_shexp", [width, d_model]),
+                (".down_proj", "down_shexp", [d_model, width]),
+            ] {
+                let (own, file) =
+                    (format!("{parent}.shared_expert{own}"), format!("blk.{layer}.ffn_{file}"));
+                self.add(random, &own, &file, &shape, Change::None);
+            }
+        }
         for (part, own, file, shape) in [
             ("gate_proj", "w1", "ffn_gate_exps", [d_ff, d_model]),
             ("up_proj", "w3", "ffn_up_exps", [d_ff, d_model]),
@@ -175,6 +220,58 @@ impl Model {
                 let name = format!("{parent}.experts.{expert}.{part}.weight");
                 self.tensors.push((name, shape.to_vec(), values.to_vec()));
             }
+        }
+    }
+
+    /// A layer's sinks, router and experts: gate and up take turns in the folder's tensors, and every number
+    /// is one of four bits.
+    fn draw_gpt_oss(&mut self, random: &mut Random, layer: usize, sizes: &Sizes) {
+        let Some((count, d_ff)) = self.experts() else { return };
+        let Sizes { d_model, heads, .. } = *sizes;
+        let folder = |part: &str| format!("model.layers.{layer}.{part}");
+        let file = |part: &str| format!("blk.{layer}.{part}");
+        let none = Change::None;
+        self.add(random, &folder("self_attn.sinks"), &file("attn_sinks"), &[heads], none);
+        let (router, gate_inp) = (folder("mlp.router"), file("ffn_gate_inp"));
+        self.add(random, &router, &gate_inp, &[count, d_model], none);
+        let (router, gate_inp) = (router + ".bias", gate_inp + ".bias");
+        self.add(random, &router, &gate_inp, &[count], none);
+        for (whole, parts, [outputs, inputs]) in [
+            ("gate_up_proj", &["gate", "up"][..], [d_ff, d_model]),
+            ("down_proj", &["down"], [d_model, d_ff]),
+        ] {
+            let whole = folder(&format!("mlp.experts.{whole}"));
+            let all: Vec<Fours> =
+                parts.iter().map(|_| Fours::new(random, count * outputs, inputs)).collect();
+            let mut biases = Vec::new();
+            for (part, own) in parts.iter().zip(&all) {
+                let bias = file(&format!("ffn_{part}_exps.bias"));
+                self.add(random, "all.bias", &bias, &[count, outputs], none);
+                biases.extend(self.tensors.pop().map(|(_, _, values)| values));
+                self.file.tensors.push(Tensor {
+                    name: file(&format!("ffn_{part}_exps.weight")),
+                    sizes: [inputs, outputs, count].map(|size| size as u64).to_vec(),
+                    kind: MXFP4,
+                    bytes: own.as_ggml(),
+                    offset: None,
+                });
+            }
+            let (turns, rows) = (parts.len(), parts.len() * outputs);
+            let bias = (0..count * rows).map(|at| biases[at % turns][at / turns]).collect();
+            self.tensors.push((format!("{whole}_bias"), vec![count, rows], bias));
+            // `[experts, inputs, outputs]`.
+            let value = |at: usize| {
+                let (expert, input, output) = (at / (inputs * rows), at / rows % inputs, at % rows);
+                let row = expert * outputs + output / turns;
+                all[output % turns].value(row * inputs + input)
+            };
+            let values = (0..count * inputs * rows).map(value).collect();
+            self.tensors.push((whole.clone(), vec![count, inputs, rows], values));
+            let (blocks, scales) = Fours::packed(&all);
+            let shape = [count, rows, inputs / 32];
+            self.packed.push((format!("{whole}_blocks"), [&shape[..], &[16]].concat(), blocks));
+            self.packed.push((format!("{whole}_scales"), shape.to_vec(), scales));
+            self.loose.push(whole);
         }
     }
 
@@ -193,6 +290,10 @@ impl Model {
                 ("post_attention_layernorm", "post_attention_norm"),
                 ("post_feedforward_layernorm", "post_ffw_norm"),
             ],
+            "gpt-oss" => &[
+                ("input_layernorm", "attn_norm"),
+                ("post_attention_layernorm", "post_attention_norm"),
+            ],
             _ => &[("input_layernorm", "attn_norm"), ("post_attention_layernorm", "ffn_norm")],
         };
         let norms = norms.iter().map(|(folder, file)| (*folder, *file, vec![d_model], gain));
@@ -201,6 +302,9 @@ impl Model {
         let turning = |heads| if interleaves { Change::Heads(heads) } else { Change::None };
         let plain = Change::None;
         parts.push(("self_attn.o_proj", "attn_output", vec![d_model, q], plain));
+        if self.prefix == "starcoder2" {
+            return parts.into_iter().chain(starcoder2_parts(sizes)).collect();
+        }
         if self.experts().is_none() {
             parts.push(("mlp.down_proj", "ffn_down", vec![d_model, d_ff], plain));
         }
@@ -215,6 +319,11 @@ impl Model {
                 parts.push(("mlp.gate_proj", "ffn_gate", vec![d_ff, d_model], plain));
                 parts.push(("mlp.up_proj", "ffn_up", vec![d_ff, d_model], plain));
             }
+        }
+        if self.prefix == "qwen2moe" {
+            parts.push(("self_attn.q_proj.bias", "attn_q.bias", vec![q], plain));
+            parts.push(("self_attn.k_proj.bias", "attn_k.bias", vec![kv], plain));
+            parts.push(("self_attn.v_proj.bias", "attn_v.bias", vec![kv], plain));
         }
         if self.config["attention_bias"] == true {
             parts.push(("self_attn.q_proj.bias", "attn_q.bias", vec![q], turning(heads)));
@@ -247,7 +356,8 @@ impl Model {
             Change::Heads(heads) => interleaved(&values, shape.get(1).copied().unwrap_or(1), heads),
         };
         let whole = |name: &str| {
-            if name.ends_with(".bias") { name.to_owned() } else { format!("{name}.weight") }
+            let is_whole = name.ends_with(".bias") || name.ends_with(".sinks");
+            if is_whole { name.to_owned() } else { format!("{name}.weight") }
         };
         self.file.tensors.push(tensor(whole(file), shape, &changed));
         self.tensors.push((whole(folder), shape.to_vec(), values));
@@ -255,13 +365,26 @@ impl Model {
 
     /// Writes the folder.
     pub fn write(&self, folder: &Path) {
+        self.write_as(folder, false);
+    }
+
+    /// Writes the folder with what can be packed packed.
+    pub fn write_packed(&self, folder: &Path) {
+        self.write_as(folder, true);
+    }
+
+    fn write_as(&self, folder: &Path, is_packed: bool) {
         for name in ["tokenizer.json", "tokenizer_config.json", "generation_config.json"] {
             fs::copy(source_folder().join(name), folder.join(name)).unwrap();
         }
-        fs::write(folder.join("config.json"), self.config.to_string()).unwrap();
-        let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = self
-            .tensors
-            .iter()
+        let mut config = self.config.clone();
+        if is_packed {
+            config["quantization_config"] = json!({"quant_method": "mxfp4"});
+        }
+        fs::write(folder.join("config.json"), config.to_string()).unwrap();
+        let kept =
+            self.tensors.iter().filter(|(name, ..)| !is_packed || !self.loose.contains(name));
+        let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = kept
             .map(|(name, shape, values)| {
                 (name, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
             })
@@ -269,9 +392,35 @@ impl Model {
         let views = bytes.iter().map(|(name, shape, bytes)| {
             (name.as_str(), TensorView::new(Dtype::F32, shape.to_vec(), bytes).unwrap())
         });
+        let packed = self.packed.iter().filter(|_| is_packed).map(|(name, shape, bytes)| {
+            (name.as_str(), TensorView::new(Dtype::U8, shape.clone(), bytes).unwrap())
+        });
+        let views = views.chain(packed);
         fs::write(folder.join("model.safetensors"), safetensors::serialize(views, None).unwrap())
             .unwrap();
     }
+}
+
+/// Those that a layer of `StarCoder2` has besides its norms' gains and the output projection.
+fn starcoder2_parts(sizes: &Sizes) -> Vec<Part> {
+    let Sizes { d_model, d_ff, heads, kv_heads, head, .. } = *sizes;
+    let (q, kv) = (heads * head, kv_heads * head);
+    let parts = [
+        ("self_attn.q_proj", "attn_q", vec![q, d_model]),
+        ("self_attn.k_proj", "attn_k", vec![kv, d_model]),
+        ("self_attn.v_proj", "attn_v", vec![kv, d_model]),
+        ("mlp.c_fc", "ffn_up", vec![d_ff, d_model]),
+        ("mlp.c_proj", "ffn_down", vec![d_model, d_ff]),
+        ("input_layernorm.bias", "attn_norm.bias", vec![d_model]),
+        ("post_attention_layernorm.bias", "ffn_norm.bias", vec![d_model]),
+        ("self_attn.q_proj.bias", "attn_q.bias", vec![q]),
+        ("self_attn.k_proj.bias", "attn_k.bias", vec![kv]),
+        ("self_attn.v_proj.bias", "attn_v.bias", vec![kv]),
+        ("self_attn.o_proj.bias", "attn_output.bias", vec![d_model]),
+        ("mlp.c_fc.bias", "ffn_up.bias", vec![d_ff]),
+        ("mlp.c_proj.bias", "ffn_down.bias", vec![d_model]),
+    ];
+    parts.into_iter().map(|(folder, file, shape)| (folder, file, shape, Change::None)).collect()
 }
 
 fn tensor(name: String, shape: &[usize], values: &[f32]) -> Tensor {
@@ -490,6 +639,63 @@ pub fn models() -> Vec<Model> {
                 ("expert_used_count", of_u32(2)),
             ]),
             &["olmoe.expert_count", "olmoe.expert_used_count"],
+        ),
+        Model::new(
+            ("Qwen 2 MoE", "qwen2moe"),
+            json!({"architectures": ["Qwen2MoeForCausalLM"], "num_experts": 5, "num_experts_per_tok": 2,
+                "moe_intermediate_size": 64, "shared_expert_intermediate_size": 192,
+                "norm_topk_prob": false, "use_sliding_window": false, "tie_word_embeddings": false}),
+            with(vec![
+                ("rope.freq_base", of_f32(10_000.0)),
+                ("expert_count", of_u32(5)),
+                ("expert_used_count", of_u32(2)),
+                ("expert_feed_forward_length", of_u32(64)),
+                ("expert_shared_feed_forward_length", of_u32(192)),
+            ]),
+            &[
+                "qwen2moe.expert_count",
+                "qwen2moe.expert_used_count",
+                "qwen2moe.expert_feed_forward_length",
+                "qwen2moe.expert_shared_feed_forward_length",
+            ],
+        ),
+        Model::new(
+            ("gpt-oss", "gpt-oss"),
+            json!({"architectures": ["GptOssForCausalLM"], "num_local_experts": 6,
+                "num_experts_per_tok": 2, "rms_norm_eps": 1e-5, "attention_bias": true,
+                "tie_word_embeddings": false, "sliding_window": 8, "swiglu_limit": 7.0,
+                "rope_theta": 150_000.0, "rope_scaling": {"rope_type": "yarn", "factor": 4.0,
+                    "beta_fast": 32.0, "beta_slow": 1.0, "truncate": false,
+                    "original_max_position_embeddings": 32}}),
+            with(vec![
+                ("rope.scaling.type", of_text("yarn")),
+                ("rope.scaling.factor", of_f32(4.0)),
+                ("rope.scaling.original_context_length", of_u32(32)),
+                ("rope.scaling.yarn_beta_fast", of_f32(32.0)),
+                ("rope.scaling.yarn_beta_slow", of_f32(1.0)),
+                ("rope.freq_base", of_f32(150_000.0)),
+                ("expert_count", of_u32(6)),
+                ("expert_used_count", of_u32(2)),
+                ("attention.sliding_window", of_u32(8)),
+                ("expert_feed_forward_length", of_u32(96)),
+            ]),
+            &[
+                "gpt-oss.attention.sliding_window",
+                "gpt-oss.rope.freq_base",
+                "gpt-oss.rope.scaling.type",
+                "gpt-oss.rope.scaling.factor",
+                "gpt-oss.rope.scaling.original_context_length",
+                "gpt-oss.expert_count",
+                "gpt-oss.expert_used_count",
+                "gpt-oss.expert_feed_forward_length",
+            ],
+        ),
+        Model::new(
+            ("StarCoder2", "starcoder2"),
+            json!({"architectures": ["Starcoder2ForCausalLM"], "hidden_act": "gelu_pytorch_tanh",
+                "norm_epsilon": 1e-6, "use_bias": true, "sliding_window": 4096, "rope_theta": 100_000.0}),
+            with(vec![("rope.freq_base", of_f32(100_000.0))]),
+            &["starcoder2.attention.layer_norm_epsilon", "starcoder2.rope.freq_base"],
         ),
     ]
 }

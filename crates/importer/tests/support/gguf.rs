@@ -32,6 +32,7 @@ pub const F32: u32 = 0;
 pub const F16: u32 = 1;
 pub const Q8_0: u32 = 8;
 pub const BF16: u32 = 30;
+pub const MXFP4: u32 = 39;
 
 fn text(text: &str) -> Vec<u8> {
     [(text.len() as u64).to_le_bytes().as_slice(), text.as_bytes()].concat()
@@ -72,6 +73,20 @@ pub fn of_i32s(values: &[i32]) -> Vec<u8> {
     let mut bytes = [9_u32.to_le_bytes(), 5_u32.to_le_bytes()].concat();
     bytes.extend((values.len() as u64).to_le_bytes());
     bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    bytes
+}
+
+pub fn of_f32s(values: &[f32]) -> Vec<u8> {
+    let mut bytes = [9_u32.to_le_bytes(), 6_u32.to_le_bytes()].concat();
+    bytes.extend((values.len() as u64).to_le_bytes());
+    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    bytes
+}
+
+pub fn of_u8s(values: &[u8]) -> Vec<u8> {
+    let mut bytes = [9_u32.to_le_bytes(), 0_u32.to_le_bytes()].concat();
+    bytes.extend((values.len() as u64).to_le_bytes());
+    bytes.extend(values);
     bytes
 }
 
@@ -126,6 +141,11 @@ impl Gguf {
 
     /// The built-in model's vocabulary.
     pub fn vocabulary(&mut self) {
+        self.vocabulary_with(&[]);
+    }
+
+    /// The same with more control tokens behind.
+    pub fn vocabulary_with(&mut self, more: &[&str]) {
         let tokenizer = source_json("tokenizer.json");
         let vocab = tokenizer["model"]["vocab"].as_object().unwrap();
         let mut tokens = vec![String::new(); vocab.len()];
@@ -136,6 +156,8 @@ impl Gguf {
         for added in tokenizer["added_tokens"].as_array().unwrap() {
             kinds[usize::try_from(added["id"].as_u64().unwrap()).unwrap()] = 3;
         }
+        tokens.extend(more.iter().map(|token| (*token).to_owned()));
+        kinds.resize(tokens.len(), 3);
         let merges = tokenizer["model"]["merges"].as_array().unwrap().iter();
         let merge =
             |pair: &Value| format!("{} {}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap());

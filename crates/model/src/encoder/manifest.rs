@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::blobs::{LAYER_BITS, blob_bytes};
+use super::family::Family;
 use crate::package::check::{MAX_MANIFEST_BYTES, ManifestError, check_versions, is_name};
 use crate::package::config::ModelConfig;
 use crate::package::manifest::MAX_TOKENIZER_BYTES;
+use crate::package::tables::EncoderTables;
 use crate::package::{BlobRef, BlobRole};
 
-/// The one architecture of encoders.
-const ARCHITECTURE: &str = "bert";
-/// Tokens around a text, at most; the family has one on each side.
+/// Tokens around a text, at most; most have one on each side.
 const MAX_AROUND: usize = 8;
 /// Bytes of a licence's name, at most.
 const MAX_LICENSE_BYTES: usize = 4096;
@@ -38,7 +38,7 @@ pub struct EncoderManifest {
     pub numerics: u32,
     /// Its name, a file's name too.
     pub name: String,
-    /// `bert`.
+    /// [`Family::name`].
     pub architecture: String,
     /// As its card says.
     pub license: String,
@@ -60,6 +60,21 @@ pub struct EncoderManifest {
     pub embedding: BlobRef,
     /// `[layers]`.
     pub layer_blobs: Vec<BlobRef>,
+    /// Of one that scores pairs of texts, in place of vectors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<Scoring>,
+}
+
+/// How pairs of texts are scored: `prefix question middle text suffix` becomes one number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scoring {
+    /// What makes a score of the pooled row.
+    pub head: BlobRef,
+    /// Tokens between question and text.
+    pub middle: Vec<u32>,
+    /// 2 if the embedding tells question and text apart (token types), else 1.
+    pub kinds: u32,
 }
 
 impl EncoderManifest {
@@ -84,6 +99,43 @@ impl EncoderManifest {
         Ok(serde_json::to_vec(self)?)
     }
 
+    /// Whose layers it has.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        Family::named(&self.architecture).unwrap_or_default()
+    }
+
+    /// What its tables have besides those of all.
+    #[must_use]
+    pub fn tables_shape(&self) -> EncoderTables {
+        let (family, config) = (self.family(), &self.config);
+        let turns = config.max_positions as usize * (config.head_dim as usize / 2);
+        EncoderTables {
+            rotations: if family.turns() { config.rotations } else { 0 },
+            turns,
+            // The other family's heads have GELU.
+            tanh: self.score.is_some() && !family.norms_before(),
+        }
+    }
+
+    /// Rows of the embedding besides its words.
+    #[must_use]
+    pub fn position_rows(&self) -> Option<usize> {
+        let kinds = self.score.as_ref().map_or(1, |score| score.kinds as usize);
+        match self.family() {
+            Family::Bert => Some(kinds * self.config.max_positions as usize),
+            Family::Nomic => Some(1),
+            Family::Modern => None,
+        }
+    }
+
+    /// Tokens of a question and a text, without those around and between them, at most.
+    #[must_use]
+    pub fn max_pair_tokens(&self) -> usize {
+        let middle = self.score.as_ref().map_or(0, |score| score.middle.len());
+        self.max_text_tokens().saturating_sub(middle)
+    }
+
     /// Tokens of a text, without those around it, at most.
     #[must_use]
     pub fn max_text_tokens(&self) -> usize {
@@ -92,11 +144,14 @@ impl EncoderManifest {
 
     fn check(&self) -> Result<(), ManifestError> {
         check_versions(self.format, self.numerics)?;
-        if self.architecture != ARCHITECTURE {
-            return Err(ManifestError::Architecture(self.architecture.chars().take(64).collect()));
-        }
-        self.config.check()?;
         let inconsistent = |what: &str| Err(ManifestError::Inconsistent(what.to_owned()));
+        let Some(family) = Family::named(&self.architecture) else {
+            let got: String = self.architecture.chars().take(64).collect();
+            let known = Family::ALL.map(Family::name).join(", ");
+            return inconsistent(&format!("an encoder of architecture {got:?}; known: {known}"));
+        };
+        self.config.check()?;
+        self.check_family(family)?;
         let ModelConfig { heads, kv_heads, weight_bits, vocab, .. } = self.config;
         if heads != kv_heads
             || weight_bits != LAYER_BITS
@@ -111,10 +166,11 @@ impl EncoderManifest {
                 "an encoder's d_model and d_ff are at most {MAX_TWELVE_BIT_INPUTS}"
             ));
         }
-        let around = || self.prefix.iter().chain(&self.suffix);
+        let middle = self.score.iter().flat_map(|score| &score.middle);
+        let around = || self.prefix.iter().chain(&self.suffix).chain(middle.clone());
         if around().count() > MAX_AROUND
             || around().any(|token| *token >= vocab)
-            || self.max_text_tokens() == 0
+            || self.max_pair_tokens() == 0
         {
             return inconsistent(
                 "tokens around a text that are too many, or none of the vocabulary's",
@@ -131,12 +187,30 @@ impl EncoderManifest {
             );
         }
         for (role, blob) in self.blobs() {
-            if blob.size_bytes != blob_bytes(&self.config, role) {
+            if blob.size_bytes != blob_bytes(self, role) {
                 return inconsistent(&format!(
                     "{role} has {} bytes, which is not what its shape needs",
                     blob.size_bytes
                 ));
             }
+        }
+        Ok(())
+    }
+
+    /// What a family's configuration cannot say.
+    fn check_family(&self, family: Family) -> Result<(), ManifestError> {
+        let inconsistent = |what: &str| Err(ManifestError::Inconsistent(what.to_owned()));
+        let kinds = &self.config.layer_kinds;
+        if !family.turns() && !kinds.is_empty() {
+            return inconsistent("layers with windows or rotations, which this encoder has not");
+        }
+        if family.turns() && (kinds.is_empty() || kinds.iter().any(|it| it.rotation.is_none())) {
+            return inconsistent("every layer of this encoder turns its queries and keys");
+        }
+        let Some(score) = &self.score else { return Ok(()) };
+        let most = if family == Family::Bert { 2 } else { 1 };
+        if family == Family::Nomic || self.normalised || !(1..=most).contains(&score.kinds) {
+            return inconsistent("pairs are not scored so");
         }
         Ok(())
     }
@@ -149,6 +223,7 @@ impl EncoderManifest {
         [(BlobRole::Tables, self.tables), (BlobRole::Embedding, self.embedding)]
             .into_iter()
             .chain(layers)
+            .chain(self.score.iter().map(|score| (BlobRole::Head, score.head)))
             .collect()
     }
 }

@@ -10,9 +10,25 @@ use potluck_protocol::sampling::{
 pub const FORMAT: u32 = 3;
 /// Architectures that the arithmetic computes: one decoder layer, with windows, biases, norms, caps and
 /// experts where the config says so.
-pub const ARCHITECTURES: [&str; 14] = [
-    "llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "phi3", "olmo2", "olmo3", "smollm3",
-    "granite", "mixtral", "qwen3moe", "olmoe",
+pub const ARCHITECTURES: [&str; 18] = [
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma2",
+    "gemma3",
+    "phi3",
+    "olmo2",
+    "olmo3",
+    "smollm3",
+    "granite",
+    "mixtral",
+    "qwen3moe",
+    "olmoe",
+    "gptoss",
+    "qwen2moe",
+    "starcoder2",
+    "stablelm",
 ];
 /// Bytes of a manifest at most, for whoever writes, fetches or reads one: 94 layers of 128 experts, a
 /// name of a hundred bytes each, need 1.3 MB.

@@ -24,12 +24,16 @@ pub const MAX_HEAD_DIM: u32 = 256;
 pub const MAX_VOCAB: u32 = 1 << 20;
 /// Experts of a layer at most.
 pub const MAX_EXPERTS: u32 = 512;
-/// Experts that a token goes through at most.
+/// Experts that a token goes through at most, of those that are chosen and of those that are shared.
 pub const MAX_EXPERTS_USED: u32 = 16;
 /// Rotations at most: one of layers that see all, one of those with a window, and two to spare.
 pub const MAX_ROTATIONS: u32 = 4;
 /// Bits of each of the two matrices of a router.
 pub(crate) const ROUTER_BITS: u32 = 8;
+/// Fraction bits of an MLP's limit, and of what is held by it.
+pub const LIMIT_BITS: u32 = 26;
+/// A limit of an MLP at most: with the 1 that is added it is below what `rescale` gives out.
+const MAX_MLP_LIMIT: u32 = 15 << LIMIT_BITS;
 /// The largest power of two in a cap: scores beyond it saturate by themselves.
 pub const MAX_CAP_EXPONENT: u32 = 12;
 
@@ -88,6 +92,10 @@ pub struct ModelConfig {
     /// Whether the MLP's projections have biases.
     #[serde(default, skip_serializing_if = "is_false")]
     pub mlp_bias: bool,
+    /// Holds an MLP's gate from above and its up projection on both sides, to which 1 is added then
+    /// (`docs/numerics.md`, "MLP"); `round(limit * 2^26)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mlp_limit: Option<u32>,
     /// Bounds attention's scores.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attention_cap: Option<SoftCap>,
@@ -100,6 +108,12 @@ pub struct ModelConfig {
     /// What the layers have in place of an MLP whose kind says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub experts: Option<Experts>,
+    /// What the norms of residual rows are: those of layers, and the last.
+    #[serde(default, skip_serializing_if = "NormKind::is_usual")]
+    pub norm: NormKind,
+    /// Whether the MLP has no gate: up goes through the activation itself.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ungated: bool,
 }
 
 /// MLPs of a layer, of which a token goes through a few: a router chooses them and weighs what they
@@ -115,6 +129,33 @@ pub struct Experts {
     pub d_ff: u32,
     /// Whether the weights of those that are chosen sum to one; else those of all do.
     pub renormalised: bool,
+    /// Whether the router's scores have biases.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub router_bias: bool,
+    /// Experts that every token goes through besides, behind the others: parts of one shared MLP, which
+    /// have one score and one weight together.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub shared: u32,
+}
+
+impl Experts {
+    /// All of a layer's, the shared ones with them.
+    #[must_use]
+    pub fn all(&self) -> u32 {
+        self.count + self.shared
+    }
+
+    /// Those that a token goes through.
+    #[must_use]
+    pub fn active(&self) -> u32 {
+        self.used + self.shared
+    }
+
+    /// A router's scores: of every expert that it chooses from, and one of the shared ones.
+    #[must_use]
+    pub fn scores(&self) -> u32 {
+        self.count + u32::from(self.shared > 0)
+    }
 }
 
 /// What one layer is.
@@ -168,6 +209,23 @@ impl NormPlaces {
     }
 }
 
+/// What a norm of residual rows is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NormKind {
+    /// The row over its root mean square, times a gain.
+    #[default]
+    Rms,
+    /// The same of the row less its mean, plus a bias.
+    Layer,
+}
+
+impl NormKind {
+    fn is_usual(&self) -> bool {
+        *self == Self::Rms
+    }
+}
+
 /// A bound that scores come near to and do not pass: `cap * tanh(x / cap)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -186,6 +244,11 @@ fn one() -> u32 {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
 fn is_one(value: &u32) -> bool {
     *value == 1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
@@ -228,21 +291,28 @@ impl ModelConfig {
     #[must_use]
     pub fn experts_of(&self, layer: u32) -> u32 {
         let experts = self.experts.filter(|_| self.layer_kind(layer).experts);
-        experts.map_or(0, |experts| experts.count)
+        experts.map_or(0, |experts| experts.all())
     }
 
     /// Shape `(out, in)` of each of the two matrices that a router is the sum of.
     #[must_use]
     pub fn router_shape(&self) -> Option<(usize, usize)> {
-        Some((self.experts?.count as usize, self.d_model as usize))
+        Some((self.experts?.scores() as usize, self.d_model as usize))
     }
 
-    /// Shapes `(out, in)` of the matrices of a layer with an MLP: q, k, v, o, gate, up, down.
+    /// Shapes `(out, in)` of attention's matrices: q, k, v, o.
     #[must_use]
-    pub fn layer_shapes(&self) -> [(usize, usize); 7] {
-        let (d, ff, q, kv) =
-            (self.d_model as usize, self.d_ff as usize, self.q_width(), self.kv_width());
-        [(q, d), (kv, d), (kv, d), (d, q), (ff, d), (ff, d), (d, ff)]
+    pub fn attention_shapes(&self) -> [(usize, usize); 4] {
+        let (d, q, kv) = (self.d_model as usize, self.q_width(), self.kv_width());
+        [(q, d), (kv, d), (kv, d), (d, q)]
+    }
+
+    /// Shapes `(out, in)` of an MLP's matrices: up, whose shape the gate has too where there is one, and
+    /// down.
+    #[must_use]
+    pub fn mlp_shapes(&self) -> [(usize, usize); 2] {
+        let (d, ff) = (self.d_model as usize, self.d_ff as usize);
+        [(ff, d), (d, ff)]
     }
 
     /// What a layer is.
@@ -269,28 +339,27 @@ impl ModelConfig {
                 let softcap =
                     if self.has_caps() { plane_bytes(SOFTCAP_ENTRIES as u64 * 2) } else { 0 };
                 let rotations = u64::from(self.rotations) * 2 * plane_bytes(rope);
-                fixed.iter().sum::<u64>() + rotations + gain_bytes(d) + softcap
+                fixed.iter().sum::<u64>() + rotations + self.norm_bytes() + softcap
             }
             BlobRole::Embedding | BlobRole::Head => linear_bytes((self.vocab as usize, d), 8),
-            BlobRole::Expert(..) => self.mlp_bytes(self.expert_shapes().unwrap_or_default()),
+            BlobRole::Expert(..) => self.mlp_bytes(&self.expert_shapes().unwrap_or_default()),
             BlobRole::Layer(index) => {
-                let shapes = self.layer_shapes();
-                let [.., gate, up, down] = shapes;
+                let shapes = self.attention_shapes();
                 let mlp = match self.router_shape().filter(|_| self.layer_kind(index).experts) {
-                    Some(router) => 2 * linear_bytes(router, ROUTER_BITS),
-                    None => self.mlp_bytes([gate, up, down]),
+                    Some(router) => {
+                        2 * linear_bytes(router, ROUTER_BITS) + self.router_bias_bytes()
+                    }
+                    None => self.mlp_bytes(&self.dense_shapes()),
                 };
-                let matrices = shapes[..4]
-                    .iter()
-                    .map(|shape| linear_bytes(*shape, self.weight_bits))
-                    .sum::<u64>();
+                let matrices =
+                    shapes.iter().map(|shape| linear_bytes(*shape, self.weight_bits)).sum::<u64>();
                 let biases = |which: Range<usize>| {
                     shapes[which].iter().map(|(out, _)| bias_bytes(*out)).sum::<u64>()
                 };
                 let norms = 2 * gain_bytes(self.head_dim as usize);
                 let row_norms = gain_bytes(self.q_width()) + gain_bytes(self.kv_width());
                 let places = u64::from(self.norms.before()) + u64::from(self.norms.after());
-                2 * places * gain_bytes(d)
+                2 * places * self.norm_bytes()
                     + matrices
                     + mlp
                     + u64::from(self.qkv_bias) * biases(0..3)
@@ -302,10 +371,28 @@ impl ModelConfig {
         }
     }
 
-    fn mlp_bytes(&self, shapes: [(usize, usize); 3]) -> u64 {
-        let biases = shapes.map(|(out, _)| bias_bytes(out)).iter().sum::<u64>();
-        shapes.map(|shape| linear_bytes(shape, self.weight_bits)).iter().sum::<u64>()
+    fn router_bias_bytes(&self) -> u64 {
+        let biased = self.experts.filter(|experts| experts.router_bias);
+        biased.map_or(0, |experts| bias_bytes(experts.count as usize))
+    }
+
+    fn mlp_bytes(&self, shapes: &[(usize, usize)]) -> u64 {
+        let biases = shapes.iter().map(|(out, _)| bias_bytes(*out)).sum::<u64>();
+        shapes.iter().map(|shape| linear_bytes(*shape, self.weight_bits)).sum::<u64>()
             + u64::from(self.mlp_bias) * biases
+    }
+
+    /// Of all of an MLP's matrices: gate, where there is one, up and down.
+    fn dense_shapes(&self) -> Vec<(usize, usize)> {
+        let [up, down] = self.mlp_shapes();
+        if self.ungated { vec![up, down] } else { vec![up, up, down] }
+    }
+
+    /// Of a norm of residual rows.
+    fn norm_bytes(&self) -> u64 {
+        let width = self.d_model as usize;
+        let bias = if self.norm == NormKind::Layer { bias_bytes(width) } else { 0 };
+        gain_bytes(width) + bias
     }
 
     /// Of the norms of residual rows.
@@ -320,22 +407,22 @@ impl ModelConfig {
         let macs = |shapes: &[(usize, usize)]| {
             shapes.iter().map(|(out, r#in)| (*out as u64) * (*r#in as u64)).sum::<u64>()
         };
-        let shapes = self.layer_shapes();
+        let attention = macs(&self.attention_shapes());
+        let dense = macs(&self.dense_shapes());
         let expert = self.expert_shapes().map_or(0, |shapes| macs(&shapes));
-        let used = self.experts.map_or(0, |experts| u64::from(experts.used));
+        let used = self.experts.map_or(0, |experts| u64::from(experts.active()));
         let router = 2 * self.router_shape().map_or(0, |router| macs(&[router]));
         let layers = (0..self.layers).map(|index| match self.layer_kind(index).experts {
-            true => macs(&shapes[..4]) + router + used * expert,
-            false => macs(&shapes),
+            true => attention + router + used * expert,
+            false => attention + dense,
         });
         layers.sum::<u64>() / u64::from(self.layers.max(1))
     }
 
-    /// Multiply-accumulates of one layer's attention for the token at `position`, which sees
-    /// `position + 1` tokens.
+    /// Multiply-accumulates of a layer's attention for each position that a token sees, itself included.
     #[must_use]
-    pub fn attention_macs(&self, position: u32) -> u64 {
-        2 * (u64::from(position) + 1) * self.q_width() as u64
+    pub fn attention_macs_per_seen_position(&self) -> u64 {
+        2 * self.q_width() as u64
     }
 
     /// Multiply-accumulates of the head for one token.
@@ -379,9 +466,20 @@ impl ModelConfig {
         }
         self.check_kinds()?;
         self.check_experts()?;
+        if self.norm == NormKind::Layer && self.norms.after() {
+            let after = "a LayerNorm after attention and the MLP".to_owned();
+            return Err(ManifestError::Inconsistent(after));
+        }
         for cap in [self.attention_cap, self.logit_cap].into_iter().flatten() {
             range("a cap's inverse", cap.inverse, 1 << 15, 1 << 16)?;
             range("a cap's exponent", cap.exponent.cast_unsigned(), 0, MAX_CAP_EXPONENT)?;
+        }
+        if let Some(limit) = self.mlp_limit {
+            range("mlp_limit", limit, 1, MAX_MLP_LIMIT)?;
+            if self.ungated {
+                let both = "a limit of gates, and MLPs without one".to_owned();
+                return Err(ManifestError::Inconsistent(both));
+            }
         }
         if self.qk_norm.is_some() && self.qk_row_norm.is_some() {
             let twice = "queries and keys that are normalised twice".to_owned();
@@ -397,7 +495,7 @@ impl ModelConfig {
 
     fn check_experts(&self) -> Result<(), ManifestError> {
         let has_some = self.layer_kinds.iter().any(|kind| kind.experts);
-        let Some(Experts { count, used, d_ff, .. }) = self.experts else {
+        let Some(Experts { count, used, d_ff, shared, .. }) = self.experts else {
             return if has_some {
                 Err(ManifestError::Inconsistent("layers with experts, and no experts".to_owned()))
             } else {
@@ -406,11 +504,16 @@ impl ModelConfig {
         };
         range("experts", count, 1, MAX_EXPERTS)?;
         range("experts used", used, 1, count.min(MAX_EXPERTS_USED))?;
+        range("shared experts", shared, 0, MAX_EXPERTS_USED)?;
         range("an expert's d_ff", d_ff, 32, MAX_D_FF)?;
         let group = u32::try_from(GROUP).unwrap_or(u32::MAX);
         if !d_ff.is_multiple_of(group) {
             let width = format!("an expert's d_ff is {d_ff}, not a multiple of {GROUP}");
             return Err(ManifestError::Inconsistent(width));
+        }
+        if self.ungated {
+            let both = "experts, which have gates, and MLPs without one".to_owned();
+            return Err(ManifestError::Inconsistent(both));
         }
         // What they give is added one by one; a norm would need the sum.
         if has_some && self.norms.after() {

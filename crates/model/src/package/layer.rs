@@ -10,8 +10,20 @@ use super::planes::{Bias, Gain, Linear, Planes};
 pub enum Mlp {
     /// One MLP for every token.
     Dense(Box<MlpWeights>),
-    /// The matrices `[experts, d_model]` whose sum chooses experts: their scores, as base-2 logarithms.
-    Routed(Box<[Linear; 2]>),
+    /// One without a gate.
+    Ungated(Box<UngatedWeights>),
+    /// What chooses experts.
+    Routed(Box<Router>),
+}
+
+/// What chooses experts by scores, which are base-2 logarithms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Router {
+    /// `[scores, d_model]`, one of every expert and one of those that are shared: scores are the sum of
+    /// both products.
+    pub matrices: [Linear; 2],
+    /// Of the scores of those that are chosen from, `[experts]`, in Q16.
+    pub bias: Option<Bias>,
 }
 
 /// An MLP, or an expert.
@@ -25,6 +37,17 @@ pub struct MlpWeights {
     pub down: Linear,
     /// Of gate, up and down.
     pub bias: Option<[Bias; 3]>,
+}
+
+/// An MLP without a gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UngatedWeights {
+    /// Goes through the activation.
+    pub up: Linear,
+    /// Back to the residual stream.
+    pub down: Linear,
+    /// Of both.
+    pub bias: Option<[Bias; 2]>,
 }
 
 /// One layer, without its experts.
@@ -67,25 +90,33 @@ impl LayerWeights {
     /// If its length is not what `config` needs, or a value is out of range.
     pub fn from_bytes(config: &ModelConfig, index: u32, bytes: &[u8]) -> Result<Self, BlobError> {
         let mut planes = Planes::new(config, BlobRole::Layer(index), bytes)?;
-        let width = config.d_model as usize;
-        let mut gain = |there: bool| there.then(|| planes.gain(width)).transpose();
+        let mut gain = |there: bool| there.then(|| planes.norm(config)).transpose();
         let (before, after) = (config.norms.before(), config.norms.after());
         let (attention_norm, mlp_norm) = (gain(before)?, gain(before)?);
         let (attention_post_norm, mlp_post_norm) = (gain(after)?, gain(after)?);
-        let [q, k, v, o, gate, up, down] = config.layer_shapes();
+        let ([q, k, v, o], [up, down]) = (config.attention_shapes(), config.mlp_shapes());
         let head = config.head_dim as usize;
         let mut linear = |shape| planes.linear(shape, config.weight_bits);
         let [q_weights, k_weights, v_weights, o_weights] =
             [linear(q)?, linear(k)?, linear(v)?, linear(o)?];
         let router = config.router_shape().filter(|_| config.layer_kind(index).experts);
-        let matrices = match router {
+        // Its biases come later.
+        let mlp = match router {
             Some(router) => {
                 let mut linear = || planes.linear(router, ROUTER_BITS);
-                Err([linear()?, linear()?])
+                let matrices = [linear()?, linear()?];
+                Mlp::Routed(Box::new(Router { matrices, bias: None }))
             }
-            None => Ok([linear(gate)?, linear(up)?, linear(down)?]),
+            None if config.ungated => {
+                let [up, down] = [linear(up)?, linear(down)?];
+                Mlp::Ungated(Box::new(UngatedWeights { up, down, bias: None }))
+            }
+            None => {
+                let [gate, up, down] = [linear(up)?, linear(up)?, linear(down)?];
+                Mlp::Dense(Box::new(MlpWeights { gate, up, down, bias: None }))
+            }
         };
-        Ok(Self {
+        let mut layer = Self {
             attention_norm,
             mlp_norm,
             attention_post_norm,
@@ -107,17 +138,20 @@ impl LayerWeights {
                 None => None,
             },
             output_bias: config.output_bias.then(|| planes.bias(o.0)).transpose()?,
-            mlp: match matrices {
-                Ok([gate_weights, up_weights, down_weights]) => Mlp::Dense(Box::new(MlpWeights {
-                    gate: gate_weights,
-                    up: up_weights,
-                    down: down_weights,
-                    bias: planes.mlp_bias(config, [gate.0, up.0, down.0])?,
-                })),
-                Err(router) => Mlp::Routed(Box::new(router)),
-            },
-            sinks: config.sinks.then(|| planes.sinks(config.heads as usize)).transpose()?,
-        })
+            mlp,
+            sinks: None,
+        };
+        match &mut layer.mlp {
+            Mlp::Dense(mlp) => mlp.bias = planes.mlp_bias(config, [up.0, up.0, down.0])?,
+            Mlp::Ungated(mlp) => mlp.bias = planes.mlp_bias(config, [up.0, down.0])?,
+            Mlp::Routed(router) => {
+                let biased = config.experts.filter(|experts| experts.router_bias);
+                let bias = biased.map(|experts| planes.scores(experts.count as usize));
+                router.bias = bias.transpose()?;
+            }
+        }
+        layer.sinks = config.sinks.then(|| planes.scores(config.heads as usize)).transpose()?;
+        Ok(layer)
     }
 
     /// The blob's bytes, for weights of `weight_bits`: 8, or 4 where all are within -8 to 7.
@@ -132,15 +166,20 @@ impl LayerWeights {
         for linear in [&self.q, &self.k, &self.v, &self.o] {
             linear.write(&mut bytes, weight_bits);
         }
-        let mlp_bias = match &self.mlp {
+        let mlp_bias: &[Bias] = match &self.mlp {
             Mlp::Dense(mlp) => {
                 let MlpWeights { gate, up, down, bias } = &**mlp;
                 [gate, up, down].into_iter().for_each(|it| it.write(&mut bytes, weight_bits));
-                bias.as_ref()
+                bias.as_ref().map_or(&[], |all| all)
+            }
+            Mlp::Ungated(mlp) => {
+                let UngatedWeights { up, down, bias } = &**mlp;
+                [up, down].into_iter().for_each(|it| it.write(&mut bytes, weight_bits));
+                bias.as_ref().map_or(&[], |all| all)
             }
             Mlp::Routed(router) => {
-                router.iter().for_each(|matrix| matrix.write(&mut bytes, ROUTER_BITS));
-                None
+                router.matrices.iter().for_each(|matrix| matrix.write(&mut bytes, ROUTER_BITS));
+                router.bias.as_slice()
             }
         };
         for bias in self.qkv_bias.iter().flatten() {
@@ -149,7 +188,7 @@ impl LayerWeights {
         for gain in self.qk_norm.iter().chain(&self.qk_row_norm).flatten() {
             gain.write(&mut bytes);
         }
-        let biases = self.output_bias.iter().chain(mlp_bias.into_iter().flatten());
+        let biases = self.output_bias.iter().chain(mlp_bias);
         for bias in biases.chain(&self.sinks) {
             bias.write(&mut bytes);
         }

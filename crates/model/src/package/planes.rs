@@ -2,7 +2,7 @@
 
 use super::GROUP;
 use super::blob::BlobError;
-use super::config::{ModelConfig, padded};
+use super::config::{ModelConfig, NormKind, padded};
 use super::name::BlobRole;
 
 /// A matrix `[rows, columns]`: weight = `weights * group_scales * row_multipliers * 2^exponent`,
@@ -32,6 +32,8 @@ pub struct Gain {
     pub mantissas: Vec<i16>,
     /// One power of two for all.
     pub exponent: i32,
+    /// What is added behind it: of a decoder's `LayerNorm`.
+    pub bias: Option<Bias>,
 }
 
 /// What is added to a matrix's output: `mantissas * 2^exponent`.
@@ -106,6 +108,7 @@ impl Gain {
     pub(crate) fn write(&self, bytes: &mut Vec<u8>) {
         write_plane(bytes, self.mantissas.iter().flat_map(|value| value.to_le_bytes()));
         write_plane(bytes, self.exponent.to_le_bytes().into_iter());
+        self.bias.iter().for_each(|bias| bias.write(bytes));
     }
 }
 
@@ -122,8 +125,8 @@ pub(crate) fn write_plane(bytes: &mut Vec<u8>, plane: impl Iterator<Item = u8>) 
     bytes.resize(padded(bytes.len()), 0);
 }
 
-/// Of sinks: scores are base-2 logarithms in Q16.
-pub const SINK_EXPONENT: i32 = -16;
+/// Of sinks and routers' biases: scores are base-2 logarithms in Q16.
+pub const SCORE_EXPONENT: i32 = -16;
 /// Magnitude of an exponent at most: real ones are within ±64, and sums of a few cannot overflow.
 const MAX_EXPONENT: u32 = 256;
 
@@ -189,7 +192,15 @@ impl<'a> Planes<'a> {
         let mantissas = self.i16s(width);
         let exponent = self.exponent()?;
         self.check(mantissas.iter().all(|value| value.unsigned_abs() <= 1 << 14))?;
-        Ok(Gain { mantissas, exponent })
+        Ok(Gain { mantissas, exponent, bias: None })
+    }
+
+    /// The norm of a model's residual rows, with its bias where it is a `LayerNorm`.
+    pub(crate) fn norm(&mut self, config: &ModelConfig) -> Result<Gain, BlobError> {
+        let width = config.d_model as usize;
+        let gain = self.gain(width)?;
+        let bias = (config.norm == NormKind::Layer).then(|| self.bias(width)).transpose()?;
+        Ok(Gain { bias, ..gain })
     }
 
     pub(crate) fn bias(&mut self, out: usize) -> Result<Bias, BlobError> {
@@ -202,22 +213,23 @@ impl<'a> Planes<'a> {
     }
 
     /// The biases of an MLP of such widths, where the model has them.
-    pub(crate) fn mlp_bias(
+    pub(crate) fn mlp_bias<const N: usize>(
         &mut self,
         config: &ModelConfig,
-        [gate, up, down]: [usize; 3],
-    ) -> Result<Option<[Bias; 3]>, BlobError> {
-        Ok(match config.mlp_bias {
-            true => Some([self.bias(gate)?, self.bias(up)?, self.bias(down)?]),
-            false => None,
-        })
+        widths: [usize; N],
+    ) -> Result<Option<[Bias; N]>, BlobError> {
+        if !config.mlp_bias {
+            return Ok(None);
+        }
+        let biases = widths.into_iter().map(|width| self.bias(width));
+        Ok(biases.collect::<Result<Vec<Bias>, BlobError>>()?.try_into().ok())
     }
 
-    /// The sinks of a layer's heads, which have the exponent of a score.
-    pub(crate) fn sinks(&mut self, heads: usize) -> Result<Bias, BlobError> {
-        let sinks = self.bias(heads)?;
-        self.check(sinks.exponent == SINK_EXPONENT)?;
-        Ok(sinks)
+    /// The sinks of a layer's heads, or a router's biases, which have the exponent of a score.
+    pub(crate) fn scores(&mut self, count: usize) -> Result<Bias, BlobError> {
+        let scores = self.bias(count)?;
+        self.check(scores.exponent == SCORE_EXPONENT)?;
+        Ok(scores)
     }
 
     pub(crate) fn linear(

@@ -52,7 +52,7 @@ impl Tables {
             rotations: (0..config.rotations)
                 .map(|_| Rotation { cos: planes.i16s(rope), sin: planes.i16s(rope) })
                 .collect(),
-            last_norm: planes.gain(config.d_model as usize)?,
+            last_norm: planes.norm(config)?,
             softcap: if config.has_caps() { planes.u16s(SOFTCAP_ENTRIES) } else { Vec::new() },
         };
         tables.check(&planes)?;
@@ -75,19 +75,22 @@ impl Tables {
         planes.check(defined && rising && small && below_two && falling)
     }
 
-    /// Reads an encoder's tables, which have no rotations and no last norm.
+    /// Reads an encoder's tables, which have no last norm.
     ///
     /// # Errors
     /// As [`Self::from_bytes`].
-    pub fn encoder_from_bytes(bytes: &[u8]) -> Result<Self, BlobError> {
-        let mut planes = Planes::sized(BlobRole::Tables, encoder_tables_bytes(), bytes)?;
+    pub fn encoder_from_bytes(shape: EncoderTables, bytes: &[u8]) -> Result<Self, BlobError> {
+        let EncoderTables { rotations, turns, tanh } = shape;
+        let mut planes = Planes::sized(BlobRole::Tables, shape.size_bytes(), bytes)?;
         let tables = Self {
             exp2: planes.u16s(EXP2_ENTRIES),
             sigmoid: planes.u16s(SIGMOID_ENTRIES),
             rsqrt: planes.u16s(RSQRT_ENTRIES),
-            rotations: Vec::new(),
-            last_norm: Gain { mantissas: Vec::new(), exponent: 0 },
-            softcap: Vec::new(),
+            rotations: (0..rotations)
+                .map(|_| Rotation { cos: planes.i16s(turns), sin: planes.i16s(turns) })
+                .collect(),
+            last_norm: Gain { mantissas: Vec::new(), exponent: 0, bias: None },
+            softcap: if tanh { planes.u16s(SOFTCAP_ENTRIES) } else { Vec::new() },
         };
         tables.check(&planes)?;
         Ok(tables)
@@ -100,6 +103,10 @@ impl Tables {
         for table in [&self.exp2, &self.sigmoid, &self.rsqrt] {
             write_plane(&mut bytes, table.iter().flat_map(|value| value.to_le_bytes()));
         }
+        for table in self.rotations.iter().flat_map(|turn| [&turn.cos, &turn.sin]) {
+            write_plane(&mut bytes, table.iter().flat_map(|value| value.to_le_bytes()));
+        }
+        write_plane(&mut bytes, self.softcap.iter().flat_map(|value| value.to_le_bytes()));
         bytes
     }
 
@@ -120,10 +127,25 @@ impl Tables {
     }
 }
 
-/// Length of an encoder's tables blob.
-pub(crate) fn encoder_tables_bytes() -> u64 {
-    [EXP2_ENTRIES, SIGMOID_ENTRIES, RSQRT_ENTRIES]
-        .into_iter()
-        .map(|entries| padded(entries * 2) as u64)
-        .sum()
+/// What an encoder's tables have besides those of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EncoderTables {
+    /// Rotations.
+    pub rotations: u32,
+    /// Entries of each of their tables.
+    pub turns: usize,
+    /// Whether there is the table by which `tanh` is computed.
+    pub tanh: bool,
+}
+
+impl EncoderTables {
+    /// Length of the blob.
+    pub(crate) fn size_bytes(self) -> u64 {
+        let fixed = [EXP2_ENTRIES, SIGMOID_ENTRIES, RSQRT_ENTRIES]
+            .map(|entries| padded(entries * 2) as u64)
+            .iter()
+            .sum::<u64>();
+        let softcap = if self.tanh { padded(SOFTCAP_ENTRIES * 2) as u64 } else { 0 };
+        fixed + u64::from(self.rotations) * 2 * padded(self.turns * 2) as u64 + softcap
+    }
 }

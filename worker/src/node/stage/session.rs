@@ -66,7 +66,9 @@ pub(super) enum StepFault {
     /// The session's first rows are missing: they came too long before the server's message about
     /// it, or too many did, and were dropped; or what it goes on with is not kept any more. Nobody's
     /// fault, but the session is lost.
-    #[error("what its first rows go on with is not here, or not any more")]
+    #[error(
+        "the rows before its first ones came too early, or are of an earlier session, and could not be kept"
+    )]
     Beginning,
     /// It does not start where the step before ended.
     #[error("it sent a step out of order")]

@@ -2,10 +2,12 @@
 
 use crate::gpu::compiled::{BlockFormat, CompiledKernel, KernelCompiler, run};
 use crate::gpu::kernels::{
-    ADD_NORM, ATTENTION_TEXTS, FIT_ROWS, GELU, GEMM_8X4_W12, MERGE_HEADS, SPLIT_HEADS,
+    ADD_NORM, ADD_NORM_BEFORE, ATTENTION_TEXTS, FIT_ROWS, GELU, GEMM_8X4_W12, MERGE_HEADS,
+    SILU_MUL, SPLIT_HEADS, TURN_HEADS,
 };
 use crate::gpu::matrix::Matrix;
 use crate::gpu::variants::Shaders;
+use potluck_model::encoder::Family;
 
 /// Rows and outputs of a workgroup of `gemm_8x4_w12`.
 const W12_ROWS: u32 = 8;
@@ -16,24 +18,32 @@ const W12_OUTPUTS: u32 = 4 * 32;
 pub(super) struct EncoderKernels {
     gemm_8x4_w12: CompiledKernel,
     pub(super) fit_rows: CompiledKernel,
+    /// `turn_heads` where queries and keys turn.
     pub(super) split_heads: CompiledKernel,
     pub(super) attention: CompiledKernel,
     pub(super) merge_heads: CompiledKernel,
+    /// `add_norm_before` where norms are before.
     pub(super) add_norm: CompiledKernel,
-    pub(super) gelu: CompiledKernel,
+    /// `silu_mul` where the MLP is gated.
+    pub(super) activation: CompiledKernel,
 }
 
 impl EncoderKernels {
-    pub(super) fn new(device: &wgpu::Device, shaders: Shaders) -> Self {
+    /// Those of a family.
+    pub(super) fn new(device: &wgpu::Device, shaders: Shaders, family: Family) -> Self {
         let compiler = KernelCompiler { device, shaders, format: BlockFormat::I32 };
         Self {
             gemm_8x4_w12: CompiledKernel::new(device, shaders, &GEMM_8X4_W12, &[]),
             fit_rows: compiler.compile(&FIT_ROWS),
-            split_heads: compiler.compile(&SPLIT_HEADS),
+            split_heads: compiler.compile(if family.turns() { &TURN_HEADS } else { &SPLIT_HEADS }),
             attention: compiler.compile(&ATTENTION_TEXTS),
             merge_heads: compiler.compile(&MERGE_HEADS),
-            add_norm: compiler.compile(&ADD_NORM),
-            gelu: compiler.compile(&GELU),
+            add_norm: compiler.compile(if family.norms_before() {
+                &ADD_NORM_BEFORE
+            } else {
+                &ADD_NORM
+            }),
+            activation: compiler.compile(if family.gated() { &SILU_MUL } else { &GELU }),
         }
     }
 

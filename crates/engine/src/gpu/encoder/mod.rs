@@ -1,29 +1,30 @@
 //! An encoder's layers on a GPU: texts' rows go up, pass through all layers in one submission of
-//! ten dispatches a layer, and come back to be pooled. Embedding and pooling are the processor's
-//! (`crate::encoder`): a few additions a token.
+//! ten dispatches a layer, and come back to be pooled. Embedding, pooling and the head of a score are
+//! the processor's (`crate::encoder`): a few additions a token, two matrices a text.
 //!
-//! Texts of one call lie one after the other in the rows, and each row knows where its own text
-//! begins. What does not fit the buffers at once goes in several calls; a text is never cut.
+//! Texts of one call lie one after the other in the rows, and each row knows which rows it sees. What does not fit the buffers at once goes in several calls; a text is never cut.
 
 mod kernels;
 mod layer;
+mod views;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use self::kernels::EncoderKernels;
 use self::layer::{BuildContext, Layer, Shared};
-use crate::encoder::{Embedding, EncodeError, Frame};
+use self::views::{Turns, Views};
+use crate::encoder::{Embedding, EncodeError, Frame, Text, lengths};
 use crate::gpu::compiled::run;
 use crate::gpu::device::{Device, Part};
-use crate::gpu::matrix::{count, uniform};
+use crate::gpu::matrix::count;
 use crate::gpu::model::{Buffers, activation, check_limits};
 use crate::gpu::read_back::{self, Ring};
 use crate::gpu::variants::Shaders;
 use crate::gpu::{GpuError, GpuInfo, uniforms};
+use crate::kernels::linear::CpuPath;
 use crate::threads;
-use bytemuck::Zeroable as _;
-use potluck_model::encoder::{EncoderLayer, EncoderManifest};
+use potluck_model::encoder::{EncoderLayer, EncoderManifest, Pair};
 use potluck_model::package::{BlobError, BlobRole, ModelConfig};
 
 /// Rows that go through the layers at once, at least: enough to keep an adapter busy, few enough
@@ -39,12 +40,11 @@ pub struct GpuEncoder {
     device: Device,
     kernels: EncoderKernels,
     buffers: Buffers,
-    /// `[rows]`: where a row's text begins, and how many rows it has.
-    texts: wgpu::Buffer,
+    views: Views,
+    turns: Turns,
     /// Keys, values and their exponents, of one layer after the other.
     cache: wgpu::BindGroup,
     fit_rows: wgpu::BindGroup,
-    attention: wgpu::BindGroup,
     merge_heads: wgpu::BindGroup,
     layers: Vec<Layer>,
     rows: u32,
@@ -104,18 +104,21 @@ impl GpuEncoder {
         manifest: Arc<EncoderManifest>,
         blob: impl Fn(BlobRole) -> Cow<'a, [u8]>,
     ) -> Result<Self, GpuEncoderError> {
-        let frame = Frame::new(Arc::clone(&manifest), &blob)?;
+        let frame = Frame::new(CpuPath::detect(), Arc::clone(&manifest), &blob)?;
+        let family = manifest.family();
         let config = manifest.config.clone();
         let rows = config.max_positions.max(ROWS_AT_ONCE).next_multiple_of(ROWS_TOGETHER);
         check_limits(&config, rows as usize, &device.limits)?;
-        let kernels =
-            device.allocate(Part::Kernels, |device, _| EncoderKernels::new(device, shaders))?;
+        let kernels = device
+            .allocate(Part::Kernels, |device, _| EncoderKernels::new(device, shaders, family))?;
         let made = device.allocate(Part::Model, |handle, queue| {
             let buffers = Buffers::new(handle, queue, &config, &frame.tables, rows as usize);
             let plane = |label, width: u32| {
                 activation(handle, label, u64::from(rows) * u64::from(width) * 4)
             };
-            let texts = plane("texts", 2);
+            let windows = (0..config.layers).map(|index| config.layer_kind(index).window);
+            let views = Views::new(handle, queue, &kernels, &buffers, (windows, rows));
+            let turns = Turns::new(handle, frame.tables.rotations.len(), rows, config.head_dim / 2);
             let kv_width = config.kv_heads * config.head_dim / 2;
             let cache = [
                 plane("keys", kv_width),
@@ -124,16 +127,6 @@ impl GpuEncoder {
             ];
             let cache = kernels.split_heads.bind_cache(handle, &cache.each_ref());
             let fit_rows = [&buffers.shape, &buffers.rows, &buffers.block, &buffers.norm_exponents];
-            let attention = [
-                &buffers.shape,
-                &texts,
-                &buffers.queries,
-                &buffers.query_exponents,
-                &buffers.exp2,
-                &buffers.head_outputs,
-                &buffers.head_exponents,
-                &uniform(handle, queue, "scoring", &uniforms::Scoring::zeroed()),
-            ];
             let merge_heads = [
                 &buffers.shape,
                 &buffers.head_outputs,
@@ -142,18 +135,28 @@ impl GpuEncoder {
                 &buffers.inner_exponents,
             ];
             let fit_rows = kernels.fit_rows.bind(handle, &fit_rows);
-            let attention = kernels.attention.bind(handle, &attention);
             let merge_heads = kernels.merge_heads.bind(handle, &merge_heads);
-            (buffers, texts, cache, [fit_rows, attention, merge_heads])
+            (buffers, (views, turns), cache, [fit_rows, merge_heads])
         })?;
-        let (buffers, texts, cache, [fit_rows, attention, merge_heads]) = made;
+        let (buffers, (views, turns), cache, [fit_rows, merge_heads]) = made;
         let piece_bytes = device.piece_bytes();
         let mut layers = Vec::new();
+        let read =
+            |index| EncoderLayer::from_bytes(&manifest, index, &blob(BlobRole::Layer(index)));
+        let mut following = Some(read(0)?);
         for index in 0..config.layers {
-            let weights = EncoderLayer::from_bytes(&config, index, &blob(BlobRole::Layer(index)))?;
+            let Some(weights) = following.take() else { break };
+            if index + 1 < config.layers {
+                following = Some(read(index + 1)?);
+            }
+            let next = following.as_ref().and_then(|next| next.attention_norm.as_ref());
             layers.push(device.allocate(Part::Layer(index), |device, queue| {
-                BuildContext { device, queue, kernels: &kernels, buffers: &buffers, piece_bytes }
-                    .layer(&weights)
+                let (kernels, buffers, turns) = (&kernels, &buffers, &turns);
+                BuildContext { device, queue, kernels, buffers, family, turns, piece_bytes }.layer(
+                    config.layer_kind(index),
+                    &weights,
+                    next,
+                )
             })?);
         }
         // A browser answers only now whether there was room.
@@ -163,10 +166,10 @@ impl GpuEncoder {
             device,
             kernels,
             buffers,
-            texts,
+            views,
+            turns,
             cache,
             fit_rows,
-            attention,
             merge_heads,
             layers,
             rows,
@@ -189,30 +192,45 @@ impl GpuEncoder {
     /// The vectors of texts, each given with the tokens around it.
     ///
     /// # Errors
-    /// If a text is empty, too long, or has a token that the model has not, or the device fails.
+    /// If a text is empty, too long, or has a token that the model has not, or the model scores pairs, or
+    /// the device fails.
     pub async fn encode(&mut self, texts: &[&[u32]]) -> Result<Vec<Embedding>, GpuEncoderError> {
+        let texts = self.frame.texts(texts)?;
+        self.run(&texts).await
+    }
+
+    /// The scores of pairs, each a vector of one number.
+    ///
+    /// # Errors
+    /// If a pair is empty, too long, or has a token that the model has not, or the model makes vectors, or
+    /// the device fails.
+    pub async fn score(&mut self, pairs: &[Pair]) -> Result<Vec<Embedding>, GpuEncoderError> {
+        let texts = self.frame.pairs(pairs)?;
+        self.run(&texts).await
+    }
+
+    async fn run(&mut self, texts: &[Text<'_>]) -> Result<Vec<Embedding>, GpuEncoderError> {
         self.frame.check(texts)?;
         let mut vectors = Vec::with_capacity(texts.len());
         for texts in batches(texts, self.rows as usize) {
             let rows = threads::enter(|| self.frame.embed(texts));
-            let rows = self.forward(texts, &rows).await?;
-            vectors.extend(self.frame.pool(texts, &rows));
+            let lengths = lengths(texts);
+            let rows = self.forward(&lengths, &rows).await?;
+            vectors.extend(threads::enter(|| self.frame.pool(&lengths, rows)));
         }
         Ok(vectors)
     }
 
-    /// Takes the rows of some texts, `[rows, d_model]`, through all layers.
-    async fn forward(&mut self, texts: &[&[u32]], rows: &[i32]) -> Result<Vec<i32>, GpuError> {
+    /// Takes the rows of texts of these lengths, `[rows, d_model]`, through all layers.
+    async fn forward(&mut self, lengths: &[usize], rows: &[i32]) -> Result<Vec<i32>, GpuError> {
         self.device.await_allocations(|_| {}).await?;
-        let mut spans = Vec::new();
-        for text in texts {
-            let span = [count(spans.len()), count(text.len())];
-            spans.extend(std::iter::repeat_n(span, text.len()));
-        }
-        let (buffers, queue, row_count) = (&self.buffers, &self.device.queue, count(spans.len()));
+        let (buffers, queue, row_count) =
+            (&self.buffers, &self.device.queue, count(lengths.iter().sum()));
         let forward = uniforms::Forward { position: 0, rows: row_count, first_row: 0 };
         queue.write_buffer(&buffers.forward, 0, bytemuck::bytes_of(&forward));
-        queue.write_buffer(&self.texts, 0, bytemuck::cast_slice(&spans));
+        self.views.write(queue, lengths);
+        let pairs = self.frame.manifest.config.head_dim as usize / 2;
+        self.turns.write(queue, &self.frame.tables.rotations, (lengths, pairs));
         queue.write_buffer(&buffers.rows, 0, bytemuck::cast_slice(rows));
         let mut encoder =
             self.device.handle.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -221,12 +239,8 @@ impl GpuEncoder {
             pass.set_bind_group(1, &self.cache, &[]);
             run(&mut pass, &self.kernels.fit_rows.pipeline, &self.fit_rows, (row_count, 1));
             let ModelConfig { heads, kv_heads, .. } = self.frame.manifest.config;
-            let shared = Shared {
-                heads,
-                kv_heads,
-                attention: &self.attention,
-                merge_heads: &self.merge_heads,
-            };
+            let shared =
+                Shared { heads, kv_heads, views: &self.views, merge_heads: &self.merge_heads };
             for layer in &self.layers {
                 layer.encode(&mut pass, &self.kernels, &shared, row_count);
             }
@@ -245,15 +259,15 @@ impl GpuEncoder {
 }
 
 /// Consecutive texts that have at most `rows` tokens together; no text has more.
-fn batches<'a, 'b>(texts: &'a [&'b [u32]], rows: usize) -> impl Iterator<Item = &'a [&'b [u32]]> {
+fn batches<'a, 'b>(texts: &'a [Text<'b>], rows: usize) -> impl Iterator<Item = &'a [Text<'b>]> {
     let mut rest = texts;
     std::iter::from_fn(move || {
         let mut tokens = 0;
-        let fits = |text: &&[u32]| {
-            tokens += text.len();
+        let fits = |text: &&Text<'_>| {
+            tokens += text.tokens.len();
             tokens <= rows
         };
-        let (batch, others) = rest.split_at(rest.iter().copied().take_while(fits).count());
+        let (batch, others) = rest.split_at(rest.iter().take_while(fits).count());
         rest = others;
         (!batch.is_empty()).then_some(batch)
     })
@@ -266,8 +280,8 @@ mod tests {
     #[test]
     fn texts_are_taken_together_but_never_cut() {
         let texts: [&[u32]; 5] = [&[1; 3], &[2; 5], &[3; 1], &[4; 8], &[5; 2]];
-        let lengths: Vec<Vec<usize>> =
-            batches(&texts, 8).map(|batch| batch.iter().map(|text| text.len()).collect()).collect();
+        let texts = texts.map(|tokens| Text { tokens, second: tokens.len() });
+        let lengths: Vec<Vec<usize>> = batches(&texts, 8).map(lengths).collect();
         assert_eq!(lengths, [vec![3, 5], vec![1], vec![8], vec![2]]);
         assert_eq!(batches(&[], 8).count(), 0);
     }

@@ -16,6 +16,7 @@
 //! | `IQ4_NL` | 32 | 18 | `d` times one of sixteen values, 4 bits |
 //! | `IQ4_XS` | 256 | 136 | the same with a scale of 6 bits for every 32, `s - 32` |
 //! | `MXFP4` | 32 | 17 | a power of two times one of sixteen values, 4 bits |
+//! | `FP4` | 32 | 16 | the same without the power of two, in files of gpt-oss's makers; a byte holds two neighbours |
 
 use super::{BLOCK, SUPER_BLOCK};
 
@@ -184,4 +185,9 @@ pub(super) fn mxfp4(block: &[u8], values: &mut Vec<f32>) {
     // Half of the power of two, as the values are doubled.
     let half = libm::ldexpf(1.0, i32::from(block[0]) - 128);
     values.extend(nibbles(&block[1..]).map(|q| half * f32::from(DOUBLED_FP4[usize::from(q)])));
+}
+
+pub(super) fn fp4(block: &[u8], values: &mut Vec<f32>) {
+    let value = |q: u8| f32::from(DOUBLED_FP4[usize::from(q)]) / 2.0;
+    values.extend(block.iter().flat_map(|byte| [value(byte & 15), value(byte >> 4)]));
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use potluck_model::package::{Experts, NormPlaces};
+use potluck_model::package::{Experts, NormKind, NormPlaces};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use super::layers::layers;
 use super::rope::{Rope, rotations};
 use crate::error::ImportError;
 use crate::source::neutral::neutral;
-use crate::source::{Activation, Biases, QkNorm, Scales, Shape};
+use crate::source::{Activation, Biases, QUICK_GELU_SLOPE, QkNorm, Scales, Shape, shared_experts};
 
 /// `config.json`, as far as it matters.
 #[derive(Debug, Deserialize)]
@@ -30,7 +30,13 @@ pub(super) struct Config {
     hidden_activation: Option<String>,
     pub(super) max_position_embeddings: u32,
     pub(super) original_max_position_embeddings: Option<u32>,
-    rms_norm_eps: f64,
+    rms_norm_eps: Option<f64>,
+    /// What `StarCoder2` goes by.
+    norm_epsilon: Option<f64>,
+    use_bias: Option<bool>,
+    /// What `StableLM` goes by.
+    layer_norm_eps: Option<f64>,
+    use_qkv_bias: Option<bool>,
     pub(super) rope_theta: Option<f64>,
     pub(super) rope_local_base_freq: Option<f64>,
     pub(super) rope_scaling: Option<Rope>,
@@ -51,8 +57,7 @@ pub(super) struct Config {
     moe_intermediate_size: Option<u32>,
     norm_topk_prob: Option<bool>,
     pub(super) tie_word_embeddings: Option<bool>,
-    #[serde(default)]
-    attention_bias: bool,
+    attention_bias: Option<bool>,
     #[serde(default)]
     mlp_bias: bool,
     pub(super) eos_token_id: Option<Tokens>,
@@ -61,7 +66,7 @@ pub(super) struct Config {
 }
 
 /// What a folder names as its architecture, and what it is called here.
-const KNOWN: [(&str, &str); 14] = [
+const KNOWN: [(&str, &str); 18] = [
     ("LlamaForCausalLM", "llama"),
     ("MistralForCausalLM", "mistral"),
     ("Qwen2ForCausalLM", "qwen2"),
@@ -76,9 +81,20 @@ const KNOWN: [(&str, &str); 14] = [
     ("MixtralForCausalLM", "mixtral"),
     ("Qwen3MoeForCausalLM", "qwen3moe"),
     ("OlmoeForCausalLM", "olmoe"),
+    ("GptOssForCausalLM", "gptoss"),
+    ("Starcoder2ForCausalLM", "starcoder2"),
+    ("Qwen2MoeForCausalLM", "qwen2moe"),
+    ("StableLmForCausalLM", "stablelm"),
 ];
+/// Of gpt-oss, and of Qwen2-MoE's shared expert, where the file does not say.
+const GPT_OSS_LIMIT: f64 = 7.0;
+const QWEN2_SHARED_WIDTH: u32 = 5632;
 /// Heads of Gemma, where the file does not say.
 const GEMMA_HEAD_DIM: u32 = 256;
+/// Key and value heads of `StarCoder2`, where the file does not say.
+const STARCODER2_KV_HEADS: u32 = 2;
+/// What `LayerNorm`s add, where the file does not say.
+const LAYER_NORM_EPS: f64 = 1e-5;
 
 pub(super) fn unsupported<T>(what: String, supported: &str) -> Result<T, ImportError> {
     Err(ImportError::Unsupported { what, supported: supported.to_owned() })
@@ -97,6 +113,19 @@ fn used(architecture: &str) -> &'static [&'static str] {
         ],
         "smollm3" => &["no_rope_layers", "no_rope_layer_interval"],
         "mixtral" => &["num_local_experts", "num_experts", "num_experts_per_tok"],
+        "gptoss" => &[
+            "num_local_experts",
+            "num_experts",
+            "num_experts_per_tok",
+            "swiglu_limit",
+            "swiglu_alpha",
+        ],
+        "qwen2moe" => &[
+            "num_experts",
+            "num_local_experts",
+            "num_experts_per_tok",
+            "shared_expert_intermediate_size",
+        ],
         "qwen3moe" | "olmoe" => &["num_experts", "num_local_experts", "num_experts_per_tok"],
         _ => &[],
     }
@@ -120,7 +149,10 @@ impl Config {
 
     pub(super) fn shape(&self) -> Result<Shape, ImportError> {
         let architecture = self.architecture()?;
-        if self.quantization_config.as_ref().is_some_and(|quantization| !quantization.is_null()) {
+        let quantization = self.quantization_config.as_ref().filter(|it| !it.is_null());
+        // Its own form is read like any other.
+        let own = |it: &&Value| it["quant_method"] == "mxfp4" && architecture == "gptoss";
+        if quantization.is_some_and(|it| !own(&it)) {
             return unsupported(
                 "a quantized folder".to_owned(),
                 "weights as F32, F16 or BF16, or a GGUF file",
@@ -135,17 +167,19 @@ impl Config {
         let own = if is_gemma { GEMMA_HEAD_DIM } else { self.hidden_size / heads };
         let head_dim = self.head_dim.unwrap_or(own);
         let is_olmo = matches!(architecture, "olmo2" | "olmo3");
+        let is_starcoder = architecture == "starcoder2";
+        let kv_heads = if is_starcoder { STARCODER2_KV_HEADS } else { heads };
         let mut shape = Shape {
             architecture,
             layers: self.num_hidden_layers,
             d_model: self.hidden_size,
             d_ff: self.intermediate_size,
             heads,
-            kv_heads: self.num_key_value_heads.unwrap_or(heads),
+            kv_heads: self.num_key_value_heads.unwrap_or(kv_heads),
             head_dim,
             vocab: self.vocab_size,
             max_positions: self.max_position_embeddings,
-            eps: self.rms_norm_eps,
+            eps: self.eps(architecture)?,
             tied: self.tie_word_embeddings.unwrap_or(false),
             kinds: Vec::new(),
             experts: self.experts(architecture)?,
@@ -155,6 +189,10 @@ impl Config {
                 () if is_olmo => NormPlaces::After,
                 () => NormPlaces::Before,
             },
+            norm: match architecture {
+                "starcoder2" | "stablelm" => NormKind::Layer,
+                _ => NormKind::Rms,
+            },
             gain_offset: if is_gemma { 1.0 } else { 0.0 },
             qk_norm: match architecture {
                 "qwen3" | "qwen3moe" | "gemma3" => QkNorm::Heads,
@@ -162,7 +200,10 @@ impl Config {
                 _ => QkNorm::None,
             },
             biases: self.biases(architecture)?,
-            activation: self.activation(is_gemma)?,
+            sinks: architecture == "gptoss",
+            mlp_limit: self.mlp_limit(architecture),
+            activation: self.activation(architecture)?,
+            ungated: is_starcoder,
             scales: self.scales(architecture, head_dim),
             attention_cap: self.number("attn_logit_softcapping").filter(|_| is_gemma),
             logit_cap: self.number("final_logit_softcapping").filter(|_| is_gemma),
@@ -176,18 +217,42 @@ impl Config {
         self.others.get(key).and_then(Value::as_f64)
     }
 
+    /// What norms add to a mean square.
+    fn eps(&self, architecture: &str) -> Result<f64, ImportError> {
+        let missing =
+            || unsupported("a config.json without rms_norm_eps".to_owned(), "one that has it");
+        match architecture {
+            "starcoder2" => Ok(self.norm_epsilon.unwrap_or(LAYER_NORM_EPS)),
+            "stablelm" => Ok(self.layer_norm_eps.unwrap_or(LAYER_NORM_EPS)),
+            _ => self.rms_norm_eps.map_or_else(missing, Ok),
+        }
+    }
+
     fn biases(&self, architecture: &str) -> Result<Biases, ImportError> {
-        let whole = matches!(architecture, "llama" | "granite" | "smollm3");
+        if architecture == "starcoder2" {
+            let all = self.use_bias.unwrap_or(true);
+            return Ok(Biases { qkv: all, output: all, mlp: all });
+        }
+        if architecture == "stablelm" {
+            let qkv = self.use_qkv_bias.unwrap_or(false);
+            return Ok(Biases { qkv, ..Biases::default() });
+        }
+        let is_gpt_oss = architecture == "gptoss";
+        let (attention_bias, mlp_bias) = (self.attention_bias.unwrap_or(is_gpt_oss), self.mlp_bias);
+        let whole = is_gpt_oss || matches!(architecture, "llama" | "granite" | "smollm3");
         let attention = whole
             || matches!(architecture, "qwen2" | "qwen3" | "qwen3moe" | "olmo2" | "olmo3" | "olmoe")
             || architecture.starts_with("gemma");
-        if (self.attention_bias && !attention) || (self.mlp_bias && !whole) {
+        if (attention_bias && !attention) || (mlp_bias && !whole) {
             let what = format!("biases in architecture {architecture:?}");
             return unsupported(what, "biases in Llama, Granite and SmolLM3, and of attention");
         }
-        let qkv = architecture == "qwen2" || self.attention_bias;
-        let output = architecture != "qwen2" && self.attention_bias;
-        Ok(Biases { qkv, output, mlp: self.mlp_bias })
+        let is_qwen2 = matches!(architecture, "qwen2" | "qwen2moe");
+        let has_none = self.others.get("qkv_bias") == Some(&Value::Bool(false));
+        let qkv = if is_qwen2 { !has_none } else { attention_bias };
+        let output = !is_qwen2 && attention_bias;
+        // Its experts always have them.
+        Ok(Biases { qkv, output, mlp: mlp_bias || is_gpt_oss })
     }
 
     /// What some architectures have in place of MLPs. Left out of a file is what Hugging Face takes for
@@ -197,6 +262,8 @@ impl Config {
             "mixtral" => (8, 2, self.intermediate_size, true),
             "qwen3moe" => (128, 8, self.moe_intermediate_size.unwrap_or(768), false),
             "olmoe" => (64, 8, self.intermediate_size, false),
+            "gptoss" => (128, 4, self.intermediate_size, true),
+            "qwen2moe" => (60, 4, self.moe_intermediate_size.unwrap_or(1408), false),
             _ => return Ok(None),
         };
         let keys = ["num_experts", "num_local_experts"];
@@ -211,21 +278,42 @@ impl Config {
                 }
             },
         };
+        let shared = match architecture {
+            "qwen2moe" => {
+                let width = self.others.get("shared_expert_intermediate_size");
+                shared_experts(number(width, QWEN2_SHARED_WIDTH)?, d_ff)?
+            }
+            _ => 0,
+        };
         Ok(Some(Experts {
+            shared,
             count: number(listed, count)?,
             used: number(self.others.get("num_experts_per_tok"), used)?,
             d_ff,
             renormalised: renormalised || self.norm_topk_prob.unwrap_or(false),
+            router_bias: architecture == "gptoss",
         }))
     }
 
-    fn activation(&self, is_gemma: bool) -> Result<Activation, ImportError> {
-        let named = match is_gemma {
-            // Its first files name another one in `hidden_act`, which nothing reads.
-            true => self.hidden_activation.as_deref().unwrap_or("gelu_pytorch_tanh"),
-            false => self.hidden_act.as_deref().unwrap_or("silu"),
+    fn mlp_limit(&self, architecture: &str) -> Option<f64> {
+        let limit = self.number("swiglu_limit").unwrap_or(GPT_OSS_LIMIT);
+        (architecture == "gptoss").then_some(limit)
+    }
+
+    fn activation(&self, architecture: &str) -> Result<Activation, ImportError> {
+        let slope = self.number("swiglu_alpha").unwrap_or(QUICK_GELU_SLOPE);
+        if architecture == "gptoss" && slope != QUICK_GELU_SLOPE {
+            return unsupported(format!("swiglu_alpha {slope}"), "1.702");
+        }
+        let named = match architecture {
+            // Gemma's first files name another one in `hidden_act`, which nothing reads.
+            "gemma2" | "gemma3" => self.hidden_activation.as_deref().unwrap_or("gelu_pytorch_tanh"),
+            "starcoder2" => self.hidden_act.as_deref().unwrap_or("gelu_pytorch_tanh"),
+            _ => self.hidden_act.as_deref().unwrap_or("silu"),
         };
         match named {
+            // What it calls so has another slope.
+            "silu" | "swish" if architecture == "gptoss" => Ok(Activation::QuickGelu),
             "silu" | "swish" => Ok(Activation::Silu),
             "gelu_pytorch_tanh" | "gelu_new" => Ok(Activation::GeluTanh),
             "gelu" => Ok(Activation::Gelu),

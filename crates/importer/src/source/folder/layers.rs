@@ -10,6 +10,7 @@ const FULL: &str = "full_attention";
 const SLIDING: &str = "sliding_attention";
 /// Where files leave them out, as Hugging Face does.
 const DEFAULT_WINDOW: u32 = 4096;
+const GPT_OSS_WINDOW: u32 = 128;
 const DEFAULT_MAX_WINDOW_LAYERS: u32 = 28;
 const DEFAULT_UNTURNED_INTERVAL: u64 = 4;
 
@@ -37,6 +38,8 @@ pub(super) fn layers(config: &Config, architecture: &str) -> Result<Vec<LayerKin
     let uses = config.use_sliding_window.unwrap_or(false);
     let window = config.sliding_window.filter(|window| *window > 0);
     let (window, own): (Option<u32>, Box<dyn Fn(u32) -> bool>) = match architecture {
+        // All of its layers or none, whatever else the file says.
+        "starcoder2" => (window, Box::new(|_| true)),
         "mistral" | "mixtral" | "phi3" => {
             let mixed = indices.clone().any(|at| listed(at).is_some_and(|slides| !slides));
             if mixed && indices.clone().any(|at| listed(at) == Some(true)) {
@@ -52,9 +55,14 @@ pub(super) fn layers(config: &Config, architecture: &str) -> Result<Vec<LayerKin
             let first = config.max_window_layers.unwrap_or(DEFAULT_MAX_WINDOW_LAYERS);
             (window.filter(|_| uses), Box::new(move |at| at >= first))
         }
+        "qwen2moe" => {
+            let end = config.max_window_layers.unwrap_or(DEFAULT_MAX_WINDOW_LAYERS);
+            (window.filter(|_| uses), Box::new(move |at| at < end && every(2)(at)))
+        }
         // All of its layers or none.
         "qwen3moe" => (window.filter(|_| uses), Box::new(|_| true)),
         "gemma2" => (window.or(Some(DEFAULT_WINDOW)), Box::new(every(2))),
+        "gptoss" => (window.or(Some(GPT_OSS_WINDOW)), Box::new(every(2))),
         "gemma3" => {
             let pattern = config.sliding_window_pattern.unwrap_or(6);
             (window.or(Some(DEFAULT_WINDOW)), Box::new(every(pattern)))
@@ -75,7 +83,7 @@ pub(super) fn layers(config: &Config, architecture: &str) -> Result<Vec<LayerKin
     let by_kind = matches!(architecture, "gemma3" | "olmo3");
     let kind = |index: u32| {
         let slides = match architecture {
-            "mistral" | "mixtral" | "phi3" | "qwen3moe" => true,
+            "mistral" | "mixtral" | "phi3" | "qwen3moe" | "starcoder2" => true,
             _ => listed(index).unwrap_or_else(|| own(index)),
         };
         let rotation = match architecture {
@@ -91,8 +99,8 @@ pub(super) fn layers(config: &Config, architecture: &str) -> Result<Vec<LayerKin
 /// Whether a layer has experts in place of an MLP.
 fn has_experts(config: &Config, architecture: &str, index: u32) -> bool {
     match architecture {
-        "mixtral" | "olmoe" => true,
-        "qwen3moe" => {
+        "mixtral" | "olmoe" | "gptoss" => true,
+        "qwen2moe" | "qwen3moe" => {
             let step = config.decoder_sparse_step.unwrap_or(1).max(1);
             let dense = config.mlp_only_layers.as_ref();
             (index + 1).is_multiple_of(step) && !dense.is_some_and(|all| all.contains(&index))

@@ -15,6 +15,9 @@ const DEFAULT_THETA: f64 = 10_000.0;
 const GEMMA3_THETA: f64 = 1_000_000.0;
 const OLMO3_THETA: f64 = 500_000.0;
 const SMOLLM3_THETA: f64 = 2_000_000.0;
+const GPT_OSS_THETA: f64 = 150_000.0;
+/// How much of a head turns in `StableLM`, where the file does not say.
+const STABLELM_PART: f64 = 0.25;
 /// Turns over the original context, above and below which YaRN calls a pair fast and slow.
 const YARN_FAST: f64 = 32.0;
 const YARN_SLOW: f64 = 1.0;
@@ -75,8 +78,14 @@ pub(super) fn rotations(
         "gemma3" => (GEMMA3_THETA, config.rope_local_base_freq.unwrap_or(DEFAULT_THETA)),
         "olmo3" => (OLMO3_THETA, config.rope_theta.unwrap_or(OLMO3_THETA)),
         "smollm3" => (SMOLLM3_THETA, SMOLLM3_THETA),
+        "gptoss" => (GPT_OSS_THETA, GPT_OSS_THETA),
         _ => (DEFAULT_THETA, DEFAULT_THETA),
     };
+    // Hugging Face would stretch it by numbers of its own.
+    if architecture == "gptoss" && flat.is_none() {
+        let what = "a gpt-oss model that does not say how it turns".to_owned();
+        return unsupported(what, "rope_scaling or rope_parameters in config.json");
+    }
     let own = config.rope_theta.unwrap_or(own);
     let (whole, flat_theta) =
         (full.or_else(|| flat.clone()).unwrap_or_default(), flat.and_then(|it| it.rope_theta));
@@ -102,10 +111,12 @@ fn rotation(
         let key: String = key.chars().take(64).collect();
         return unsupported(format!("{key} in the RoPE's parameters"), SUPPORTED);
     }
-    let part = rope.partial_rotary_factor.or(config.partial_rotary_factor).unwrap_or(1.0);
-    if !(part > 0.0 && part <= 1.0) || (part != 1.0 && architecture != "phi3") {
+    let own = if architecture == "stablelm" { STABLELM_PART } else { 1.0 };
+    let part = rope.partial_rotary_factor.or(config.partial_rotary_factor).unwrap_or(own);
+    let may_be_partial = matches!(architecture, "phi3" | "stablelm");
+    if !(part > 0.0 && part <= 1.0) || (part != 1.0 && !may_be_partial) {
         let what = format!("partial_rotary_factor {part}");
-        return unsupported(what, "heads that are rotated whole, but for Phi-3's");
+        return unsupported(what, "heads that are rotated whole, but for Phi-3's and StableLM's");
     }
     #[expect(
         clippy::cast_possible_truncation,

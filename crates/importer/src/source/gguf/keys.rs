@@ -5,7 +5,7 @@ use super::metadata::Metadata;
 use crate::error::ImportError;
 
 /// Those that the shape is made of, and those that are for other programs only.
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 18] = [
     "block_count",
     "context_length",
     "embedding_length",
@@ -14,7 +14,6 @@ const KNOWN: [&str; 19] = [
     "attention.head_count_kv",
     "attention.key_length",
     "attention.value_length",
-    "attention.layer_norm_rms_epsilon",
     "attention.sliding_window",
     "rope.freq_base",
     "rope.dimension_count",
@@ -45,6 +44,14 @@ const YARN: [&str; 4] = [
     "rope.scaling.yarn_beta_slow",
 ];
 
+/// What norms add to a mean square.
+pub(super) fn eps(architecture: &str) -> &'static str {
+    match architecture {
+        "starcoder2" => "attention.layer_norm_epsilon",
+        _ => "attention.layer_norm_rms_epsilon",
+    }
+}
+
 /// Keys that an architecture computes with, and others do not have.
 fn used(architecture: &str) -> &'static [&'static str] {
     match architecture {
@@ -58,6 +65,8 @@ fn used(architecture: &str) -> &'static [&'static str] {
         }
         "phi3" => &["rope.scaling.attn_factor"],
         "qwen3moe" => &["expert_feed_forward_length"],
+        "qwen2moe" => &["expert_feed_forward_length", "expert_shared_feed_forward_length"],
+        "gpt-oss" => &["expert_feed_forward_length", "attention.sliding_window_pattern"],
         "olmo2" => &["attention.sliding_window_pattern", "rope.freq_base_swa"],
         "granite" => &["logit_scale", "embedding_scale", "residual_scale", "attention.scale"],
         _ => &[],
@@ -95,7 +104,8 @@ pub(super) fn known(metadata: &Metadata, architecture: &str) -> Result<(), Impor
         let is_neutral = FACTORS.contains(&key)
             && metadata.number(&format!("{architecture}.{key}")).is_some_and(|it| it == 1.0);
         let is_used = used(architecture).contains(&key) || (stretches && YARN.contains(&key));
-        if !KNOWN.contains(&key) && !is_neutral && !is_used {
+        let is_eps = key == eps(architecture);
+        if !KNOWN.contains(&key) && !is_neutral && !is_used && !is_eps {
             let key: String = key.chars().take(64).collect();
             return unsupported(format!("the key {architecture}.{key}"));
         }

@@ -1,18 +1,30 @@
 //! A GGUF file's keys to a decoder's shape.
 
-use potluck_model::package::{Experts, LayerKind, MAX_LAYERS, NormPlaces};
+use potluck_model::package::{Experts, LayerKind, MAX_LAYERS, NormKind, NormPlaces};
 
 use super::keys;
 use super::metadata::Metadata;
 use crate::error::ImportError;
 use crate::rope::{self, Yarn};
 use crate::source::tensors::Tensors;
-use crate::source::{Activation, Biases, QkNorm, Rotation, Scales, Shape};
+use crate::source::{Activation, Biases, QkNorm, Rotation, Scales, Shape, shared_experts};
 
 /// Those of which a file is compared with its folder in the tests. `olmo2` with windows is `olmo3`.
-pub(super) const KNOWN: [&str; 11] = [
-    "llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3", "granite", "olmo2", "smollm3",
-    "qwen3moe", "olmoe",
+pub(super) const KNOWN: [&str; 14] = [
+    "llama",
+    "qwen2",
+    "qwen3",
+    "gemma2",
+    "gemma3",
+    "phi3",
+    "granite",
+    "olmo2",
+    "smollm3",
+    "qwen3moe",
+    "olmoe",
+    "gpt-oss",
+    "qwen2moe",
+    "starcoder2",
 ];
 /// Those whose queries and keys llama.cpp's converter interleaves.
 pub(super) const INTERLEAVED: [&str; 3] = ["llama", "granite", "smollm3"];
@@ -23,12 +35,16 @@ const MOST_ROUNDED: f64 = 1e-7;
 /// Of Gemma 3's layers with a window, and SmolLM3's every so many layers that do not turn.
 const LOCAL_THETA: f64 = 10_000.0;
 const UNTURNED_INTERVAL: u32 = 4;
+/// What no file of gpt-oss says.
+const GPT_OSS_LIMIT: f64 = 7.0;
 /// Gemma 2's window and caps, which its first files leave out.
 const GEMMA2_WINDOW: u32 = 4096;
 const GEMMA2_ATTENTION_CAP: f64 = 50.0;
 const GEMMA2_LOGIT_CAP: f64 = 30.0;
 /// The window of Phi-3's first files of 4096 positions, which leave it out too.
 const PHI3_WINDOW: (u32, u32) = (4096, 2047);
+/// The window of all that there are of `StarCoder2`, of which no file says it.
+const STARCODER2_WINDOW: u32 = 4096;
 /// Layers of Gemma 2 and 3 of 27 billion weights, whose scores have a scale of their own.
 const GEMMA_27B_LAYERS: [(&str, u32); 2] = [("gemma2", 46), ("gemma3", 62)];
 
@@ -71,6 +87,8 @@ pub(super) fn shape(
         .unwrap_or(0);
     let is_gemma = architecture.starts_with("gemma");
     let is_olmo = architecture == "olmo2";
+    let is_gpt_oss = architecture == "gpt-oss";
+    let is_starcoder = architecture == "starcoder2";
     let layers = needed("block_count")?;
     let number = |name: &str| metadata.number(&key(name));
     let own_cap = |cap: f64| (architecture == "gemma2").then_some(cap);
@@ -80,6 +98,7 @@ pub(super) fn shape(
         architecture: match architecture {
             "olmo2" if window.is_some() => "olmo3",
             "llama" if experts.is_some() => "mixtral",
+            "gpt-oss" => "gptoss",
             other => other,
         },
         layers,
@@ -90,7 +109,7 @@ pub(super) fn shape(
         head_dim,
         vocab: u32::try_from(rows).unwrap_or(u32::MAX),
         max_positions: needed("context_length")?,
-        eps: metadata.float(&key("attention.layer_norm_rms_epsilon")).unwrap_or(1e-5),
+        eps: metadata.float(&key(keys::eps(architecture))).unwrap_or(1e-5),
         tied: !tensors.has("lm_head.weight"),
         kinds: Vec::new(),
         experts,
@@ -100,6 +119,7 @@ pub(super) fn shape(
             () if is_olmo => NormPlaces::After,
             () => NormPlaces::Before,
         },
+        norm: if is_starcoder { NormKind::Layer } else { NormKind::Rms },
         // The converter has added what Gemma adds.
         gain_offset: 0.0,
         qk_norm: match architecture {
@@ -108,11 +128,18 @@ pub(super) fn shape(
             _ => QkNorm::None,
         },
         biases: Biases {
-            qkv: architecture == "qwen2" || bias("self_attn.q_proj"),
+            qkv: matches!(architecture, "qwen2" | "qwen2moe") || bias("self_attn.q_proj"),
             output: bias("self_attn.o_proj"),
-            mlp: bias("mlp.gate_proj"),
+            mlp: is_gpt_oss || bias(if is_starcoder { "mlp.up_proj" } else { "mlp.gate_proj" }),
         },
-        activation: if is_gemma { Activation::GeluTanh } else { Activation::Silu },
+        sinks: is_gpt_oss,
+        mlp_limit: is_gpt_oss.then_some(GPT_OSS_LIMIT),
+        activation: match () {
+            () if is_gemma || is_starcoder => Activation::GeluTanh,
+            () if is_gpt_oss => Activation::QuickGelu,
+            () => Activation::Silu,
+        },
+        ungated: is_starcoder,
         scales: scales(architecture, (layers, d_model, heads, head_dim), number),
         attention_cap: number("attn_logit_softcapping").or(own_cap(GEMMA2_ATTENTION_CAP)),
         logit_cap: number("final_logit_softcapping").or(own_cap(GEMMA2_LOGIT_CAP)),
@@ -143,13 +170,20 @@ fn experts(
         "llama" => ("feed_forward_length", true),
         "qwen3moe" => ("expert_feed_forward_length", true),
         "olmoe" => ("feed_forward_length", false),
+        "gpt-oss" => ("expert_feed_forward_length", true),
+        "qwen2moe" => ("expert_feed_forward_length", false),
         _ => {
             let what = format!("a mixture of experts in architecture {architecture:?}");
-            return unsupported(what, "those of Mixtral, Qwen 3 MoE and OLMoE");
+            return unsupported(what, "those of Mixtral, Qwen 2 and 3 MoE, OLMoE and gpt-oss");
         }
     };
     let (used, d_ff) = (needed("expert_used_count")?, needed(width)?);
-    Ok(Some(Experts { count, used, d_ff, renormalised }))
+    let router_bias = architecture == "gpt-oss";
+    let shared = match architecture {
+        "qwen2moe" => shared_experts(needed("expert_shared_feed_forward_length")?, d_ff)?,
+        _ => 0,
+    };
+    Ok(Some(Experts { count, used, d_ff, renormalised, router_bias, shared }))
 }
 
 fn scales(
@@ -177,7 +211,7 @@ fn scales(
 
 /// The decimal that a model's makers wrote: the shortest of those that a file rounds to this `f32`.
 #[expect(clippy::cast_possible_truncation, reason = "a number that was rounded before")]
-fn decimal(rounded: f64) -> f64 {
+pub(super) fn decimal(rounded: f64) -> f64 {
     (rounded as f32).to_string().parse().unwrap_or(rounded)
 }
 
@@ -187,6 +221,7 @@ fn window(metadata: &Metadata, architecture: &str) -> Result<Option<u32>, Import
     let context = metadata.integer(&format!("{architecture}.context_length"))?;
     let own = match architecture {
         "gemma2" => Some(GEMMA2_WINDOW),
+        "starcoder2" => Some(STARCODER2_WINDOW),
         "phi3" if context == Some(PHI3_WINDOW.0) => Some(PHI3_WINDOW.1),
         _ => None,
     };
@@ -207,7 +242,7 @@ fn layer_kinds(
     }
     let every = match (architecture, listed) {
         (_, Some(_)) => None,
-        ("gemma2", None) => Some(metadata.integer(&pattern)?.unwrap_or(2)),
+        ("gemma2" | "gpt-oss", None) => Some(metadata.integer(&pattern)?.unwrap_or(2)),
         ("gemma3", None) => Some(metadata.integer(&pattern)?.unwrap_or(6)),
         ("olmo2", None) => Some(metadata.integer(&pattern)?.unwrap_or(4)),
         _ => None,
@@ -264,7 +299,8 @@ fn rotations(
                 fast: metadata.number(&key("scaling.yarn_beta_fast")).unwrap_or(32.0),
                 slow: metadata.number(&key("scaling.yarn_beta_slow")).unwrap_or(1.0),
                 original: f64::from(original.unwrap_or(trained)),
-                truncate: true,
+                // No file says it; llama.cpp takes whole pairs always, gpt-oss's makers do not.
+                truncate: architecture != "gpt-oss",
             };
             rotation.frequencies = rope::yarn(rotation.frequencies, scaling)?;
             rotation.scale = rope::yarn_scale(factor, 1.0);

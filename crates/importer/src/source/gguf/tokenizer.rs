@@ -17,8 +17,9 @@ use crate::error::ImportError;
 const UNKNOWN: u32 = 2;
 const CONTROL: u32 = 3;
 const USER_DEFINED: u32 = 4;
+const UNUSED: u32 = 5;
 /// What `SentencePiece` writes for a space.
-const SPACE: &str = "\u{2581}";
+pub(super) const SPACE: &str = "\u{2581}";
 /// How Llama 3 cuts text up.
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// Qwen 2: digits one by one.
@@ -88,6 +89,26 @@ impl Vocabulary {
     pub(super) fn is_added(&self, id: u32) -> bool {
         matches!(self.kinds.get(id as usize), Some(&(CONTROL | USER_DEFINED)))
     }
+
+    /// Whether a token steers the model.
+    pub(super) fn is_control(&self, id: usize) -> bool {
+        self.kinds.get(id) == Some(&CONTROL)
+    }
+
+    /// Whether a token only fills the vocabulary up.
+    pub(super) fn is_unused(&self, id: usize) -> bool {
+        self.kinds.get(id) == Some(&UNUSED)
+    }
+
+    /// The token of what has none.
+    pub(super) fn unknown(&self) -> Option<usize> {
+        self.kinds.iter().position(|kind| *kind == UNKNOWN)
+    }
+
+    /// A token's score; 0 where the file has none.
+    pub(super) fn score(&self, id: usize) -> f64 {
+        self.scores.get(id).copied().unwrap_or_default()
+    }
 }
 
 /// As `tokenizer.json`.
@@ -112,11 +133,12 @@ fn byte_level(vocabulary: &Vocabulary) -> Result<Value, ImportError> {
         // GPT-4's pattern (`dbrx`: OLMo 2, Phi-4) is Llama 3's.
         "llama-bpe" | "llama3" | "llama-v3" | "smaug-bpe" | "dbrx" => (Value::Null, split(LLAMA3)),
         "gpt-4o" => (Value::Null, split(GPT4O)),
+        "modern-bert" => (json!({"type": "NFC"}), bytes(true)),
         // Llama.cpp's own name for a distilled Qwen 2.
         "qwen2" | "deepseek-r1-qwen" => (json!({"type": "NFC"}), split(QWEN2)),
         "tekken" => (Value::Null, split(TEKKEN)),
         // `refact`: StarCoder's, which Granite 3 has.
-        "smollm" | "refact" => {
+        "smollm" | "refact" | "starcoder" => {
             let digits = json!({"type": "Digits", "individual_digits": true});
             (Value::Null, json!({"type": "Sequence", "pretokenizers": [digits, bytes(true)]}))
         }
@@ -124,7 +146,7 @@ fn byte_level(vocabulary: &Vocabulary) -> Result<Value, ImportError> {
             return Err(unsupported(
                 "tokenizer",
                 other,
-                "default, gpt-2, llama-bpe, smaug-bpe, dbrx, gpt-4o, qwen2, deepseek-r1-qwen, tekken, smollm, refact",
+                "default, gpt-2, llama-bpe, smaug-bpe, dbrx, gpt-4o, qwen2, deepseek-r1-qwen, tekken, smollm, refact, starcoder",
             ));
         }
     };
@@ -298,6 +320,7 @@ mod tests {
         assert_eq!(cut("gpt-4o"), "Hello|World's| |123|45|\n\n|x");
         assert_eq!(cut("refact"), "HelloWorld|'s| |1|2|3|4|5|\n|\n|x");
         assert_eq!(cut("smollm"), cut("refact"));
+        assert_eq!(cut("starcoder"), cut("refact"));
     }
 
     /// A vocabulary with scores: bytes, some pieces, and what is put in.
