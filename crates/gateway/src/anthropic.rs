@@ -7,7 +7,7 @@ use potluck_protocol::chat::{Conversation, Effort, Message, Role, ToolCall};
 use potluck_protocol::page::AnswerEnd;
 use serde_json::{Value, json};
 
-use crate::collect::{Usage, begin, whole};
+use crate::collect::{Usage, begin_one, whole};
 use crate::error::{ApiError, Dialect};
 use crate::fields::{Fields, Ignored, is_nothing};
 use crate::node::{Answer, Begun, Piece, Swarm};
@@ -152,16 +152,13 @@ fn parse(body: &[u8]) -> Result<(Question, Choices, bool, Ignored), ApiError> {
 
 pub(crate) async fn messages(swarm: Swarm, body: &[u8]) -> Result<Response, ApiError> {
     let (question, choices, stream, ignored) = parse(body)?;
-    let mut answers = begin(&swarm, &question, choices).await?;
-    let Some(answer) = answers.pop() else {
-        return Err(ApiError::unavailable("this gateway is ending"));
-    };
+    let answer = begin_one(&swarm, &question, choices).await?;
     let head = Head::new("msg", &swarm, question.model.as_deref());
     let stops = question.stops;
     let response = if stream {
-        stream::events(move |sink| streamed(swarm, (head, stops), answer, sink))
+        stream::events(move |sink| streamed((head, stops), answer, sink))
     } else {
-        let whole = whole(&swarm, answer).await?;
+        let whole = whole(answer).await?;
         let mut body = object(&head, whole.usage);
         body["content"] = json!([{ "type": "text", "text": whole.text }]);
         let (reason, stop) = stopped(whole.end, &stops);
@@ -177,10 +174,7 @@ pub(crate) async fn count_tokens(swarm: Swarm, body: &[u8]) -> Result<Response, 
     let model = fields.take("model")?;
     let conversation = conversation(&mut fields)?;
     let question = Question { model, conversation, counts_only: true, ..Question::default() };
-    let mut answers = swarm.ask(&question, Choices::new(1, Some(0))?).await?;
-    let Some(mut answer) = answers.pop() else {
-        return Err(ApiError::unavailable("this gateway is ending"));
-    };
+    let mut answer = swarm.ask_one(&question, Choices::new(1, Some(0))?).await?;
     let tokens = answer.count().await?;
     let response = Json(json!({ "input_tokens": tokens })).into_response();
     Ok(ignoring(response, &fields.ignored()))
@@ -218,7 +212,6 @@ fn object(head: &Head, took: Usage) -> Value {
 }
 
 async fn streamed(
-    swarm: Swarm,
     (head, stops): (Head, Vec<String>),
     (mut answer, begun): (Answer, Begun),
     sink: Sink<Event>,
@@ -241,12 +234,10 @@ async fn streamed(
             }
             Ok(Piece::End(end)) => break end,
             Err(error) => {
-                swarm.metrics().note_answer(answer.tokens(), false);
                 return sink.named("error", &error.body(Dialect::Anthropic)).await;
             }
         }
     };
-    swarm.metrics().note_answer(answer.tokens(), true);
     send("content_block_stop", json!({ "index": 0 })).await?;
     let (reason, stop) = stopped(end, &stops);
     let delta = json!({ "stop_reason": reason, "stop_sequence": stop });

@@ -32,29 +32,31 @@ pub(crate) async fn begin(
 ) -> Result<Vec<(Answer, Begun)>, ApiError> {
     let asked = swarm.ask(question, choices).await?.into_iter().map(|mut answer| async move {
         let begun = answer.begin().await?;
-        swarm.metrics().note_prompt(begun.prompt_tokens, begun.kept_tokens);
         Ok((answer, begun))
     });
     futures::future::try_join_all(asked).await
 }
 
-/// Waits for the whole of an answer.
-pub(crate) async fn whole(
+/// The same of one answer.
+pub(crate) async fn begin_one(
     swarm: &Swarm,
-    (mut answer, begun): (Answer, Begun),
-) -> Result<Whole, ApiError> {
+    question: &Question,
+    choices: Choices,
+) -> Result<(Answer, Begun), ApiError> {
+    let mut answer = swarm.ask_one(question, choices).await?;
+    let begun = answer.begin().await?;
+    Ok((answer, begun))
+}
+
+/// Waits for the whole of an answer.
+pub(crate) async fn whole((mut answer, begun): (Answer, Begun)) -> Result<Whole, ApiError> {
     let mut text = String::new();
     let end = loop {
-        match answer.next().await {
-            Ok(Piece::Text(more)) => text.push_str(&more),
-            Ok(Piece::End(end)) => break end,
-            Err(error) => {
-                swarm.metrics().note_answer(answer.tokens(), false);
-                return Err(error);
-            }
+        match answer.next().await? {
+            Piece::Text(more) => text.push_str(&more),
+            Piece::End(end) => break end,
         }
     };
-    swarm.metrics().note_answer(answer.tokens(), true);
     Ok(Whole { text, end, usage: Usage::of(&answer, begun) })
 }
 

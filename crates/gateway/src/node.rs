@@ -165,6 +165,16 @@ impl Swarm {
         Ok(answers)
     }
 
+    /// The same for one answer.
+    pub(crate) async fn ask_one(
+        &self,
+        question: &Question,
+        choices: Choices,
+    ) -> Result<Answer, ApiError> {
+        let place = self.places(1).await?;
+        self.ask_once(question, choices.seed(0), place)
+    }
+
     fn ask_once(
         &self,
         question: &Question,
@@ -233,6 +243,7 @@ impl Answer {
         loop {
             match self.event().await? {
                 AnswerEvent::Route { prompt_tokens, kept_tokens, sampling, .. } => {
+                    self.swarm.metrics().note_prompt(prompt_tokens, kept_tokens);
                     return Ok(Begun { prompt_tokens, kept_tokens, sampling });
                 }
                 AnswerEvent::Done { .. } => {
@@ -246,13 +257,20 @@ impl Answer {
     /// Waits for its next piece.
     pub(crate) async fn next(&mut self) -> Result<Piece, ApiError> {
         loop {
-            match self.event().await? {
-                AnswerEvent::Token { text, .. } => {
+            match self.event().await {
+                Ok(AnswerEvent::Token { text, .. }) => {
                     self.tokens += 1;
                     return Ok(Piece::Text(text));
                 }
-                AnswerEvent::Done { end, .. } => return Ok(Piece::End(end)),
-                _ => {}
+                Ok(AnswerEvent::Done { end, .. }) => {
+                    self.swarm.metrics().note_answer(self.tokens, true);
+                    return Ok(Piece::End(end));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    self.swarm.metrics().note_answer(self.tokens, false);
+                    return Err(error);
+                }
             }
         }
     }

@@ -10,7 +10,7 @@ use potluck_protocol::page::AnswerEnd;
 use potluck_protocol::server::ModelSummary;
 use serde_json::{Value, json};
 
-use crate::collect::{Usage, begin, whole};
+use crate::collect::{Usage, begin_one, whole};
 use crate::error::{ApiError, Dialect};
 use crate::fields::{Fields, Ignored, is_nothing};
 use crate::node::{Answer, Begun, Piece, Swarm};
@@ -178,15 +178,12 @@ fn text(fields: &mut Fields) -> Result<Conversation, ApiError> {
 pub(crate) async fn answer(swarm: Swarm, kind: Kind, body: &[u8]) -> Result<Response, ApiError> {
     let (question, choices, stream, ignored) = kind.parse(body)?;
     let started = Instant::now();
-    let mut answers = begin(&swarm, &question, choices).await?;
-    let Some(answer) = answers.pop() else {
-        return Err(ApiError::unavailable("this gateway is ending"));
-    };
+    let answer = begin_one(&swarm, &question, choices).await?;
     let head = Head::new("", &swarm, question.model.as_deref());
     let response = if stream {
-        stream::lines(move |sink| streamed(swarm, (kind, head, started), answer, sink))
+        stream::lines(move |sink| streamed((kind, head, started), answer, sink))
     } else {
-        let whole = whole(&swarm, answer).await?;
+        let whole = whole(answer).await?;
         let mut body = kind.line(&head, &whole.text);
         end(&mut body, whole.end, whole.usage, started);
         Json(body).into_response()
@@ -217,7 +214,6 @@ fn end(line: &mut Value, end: AnswerEnd, usage: Usage, started: Instant) {
 }
 
 async fn streamed(
-    swarm: Swarm,
     (kind, head, started): (Kind, Head, Instant),
     (mut answer, begun): (Answer, Begun),
     sink: Sink<Bytes>,
@@ -227,13 +223,11 @@ async fn streamed(
             Ok(Piece::Text(text)) if text.is_empty() => {}
             Ok(Piece::Text(text)) => sink.line(&kind.line(&head, &text)).await?,
             Ok(Piece::End(reason)) => {
-                swarm.metrics().note_answer(answer.tokens(), true);
                 let mut line = kind.line(&head, "");
                 end(&mut line, reason, Usage::of(&answer, begun), started);
                 return sink.line(&line).await;
             }
             Err(error) => {
-                swarm.metrics().note_answer(answer.tokens(), false);
                 return sink.line(&error.body(Dialect::Ollama)).await;
             }
         }

@@ -50,9 +50,9 @@ pub(super) async fn respond<F: Form>(
     let answers = begin(&swarm, &question, choices).await?;
     let head = Head::new(id, &swarm, question.model.as_deref());
     let response = if stream {
-        stream::events(move |sink| streamed(swarm, (head, form), answers, says_usage, sink))
+        stream::events(move |sink| streamed((head, form), answers, says_usage, sink))
     } else {
-        let wholes = answers.into_iter().map(|answer| whole(&swarm, answer));
+        let wholes = answers.into_iter().map(whole);
         let wholes = futures::future::try_join_all(wholes).await?;
         let listed = wholes
             .iter()
@@ -76,13 +76,12 @@ fn listed(index: usize, mut choice: Value, finish: Option<&str>) -> Value {
 }
 
 async fn streamed<F: Form>(
-    swarm: Swarm,
     (head, form): (Head, F),
     answers: Vec<(Answer, Begun)>,
     says_usage: bool,
     sink: Sink<Event>,
 ) -> Result<(), Gone> {
-    let (swarm, head, form, sink) = (&swarm, &head, &form, &sink);
+    let (head, form, sink) = (&head, &form, &sink);
     let send = |index: usize, piece: Value, finish: Option<&'static str>| async move {
         let mut body = head.body(F::OBJECTS[1]);
         body["choices"] = json!([listed(index, piece, finish)]);
@@ -97,12 +96,10 @@ async fn streamed<F: Form>(
                 Ok(Piece::Text(text)) if text.is_empty() => {}
                 Ok(Piece::Text(text)) => send(index, form.piece(Some(&text)), None).await?,
                 Ok(Piece::End(end)) => {
-                    swarm.metrics().note_answer(answer.tokens(), true);
                     send(index, form.piece(None), Some(finish_reason(end))).await?;
                     return Ok(Ok(Usage::of(&answer, begun)));
                 }
                 Err(error) => {
-                    swarm.metrics().note_answer(answer.tokens(), false);
                     return Ok(Err(error));
                 }
             }

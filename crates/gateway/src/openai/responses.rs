@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::chat::{effort_of, refuse_forms};
 use super::messages::text;
 use super::refuse_unsupported;
-use crate::collect::{Usage, begin, whole};
+use crate::collect::{Usage, begin_one, whole};
 use crate::error::ApiError;
 use crate::fields::{Fields, Ignored, is_nothing};
 use crate::node::{Answer, Begun, Piece, Swarm};
@@ -129,10 +129,7 @@ fn item(value: Value, messages: &mut Vec<Message>) -> Result<(), ApiError> {
 pub(crate) async fn responses(swarm: Swarm, body: &[u8]) -> Result<Response, ApiError> {
     let (request, ignored) = parse(body)?;
     let Request { question, choices, stream, instructions } = request;
-    let mut answers = begin(&swarm, &question, choices).await?;
-    let Some(answer) = answers.pop() else {
-        return Err(ApiError::unavailable("this gateway is ending"));
-    };
+    let answer = begin_one(&swarm, &question, choices).await?;
     let mut head = Head::new("resp", &swarm, question.model.as_deref());
     head.more = json!({
         "object": "response",
@@ -152,9 +149,9 @@ pub(crate) async fn responses(swarm: Swarm, body: &[u8]) -> Result<Response, Api
         "potluck": { "seed": choices.seed(0) },
     });
     let response = if stream {
-        stream::events(move |sink| streamed(swarm, head, answer, sink))
+        stream::events(move |sink| streamed(head, answer, sink))
     } else {
-        let whole = whole(&swarm, answer).await?;
+        let whole = whole(answer).await?;
         let item = message(&head, "completed", Some(&whole.text));
         Json(response(&head, Some(whole.end), vec![item], Some(whole.usage))).into_response()
     };
@@ -203,7 +200,6 @@ fn message(head: &Head, status: &str, text: Option<&str>) -> Value {
 }
 
 async fn streamed(
-    swarm: Swarm,
     head: Head,
     (mut answer, begun): (Answer, Begun),
     sink: Sink<Event>,
@@ -239,7 +235,6 @@ async fn streamed(
             }
             Ok(Piece::End(end)) => break end,
             Err(error) => {
-                swarm.metrics().note_answer(answer.tokens(), false);
                 let mut body =
                     response(&head, None, vec![message(&head, "incomplete", Some(&text))], None);
                 body["status"] = "failed".into();
@@ -248,7 +243,6 @@ async fn streamed(
             }
         }
     };
-    swarm.metrics().note_answer(answer.tokens(), true);
     let done = place(json!({ "text": text, "logprobs": [] }));
     send("response.output_text.done", done).await?;
     send("response.content_part.done", place(json!({ "part": part(&text) }))).await?;
