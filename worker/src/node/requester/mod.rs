@@ -79,7 +79,13 @@ enum Phase {
     /// Waiting for the link, the manifest or the tokenizer.
     Preparing(Start),
     /// The server is looking for a route.
-    Waiting { model: ModelId, start: Start, kept: Option<Box<KeptSession>> },
+    Waiting {
+        model: ModelId,
+        /// The tokens of what was said.
+        prompt: Vec<u32>,
+        start: Start,
+        kept: Option<Box<KeptSession>>,
+    },
     /// The answer is coming.
     Running(Box<Running>),
 }

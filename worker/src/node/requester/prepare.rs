@@ -96,7 +96,7 @@ impl Requester {
             }
             return;
         }
-        let tokens = match prompt_tokens(&question.ask, model, &context.library) {
+        let prompt = match prompt_tokens(&question.ask, model, &context.library) {
             Ok(tokens) => tokens,
             Err(fault) => return self.fail(request, (fault.kind(), &fault.to_string()), context),
         };
@@ -110,10 +110,10 @@ impl Requester {
         let start = std::mem::take(start);
         // An answer that broke off goes on without what its stages had.
         let is_first = matches!(start, Start::Prompt) && question.ask.own.is_none();
-        let tokens = [tokens, question.ask.sampled.clone()].concat();
-        let kept = is_first.then(|| self.kept.take(model, &tokens)).flatten().map(Box::new);
+        let kept = is_first.then(|| [&prompt[..], &question.ask.sampled].concat());
+        let kept = kept.and_then(|tokens| self.kept.take(model, &tokens)).map(Box::new);
         let continues = kept.as_ref().map(|kept| kept.session.id);
-        question.phase = Phase::Waiting { model, start, kept };
+        question.phase = Phase::Waiting { model, prompt, start, kept };
         let exclude = question.exclude.clone();
         match others {
             Others::All => {
@@ -245,8 +245,8 @@ impl Requester {
             context.send_server(&refused(&fault));
             return self.fail(request, (Failure::Swarm, &fault), context);
         }
-        let Phase::Waiting { start, kept, .. } = &mut question.phase else { return };
-        let (start, kept) = (std::mem::take(start), kept.take());
+        let Phase::Waiting { prompt, start, kept, .. } = &mut question.phase else { return };
+        let (prompt, start, kept) = (std::mem::take(prompt), std::mem::take(start), kept.take());
         let kept = match kept {
             Some(kept) if session.continues == Some(kept.session.id) => Some(kept),
             Some(unused) => {
@@ -257,7 +257,7 @@ impl Requester {
         };
         let begun = match start {
             Start::Answer(answer) => Ok((answer, Vec::new())),
-            Start::Prompt => begin(&question.ask, session.model, context),
+            Start::Prompt => begin(&question.ask, prompt, session.model, context),
         };
         match begun {
             Ok((answer, repeated)) => {
@@ -283,11 +283,11 @@ fn route_layers(session: &Session) -> Option<LayerRange> {
 /// The first route: from here on there is something to lose.
 fn begin(
     ask: &Ask,
+    prompt: Vec<u32>,
     model: ModelId,
     context: &Context,
 ) -> Result<(Box<Answer>, Vec<AnswerEvent>), QuestionFault> {
     let library = &context.library;
-    let prompt = prompt_tokens(ask, model, library)?;
     let manifest = library.manifests.get(&model).ok_or(QuestionFault::NotReady)?;
     let tokenizer = library.tokenizers.get(&model).ok_or(QuestionFault::NotReady)?;
     let (answer, repeated) = Answer::begin(ask, prompt, manifest, tokenizer, context.now)?;
@@ -346,7 +346,12 @@ mod tests {
             (RequestId(1), Phase::Preparing(Start::Prompt)),
             (
                 RequestId(2),
-                Phase::Waiting { model: ModelId([1; 32]), start: Start::Prompt, kept: None },
+                Phase::Waiting {
+                    model: ModelId([1; 32]),
+                    prompt: Vec::new(),
+                    start: Start::Prompt,
+                    kept: None,
+                },
             ),
         ] {
             let ask = Ask {
